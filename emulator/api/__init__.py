@@ -1,0 +1,1 @@
+"""The HTTP API, one module a resource: requests in, the runtime's answers out. No decisions are made here."""

@@ -1,0 +1,45 @@
+"""Cross-origin access to ``/v2``: the vendor's web console in local mode calls from an https page (contract, 1.12).
+
+``/emulator/`` is left out: what turns clocks and switches faults on is not for foreign pages.
+"""
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Cors:
+    """Answers preflights, and lets every origin read the answers of ``/v2``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/emulator"):
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            await _preflight(Request(scope))(scope, receive, send)
+            return
+
+        async def send_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Origin"] = "*"
+                headers["Access-Control-Expose-Headers"] = "*"
+            await send(message)
+
+        await self._app(scope, receive, send_open)
+
+
+def _preflight(request: Request) -> Response:
+    return Response(
+        status_code=204,
+        headers={
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": "GET,POST,PUT,PATCH,DELETE,OPTIONS",
+            "Access-Control-Allow-Headers": request.headers.get("access-control-request-headers", "*"),
+            "Access-Control-Allow-Private-Network": "true",
+        },
+    )

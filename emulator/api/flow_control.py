@@ -1,0 +1,107 @@
+"""Flow-control keys (contract, 2.10)."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.api.reading import Parameters, query_parameters, whole_number
+from emulator.api.routing import ok, path_name, route
+from emulator.api.views import flow_view
+from emulator.broker.flow_operations import (
+    find_flow,
+    pause_flow,
+    pin_flow,
+    reset_flow,
+    resume_flow,
+    unpin_flow,
+)
+from emulator.errors import InvalidInput
+from emulator.protocol.flow_control import MAX_PERIOD_SECONDS
+from emulator.runtime import Runtime
+
+_MOST = 999_999_999
+
+
+def routes() -> list[BaseRoute]:
+    key = "/v2/flowControl/{key}"
+    return [
+        route("/v2/flowControl", "GET", list_keys),
+        route(key, "GET", get),
+        route(f"{key}/pause", "POST", pause),
+        route(f"{key}/resume", "POST", resume),
+        route(f"{key}/pin", "POST", pin),
+        route(f"{key}/unpin", "POST", unpin),
+        route(f"{key}/resetRate", "POST", partial(reset, with_parallelism=False)),
+        route(f"{key}/reset", "POST", partial(reset, with_parallelism=True)),
+        route("/v2/globalParallelism", "GET", global_parallelism),
+    ]
+
+
+async def list_keys(request: Request, runtime: Runtime) -> Response:
+    """All keys, or those that contain ``search``, by key."""
+    search = query_parameters(request).get("search", [""])[-1]
+    now_at = runtime.clock.now_at()
+    lanes = runtime.broker.state.lanes.flow_lanes()
+    return ok([flow_view(lane, now_at) for lane in lanes if search in lane.flow_key.key])
+
+
+async def get(request: Request, runtime: Runtime) -> Response:
+    """One key."""
+    lane = find_flow(runtime.broker.state, path_name(request, "key"))
+    return ok(flow_view(lane, runtime.clock.now_at()))
+
+
+async def pause(request: Request, runtime: Runtime) -> Response:
+    """Start nothing of the key."""
+    await runtime.change(partial(pause_flow, key=path_name(request, "key")))
+    return ok()
+
+
+async def resume(request: Request, runtime: Runtime) -> Response:
+    """Go on."""
+    await runtime.change(partial(resume_flow, key=path_name(request, "key")))
+    return ok()
+
+
+async def pin(request: Request, runtime: Runtime) -> Response:
+    """Fix limits that messages cannot change."""
+    parameters = query_parameters(request)
+    parallelism, rate = (_limit(parameters, name, _MOST) for name in ("parallelism", "rate"))
+    period = _limit(parameters, "period", MAX_PERIOD_SECONDS)
+    if parallelism is None and rate is None:
+        raise InvalidInput("nothing to pin: give parallelism, or rate with a period in seconds, or both")
+    key = path_name(request, "key")
+    await runtime.change(
+        partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)
+    )
+    return ok()
+
+
+async def unpin(request: Request, runtime: Runtime) -> Response:
+    """Let the next message bring new limits."""
+    parameters = query_parameters(request)
+    parallelism, rate = (
+        parameters.get(name, ["false"])[-1].lower() == "true" for name in ("parallelism", "rate")
+    )
+    key = path_name(request, "key")
+    await runtime.change(partial(unpin_flow, key=key, parallelism=parallelism, rate=rate))
+    return ok()
+
+
+async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> Response:
+    """Start counting anew."""
+    key = path_name(request, "key")
+    await runtime.change(partial(reset_flow, key=key, with_parallelism=with_parallelism))
+    return ok()
+
+
+async def global_parallelism(request: Request, runtime: Runtime) -> Response:
+    """Attempts under way, and how many may be."""
+    lanes = runtime.broker.state.lanes
+    return ok({"parallelismMax": lanes.capacity, "parallelismCount": lanes.in_flight})
+
+
+def _limit(parameters: Parameters, name: str, most: int) -> int | None:
+    return whole_number(parameters, name, least=1, most=most)

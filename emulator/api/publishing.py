@@ -1,0 +1,161 @@
+"""Publish, enqueue and batch (contract, 2.1 to 2.3): from request to draft, from accepted to answer."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.api.reading import check_object, header_lines, parse_json, read_body
+from emulator.api.routing import caller_ip, ok, path_name, raw_query, route
+from emulator.api.schedules import save_schedule_from
+from emulator.broker.message import Accepted, Draft
+from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
+from emulator.protocol.destination import DestinationKind, check_name, parse_destination, split_target
+from emulator.protocol.headers import Headers, first_value
+from emulator.protocol.options import parse_options
+from emulator.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+_ITEM_KEYS = ("destination", "headers", "body", "queue")
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        route("/v2/publish/{destination:path}", "POST", publish),
+        route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue),
+        route("/v2/batch", "POST", batch),
+    ]
+
+
+async def publish(request: Request, runtime: Runtime) -> Response:
+    """One message, or one for each endpoint of a URL group; with ``Upstash-Cron`` a schedule."""
+    return await _publish(request, runtime, queue_name=None)
+
+
+async def enqueue(request: Request, runtime: Runtime) -> Response:
+    """Publish into a queue."""
+    return await _publish(
+        request, runtime, queue_name=check_name(path_name(request, "queue"), what="queue name")
+    )
+
+
+async def batch(request: Request, runtime: Runtime) -> Response:
+    """Many messages in one call, each on its own: a bad one does not stop the others."""
+    limit = runtime.limits.max_batch_bytes
+    items = parse_json(await read_body(request, limit=limit, what="batch"), what="batch")
+    if not isinstance(items, list):
+        raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    read: list[Draft | EmulatorError] = [_try_item(runtime, item, caller_ip(request)) for item in items]
+    for index, item in enumerate(items):
+        if not isinstance(item, dict) or not item.get("destination"):
+            raise InvalidInput(f"invalid batch: item {index} has no destination")
+    published = iter(await runtime.publish([draft for draft in read if isinstance(draft, Draft)]))
+    answers = [_item_answer(one if isinstance(one, EmulatorError) else next(published), one) for one in read]
+    return ok(answers)
+
+
+async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -> Response:
+    lines = header_lines(request)
+    query = raw_query(request)
+    body = await read_body(request, limit=runtime.limits.max_body_bytes)
+    if "upstash-cron" in query.lower() or first_value(lines, "Upstash-Cron") is not None:
+        return await save_schedule_from(
+            runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
+        )
+    draft = read_draft(
+        runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
+    )
+    [result] = await runtime.publish([draft])
+    if isinstance(result, EmulatorError):
+        raise result
+    is_duplicate = all(one.is_duplicate for one in result)
+    return ok(accepted_view(draft, result), status=202 if is_duplicate else 200)
+
+
+def read_draft(
+    runtime: Runtime,
+    target: str,
+    query: str,
+    lines: Headers,
+    body: bytes,
+    ip: str | None,
+    queue_name: str | None,
+) -> Draft:
+    """What one publish asks for. Raises InvalidInput or QuotaExceeded naming the header."""
+    raw, kept, parameters = split_target(target, query)
+    destination = parse_destination(raw, kept)
+    defaults: Headers = ()
+    if destination.kind is DestinationKind.URL_GROUP:
+        defaults = runtime.group_headers(destination.value)
+    options = parse_options(lines, parameters, defaults, limits=runtime.limits)
+    runtime.note_warnings(options.warnings)
+    if queue_name is not None:
+        options = replace(options, queue_name=queue_name)
+    return Draft(destination=destination, options=options, body=body, caller_ip=ip)
+
+
+def accepted_view(draft: Draft, accepted: Sequence[Accepted]) -> Any:
+    """An object for one message, an array for a URL group."""
+    if draft.destination.kind is not DestinationKind.URL_GROUP:
+        return _one_accepted(accepted[0])
+    return [{**_one_accepted(one), "url": one.url} for one in accepted]
+
+
+def _one_accepted(one: Accepted) -> dict[str, Any]:
+    return (
+        {"messageId": one.message_id, "deduplicated": True}
+        if one.is_duplicate
+        else {"messageId": one.message_id}
+    )
+
+
+def _item_answer(result: list[Accepted] | EmulatorError, read: Draft | EmulatorError) -> Any:
+    if isinstance(result, EmulatorError) or isinstance(read, EmulatorError):
+        return {"error": str(result)}
+    return accepted_view(read, result)
+
+
+def _try_item(runtime: Runtime, item: Any, ip: str | None) -> Draft | EmulatorError:
+    try:
+        return _read_item(runtime, item, ip)
+    except EmulatorError as error:
+        return error
+
+
+def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
+    fields = check_object(item, what="batch item", known=_ITEM_KEYS)
+    destination, queue, text = fields.get("destination"), fields.get("queue"), fields.get("body")
+    if not isinstance(destination, str):
+        raise InvalidInput(f"invalid batch item: destination {destination!r} is not text")
+    if not isinstance(queue, str | None) or not isinstance(text, str | None):
+        raise InvalidInput("invalid batch item: queue and body must be text or null")
+    lines = _item_lines(fields.get("headers"))
+    if first_value(lines, "Upstash-Cron") is not None:
+        raise InvalidInput("Upstash-Cron is not accepted in a batch; create the schedule on its own")
+    body = (text or "").encode("utf-8", "surrogatepass")
+    if len(body) > runtime.limits.max_body_bytes:
+        raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(body)} bytes")
+    target, _, query = destination.partition("?")
+    return read_draft(
+        runtime, target, query, lines, body, ip, check_name(queue, what="queue name") if queue else None
+    )
+
+
+def _item_lines(headers: Any) -> Headers:
+    """An item's headers: names to text, or to a list of texts."""
+    if headers is None:
+        return ()
+    if not isinstance(headers, dict):
+        raise InvalidInput(f"invalid batch item: headers {headers!r} is not an object")
+    lines: list[tuple[str, str]] = []
+    for name, value in headers.items():
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, str) or any(character in one for character in "\r\n\0"):
+                raise InvalidInput(f"invalid batch item: header {name} must be text on one line, not {one!r}")
+            lines.append((name, one))
+    return tuple(lines)

@@ -1,0 +1,219 @@
+"""From a request to values: header lines, bodies, JSON objects, filters, pages. Every refusal names the field."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from emulator.api.routing import raw_query
+from emulator.broker.message import State
+from emulator.errors import BodyTooLarge, InvalidInput
+from emulator.protocol.headers import Headers
+from emulator.store.filters import MessageFilter, Order, Page
+
+Parameters = dict[str, list[str]]
+
+
+def header_lines(request: Request) -> Headers:
+    """The request's header lines without the publisher's own token. UTF-8 where it is, else Latin-1."""
+    return tuple(
+        (name.decode("latin-1"), _text(value))
+        for name, value in request.headers.raw
+        if name != b"authorization"
+    )
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(what, int(announced), limit)
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(what, size, limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"quota maxMessageSize exceeded: a {what} of {size} bytes is over the limit of {limit} bytes"
+    )
+
+
+def parse_json(body: bytes, *, what: str) -> Any:
+    """Decode JSON. Raises InvalidInput saying where it breaks."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"invalid {what}: the body is not JSON: {error}") from None
+
+
+async def read_object(
+    request: Request, *, what: str, known: Iterable[str], limit: int = 1_000_000
+) -> dict[str, Any]:
+    """A JSON object with known keys only."""
+    value = parse_json(await read_body(request, limit=limit, what=what), what=what)
+    return check_object(value, what=what, known=known)
+
+
+def check_object(value: Any, *, what: str, known: Iterable[str]) -> dict[str, Any]:
+    """``value`` itself, if it is an object without unknown keys."""
+    accepted = tuple(known)
+    if not isinstance(value, dict):
+        raise InvalidInput(f"invalid {what}: expected a JSON object with {', '.join(accepted)}")
+    for key in value:
+        if key not in accepted:
+            raise InvalidInput(f"invalid {what}: unknown key {key!r}; accepted: {', '.join(accepted)}")
+    return value
+
+
+def query_parameters(request: Request) -> Parameters:
+    """The query's parameters without the token; ``callerIP`` is the old spelling of ``callerIp``."""
+    parameters: Parameters = {}
+    for name, value in parse_qsl(raw_query(request), keep_blank_values=False):
+        if name.lower() != "qstash_token":
+            parameters.setdefault("callerIp" if name == "callerIP" else name, []).append(value)
+    return parameters
+
+
+async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Parameters:
+    """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract, 2.4 and 2.8).
+
+    Raises InvalidInput for unknown keys and for a body that is not such an object: a typo must not hit everything.
+    """
+    body = await read_body(request, limit=10_000_000, what="request body")
+    parameters = query_parameters(request)
+    if body.strip():
+        value = check_object(parse_json(body, what="request body"), what="request body", known=sorted(known))
+        parameters |= {name: _strings(name, item) for name, item in value.items() if item is not None}
+    check_known(parameters, known)
+    return parameters
+
+
+def _strings(name: str, value: Any) -> list[str]:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
+        raise InvalidInput(f"invalid {name} {value!r}: expected text, a number, or a list of them")
+    return [str(item) for item in items]
+
+
+def check_known(parameters: Parameters, known: frozenset[str]) -> None:
+    """Raise InvalidInput for a parameter that is not accepted here."""
+    for name in parameters:
+        if name not in known:
+            raise InvalidInput(f"unknown parameter {name!r}; accepted: {', '.join(sorted(known))}")
+
+
+FILTERS = frozenset(
+    {
+        "messageId", "messageIds", "url", "host", "path", "label", "topicName", "queueName", "scheduleId",
+        "flowControlKey", "callerIp", "fromDate", "toDate",
+    }
+)  # fmt: skip
+
+
+def message_filter(parameters: Parameters) -> MessageFilter:
+    """The filters among ``parameters``. Names and ids have no comma in their alphabet, so those may be comma lists."""
+    return MessageFilter(
+        message_ids=_listed(parameters, "messageId") + _listed(parameters, "messageIds"),
+        urls=_plain(parameters, "url"),
+        hosts=_plain(parameters, "host"),
+        paths=_plain(parameters, "path"),
+        labels=_listed(parameters, "label"),
+        topic_names=_listed(parameters, "topicName"),
+        queue_names=_listed(parameters, "queueName"),
+        schedule_ids=_listed(parameters, "scheduleId"),
+        flow_keys=_plain(parameters, "flowControlKey"),
+        caller_ips=_plain(parameters, "callerIp"),
+        from_at=_instant(parameters, "fromDate"),
+        to_at=_instant(parameters, "toDate"),
+    )
+
+
+def listed(parameters: Parameters, name: str) -> tuple[str, ...]:
+    """All values of a parameter that may repeat or hold a comma list."""
+    return _listed(parameters, name)
+
+
+def _listed(parameters: Parameters, name: str) -> tuple[str, ...]:
+    items = (item.strip() for value in parameters.get(name, ()) for item in value.split(","))
+    return tuple(item for item in items if item)
+
+
+def _plain(parameters: Parameters, name: str) -> tuple[str, ...]:
+    return tuple(parameters.get(name, ()))
+
+
+def _instant(parameters: Parameters, name: str) -> int | None:
+    return whole_number(parameters, name, least=0, most=2**53, what="unix milliseconds")
+
+
+def whole_number(
+    parameters: Mapping[str, list[str]], name: str, *, least: int, most: int, what: str = "a whole number"
+) -> int | None:
+    """A parameter's number, or ``None`` if it is not given. Raises InvalidInput out of bounds."""
+    values = parameters.get(name)
+    if not values:
+        return None
+    text = values[-1]
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 16 and least <= int(text) <= most):
+        raise InvalidInput(f"invalid {name} {text!r}: expected {what} from {least} to {most}")
+    return int(text)
+
+
+def read_page(parameters: Parameters, *, default: int, most: int) -> Page:
+    """``count``, ``cursor`` and ``order``; a count above the maximum is cut to it."""
+    count = whole_number(parameters, "count", least=1, most=2**31)
+    return Page(
+        count=min(default if count is None else count, most),
+        cursor=_cursor(parameters),
+        order=_order(parameters),
+    )
+
+
+def _cursor(parameters: Parameters) -> tuple[int, int] | None:
+    values = parameters.get("cursor")
+    if not values:
+        return None
+    time, dash, seq = values[-1].partition("-")
+    if not (dash and all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (time, seq))):
+        raise InvalidInput(f"invalid cursor {values[-1]!r}: expected the cursor of an earlier answer")
+    return int(time), int(seq)
+
+
+def _order(parameters: Parameters) -> Order:
+    text = parameters.get("order", ["latestFirst"])[-1]
+    if text == "latestFirst":
+        return "latestFirst"
+    if text == "earliestFirst":
+        return "earliestFirst"
+    raise InvalidInput(f"invalid order {text!r}: expected latestFirst or earliestFirst")
+
+
+def read_states(parameters: Parameters) -> tuple[State, ...]:
+    """The states a log query asks for; IN_PROGRESS stands for three, both spellings of CANCELED do."""
+    states: list[State] = []
+    for text in _listed(parameters, "state"):
+        if text.upper() == "IN_PROGRESS":
+            states += [State.ACTIVE, State.RETRY, State.ERROR]
+            continue
+        try:
+            states.append(State("CANCELED" if text.upper() == "CANCELLED" else text.upper()))
+        except ValueError:
+            accepted = ", ".join([*(state.value for state in State), "IN_PROGRESS"])
+            raise InvalidInput(f"invalid state {text!r}: expected one of {accepted}") from None
+    return tuple(states)

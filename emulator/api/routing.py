@@ -1,0 +1,122 @@
+"""Routes on the raw request target, and what is common to all endpoints: token, errors, CORS.
+
+Destinations are embedded verbatim in the path, so nothing may decode or collapse it: routes match the bytes as
+they came, fixed segments without regard to case (contract, 1.1).
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from emulator.api.errors import error_response
+from emulator.errors import EmulatorError, Forbidden, Unauthorized
+from emulator.protocol.destination import token_parameter
+from emulator.runtime import Runtime
+from emulator.server import Emulator
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
+
+_READING = frozenset({"GET", "HEAD"})
+
+
+class RawTarget:
+    """Puts the raw, undecoded path where the router looks for it, without repeated slashes in front."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+            # The Go SDK keeps a slash at the end of QSTASH_URL, so //v2/... arrives (contract, 1.1).
+            scope = {**scope, "path": "/" + raw_path.decode("latin-1").lstrip("/")}
+        await self._app(scope, receive, send)
+
+
+class TargetRoute(Route):
+    """A route whose fixed segments match in any case; a slash at the end makes no difference."""
+
+    def __init__(
+        self, path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: list[str]
+    ) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        pattern = self.path_regex.pattern
+        if not path.endswith(":path}"):
+            pattern = pattern.removesuffix("$") + "/?$"
+        self.path_regex = re.compile(pattern, re.IGNORECASE)
+
+
+def route(path: str, method: str | list[str], endpoint: Endpoint) -> TargetRoute:
+    """A route of the API: the endpoint is given the runtime that the token belongs to."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            response = await endpoint(request, authenticate(request))
+        except EmulatorError as error:
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return response
+
+    return TargetRoute(path, handle, [method] if isinstance(method, str) else method)
+
+
+def authenticate(request: Request) -> Runtime:
+    """The runtime of the request's token: the Authorization header, else ``qstash_token`` (contract, 1.2).
+
+    Raises Unauthorized without a known token, Forbidden for a read-only token on a write.
+    """
+    emulator: Emulator = request.app.state.emulator
+    found = emulator.find(_token(request))
+    if found is None:
+        raise Unauthorized("unauthorized: invalid token")
+    runtime, is_read_only = found
+    if is_read_only and request.method not in _READING:
+        raise Forbidden(f"a read-only token may not {request.method} {request.url.path}")
+    return runtime
+
+
+def _token(request: Request) -> str:
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("unauthorized: the Authorization header must read 'Bearer <token>'")
+        return token.strip()
+    token_in_query = token_parameter(raw_query(request))
+    if token_in_query is None:
+        raise Unauthorized(
+            "unauthorized: no token; send 'Authorization: Bearer <QSTASH_TOKEN>' or ?qstash_token=<QSTASH_TOKEN>"
+        )
+    return token_in_query
+
+
+def raw_query(request: Request) -> str:
+    """The query string as it came."""
+    query: bytes = request.scope["query_string"]
+    return query.decode("latin-1")
+
+
+def path_name(request: Request, name: str) -> str:
+    """A path segment that is not a destination, percent-decoded once (contract, 1.1)."""
+    value: str = request.path_params[name]
+    return unquote(value)
+
+
+def caller_ip(request: Request) -> str | None:
+    """The publisher's address."""
+    return request.client.host if request.client else None
+
+
+def ok(content: Any = None, status: int = 200) -> Response:
+    """A JSON answer; ``{}`` where no SDK reads the body."""
+    return JSONResponse({} if content is None else content, status_code=status)

@@ -1,0 +1,40 @@
+"""The state machine's face: each method is told what happened and when, and returns what follows."""
+
+from emulator.broker import attempts, publishing, recovery
+from emulator.broker.message import Accepted, AttemptResult, Draft, Message
+from emulator.broker.recovery import Snapshot
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import Effects
+
+
+class Broker:
+    """One tenant's broker.
+
+    Operations that only an owner asks for (on queues, groups, schedules …) are functions on ``state``; what
+    follows from them comes out of the next ``step``.
+    """
+
+    def __init__(self, state: BrokerState) -> None:
+        self.state = state
+
+    def restore(self, snapshot: Snapshot, now_at: int) -> None:
+        """Take up what an earlier process left; on an empty broker only."""
+        recovery.restore(self.state, snapshot, now_at)
+
+    def publish(self, draft: Draft, now_at: int) -> list[Accepted]:
+        """Accept a draft: one element for each message. Raises NotFound, InvalidInput or QuotaExceeded."""
+        return publishing.publish(self.state, draft, now_at)
+
+    def attempt_finished(self, message: Message, body: bytes, result: AttemptResult, now_at: int) -> None:
+        """The attempt under way for ``message`` ended with ``result``."""
+        attempts.attempt_finished(self.state, message, body, result, now_at)
+
+    def step(self, now_at: int) -> Effects:
+        """Start what may start at ``now_at``; everything since the last step, to be stored and sent."""
+        self.state.advance(now_at)
+        return self.state.take_effects()
+
+    def next_due_at(self, now_at: int) -> int | None:
+        """When time alone will next make something happen (schedules aside), or ``None``."""
+        times = (self.state.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
+        return min((time for time in times if time is not None), default=None)

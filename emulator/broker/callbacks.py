@@ -1,0 +1,77 @@
+"""What is told about an attempt, and to whom (contract, 5.5). A callback is an ordinary message."""
+
+import base64
+import json
+
+from emulator.broker.message import AttemptResult, Draft, Message
+from emulator.protocol.destination import Destination, DestinationKind
+from emulator.protocol.headers import Headers, header_map
+from emulator.protocol.limits import Limits
+from emulator.protocol.options import Callback, parse_options
+from emulator.protocol.redaction import parse_redaction
+
+_JSON_CONTENT = (("Content-Type", "application/json"),)
+
+
+def callback_draft(
+    callback: Callback,
+    message: Message,
+    body: bytes,
+    result: AttemptResult,
+    *,
+    retried: int,
+    dlq_id: str | None,
+    limits: Limits,
+) -> Draft:
+    """The message that reports ``result``, the outcome of ``message``'s attempt after ``retried`` retries.
+
+    ``dlq_id`` is given for failure callbacks. Retries default to the original's.
+    """
+    options = parse_options(
+        (*_JSON_CONTENT, *callback.headers, *_default_retries(callback, message)), limits=limits
+    )
+    return Draft(
+        destination=Destination(DestinationKind.URL, callback.url),
+        options=options,
+        body=_payload(message, body, result, retried=retried, dlq_id=dlq_id),
+        caller_ip=message.caller_ip,
+    )
+
+
+def _default_retries(callback: Callback, message: Message) -> Headers:
+    is_given = any(name.lower() == "upstash-retries" for name, _ in callback.headers)
+    return () if is_given else (("Upstash-Retries", str(message.max_retries)),)
+
+
+def _payload(
+    message: Message, body: bytes, result: AttemptResult, *, retried: int, dlq_id: str | None
+) -> bytes:
+    redaction = parse_redaction(message.redact_fields)
+    headers = redaction.apply_to_headers(message.headers) if redaction else message.headers
+    source_body = redaction.apply_to_body(body) if redaction else body
+    fields: dict[str, object] = {
+        "status": result.status,
+        "header": header_map(result.headers),
+        "body": _base64(result.body or (result.error or "").encode()),
+        "retried": retried,
+        "maxRetries": message.max_retries,
+        "dlqId": dlq_id,
+        "sourceMessageId": message.id,
+        "topicName": message.topic_name,
+        "endpointName": message.endpoint_name,
+        "url": message.url,
+        "method": message.method,
+        "sourceHeader": header_map(headers),
+        "sourceBody": _base64(source_body),
+        "notBefore": message.not_before_at,
+        "createdAt": message.created_at,
+        "scheduleId": message.schedule_id,
+        "callerIP": message.caller_ip,
+    }
+    present = {name: value for name, value in fields.items() if value is not None}
+    # Byte-stable under JSON.parse and JSON.stringify: receivers that re-serialise before they verify depend on it.
+    return json.dumps(present, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

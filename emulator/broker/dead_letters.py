@@ -1,0 +1,70 @@
+"""The dead letter queue: publishing entries again, and throwing them away (contract, 5.6)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emulator.broker.message import DeadLetter, Message
+from emulator.broker.publishing import accept
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import DeadLetterRemoved
+from emulator.protocol.options import PublishOptions
+
+
+def retry(
+    state: BrokerState,
+    now_at: int,
+    *,
+    entries: Sequence[tuple[DeadLetter, Message]],
+    overrides: PublishOptions,
+    given: frozenset[str],
+) -> list[str]:
+    """Publish each entry's message anew, at once and without deduplication, and remove the entry.
+
+    ``overrides`` apply where ``given`` names the option. Returns the new message ids, in order.
+    """
+    return [_retry_one(state, now_at, dead, message, overrides, given) for dead, message in entries]
+
+
+def remove(state: BrokerState, now_at: int, *, dlq_ids: Sequence[str]) -> int:
+    """Remove entries; how many."""
+    for dlq_id in dlq_ids:
+        state.write(DeadLetterRemoved(dlq_id))
+    return len(dlq_ids)
+
+
+_OVERRIDABLE = {
+    "method": "method",
+    "retries": "max_retries",
+    "retry_delay": "retry_delay",
+    "timeout_ms": "timeout_ms",
+    "callback": "callback",
+    "failure_callback": "failure_callback",
+    "labels": "labels",
+    "flow_control": "flow_control",
+    "queue_name": "queue_name",
+    "redact_fields": "redact_fields",
+}
+
+
+def _retry_one(
+    state: BrokerState,
+    now_at: int,
+    dead: DeadLetter,
+    message: Message,
+    overrides: PublishOptions,
+    given: frozenset[str],
+) -> str:
+    changes = {field: getattr(overrides, option) for option, field in _OVERRIDABLE.items() if option in given}
+    again = replace(
+        message,
+        seq=state.next_seq(),
+        id=state.ids.message_id(now_at),
+        created_at=now_at,
+        not_before_at=now_at + (overrides.delay_ms or 0),
+        slot_of=None,
+        slot_queue=None,
+        **changes,
+    )
+    state.write(DeadLetterRemoved(dead.dlq_id))
+    accept(state, again, None, now_at)
+    return again.id

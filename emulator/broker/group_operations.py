@@ -1,0 +1,75 @@
+"""URL groups: named fan-out lists (contract, 2.7)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emulator.broker.entities import Endpoint, UrlGroup
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import UrlGroupDeleted, UrlGroupSaved
+from emulator.errors import NotFound, QuotaExceeded
+from emulator.protocol.headers import Headers
+
+
+def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequence[Endpoint]) -> None:
+    """Add or change endpoints, making the group if there is none.
+
+    A known name gets the new url; else a known url gets the new name; else the endpoint is appended.
+    Raises QuotaExceeded.
+    """
+    group = state.groups.get(name)
+    if group is None and len(state.groups) >= state.limits.max_url_groups:
+        raise QuotaExceeded(f"quota maxUrlGroups exceeded: {state.limits.max_url_groups}")
+    known = list(group.endpoints) if group else []
+    for endpoint in endpoints:
+        _upsert(known, endpoint)
+    if len(known) > state.limits.max_endpoints:
+        raise QuotaExceeded(f"quota maxEndpoints exceeded: {state.limits.max_endpoints}")
+    base = group or UrlGroup(name=name, endpoints=(), created_at=now_at, updated_at=now_at)
+    _save(state, replace(base, endpoints=tuple(known), updated_at=now_at))
+
+
+def remove_endpoints(
+    state: BrokerState, now_at: int, *, name: str, urls: Sequence[str], names: Sequence[str]
+) -> None:
+    """Remove endpoints by url or name; the last one takes the group with it. Raises NotFound."""
+    group = find_group(state, name)
+    kept = tuple(
+        endpoint for endpoint in group.endpoints if endpoint.url not in urls and endpoint.name not in names
+    )
+    if kept:
+        _save(state, replace(group, endpoints=kept, updated_at=now_at))
+    else:
+        delete_group(state, now_at, name=name)
+
+
+def set_headers(state: BrokerState, now_at: int, *, name: str, headers: Headers) -> None:
+    """Replace the group's default publish options. Raises NotFound."""
+    _save(state, replace(find_group(state, name), headers=headers, updated_at=now_at))
+
+
+def delete_group(state: BrokerState, now_at: int, *, name: str) -> None:
+    """Delete a group, if there is one; messages already made live on."""
+    if state.groups.pop(name, None) is not None:
+        state.write(UrlGroupDeleted(name))
+
+
+def find_group(state: BrokerState, name: str) -> UrlGroup:
+    """The group of that name. Raises NotFound."""
+    group = state.groups.get(name)
+    if group is None:
+        raise NotFound(f"topic {name} not found")
+    return group
+
+
+def _upsert(known: list[Endpoint], endpoint: Endpoint) -> None:
+    for index, existing in enumerate(known):
+        has_same_name = endpoint.name is not None and existing.name == endpoint.name
+        if has_same_name or existing.url == endpoint.url:
+            known[index] = Endpoint(endpoint.url, endpoint.name or existing.name)
+            return
+    known.append(endpoint)
+
+
+def _save(state: BrokerState, group: UrlGroup) -> None:
+    state.groups[group.name] = group
+    state.write(UrlGroupSaved(group))

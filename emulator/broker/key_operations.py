@@ -1,0 +1,11 @@
+"""Rotating signing keys (contract, 4.7)."""
+
+from emulator.broker.entities import SigningKeys
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import KeysRotated
+
+
+def rotate_keys(state: BrokerState, now_at: int) -> None:
+    """The next key signs from now on, and a new one takes its place; old messages are signed with it, too."""
+    state.keys = SigningKeys(current=state.keys.next, next=state.ids.signing_key())
+    state.write(KeysRotated(state.keys))

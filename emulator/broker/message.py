@@ -1,0 +1,166 @@
+"""The nouns of the broker: what a publisher hands over, what is kept of it, what came of it.
+
+Instants are unix milliseconds, spans carry their unit in their name.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from emulator.protocol.destination import Destination, origin_of
+from emulator.protocol.flow_control import FlowControl
+from emulator.protocol.headers import Headers
+from emulator.protocol.options import Callback, PublishOptions
+
+
+class State(StrEnum):
+    """A message's state, spelled as on the wire (contract, 5.9)."""
+
+    CREATED = "CREATED"
+    """Accepted and stored; no attempt has started."""
+    ACTIVE = "ACTIVE"
+    """An attempt is under way."""
+    RETRY = "RETRY"
+    """An attempt failed and another one is scheduled."""
+    DELIVERED = "DELIVERED"
+    """A 2xx answer was received. Final."""
+    FAILED = "FAILED"
+    """No retries are left, or the destination forbade them; the message is in the DLQ. Final."""
+    CANCELED = "CANCELED"
+    """Taken back before it was delivered. Final."""
+
+    ERROR = "ERROR"
+    """Only in logs: the attempt failed."""
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    """Only in logs: somebody asked to cancel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A validated publish: everything needed to make its message or messages.
+
+    ``stored_body_seq`` names a body that the store has already (a schedule's); ``body`` is empty then.
+    """
+
+    destination: Destination
+    options: PublishOptions
+    body: bytes
+    stored_body_seq: int | None = None
+    caller_ip: str | None = None
+    schedule_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What the publisher is told about one message."""
+
+    message_id: str
+    url: str
+    is_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as accepted; none of it ever changes.
+
+    ``seq`` grows with every message of the store and orders queues. ``body_seq`` names the stored body (the
+    seq of the first message that brought it; ``None`` when empty), so that a fan-out stores one body.
+    ``slot_of`` is set on callbacks: the seq of the message in ``slot_queue`` whose slot waits for this one.
+    """
+
+    seq: int
+    id: str
+    url: str
+    method: str
+    headers: Headers
+    body_seq: int | None
+    created_at: int
+    not_before_at: int
+    max_retries: int
+    retry_delay: str | None = None
+    timeout_ms: int | None = None
+    callback: Callback | None = None
+    failure_callback: Callback | None = None
+    topic_name: str | None = None
+    endpoint_name: str | None = None
+    queue_name: str | None = None
+    schedule_id: str | None = None
+    caller_ip: str | None = None
+    labels: tuple[str, ...] = ()
+    flow_control: FlowControl | None = None
+    redact_fields: str | None = None
+    api: str | None = None
+    slot_of: int | None = None
+    slot_queue: str | None = None
+
+    @property
+    def lane(self) -> str:
+        """Whose turn it shares: its flow-control key, else its destination's origin."""
+        return flow_lane(self.flow_control.key) if self.flow_control else origin_of(self.url)
+
+
+def flow_lane(key: str) -> str:
+    """The lane of a flow-control key; the prefix keeps it apart from origins."""
+    return f"flow:{key}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Pending:
+    """The little that must be known of an unfinished message to decide when it is sent."""
+
+    seq: int
+    due_at: int
+    lane: str
+    state: State = State.CREATED
+    retried: int = 0
+    queue_name: str | None = None
+    slot_of: int | None = None
+    slot_queue: str | None = None
+    is_cancel_requested: bool = False
+
+    @staticmethod
+    def of(message: Message) -> "Pending":
+        return Pending(
+            seq=message.seq,
+            due_at=message.not_before_at,
+            lane=message.lane,
+            queue_name=message.queue_name,
+            slot_of=message.slot_of,
+            slot_queue=message.slot_queue,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    error: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.error is None and 200 <= self.status <= 299
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One line of a message's history."""
+
+    message_seq: int
+    time_at: int
+    state: State
+    retried: int
+    next_delivery_at: int | None = None
+    error: str | None = None
+    response: AttemptResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message we stopped trying to deliver, with the last response."""
+
+    dlq_id: str
+    message_seq: int
+    failed_at: int
+    response: AttemptResult

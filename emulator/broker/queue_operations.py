@@ -1,0 +1,63 @@
+"""Queues as their owner sees them: made, changed, paused, deleted (contract, 2.5 and 5.1)."""
+
+from dataclasses import replace
+
+from emulator.broker.cancelling import cancel
+from emulator.broker.entities import Queue
+from emulator.broker.queues import QueueLine
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import QueueDeleted, QueueSaved
+from emulator.errors import NotFound, QuotaExceeded
+
+
+def upsert_queue(
+    state: BrokerState, now_at: int, *, name: str, parallelism: int, is_paused: bool | None
+) -> None:
+    """Make a queue, or put new settings in force at once; ``is_paused`` None keeps what it was.
+
+    Raises QuotaExceeded for one queue too many, or too much parallelism.
+    """
+    if parallelism > state.limits.max_queue_parallelism:
+        raise QuotaExceeded(f"quota maxQueueParallelism exceeded: {parallelism}")
+    if name not in state.queues and len(state.queues) >= state.limits.max_queues:
+        raise QuotaExceeded(f"quota maxQueues exceeded: {state.limits.max_queues}")
+    queue = state.ensure_queue(name, now_at).queue
+    _save(
+        state,
+        replace(
+            queue,
+            parallelism=parallelism,
+            is_paused=queue.is_paused if is_paused is None else is_paused,
+            updated_at=now_at,
+        ),
+    )
+
+
+def pause_queue(state: BrokerState, now_at: int, *, name: str, is_paused: bool) -> None:
+    """Pause or resume; nothing new starts while paused. Raises NotFound."""
+    queue = find_queue(state, name).queue
+    _save(state, replace(queue, is_paused=is_paused, updated_at=now_at))
+
+
+def delete_queue(state: BrokerState, now_at: int, *, name: str) -> None:
+    """Delete a queue, if there is one, and cancel what waits in it; an attempt under way finishes."""
+    line = state.queues.get(name)
+    if line is None:
+        return
+    cancel(state, [member for member in line.members() if member.seq not in state.active], now_at)
+    del state.queues[name]
+    state.write(QueueDeleted(name))
+
+
+def find_queue(state: BrokerState, name: str) -> QueueLine:
+    """The queue of that name. Raises NotFound."""
+    line = state.queues.get(name)
+    if line is None:
+        raise NotFound(f"queue {name} not found")
+    return line
+
+
+def _save(state: BrokerState, queue: Queue) -> None:
+    state.queues[queue.name].queue = queue
+    state.write(QueueSaved(queue))
+    state.rouse(queue.name)

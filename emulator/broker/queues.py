@@ -1,0 +1,79 @@
+"""Ordered delivery (contract, 5.1): who of a queue may be under way.
+
+A queue of parallelism p has p slots. Slots go to its messages in the order of publishing; a message keeps its
+slot through its delay, its attempts, its retries and its callbacks. Messages without a slot are not on the
+timeline at all.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
+
+from emulator.broker.entities import Queue
+from emulator.broker.message import Pending
+
+
+class QueueLine:
+    """The messages of one queue: those that hold a slot, and those that wait for one."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self._waiting: OrderedDict[int, Pending] = OrderedDict()
+        # seq → how many things hold the slot: the message itself and its callbacks.
+        self._holders: dict[int, int] = {}
+        self._granted: dict[int, Pending] = {}
+        self._held_back: dict[int, Pending] = {}
+
+    def join(self, pending: Pending) -> None:
+        """Stand in line."""
+        self._waiting[pending.seq] = pending
+
+    def leave(self, seq: int) -> None:
+        """Leave the line, or give up the message's own part of its slot."""
+        self._waiting.pop(seq, None)
+        self._held_back.pop(seq, None)
+        self._granted.pop(seq, None)
+        self.release(seq)
+
+    def hold(self, seq: int) -> None:
+        """One more thing for which the slot of ``seq`` is kept."""
+        self._holders[seq] = self._holders.get(seq, 0) + 1
+
+    def release(self, seq: int) -> None:
+        """One thing less; the slot is free when none is left."""
+        remaining = self._holders.get(seq, 0) - 1
+        if remaining > 0:
+            self._holders[seq] = remaining
+        else:
+            self._holders.pop(seq, None)
+
+    def grant(self) -> Iterator[Pending]:
+        """Give free slots to the first in line; yields each message that got one."""
+        while self._waiting and not self.queue.is_paused and len(self._holders) < self.queue.parallelism:
+            _, pending = self._waiting.popitem(last=False)
+            self.hold(pending.seq)
+            self._granted[pending.seq] = pending
+            yield pending
+
+    def may_start(self, seq: int) -> bool:
+        """Whether a slot holder's attempt may start now: not while paused, nor past a lowered parallelism."""
+        return not self.queue.is_paused and seq in islice(self._holders, self.queue.parallelism)
+
+    def hold_back(self, pending: Pending) -> None:
+        """Keep a due slot holder that may not start until ``take_held_back`` finds that it may."""
+        self._held_back[pending.seq] = pending
+
+    def take_held_back(self) -> list[Pending]:
+        """The slot holders that were held back and may start now."""
+        ready = [pending for seq, pending in self._held_back.items() if self.may_start(seq)]
+        for pending in ready:
+            del self._held_back[pending.seq]
+        return ready
+
+    def members(self) -> list[Pending]:
+        """All unfinished messages of the queue, those with a slot first."""
+        return [*self._granted.values(), *self._waiting.values()]
+
+    def get(self, seq: int) -> Pending | None:
+        """A message that stands in line or is held back, by its seq."""
+        return self._waiting.get(seq) or self._held_back.get(seq)

@@ -1,0 +1,49 @@
+"""What follows from an attempt's result: a pure decision (contract, 4.2 and 4.3)."""
+
+from dataclasses import dataclass
+
+from emulator.broker.message import AttemptResult
+from emulator.protocol.backoff import retry_wait_ms
+from emulator.protocol.headers import first_value
+
+NON_RETRYABLE_STATUS = 489
+NON_RETRYABLE_HEADER = "Upstash-NonRetryable-Error"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The destination took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again at ``due_at`` (unix ms)."""
+
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No retry is left, or the destination forbade them."""
+
+
+Decision = Delivered | RetryAt | GiveUp
+
+
+def decide(
+    result: AttemptResult, *, retried: int, max_retries: int, retry_delay: str | None, now_at: int
+) -> Decision:
+    """Decide after an attempt that ended at ``now_at``, ``retried`` retries having been made before it."""
+    if result.is_success:
+        return Delivered()
+    if retried >= max_retries or _forbids_retries(result):
+        return GiveUp()
+    wait_ms = retry_wait_ms(
+        retried=retried, expression=retry_delay, response_headers=result.headers, now_at=now_at
+    )
+    return RetryAt(now_at + wait_ms)
+
+
+def _forbids_retries(result: AttemptResult) -> bool:
+    flag = first_value(result.headers, NON_RETRYABLE_HEADER)
+    return result.status == NON_RETRYABLE_STATUS and flag is not None and flag.strip().lower() == "true"

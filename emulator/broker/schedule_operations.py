@@ -1,0 +1,121 @@
+"""Schedules: made, fired, paused, deleted (contract, 2.6 and 5.4)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emulator.broker.entities import Schedule
+from emulator.broker.message import Draft
+from emulator.broker.publishing import publish
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import ScheduleDeleted, ScheduleSaved
+from emulator.errors import EmulatorError, NotFound, QuotaExceeded
+from emulator.protocol.cron import Cron
+from emulator.protocol.destination import Destination, DestinationKind, parse_destination
+from emulator.protocol.headers import Headers
+from emulator.protocol.options import PublishOptions, parse_options
+
+
+def save_schedule(
+    state: BrokerState,
+    now_at: int,
+    *,
+    schedule_id: str | None,
+    cron: Cron,
+    destination: str,
+    query: str,
+    lines: Headers,
+    body: bytes,
+    caller_ip: str | None,
+) -> Schedule:
+    """Make a schedule, or replace all settings of the one with that id but its making and its pause.
+
+    ``lines`` were validated by the caller. Raises QuotaExceeded for one schedule too many.
+    """
+    known = state.schedules.get(schedule_id) if schedule_id else None
+    if known is None and len(state.schedules) >= state.limits.max_schedules:
+        raise QuotaExceeded(f"quota maxSchedules exceeded: {state.limits.max_schedules}")
+    schedule = Schedule(
+        id=schedule_id or state.ids.schedule_id(),
+        cron=cron.text,
+        destination=destination,
+        query=query,
+        lines=lines,
+        body_seq=state.next_seq() if body else None,
+        caller_ip=caller_ip,
+        created_at=known.created_at if known else now_at,
+        is_paused=known.is_paused if known else False,
+        next_at=cron.next_after(now_at),
+    )
+    _save(state, schedule, body or None)
+    return schedule
+
+
+def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
+    """Publish what the schedule says if its time has come; whether it had.
+
+    Times that passed while nobody was there to fire (a closed laptop) are fired once, together.
+    """
+    schedule = state.schedules.get(schedule_id)
+    if schedule is None or schedule.is_paused or schedule.next_at is None or schedule.next_at > now_at:
+        return False
+    error: str | None = None
+    states: dict[str, str] = {}
+    try:
+        states = {made.message_id: "IN_PROGRESS" for made in publish(state, _draft(state, schedule), now_at)}
+    except EmulatorError as reason:
+        error = str(reason)
+    next_at = Cron.parse(schedule.cron).next_after(now_at)
+    _save(state, replace(schedule, next_at=next_at, last_at=now_at, last_states=states, error=error))
+    return True
+
+
+def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paused: bool) -> None:
+    """Pause, or resume with the next time after now: what passed meanwhile is not made up for. Raises NotFound."""
+    schedule = find_schedule(state, schedule_id)
+    if schedule.is_paused == is_paused:
+        return
+    next_at = schedule.next_at if is_paused else Cron.parse(schedule.cron).next_after(now_at)
+    _save(state, replace(schedule, is_paused=is_paused, next_at=next_at))
+
+
+def delete_schedule(state: BrokerState, now_at: int, *, schedule_id: str) -> None:
+    """Delete a schedule; messages it made live on. Raises NotFound."""
+    find_schedule(state, schedule_id)
+    del state.schedules[schedule_id]
+    state.write(ScheduleDeleted(schedule_id))
+
+
+def find_schedule(state: BrokerState, schedule_id: str) -> Schedule:
+    """The schedule of that id. Raises NotFound."""
+    schedule = state.schedules.get(schedule_id)
+    if schedule is None:
+        raise NotFound(f"schedule {schedule_id} not found")
+    return schedule
+
+
+def read_schedule_options(
+    state: BrokerState, destination: Destination, sources: Sequence[Headers]
+) -> PublishOptions:
+    """A schedule's options as they are now: its own lines, then its URL group's defaults."""
+    group = state.groups.get(destination.value) if destination.kind is DestinationKind.URL_GROUP else None
+    defaults = group.headers if group else ()
+    options = parse_options(*sources, defaults, limits=state.limits)
+    # Every firing is a new message, and only a delay can put it off (contract, 5.4 and U12).
+    return replace(options, deduplication_id=None, content_based_deduplication=False, not_before_at=None)
+
+
+def _draft(state: BrokerState, schedule: Schedule) -> Draft:
+    destination = parse_destination(schedule.destination, schedule.query)
+    return Draft(
+        destination=destination,
+        options=read_schedule_options(state, destination, [schedule.lines]),
+        body=b"",
+        stored_body_seq=schedule.body_seq,
+        caller_ip=schedule.caller_ip,
+        schedule_id=schedule.id,
+    )
+
+
+def _save(state: BrokerState, schedule: Schedule, body: bytes | None = None) -> None:
+    state.schedules[schedule.id] = schedule
+    state.write(ScheduleSaved(schedule, body))

@@ -1,0 +1,237 @@
+"""Everything a tenant's broker knows, and the small steps that all operations are made of."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
+from emulator.broker.lanes import FlowLane, Lanes
+from emulator.broker.message import AttemptResult, LogEntry, Pending, State
+from emulator.broker.queues import QueueLine
+from emulator.broker.timeline import DEFAULT_WINDOW, Timeline
+from emulator.broker.transitions import LOGGED, Event, after
+from emulator.broker.writes import (
+    Attempt,
+    Cleared,
+    DeduplicationKept,
+    Effects,
+    FlowKeySaved,
+    Logged,
+    MessageFinished,
+    QueueSaved,
+    Write,
+)
+from emulator.protocol.flow_control import FlowControl
+from emulator.protocol.ids import IdFactory
+from emulator.protocol.limits import LENIENT, Limits
+
+DEFAULT_CAPACITY = 1_000
+DEFAULT_PER_ORIGIN = 200
+
+
+class BrokerState:
+    """The working memory of one broker. ``next_seq`` hands out numbers that grow across the whole store."""
+
+    def __init__(
+        self,
+        *,
+        ids: IdFactory,
+        next_seq: Callable[[], int],
+        keys: SigningKeys,
+        limits: Limits = LENIENT,
+        capacity: int = DEFAULT_CAPACITY,
+        per_origin: int = DEFAULT_PER_ORIGIN,
+        window: int = DEFAULT_WINDOW,
+    ) -> None:
+        self.ids = ids
+        self.next_seq = next_seq
+        self.limits = limits
+        self.keys = keys
+        self._capacity = capacity
+        self._per_origin = per_origin
+        self._window = window
+        self._effects = Effects()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.timeline = Timeline(self._window)
+        self.lanes = Lanes(capacity=self._capacity, per_origin=self._per_origin)
+        self.active: dict[int, Pending] = {}
+        self.queues: dict[str, QueueLine] = {}
+        self.groups: dict[str, UrlGroup] = {}
+        self.schedules: dict[str, Schedule] = {}
+        self.deduplications: dict[str, DeduplicationKept] = {}
+        # Queues in which something changed since their slots were last handed out; a dict keeps their order.
+        self._restless: dict[str, None] = {}
+
+    def clear(self) -> None:
+        """Forget everything but the signing keys; what comes of attempts under way will be ignored."""
+        self._forget()
+        self.write(Cleared())
+
+    def write(self, write: Write) -> None:
+        """Ask for something to be kept."""
+        self._effects.writes.append(write)
+
+    def take_effects(self) -> Effects:
+        """What has come together since the last call."""
+        effects, self._effects = self._effects, Effects()
+        return effects
+
+    def log(
+        self,
+        seq: int,
+        state: State,
+        now_at: int,
+        *,
+        retried: int = 0,
+        next_delivery_at: int | None = None,
+        result: AttemptResult | None = None,
+    ) -> None:
+        """Add a line to a message's history."""
+        self.write(
+            Logged(
+                LogEntry(
+                    message_seq=seq,
+                    time_at=now_at,
+                    state=state,
+                    retried=retried,
+                    next_delivery_at=next_delivery_at,
+                    error=_error_text(result),
+                    response=result,
+                )
+            )
+        )
+
+    def move(
+        self,
+        pending: Pending,
+        event: Event,
+        now_at: int,
+        *,
+        result: AttemptResult | None = None,
+        next_delivery_at: int | None = None,
+    ) -> None:
+        """Carry out one transition: the new state, and the log lines that belong to it."""
+        pending.state = after(pending.state, event)
+        for state in LOGGED[event]:
+            self.log(
+                pending.seq,
+                state,
+                now_at,
+                retried=pending.retried,
+                next_delivery_at=next_delivery_at,
+                result=None if state is State.RETRY else result,
+            )
+
+    def finish(
+        self, pending: Pending, event: Event, now_at: int, *, result: AttemptResult | None = None
+    ) -> None:
+        """Carry out a transition into a final state, and give up the message's part of its queue slot."""
+        self.move(pending, event, now_at, result=result)
+        self.write(MessageFinished(pending.seq, pending.state, pending.retried, now_at))
+        self._leave_queue(pending.queue_name, pending.seq)
+        if pending.slot_of is not None:
+            self._release_slot(pending.slot_queue, pending.slot_of)
+
+    def schedule_pending(self, pending: Pending) -> None:
+        """Send a new message on its way: into its queue's line, or onto the timeline."""
+        if pending.queue_name is None:
+            self.timeline.add(pending)
+        else:
+            self.queues[pending.queue_name].join(pending)
+            self.rouse(pending.queue_name)
+
+    def rouse(self, queue_name: str) -> None:
+        """Have a queue's slots handed out anew at the next ``advance``."""
+        self._restless[queue_name] = None
+
+    def advance(self, now_at: int) -> None:
+        """Start whatever may start at ``now_at``: slots, due times, lanes, in this order."""
+        self._grant_slots(now_at)
+        while (due := self.timeline.pop_due(now_at)) is not None:
+            self._admit(due, now_at)
+        while (starting := self.lanes.next_start(now_at)) is not None:
+            self._start(starting, now_at)
+
+    def _grant_slots(self, now_at: int) -> None:
+        """Put messages that got a slot onto the timeline, and let go of those held back without need."""
+        restless, self._restless = self._restless, {}
+        for line in (self.queues[name] for name in restless if name in self.queues):
+            for pending in line.grant():
+                self.timeline.add(pending)
+            for pending in line.take_held_back():
+                self.lanes.enter(pending, now_at)
+
+    def _admit(self, pending: Pending, now_at: int) -> None:
+        line = self.queues.get(pending.queue_name) if pending.queue_name else None
+        if line is not None and not line.may_start(pending.seq):
+            line.hold_back(pending)
+        else:
+            self.lanes.enter(pending, now_at)
+
+    def _start(self, pending: Pending, now_at: int) -> None:
+        self.move(pending, Event.ATTEMPT_STARTED, now_at)
+        self.active[pending.seq] = pending
+        flow_key = self._flow_key_of(pending)
+        if flow_key is not None:
+            self.write(FlowKeySaved(flow_key))
+        self._effects.attempts.append(Attempt(pending.seq, pending.retried))
+
+    def _flow_key_of(self, pending: Pending) -> FlowKey | None:
+        lane = self.lanes.flow_lane(pending.lane.removeprefix("flow:"))
+        return lane.flow_key if lane is not None and lane.name == pending.lane else None
+
+    def _leave_queue(self, queue_name: str | None, seq: int) -> None:
+        line = self.queues.get(queue_name) if queue_name else None
+        if line is not None:
+            line.leave(seq)
+            self.rouse(line.queue.name)
+
+    def _release_slot(self, queue_name: str | None, seq: int) -> None:
+        line = self.queues.get(queue_name) if queue_name else None
+        if line is not None:
+            line.release(seq)
+            self.rouse(line.queue.name)
+
+    def ensure_queue(self, name: str, now_at: int) -> QueueLine:
+        """The queue of that name, made with parallelism 1 if there is none (contract, 2.2)."""
+        line = self.queues.get(name)
+        if line is None:
+            queue = Queue(name=name, created_at=now_at, updated_at=now_at)
+            line = self.queues[name] = QueueLine(queue)
+            self.write(QueueSaved(queue))
+        return line
+
+    def apply_flow_control(self, flow: FlowControl, now_at: int) -> None:
+        """The newest message's limits are its key's, except where they are pinned (contract, 5.2)."""
+        lane = self.lanes.flow_lane(flow.key)
+        if lane is None:
+            lane = self.lanes.add_flow_lane(FlowKey(key=flow.key, used_at=now_at))
+        key = replace(lane.flow_key, used_at=now_at)
+        if not key.is_pinned_parallelism:
+            key = replace(key, parallelism=flow.parallelism)
+        if not key.is_pinned_rate:
+            key = replace(key, rate=flow.rate, period_seconds=flow.period_seconds)
+        self.save_flow_key(lane, key, now_at)
+
+    def save_flow_key(self, lane: FlowLane, key: FlowKey, now_at: int) -> None:
+        """Put a key's new limits or flags in force."""
+        lane.flow_key = key
+        self.write(FlowKeySaved(key))
+        self.lanes.offer(lane, now_at)
+
+    def find(self, seq: int, lane: str, queue_name: str | None) -> Pending | None:
+        """The unfinished message in memory, wherever it waits; ``None`` if it is finished or left to the store."""
+        line = self.queues.get(queue_name) if queue_name else None
+        return (
+            self.active.get(seq)
+            or self.timeline.get(seq)
+            or self.lanes.get(lane, seq)
+            or (line.get(seq) if line else None)
+        )
+
+
+def _error_text(result: AttemptResult | None) -> str | None:
+    if result is None or result.is_success:
+        return None
+    return result.error or f"the destination answered with status {result.status}"

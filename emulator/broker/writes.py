@@ -1,0 +1,163 @@
+"""What the broker asks the store to keep. Writes are applied in order, all of one call or none."""
+
+from dataclasses import dataclass, field
+
+from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
+from emulator.broker.message import DeadLetter, LogEntry, Message, State
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAccepted:
+    """A new pending message, with its body unless an earlier message brought the same one."""
+
+    message: Message
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRescheduled:
+    """An attempt failed; the next one is due at ``due_at``."""
+
+    seq: int
+    due_at: int
+    retried: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFinished:
+    """The message reached a final state and is pending no more."""
+
+    seq: int
+    state: State
+    retried: int
+    finished_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelNoted:
+    """A cancel was accepted while an attempt is under way; it outlives a crash."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A line for the log."""
+
+    entry: LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """A new entry of the dead letter queue."""
+
+    dead_letter: DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRemoved:
+    """An entry was deleted, or published again."""
+
+    dlq_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeduplicationKept:
+    """``key`` means ``message_id`` (delivered to ``url``) until ``expires_at``."""
+
+    key: str
+    message_id: str
+    url: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSaved:
+    queue: Queue
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDeleted:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UrlGroupSaved:
+    group: UrlGroup
+
+
+@dataclass(frozen=True, slots=True)
+class UrlGroupDeleted:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSaved:
+    """``body`` is given when it is new: the schedule was created or overwritten."""
+
+    schedule: Schedule
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDeleted:
+    schedule_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKeySaved:
+    flow_key: FlowKey
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKeyDeleted:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysRotated:
+    keys: SigningKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """Everything of this tenant but its token and keys is gone."""
+
+
+RecordWrite = (
+    MessageAccepted
+    | MessageRescheduled
+    | MessageFinished
+    | CancelNoted
+    | Logged
+    | DeadLettered
+    | DeadLetterRemoved
+    | DeduplicationKept
+    | QueueSaved
+    | QueueDeleted
+    | UrlGroupSaved
+    | UrlGroupDeleted
+    | ScheduleSaved
+    | ScheduleDeleted
+    | FlowKeySaved
+    | FlowKeyDeleted
+    | KeysRotated
+)
+
+Write = RecordWrite | Cleared
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to start: the message's seq, and how many retries were made before."""
+
+    seq: int
+    retried: int
+
+
+@dataclass(slots=True)
+class Effects:
+    """What one step of the broker leads to: ``attempts`` may start once ``writes`` are durable."""
+
+    writes: list[Write] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)

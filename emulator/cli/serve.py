@@ -1,0 +1,104 @@
+"""Running the server under uvicorn: one listener, words on start, a clean stop."""
+
+import logging
+import socket
+import sys
+from ipaddress import ip_address
+from typing import Any
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from emulator.api.app import create_app
+from emulator.control.routes import control_routes
+from emulator.errors import EmulatorError
+from emulator.server import Emulator
+from emulator.settings import Settings
+from emulator.tenants import PUBLISHED_USERS
+
+
+def load_settings(given: dict[str, Any]) -> Settings:
+    """Settings from the environment and the flags given. Raises BadParameter naming what is wrong."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise typer.BadParameter(f"{name}: {first['msg']} (got {first['input']!r})") from None
+
+
+def serve(settings: Settings, *, is_verbose: bool = False) -> int:
+    """Serve until SIGINT or SIGTERM; the exit code."""
+    logging.basicConfig(
+        level=logging.INFO if is_verbose else logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    listener = _listen(settings)
+    if listener is None:
+        return 1
+    emulator = Emulator(settings)
+    config = uvicorn.Config(
+        create_app(emulator, extra_routes=control_routes()),
+        lifespan="on",
+        log_level="info" if is_verbose else "warning",
+        access_log=is_verbose,
+        timeout_graceful_shutdown=5,
+    )
+    server = _Server(config, settings, listener)
+    try:
+        server.run(sockets=[listener])
+    except EmulatorError as error:
+        print(f"qstash-emulator: {error}", file=sys.stderr)
+        return 1
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it is ready."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    def _announce(self) -> None:
+        host, port = self._listener.getsockname()[:2]
+        shown_host = "localhost" if ip_address(host).is_loopback or ip_address(host).is_unspecified else host
+        user = PUBLISHED_USERS[0]
+        for name, value in (
+            ("QSTASH_URL", f"http://{shown_host}:{port}"),
+            ("QSTASH_TOKEN", user.token),
+            ("QSTASH_CURRENT_SIGNING_KEY", user.keys.current),
+            ("QSTASH_NEXT_SIGNING_KEY", user.keys.next),
+        ):
+            print(f'{name}="{value}"')
+        # Node's SDK waits for a line of this form (contract, 6).
+        print(
+            f"# QStash emulator is running at http://{shown_host}:{port}  (state: {self._settings.db})",
+            flush=True,
+        )
+
+
+def _listen(settings: Settings) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(2048)
+    except OSError as error:
+        print(
+            f"qstash-emulator: cannot listen ({error.strerror}); choose another port with --port\n"
+            f"listen tcp: address already in use {settings.host}:{settings.port}"
+            if error.errno in (48, 98)
+            else f"qstash-emulator: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            file=sys.stderr,
+        )
+        listener.close()
+        return None
+    return listener

@@ -1,0 +1,77 @@
+"""The only module that knows the time.
+
+Everything that decides is told the time, in unix milliseconds. ``wall_at`` is a second, differently named
+reading of the same object: the real time, which signatures need even when the clock is turned, because
+receivers check them against their own clocks.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from emulator.errors import Conflict
+
+# A timer is a difference on the monotonic clock; re-reading the wall clock this often bounds how late we
+# notice that it was set.
+_LONGEST_TIMER_SECONDS = 1.0
+
+
+def wall_now_at() -> int:
+    """The real time, in unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Alarm(Protocol):
+    """A call that is to come, and can be called off."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """What time it is for one tenant."""
+
+    @property
+    def mode(self) -> Literal["system", "manual"]: ...
+
+    def now_at(self) -> int:
+        """This clock's time in unix milliseconds."""
+        ...
+
+    def call_at(self, when_at: int, callback: Callable[[], None]) -> Alarm | None:
+        """Call back when ``now_at()`` may have reached ``when_at``, maybe early; ``None`` if time is turned by hand."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    mode: Literal["system"] = "system"
+
+    def now_at(self) -> int:
+        return wall_now_at()
+
+    def call_at(self, when_at: int, callback: Callable[[], None]) -> Alarm:
+        delay_seconds = max(0.0, when_at / 1000 - time.time())
+        return asyncio.get_running_loop().call_later(min(delay_seconds, _LONGEST_TIMER_SECONDS), callback)
+
+
+class ManualClock:
+    """A clock that stands still until it is set, and never goes back."""
+
+    mode: Literal["manual"] = "manual"
+
+    def __init__(self, now_at: int | None = None) -> None:
+        self._now_at = wall_now_at() if now_at is None else now_at
+
+    def now_at(self) -> int:
+        return self._now_at
+
+    def call_at(self, when_at: int, callback: Callable[[], None]) -> None:
+        return None
+
+    def set(self, now_at: int) -> None:
+        """Turn to ``now_at`` (unix ms). Raises Conflict if that is in this clock's past."""
+        if now_at < self._now_at:
+            raise Conflict(f"the clock stands at {self._now_at} and cannot be turned back to {now_at}")
+        self._now_at = now_at

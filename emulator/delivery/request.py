@@ -1,0 +1,68 @@
+"""What is sent to a destination: a pure function of the message and the attempt (contract, 4.1)."""
+
+from dataclasses import dataclass
+
+from emulator.broker.message import Message
+from emulator.protocol.headers import SERVER_OWNED, Headers, is_hop_by_hop
+from emulator.protocol.signature import sign
+
+USER_AGENT = "Upstash-QStash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRequest:
+    """One HTTP request. ``timeout_ms`` covers everything from connecting to the last byte of the answer."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+    timeout_ms: int
+
+
+def build_request(
+    message: Message,
+    body: bytes,
+    *,
+    retried: int,
+    signing_key: str,
+    jwt_id: str,
+    signed_at_seconds: int,
+    default_timeout_ms: int,
+    region: str | None = None,
+) -> OutboundRequest:
+    """The request of one attempt. ``signed_at_seconds`` is real wall time; ``retried`` counts from 0."""
+    signature = sign(
+        key=signing_key, url=message.url, body=body, issued_at_seconds=signed_at_seconds, jwt_id=jwt_id
+    )
+    return OutboundRequest(
+        method=message.method,
+        url=message.url,
+        headers=(
+            *_forwarded(message.headers),
+            ("Accept-Encoding", "gzip"),
+            ("Upstash-Message-Id", message.id),
+            ("Upstash-Retried", str(retried)),
+            ("Upstash-Signature", signature),
+            *_optional("Upstash-Caller-Ip", message.caller_ip),
+            *_optional("Upstash-Topic-Name", message.topic_name),
+            *_optional("Upstash-Schedule-Id", message.schedule_id),
+            *_optional("Upstash-Region", region),
+        ),
+        body=body,
+        timeout_ms=message.timeout_ms or default_timeout_ms,
+    )
+
+
+def _forwarded(headers: Headers) -> Headers:
+    lines = tuple(
+        (name, value)
+        for name, value in headers
+        if name.lower() not in SERVER_OWNED and not is_hop_by_hop(name)
+    )
+    has_user_agent = any(name.lower() == "user-agent" for name, _ in lines)
+    return lines if has_user_agent else (("User-Agent", USER_AGENT), *lines)
+
+
+def _optional(name: str, value: str | None) -> Headers:
+    return () if value is None else ((name, value),)

@@ -1,0 +1,109 @@
+"""Deliveries over kept-alive connections.
+
+aiohttp's client costs a fifth of what httpx's default transport does for one request, which is most of what an
+emulator under load spends; ``docs/performance.md`` has the figures.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from emulator.broker.message import AttemptResult
+from emulator.delivery import explain
+from emulator.delivery.request import OutboundRequest
+from emulator.protocol.destination import origin_of
+
+# Shorter than the five seconds after which uvicorn and Node close an idle connection: reusing one at that very
+# moment looks like a failed attempt.
+_KEEP_ALIVE_SECONDS = 4.0
+_CHUNK_BYTES = 65_536
+
+
+class SocketTransport:
+    """HTTP/1.1 over TCP. Redirects are not followed; response bodies are cut at ``max_response_bytes``."""
+
+    def __init__(self, *, max_response_bytes: int, connect_to: Mapping[str, str] | None = None) -> None:
+        """``connect_to`` maps an origin to the one that is really called; ``Host`` and ``sub`` stay as published."""
+        self._max_response_bytes = max_response_bytes
+        self._connect_to = {
+            origin_of(origin): target.rstrip("/") for origin, target in (connect_to or {}).items()
+        }
+        self._is_in_container = Path("/.dockerenv").exists()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: OutboundRequest) -> AttemptResult:
+        try:
+            async with asyncio.timeout(request.timeout_ms / 1000):
+                return await self._exchange(request)
+        except TimeoutError:
+            return _no_response(explain.timed_out(request.url, request.timeout_ms))
+        except aiohttp.ClientConnectorDNSError:
+            return _no_response(explain.not_resolved(request.url))
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            return _no_response(explain.tls_failed(request.url, error))
+        except aiohttp.ClientConnectorError as error:
+            words = explain.not_connected(request.url, error.os_error, is_in_container=self._is_in_container)
+            return _no_response(words)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return _no_response(explain.cut_off(request.url, error))
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _exchange(self, request: OutboundRequest) -> AttemptResult:
+        url, headers = self._resolve(request)
+        async with self._open_session().request(
+            request.method, URL(url, encoded=True), data=request.body, headers=headers, allow_redirects=False
+        ) as response:
+            body = await self._read(response)
+            return AttemptResult(
+                status=response.status,
+                headers=tuple((name, value) for name, value in response.headers.items()),
+                body=body,
+            )
+
+    def _resolve(self, request: OutboundRequest) -> tuple[str, CIMultiDict[str]]:
+        headers = CIMultiDict(request.headers)
+        target = self._connect_to.get(origin_of(request.url)) if self._connect_to else None
+        if target is None:
+            return request.url, headers
+        parts = urlsplit(request.url)
+        headers["Host"] = parts.netloc.rpartition("@")[2]
+        rest = request.url[request.url.index(parts.netloc, len(parts.scheme) + 3) + len(parts.netloc) :]
+        return f"{target}{rest}", headers
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= self._max_response_bytes:
+                response.close()
+                break
+        return b"".join(parts)[: self._max_response_bytes]
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ttl_dns_cache=10
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, connect=None),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
+                max_line_size=65_536,
+                max_field_size=65_536,
+            )
+        return self._session
+
+
+def _no_response(words: str) -> AttemptResult:
+    return AttemptResult(status=0, error=words)

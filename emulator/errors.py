@@ -1,0 +1,59 @@
+"""What can go wrong, in the words of the domain.
+
+    EmulatorError
+    ├── InvalidInput          the request says something that cannot be meant       (400)
+    ├── Unauthorized          no token, or one that nobody has                      (401)
+    ├── Forbidden             a read-only token on a write; a foreign origin        (403)
+    ├── NotFound              a message, queue, schedule … that does not exist      (404)
+    ├── Conflict              the request does not fit the server's present state   (409)
+    ├── QuotaExceeded         more than the plan allows                             (412)
+    ├── BodyTooLarge          over the message size limit                           (413)
+    ├── TooManyRequests       more waiting than the server may hold                 (429)
+    └── StoreUnavailable      the durable store does not take writes                (503)
+
+The table in ``emulator.api.errors`` maps each class to its status (contract, section 1.3).
+"""
+
+
+class EmulatorError(Exception):
+    """Something the caller should hear about; ``str()`` is the text of the answer's ``error`` field."""
+
+
+class InvalidInput(EmulatorError):
+    """A value that cannot be used. The text names the field, the value and what is accepted."""
+
+
+class Unauthorized(EmulatorError):
+    """The token is missing or unknown."""
+
+
+class Forbidden(EmulatorError):
+    """The token is known, but may not do this."""
+
+
+class NotFound(EmulatorError):
+    """The named thing does not exist for this token."""
+
+
+class Conflict(EmulatorError):
+    """The request is well formed but does not fit the present state."""
+
+
+class QuotaExceeded(EmulatorError):
+    """A limit of the plan. The text reads ``quota <name> exceeded``."""
+
+
+class BodyTooLarge(EmulatorError):
+    """The body is over the message size limit."""
+
+
+class TooManyRequests(EmulatorError):
+    """The server holds as much unfinished work as it may; try again in ``retry_after_seconds``."""
+
+    def __init__(self, text: str, *, retry_after_seconds: int) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailable(EmulatorError):
+    """The store refuses writes (a full disk, a read-only file); nothing of the request was accepted."""

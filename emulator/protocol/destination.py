@@ -1,0 +1,117 @@
+"""Where a message goes: reading the destination out of the raw request target (contract, 1.1 and 2.1).
+
+The destination stands verbatim behind a fixed prefix: ``/v2/publish/https://example.com/a//b%2Fc?x=1``.
+Nothing here decodes, collapses or re-spells it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from urllib.parse import unquote_plus, urlsplit
+
+from emulator.errors import InvalidInput
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_TOKEN_PARAMETER = "qstash_token"  # noqa: S105  a name, not a secret
+_OPTION_PREFIX = "upstash-"
+
+
+class DestinationKind(Enum):
+    """What the text behind the prefix turned out to be."""
+
+    URL = "url"
+    URL_GROUP = "url group"
+    LLM = "api/llm"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """``value`` is the whole URL, or the URL group's name; ``query`` what was given beside a group's name."""
+
+    kind: DestinationKind
+    value: str
+    query: str = ""
+
+
+def parse_destination(raw: str, query: str = "") -> Destination:
+    """Resolve what a publisher wrote; ``query`` is the surviving query string, without its question mark.
+
+    Raises InvalidInput for an empty destination and for one that looks like a URL but has no http or https
+    scheme, in the real service's words (contract, 1.3).
+    """
+    if not raw:
+        raise InvalidInput("a non-empty destination must be provided")
+    if raw.lower() == "api/llm":
+        return Destination(DestinationKind.LLM, "api/llm")
+    if _HTTP.match(raw):
+        check_url(raw, what="destination url")
+        return Destination(DestinationKind.URL, f"{raw}?{query}" if query else raw)
+    if any(mark in raw for mark in ":/%"):
+        raise InvalidInput("invalid destination url: endpoint has invalid scheme, add http:// or https://")
+    return Destination(DestinationKind.URL_GROUP, check_name(raw, what="URL group name"), query)
+
+
+def check_url(url: str, *, what: str) -> str:
+    """``url`` itself, if it is an absolute http(s) URL with a host; ``what`` names it in the error."""
+    if not _HTTP.match(url):
+        raise InvalidInput(f"invalid {what}: endpoint has invalid scheme, add http:// or https://")
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidInput(f"invalid {what} {url!r}: {error}") from None
+    if not host:
+        raise InvalidInput(f"invalid {what} {url!r}: it has no host")
+    if any(character <= " " or character == "\x7f" for character in url):
+        raise InvalidInput(f"invalid {what} {url!r}: blanks and control characters must be percent-encoded")
+    return url
+
+
+def check_name(name: str, *, what: str) -> str:
+    """``name`` itself, if a queue, URL group or schedule may be called that (contract, 1.4)."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"invalid {what} {name!r}: only letters, digits, '_', '-' and '.' are accepted")
+    return name
+
+
+def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """Part the raw remainder of a target into destination, destination's query, and configuration.
+
+    Returns ``(destination, query, parameters)``: the query keeps the order and spelling of every pair that is
+    not configuration; ``parameters`` are the decoded ``upstash-*`` pairs, names in lower case. The token
+    parameter is dropped: it is the publisher's secret (contract, 1.2).
+    """
+    kept: list[str] = []
+    parameters: list[tuple[str, str]] = []
+    for pair, name, value in _pairs(query):
+        lowered = name.lower()
+        if lowered.startswith(_OPTION_PREFIX):
+            parameters.append((lowered, value))
+        elif lowered != _TOKEN_PARAMETER:
+            kept.append(pair)
+    return remainder, "&".join(kept), parameters
+
+
+def token_parameter(query: str) -> str | None:
+    """The decoded ``qstash_token`` of a raw query string, or ``None``."""
+    if _TOKEN_PARAMETER not in query.lower():
+        return None
+    return next((value for _, name, value in _pairs(query) if name.lower() == _TOKEN_PARAMETER), None)
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str, str]]:
+    """Each pair as written, with its decoded name and value."""
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        yield pair, unquote_plus(name), unquote_plus(value)
+
+
+@lru_cache(maxsize=4096)
+def origin_of(url: str) -> str:
+    """``scheme://host:port`` in lower case with the port spelled out: what deliveries share a connection by."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port}"

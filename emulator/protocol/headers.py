@@ -1,0 +1,49 @@
+"""Header lines: names in canonical form, the JSON shape of a header map, and which lines may travel on.
+
+A set of header lines is a tuple of ``(name, value)`` pairs in the order received; names compare without case.
+"""
+
+from collections.abc import Iterable
+
+Headers = tuple[tuple[str, str], ...]
+HeaderMap = dict[str, list[str]]
+
+# RFC 9110, 7.6.1, and what the client that sends the request computes itself (contract, 3.3).
+_HOP_BY_HOP = frozenset(
+    {
+        "host", "content-length", "connection", "transfer-encoding", "keep-alive", "te", "trailer", "upgrade",
+    }
+)  # fmt: skip
+
+# What only the server may say about a delivery; a forwarded line of the same name gives way (contract, 4.1).
+SERVER_OWNED = frozenset(
+    {
+        "accept-encoding", "upstash-signature", "upstash-message-id", "upstash-retried", "upstash-caller-ip",
+        "upstash-topic-name", "upstash-schedule-id", "upstash-region",
+    }
+)  # fmt: skip
+
+
+def canonical_name(name: str) -> str:
+    """``test-header`` as ``Test-Header``, as Go's net/http writes it (contract, 1.11)."""
+    return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
+
+
+def header_map(headers: Iterable[tuple[str, str]]) -> HeaderMap:
+    """``{"Canonical-Name": ["v1", "v2"]}``: arrays always, also for a single value (contract, 1.11)."""
+    result: HeaderMap = {}
+    for name, value in headers:
+        result.setdefault(canonical_name(name), []).append(value)
+    return result
+
+
+def is_hop_by_hop(name: str) -> bool:
+    """Whether the line belongs to one connection alone and is never forwarded."""
+    lowered = name.lower()
+    return lowered in _HOP_BY_HOP or lowered.startswith("proxy-")
+
+
+def first_value(headers: Iterable[tuple[str, str]], name: str) -> str | None:
+    """The value of the first line called ``name``, or ``None``."""
+    wanted = name.lower()
+    return next((value for key, value in headers if key.lower() == wanted), None)

@@ -1,0 +1,54 @@
+"""Identifiers: opaque to clients, but sortable by age in the store (contract, 1.4)."""
+
+import random
+
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+_MESSAGE_DIGITS = 53
+_SHORT_DIGITS = 28
+# 2^48 ms last until the year 10889 and fill nine base58 digits.
+_TIME_DIGITS = 9
+
+
+def base58(number: int, width: int) -> str:
+    """``number`` in base 58, zero-padded on the left to ``width`` digits. The alphabet sorts like ASCII."""
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 58)
+        digits.append(BASE58[digit])
+    return "".join(reversed(digits))
+
+
+class IdFactory:
+    """Makes ids from a source of randomness it is given, so that a seeded run makes the same ids again."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+
+    def message_id(self, now_at: int) -> str:
+        """``msg_`` and 53 base58 digits, the first nine of which grow with time: an index on it only appends."""
+        return f"msg_{base58(now_at, _TIME_DIGITS)}{self._digits(_MESSAGE_DIGITS - _TIME_DIGITS)}"
+
+    def schedule_id(self) -> str:
+        """``scd_`` and 28 base58 digits."""
+        return f"scd_{self._digits(_SHORT_DIGITS)}"
+
+    def signing_key(self) -> str:
+        """``sig_`` and 28 base58 digits: 164 bits."""
+        return f"sig_{self._digits(_SHORT_DIGITS)}"
+
+    def jwt_id(self) -> str:
+        """``jwt_`` and 28 base58 digits."""
+        return f"jwt_{self._digits(_SHORT_DIGITS)}"
+
+    def fault_id(self) -> str:
+        """``flt_`` and 12 base58 digits, for the control API."""
+        return f"flt_{self._digits(12)}"
+
+    def _digits(self, width: int) -> str:
+        return base58(self._source.getrandbits(6 * width), width)
+
+
+def dlq_id(failed_at: int, seq: int) -> str:
+    """``<unix ms>-<sequence>``. A message fails at most once, so its own sequence number makes the id unique."""
+    return f"{failed_at}-{seq}"

@@ -1,0 +1,63 @@
+"""What a plan allows (contract, 1.10). The emulator is lenient unless a plan is asked for."""
+
+from dataclasses import dataclass
+
+_SECOND_MS = 1_000
+_DAY_MS = 86_400_000
+_MIB = 1_048_576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Upper bounds on what a publisher may ask for; all inclusive."""
+
+    max_body_bytes: int = 10_000_000
+    max_batch_bytes: int = 100_000_000
+    max_retries: int = 1_000
+    max_delay_ms: int = 10 * 365 * _DAY_MS
+    max_timeout_ms: int = 7_200 * _SECOND_MS
+    max_queues: int = 10_000
+    max_queue_parallelism: int = 10_000
+    max_schedules: int = 10_000
+    max_url_groups: int = 10_000
+    max_endpoints: int = 10_000
+    retention_ms: int = 7 * _DAY_MS
+
+
+LENIENT = Limits()
+
+PLANS = {
+    "lenient": LENIENT,
+    "free": Limits(
+        max_body_bytes=_MIB,
+        max_retries=3,
+        max_delay_ms=7 * _DAY_MS,
+        max_timeout_ms=900 * _SECOND_MS,
+        max_queues=10,
+        max_queue_parallelism=2,
+        max_schedules=10,
+        max_url_groups=1,
+        max_endpoints=100,
+        retention_ms=3 * _DAY_MS,
+    ),
+    "payg": Limits(
+        max_retries=5,
+        max_delay_ms=365 * _DAY_MS,
+        max_queues=100,
+        max_queue_parallelism=100,
+        max_schedules=1_000,
+        max_url_groups=100,
+        max_endpoints=100,
+    ),
+    "pro": Limits(
+        max_body_bytes=50_000_000,
+        max_retries=5,
+        max_delay_ms=365 * _DAY_MS,
+        max_queues=100,
+        max_queue_parallelism=100,
+        max_schedules=1_000,
+        max_url_groups=100,
+        max_endpoints=100,
+        retention_ms=14 * _DAY_MS,
+    ),
+}

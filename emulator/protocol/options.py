@@ -1,0 +1,331 @@
+"""What a publisher asks for, read from header lines and query parameters (contract, section 3).
+
+Publish, enqueue, batch items, schedules and callbacks all create messages from headers; all of them come
+through ``parse_options``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from emulator.errors import InvalidInput, QuotaExceeded
+from emulator.protocol.destination import check_name, check_url
+from emulator.protocol.durations import parse_duration
+from emulator.protocol.flow_control import FlowControl, parse_flow_control
+from emulator.protocol.headers import Headers, canonical_name, is_hop_by_hop
+from emulator.protocol.limits import Limits
+from emulator.protocol.redaction import Redaction, parse_redaction
+from emulator.protocol.retry_delay import RetryDelay
+
+DEFAULT_RETRIES = 3
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+Lines = Iterable[tuple[str, str]]
+
+_KNOWN = frozenset(
+    {
+        "method", "timeout", "retries", "retry-delay", "delay", "not-before", "label", "flow-control-key",
+        "flow-control-value", "deduplication-id", "content-based-deduplication", "callback", "failure-callback",
+        "header-forward", "redact-fields", "queue-name", "cron", "schedule-id",
+    }
+)  # fmt: skip
+# Accepted and neither stored nor forwarded, as by the real service (contract, 3.2).
+_KNOWN_IGNORED = ("telemetry-", "workflow-", "feature-set")
+_COMMA_LISTS = frozenset({"label", "redact-fields"})
+# Not copied by Upstash-Header-Forward beside the hop-by-hop lines (contract, 3.3).
+_NOT_COPIED = frozenset({"accept-encoding", "user-agent"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A callback's destination and the publish options of the message that will carry it.
+
+    ``headers`` are spelled as if that message were published directly: ``Upstash-Callback-Retries: 1`` is kept
+    as ``("Upstash-Retries", "1")``.
+    """
+
+    url: str
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishOptions:
+    """Everything a publisher said beside destination and body. ``None`` means "not given"."""
+
+    method: str = "POST"
+    headers: Headers = ()
+    delay_ms: int | None = None
+    not_before_at: int | None = None
+    retries: int | None = None
+    retry_delay: str | None = None
+    timeout_ms: int | None = None
+    labels: tuple[str, ...] = ()
+    flow_control: FlowControl | None = None
+    deduplication_id: str | None = None
+    content_based_deduplication: bool = False
+    callback: Callback | None = None
+    failure_callback: Callback | None = None
+    redaction: Redaction | None = None
+    redact_fields: str | None = None
+    queue_name: str | None = None
+    cron: str | None = None
+    schedule_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Given:
+    """Header lines sorted by what they are for; the names of options and callbacks have lost their prefix."""
+
+    options: dict[str, str] = field(default_factory=dict)
+    forwards: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    callback: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    failure_callback: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    plain: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+# Longest first: the first prefix that matches says what the line is for (contract, 3.2).
+_FAILURE_CALLBACK_PREFIX = "failure-callback-"
+_CALLBACK_PREFIX = "callback-"
+_FORWARD_PREFIX = "forward-"
+
+
+def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> PublishOptions:
+    """Read options from ``sources`` in order of precedence: request headers, query parameters, group defaults.
+
+    Only the first source's own ``Content-Type`` counts. ``prefix`` is what errors put before an option's name.
+    An empty value is the same as none. Raises InvalidInput or QuotaExceeded naming the header and the value.
+    """
+    given = _merge([_sort_lines(source) for source in sources])
+    reader = _OptionReader(given.options, prefix, limits)
+    return PublishOptions(
+        method=reader.method(),
+        headers=_forwarded(given, is_copying=reader.flag("Header-Forward")),
+        delay_ms=reader.delay(),
+        not_before_at=reader.not_before(),
+        retries=reader.retries(),
+        retry_delay=reader.retry_delay(),
+        timeout_ms=reader.timeout(),
+        labels=reader.labels(),
+        flow_control=reader.flow_control(),
+        deduplication_id=reader.deduplication_id(),
+        content_based_deduplication=reader.flag("Content-Based-Deduplication"),
+        callback=_callback(reader, "Callback", given.callback, limits),
+        failure_callback=_callback(reader, "Failure-Callback", given.failure_callback, limits),
+        redaction=parse_redaction(reader.text("Redact-Fields"), field=reader.name("Redact-Fields")),
+        redact_fields=reader.text("Redact-Fields"),
+        queue_name=reader.checked_name("Queue-Name"),
+        cron=reader.text("Cron"),
+        schedule_id=reader.checked_name("Schedule-Id"),
+        warnings=tuple(map(_warning, given.unknown)),
+    )
+
+
+_FIELDS = {
+    "method": "method",
+    "retries": "retries",
+    "retry-delay": "retry_delay",
+    "timeout": "timeout_ms",
+    "callback": "callback",
+    "failure-callback": "failure_callback",
+    "label": "labels",
+    "flow-control-key": "flow_control",
+    "queue-name": "queue_name",
+    "redact-fields": "redact_fields",
+}
+
+
+def given_options(lines: Lines) -> frozenset[str]:
+    """The names of the fields of ``PublishOptions`` that ``lines`` say something about."""
+    names = (name.lower().removeprefix("upstash-") for name, value in lines if value.strip())
+    return frozenset(_FIELDS[name] for name in names if name in _FIELDS)
+
+
+def _sort_lines(lines: Lines) -> _Given:
+    given = _Given()
+    for name, value in lines:
+        lowered = name.lower()
+        if not lowered.startswith("upstash-"):
+            given.plain.append((name, value))
+            continue
+        _sort_option(given, name[len("upstash-") :], lowered[len("upstash-") :], value)
+    return given
+
+
+def _sort_option(given: _Given, name: str, lowered: str, value: str) -> None:
+    if lowered in _KNOWN:
+        _add_option(given.options, lowered, value)
+    elif lowered.startswith(_FAILURE_CALLBACK_PREFIX):
+        _add_line(given.failure_callback, f"Upstash-{name[len(_FAILURE_CALLBACK_PREFIX) :]}", value)
+    elif lowered.startswith(_CALLBACK_PREFIX):
+        _add_line(given.callback, f"Upstash-{name[len(_CALLBACK_PREFIX) :]}", value)
+    elif lowered.startswith(_FORWARD_PREFIX):
+        _add_line(given.forwards, name[len(_FORWARD_PREFIX) :], value)
+    elif not lowered.startswith(_KNOWN_IGNORED):
+        given.unknown.append(f"Upstash-{name}")
+
+
+def _add_option(options: dict[str, str], name: str, value: str) -> None:
+    stripped = value.strip()
+    if name in options and stripped:
+        separator = "," if name in _COMMA_LISTS else ", "
+        options[name] = f"{options[name]}{separator}{stripped}"
+    elif stripped:
+        options[name] = stripped
+
+
+def _add_line(lines: dict[str, list[tuple[str, str]]], name: str, value: str) -> None:
+    if name:
+        lines.setdefault(name.lower(), []).append((canonical_name(name), value))
+
+
+def _merge(layers: Sequence[_Given]) -> _Given:
+    """One view of all sources: for every name, the first source that gives it wins."""
+    first, *others = layers
+    for layer in others:
+        for name, value in layer.options.items():
+            first.options.setdefault(name, value)
+        for mine, theirs in (
+            (first.forwards, layer.forwards),
+            (first.callback, layer.callback),
+            (first.failure_callback, layer.failure_callback),
+        ):
+            for name, lines in theirs.items():
+                mine.setdefault(name, lines)
+        first.unknown.extend(layer.unknown)
+    return first
+
+
+def _forwarded(given: _Given, *, is_copying: bool) -> Headers:
+    """The lines the destination will see: the content type, copied lines if asked for, explicit forwards."""
+    lines: list[tuple[str, str]] = []
+    for name, value in given.plain:
+        lowered = name.lower()
+        if lowered in given.forwards or is_hop_by_hop(lowered) or lowered in _NOT_COPIED:
+            continue
+        if lowered == "content-type" or is_copying:
+            lines.append((canonical_name(name), value))
+    for forwards in given.forwards.values():
+        lines.extend(forwards)
+    return tuple(lines)
+
+
+def _callback(
+    reader: "_OptionReader", option: str, given: dict[str, list[tuple[str, str]]], limits: Limits
+) -> Callback | None:
+    url = reader.text(option)
+    if url is None:
+        return None
+    check_url(url, what=f"{reader.name(option)} url")
+    prefix = f"{reader.name(option)}-"
+    for name in ("upstash-delay", "upstash-not-before"):
+        # The service rejects delayed callbacks when the message is published (contract, 8, U21).
+        if name in given:
+            suffix = canonical_name(name).removeprefix("Upstash-")
+            raise InvalidInput(f"{prefix}{suffix} is not supported: a callback is sent at once")
+    headers = tuple(line for lines in given.values() for line in lines)
+    parse_options(headers, limits=limits, prefix=prefix)
+    return Callback(url=url, headers=headers)
+
+
+def _warning(name: str) -> str:
+    suggestion = get_close_matches(name.lower().removeprefix("upstash-"), _KNOWN, n=1)
+    hint = f"; did you mean {canonical_name(f'upstash-{suggestion[0]}')}?" if suggestion else ""
+    return f"unknown header {name} is ignored{hint}"
+
+
+class _OptionReader:
+    """Typed access to one publish's options; every error names the header and the value."""
+
+    def __init__(self, options: dict[str, str], prefix: str, limits: Limits) -> None:
+        self._options = options
+        self._prefix = prefix
+        self._limits = limits
+
+    def name(self, option: str) -> str:
+        return f"{self._prefix}{option}"
+
+    def text(self, option: str) -> str | None:
+        return self._options.get(option.lower())
+
+    def flag(self, option: str) -> bool:
+        text = self.text(option)
+        if text is None:
+            return False
+        # Python's SDK writes True and False (contract, 3.2).
+        if text.lower() not in ("true", "false"):
+            raise InvalidInput(f"invalid {self.name(option)} {text!r}: expected true or false")
+        return text.lower() == "true"
+
+    def method(self) -> str:
+        method = (self.text("Method") or "POST").upper()
+        if method not in METHODS:
+            raise InvalidInput(
+                f"invalid {self.name('Method')} {method!r}: expected one of {', '.join(METHODS)}"
+            )
+        return method
+
+    def retries(self) -> int | None:
+        retries = self._whole_number("Retries")
+        if retries is not None and retries > self._limits.max_retries:
+            raise QuotaExceeded(
+                f"quota maxRetries exceeded: {self.name('Retries')} {retries} is over {self._limits.max_retries}"
+            )
+        return retries
+
+    def retry_delay(self) -> str | None:
+        text = self.text("Retry-Delay")
+        return None if text is None else RetryDelay.parse(text, field=self.name("Retry-Delay")).text
+
+    def timeout(self) -> int | None:
+        text = self.text("Timeout")
+        if text is None:
+            return None
+        timeout_ms = parse_duration(text, field=self.name("Timeout"))
+        if timeout_ms == 0:
+            raise InvalidInput(f"invalid {self.name('Timeout')} {text!r}: it must be longer than 0s")
+        # It can only shorten the plan's maximum (contract, 3.2).
+        return min(timeout_ms, self._limits.max_timeout_ms)
+
+    def delay(self) -> int | None:
+        text = self.text("Delay")
+        if text is None:
+            return None
+        delay_ms = parse_duration(text, field=self.name("Delay"))
+        if delay_ms > self._limits.max_delay_ms:
+            raise QuotaExceeded(f"quota maxDelay exceeded: {self.name('Delay')} {text!r}")
+        return delay_ms
+
+    def not_before(self) -> int | None:
+        seconds = self._whole_number("Not-Before")
+        return None if seconds is None else seconds * 1000
+
+    def labels(self) -> tuple[str, ...]:
+        items = (item.strip() for item in (self.text("Label") or "").split(","))
+        return tuple(dict.fromkeys(item for item in items if item))
+
+    def flow_control(self) -> FlowControl | None:
+        return parse_flow_control(
+            self.text("Flow-Control-Key"), self.text("Flow-Control-Value"), prefix=self._prefix
+        )
+
+    def deduplication_id(self) -> str | None:
+        text = self.text("Deduplication-Id")
+        if text is not None and ":" in text:
+            raise InvalidInput("DeduplicationId cannot contain ':'")
+        return text
+
+    def checked_name(self, option: str) -> str | None:
+        text = self.text(option)
+        return None if text is None else check_name(text, what=self.name(option))
+
+    def _whole_number(self, option: str) -> int | None:
+        text = self.text(option)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) <= 12):
+            raise InvalidInput(
+                f"invalid {self.name(option)} {text!r}: expected a whole number that is not negative"
+            )
+        return int(text)

@@ -1,0 +1,380 @@
+"""Wires one tenant's broker to an event loop: wakes at the next due time, runs deliveries, commits.
+
+Nothing is decided here. Every change goes the same way: tell the broker what happened and what time it is;
+hand what it wants kept to the writer; when that is durable, answer the caller and start the attempts.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TypeVar
+
+from emulator.broker import cancelling, schedule_operations
+from emulator.broker.broker import Broker
+from emulator.broker.message import Accepted, AttemptResult, Draft, Message, Pending
+from emulator.broker.state import BrokerState
+from emulator.broker.timeline import Timeline
+from emulator.broker.writes import Attempt, Cleared, Effects, MessageAccepted, ScheduleDeleted, ScheduleSaved
+from emulator.clock import Alarm, Clock, ManualClock, wall_now_at
+from emulator.delivery.request import build_request
+from emulator.delivery.transport import Transport
+from emulator.errors import Conflict, EmulatorError, InvalidInput, StoreUnavailable
+from emulator.protocol.durations import format_duration
+from emulator.protocol.headers import Headers
+from emulator.protocol.limits import Limits
+from emulator.store import queries
+from emulator.store.filters import MessageFilter
+from emulator.store.sql import SqlStore
+from emulator.store.writer import StoreWriter
+from emulator.tenants import Tenant
+from emulator.timetable import Timetable
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_CACHED_MESSAGES = 10_000
+_CACHED_BYTES = 64 * 1024 * 1024
+
+
+class Runtime:
+    """One tenant at work."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        *,
+        broker: Broker,
+        clock: Clock,
+        writer: StoreWriter,
+        transport: Transport,
+        region: str | None = None,
+        is_strict: bool = False,
+    ) -> None:
+        self.tenant = tenant
+        self.broker = broker
+        self.clock = clock
+        self.attempts_made = 0
+        self._writer = writer
+        self._transport = transport
+        self._region = region
+        self._is_strict = is_strict
+        self._cache = _MessageCache()
+        self._work: set[asyncio.Task[None]] = set()
+        self._unsettled = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._alarm: Alarm | None = None
+        self._alarm_at: int | None = None
+        self._turning = asyncio.Lock()
+        self._dead_letters = asyncio.Lock()
+        self._timetable = Timetable(clock, self._fire)
+        self.schedules_fired = 0
+        self._is_closed = False
+
+    async def start(self) -> None:
+        """Take up what the store has pending, attempts that a crash cut off included."""
+        now_at = self.clock.now_at()
+        load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
+        snapshot = await self._writer.read(load)
+        self.broker.restore(snapshot, now_at)
+        for schedule in snapshot.schedules:
+            self._timetable.put(schedule)
+        await self._carry_out(now_at)
+
+    async def close(self, grace_seconds: float = 5.0) -> None:
+        """Start nothing more; let attempts under way end within the grace, and leave the rest to the next start."""
+        self._is_closed = True
+        self._disarm()
+        self._timetable.close()
+        if self._work:
+            await asyncio.wait(self._work, timeout=grace_seconds)
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the plan."""
+        return self.broker.state.limits
+
+    def group_headers(self, name: str) -> Headers:
+        """A URL group's default publish options; none if there is no such group."""
+        group = self.broker.state.groups.get(name)
+        return group.headers if group else ()
+
+    def note_warnings(self, warnings: Sequence[str]) -> None:
+        """Say what the real service would ignore in silence. Raises InvalidInput when strict."""
+        for warning in warnings:
+            if self._is_strict:
+                raise InvalidInput(f"{warning} (refused because the server is strict)")
+            log.warning("%s", warning, extra={"event": "ignored_option", "tenant": self.tenant.name})
+
+    # What callers ask for
+
+    async def publish(self, drafts: Sequence[Draft]) -> list[list[Accepted] | EmulatorError]:
+        """Accept drafts in order; a bad one does not stop the others. Returns when all accepted are durable."""
+        self._check_accepting()
+        now_at = self.clock.now_at()
+        results: list[list[Accepted] | EmulatorError] = []
+        for draft in drafts:
+            try:
+                results.append(self.broker.publish(draft, now_at))
+            except EmulatorError as error:
+                results.append(error)
+        await self._carry_out(now_at)
+        return results
+
+    async def cancel(self, wanted: MessageFilter, count: int | None = None) -> int:
+        """Cancel up to ``count`` unfinished messages that match; how many were."""
+        select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
+        candidates = await self._writer.read(select)
+        return await self.change(lambda state, now_at: cancelling.cancel(state, candidates, now_at))
+
+    async def change(self, operation: Callable[[BrokerState, int], T]) -> T:
+        """Carry out an operation of the broker; returns its answer when its effects are durable."""
+        self._check_accepting()
+        now_at = self.clock.now_at()
+        answer = operation(self.broker.state, now_at)
+        await self._carry_out(now_at)
+        return answer
+
+    async def change_dead_letters(
+        self, select: Callable[[SqlStore], S], operation: Callable[[BrokerState, int, S], T]
+    ) -> tuple[S, T]:
+        """Select entries of the DLQ and act on them, one caller at a time: no entry is published twice.
+
+        Returns what was selected, and the operation's answer.
+        """
+        async with self._dead_letters:
+            selected = await self._writer.read_after_writes(select)
+            return selected, await self.change(lambda state, now_at: operation(state, now_at, selected))
+
+    async def read(self, query: Callable[[SqlStore], T]) -> T:
+        """Run a query on committed state."""
+        return await self._writer.read(query)
+
+    # Time
+
+    def next_due_at(self) -> int | None:
+        """When time alone will next make something happen, schedules included."""
+        times = (self.broker.next_due_at(self.clock.now_at()), self._timetable.next_at())
+        return min((time for time in times if time is not None), default=None)
+
+    async def settle(self) -> None:
+        """Return when nothing that is due now is left to do."""
+        while self._unsettled:
+            self._settled.clear()
+            await self._settled.wait()
+
+    async def advance_to(self, target_at: int) -> None:
+        """Turn a manual clock to ``target_at``, stopping at every due time on the way. Raises Conflict."""
+        clock = self._manual_clock()
+        if target_at < clock.now_at():
+            clock.set(target_at)
+        async with self._turning:
+            await self.settle()
+            while (due_at := self.next_due_at()) is not None and due_at <= target_at:
+                clock.set(max(due_at, clock.now_at()))
+                self._timetable.run_due(clock.now_at())
+                await self._carry_out(clock.now_at())
+                await self.settle()
+            clock.set(max(target_at, clock.now_at()))
+
+    async def run_until_idle(self, limit_ms: int) -> None:
+        """Turn a manual clock until no message waits for its time, at most by ``limit_ms``.
+
+        Schedules are not pending work, but fire when their time passes on the way. Raises Conflict when the
+        limit is reached, with the destinations that keep going round.
+        """
+        clock = self._manual_clock()
+        deadline_at = clock.now_at() + limit_ms
+        await self.settle()
+        while self.broker.next_due_at(clock.now_at()) is not None:
+            next_at = self.next_due_at()
+            assert next_at is not None
+            if next_at > deadline_at:
+                raise Conflict(await self._what_goes_round(limit_ms))
+            await self.advance_to(next_at)
+
+    async def _what_goes_round(self, limit_ms: int) -> str:
+        select = partial(
+            queries.busiest_urls, tenant_id=self.tenant.id, since_at=self.clock.now_at() - limit_ms, count=5
+        )
+        busiest = await self._writer.read_after_writes(select)
+        counted = ", ".join(f"{url} ({count} messages)" for url, count in busiest)
+        return f"not idle after {format_duration(limit_ms)}; what keeps going round: {counted}"
+
+    async def reset(self) -> None:
+        """Forget all of this tenant's messages, queues, groups, schedules and logs."""
+        await self.change(lambda state, _now_at: state.clear())
+
+    def _manual_clock(self) -> ManualClock:
+        if not isinstance(self.clock, ManualClock):
+            raise Conflict("the clock is the system's and cannot be turned; start with --clock manual")
+        return self.clock
+
+    def _fire(self, schedule_id: str) -> None:
+        """A schedule's time has come."""
+        now_at = self.clock.now_at()
+        if schedule_operations.fire(self.broker.state, now_at, schedule_id=schedule_id):
+            self.schedules_fired += 1
+        self._carry_out(now_at)
+
+    # The way of every change
+
+    def _check_accepting(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("the server is shutting down")
+        if self._writer.refusal is not None:
+            raise StoreUnavailable(self._writer.refusal)
+
+    def _carry_out(self, now_at: int) -> Awaitable[None]:
+        effects = self.broker.step(now_at)
+        durable = self._writer.write(self.tenant.id, effects.writes)
+        self._follow(effects)
+        if effects.attempts:
+            self._unsettled += len(effects.attempts)
+            asyncio.ensure_future(durable).add_done_callback(lambda _: self._launch(effects.attempts))
+        if self.broker.state.timeline.wants_refill():
+            self._begin_refill()
+        self._arm()
+        return asyncio.shield(durable)
+
+    def _follow(self, effects: Effects) -> None:
+        """Keep at hand what is about to be delivered, and the timetable in step with the schedules."""
+        starting = {attempt.seq for attempt in effects.attempts}
+        for write in effects.writes:
+            match write:
+                case MessageAccepted(message, body) if message.seq in starting:
+                    if body is not None or message.body_seq is None:
+                        self._cache.put(message, body or b"")
+                case ScheduleSaved(schedule):
+                    self._timetable.put(schedule)
+                case ScheduleDeleted(schedule_id):
+                    self._timetable.remove(schedule_id)
+                case Cleared():
+                    self._timetable.clear()
+                case _:
+                    pass
+
+    def _launch(self, attempts: Sequence[Attempt]) -> None:
+        missing = [attempt.seq for attempt in attempts if attempt.seq not in self._cache]
+        if missing:
+            self._spawn(self._load_and_deliver(attempts, missing))
+            return
+        for attempt in attempts:
+            self._spawn(self._deliver(attempt, *self._cache.take(attempt.seq)))
+
+    async def _load_and_deliver(self, attempts: Sequence[Attempt], missing: Sequence[int]) -> None:
+        known = {
+            attempt.seq: self._cache.take(attempt.seq) for attempt in attempts if attempt.seq in self._cache
+        }
+        known |= await self._writer.read(partial(queries.load_for_delivery, seqs=missing))
+        for attempt in attempts:
+            self._spawn(self._deliver(attempt, *known[attempt.seq]))
+
+    async def _deliver(self, attempt: Attempt, message: Message, body: bytes) -> None:
+        try:
+            result = await self._attempt(attempt, message, body)
+            self.attempts_made += 1
+            if not result.is_success:
+                self._cache.put(message, body)
+            now_at = self.clock.now_at()
+            self.broker.attempt_finished(message, body, result, now_at)
+            await self._carry_out(now_at)
+        finally:
+            self._note_settled()
+
+    async def _attempt(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
+        state = self.broker.state
+        request = build_request(
+            message,
+            body,
+            retried=attempt.retried,
+            signing_key=state.keys.current,
+            jwt_id=state.ids.jwt_id(),
+            signed_at_seconds=wall_now_at() // 1000,
+            default_timeout_ms=state.limits.max_timeout_ms,
+            region=self._region,
+        )
+        return await self._transport.send(request)
+
+    def _begin_refill(self) -> None:
+        timeline = self.broker.state.timeline
+        start, limit = timeline.begin_refill()
+        query = partial(queries.load_due, tenant_id=self.tenant.id, start=start, limit=limit)
+        self._unsettled += 1
+        self._spawn(self._refill(timeline, query))
+
+    async def _refill(
+        self, timeline: Timeline, query: Callable[[SqlStore], tuple[list[Pending], bool]]
+    ) -> None:
+        try:
+            read, is_complete = await self._writer.read_after_writes(query)
+            timeline.refill(read, is_complete=is_complete)
+            await self._carry_out(self.clock.now_at())
+        finally:
+            self._note_settled()
+
+    def _note_settled(self) -> None:
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._settled.set()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work_done)
+
+    def _work_done(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("an attempt could not be carried out", exc_info=task.exception())
+
+    # The alarm
+
+    def _arm(self) -> None:
+        due_at = None if self._is_closed else self.broker.next_due_at(self.clock.now_at())
+        if due_at == self._alarm_at and self._alarm is not None:
+            return
+        self._disarm()
+        if due_at is not None:
+            self._alarm_at = due_at
+            self._alarm = self.clock.call_at(due_at, self._ring)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._alarm_at = None
+
+    def _ring(self) -> None:
+        self._alarm = self._alarm_at = None
+        if not self._is_closed:
+            self._carry_out(self.clock.now_at())
+
+
+class _MessageCache:
+    """Messages that will soon be delivered, so that the usual delivery reads nothing; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[int, tuple[Message, bytes]] = OrderedDict()
+        self._bytes = 0
+
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._entries
+
+    def put(self, message: Message, body: bytes) -> None:
+        self._entries[message.seq] = (message, body)
+        self._bytes += len(body)
+        while len(self._entries) > _CACHED_MESSAGES or self._bytes > _CACHED_BYTES:
+            _, (_, dropped) = self._entries.popitem(last=False)
+            self._bytes -= len(dropped)
+
+    def take(self, seq: int) -> tuple[Message, bytes]:
+        message, body = self._entries.pop(seq)
+        self._bytes -= len(body)
+        return message, body

@@ -1,0 +1,118 @@
+"""A whole emulator: the store, the tenants and their runtimes, behind one object."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable
+
+from emulator.broker.broker import Broker
+from emulator.broker.state import BrokerState
+from emulator.clock import Clock, ManualClock, SystemClock
+from emulator.delivery.sockets import SocketTransport
+from emulator.delivery.transport import Transport
+from emulator.errors import InvalidInput
+from emulator.protocol.ids import IdFactory
+from emulator.runtime import Runtime
+from emulator.settings import Settings
+from emulator.store.sql import SqlStore
+from emulator.store.tenants import add_tenants, load_tenants
+from emulator.store.writer import StoreWriter
+from emulator.tenants import PUBLISHED_USERS, Credentials, Tenant, new_credentials
+
+
+class Emulator:
+    """Owns everything that outlives a request. Start it before use, close it after."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        transport: Transport | None = None,
+        make_clock: Callable[[], Clock] | None = None,
+    ) -> None:
+        """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock."""
+        self.settings = settings
+        self.transport = transport or SocketTransport(
+            max_response_bytes=settings.limits.max_body_bytes, connect_to=settings.connect_to
+        )
+        self.ids = IdFactory(random.SystemRandom() if settings.seed is None else random.Random(settings.seed))
+        self._make_clock = make_clock or self._clock_of_settings
+        # By digest of the token: a look-up then tells nothing about how much of a guess was right.
+        self._runtimes: dict[bytes, Runtime] = {}
+        self._read_only: dict[bytes, Runtime] = {}
+        self._next_seq = 0
+        self.writer: StoreWriter
+
+    async def start(self) -> None:
+        """Open the store, and take up what every tenant has pending. Raises StoreUnavailable."""
+        store = SqlStore(self.settings.store_url)
+        self.writer = StoreWriter(store)
+        self._next_seq = store.next_seq()
+        known = load_tenants(store)
+        names = {tenant.name for tenant in known}
+        missing = [user for user in PUBLISHED_USERS if user.name not in names]
+        for tenant in known + (add_tenants(store, missing) if missing else []):
+            await self._run(tenant)
+
+    async def close(self, grace_seconds: float = 5.0) -> None:
+        """Let attempts under way end within the grace, commit, and close."""
+        await asyncio.gather(*(runtime.close(grace_seconds) for runtime in self._runtimes.values()))
+        await self.transport.close()
+        await self.writer.close()
+
+    @property
+    def runtimes(self) -> list[Runtime]:
+        """All tenants' runtimes, the published users' first."""
+        return list(self._runtimes.values())
+
+    def find(self, token: str) -> tuple[Runtime, bool] | None:
+        """The runtime of a token, and whether the token may only read; ``None`` if nobody has it."""
+        digest = _digest(token)
+        if (runtime := self._runtimes.get(digest)) is not None:
+            return runtime, False
+        if (runtime := self._read_only.get(digest)) is not None:
+            return runtime, True
+        return None
+
+    async def add_tenant(self, name: str | None = None) -> Runtime:
+        """Make a tenant with a token, keys, clock and state of its own. Raises InvalidInput if the name is taken."""
+        credentials: Credentials = new_credentials(name or f"tenant-{len(self._runtimes) + 1}", self.ids)
+        if any(runtime.tenant.name == credentials.name for runtime in self._runtimes.values()):
+            raise InvalidInput(f"a tenant named {credentials.name!r} exists already")
+        [tenant] = await self.writer.read_after_writes(lambda store: add_tenants(store, [credentials]))
+        return await self._run(tenant)
+
+    async def _run(self, tenant: Tenant) -> Runtime:
+        state = BrokerState(
+            ids=self.ids,
+            next_seq=self._take_seq,
+            keys=tenant.keys,
+            limits=self.settings.limits,
+            capacity=self.settings.capacity,
+            per_origin=self.settings.per_origin,
+        )
+        runtime = Runtime(
+            tenant,
+            broker=Broker(state),
+            clock=self._make_clock(),
+            writer=self.writer,
+            transport=self.transport,
+            region=self.settings.region,
+            is_strict=self.settings.strict,
+        )
+        await runtime.start()
+        self._runtimes[_digest(tenant.token)] = runtime
+        self._read_only[_digest(tenant.read_only_token)] = runtime
+        return runtime
+
+    def _take_seq(self) -> int:
+        seq = self._next_seq
+        self._next_seq += 1
+        return seq
+
+    def _clock_of_settings(self) -> Clock:
+        return SystemClock() if self.settings.clock == "system" else ManualClock(self.settings.now)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,63 @@
+"""How a server is set up: from the environment, from flags, or by the caller. Built once and passed down."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from emulator.protocol.destination import check_url
+from emulator.protocol.limits import PLANS, Limits
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Variables are ``QSTASH_EMULATOR_<NAME>`` in upper case."""
+
+    model_config = SettingsConfigDict(env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback unless you say otherwise.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    db: str = Field(
+        "qstash.db", description="Where state is kept: a SQLite file, an SQLAlchemy URL, or 'memory'."
+    )
+    clock: Literal["system", "manual"] = Field(
+        "system", description="'manual' stands still until it is turned over /emulator/clock."
+    )
+    now: int | None = Field(
+        None, description="Where a manual clock starts, in unix milliseconds; default: the real time."
+    )
+    connect_to: dict[str, str] = Field(
+        default_factory=dict,
+        description="Origin to origin: deliveries to the first are sent to the second; url, signature and Host stay.",
+    )
+    quota: Literal["lenient", "free", "payg", "pro"] = Field(
+        "lenient", description="Whose plan's limits apply; 'lenient' allows more than any plan."
+    )
+    strict: bool = Field(False, description="Refuse with 400 what the real service would ignore in silence.")
+    region: str | None = Field(
+        None, description="Sent as Upstash-Region with every delivery; not sent by default."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Further Host names under which /emulator/ may be called, as containers need."
+    )
+    capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
+    per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
+    seed: int | None = Field(None, description="Makes ids repeatable, for tests; never for a shared server.")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the chosen plan."""
+        return PLANS[self.quota]
+
+    @property
+    def store_url(self) -> str:
+        """``db`` as an SQLAlchemy URL."""
+        if self.db == "memory":
+            return "sqlite://"
+        return self.db if "://" in self.db else f"sqlite:///{self.db}"
+
+    @field_validator("connect_to")
+    @classmethod
+    def _origins(cls, value: dict[str, str]) -> dict[str, str]:
+        for origin in (*value, *value.values()):
+            check_url(origin, what="--connect-to origin")
+        return value

@@ -1,0 +1,46 @@
+"""Tenants in the store: made once, found again at every start."""
+
+from sqlalchemy import insert, select
+
+from emulator.broker.entities import SigningKeys
+from emulator.store.mapping import Record
+from emulator.store.sql import SqlStore, table_of
+from emulator.store.tables import TenantRow
+from emulator.tenants import Credentials, Tenant
+
+_TENANTS = table_of(TenantRow)
+
+
+def load_tenants(store: SqlStore) -> list[Tenant]:
+    """All tenants, oldest first, with their present signing keys."""
+    with store.connect() as connection:
+        query = select(_TENANTS).order_by(_TENANTS.c.id)
+        return [_tenant(row) for row in connection.execute(query).mappings()]
+
+
+def add_tenants(store: SqlStore, new: list[Credentials]) -> list[Tenant]:
+    """Keep new tenants."""
+    rows = [
+        {
+            "name": credentials.name,
+            "token": credentials.token,
+            "read_only_token": credentials.read_only_token,
+            "current_key": credentials.keys.current,
+            "next_key": credentials.keys.next,
+        }
+        for credentials in new
+    ]
+    with store.begin() as connection:
+        connection.execute(insert(_TENANTS), rows)
+        query = select(_TENANTS).where(_TENANTS.c.token.in_([credentials.token for credentials in new]))
+        return [_tenant(row) for row in connection.execute(query.order_by(_TENANTS.c.id)).mappings()]
+
+
+def _tenant(row: Record) -> Tenant:
+    return Tenant(
+        id=row["id"],
+        name=row["name"],
+        token=row["token"],
+        read_only_token=row["read_only_token"],
+        keys=SigningKeys(row["current_key"], row["next_key"]),
+    )

@@ -1,0 +1,115 @@
+"""Group commit: one writer takes everything that waits and commits it at once.
+
+Publishing under load then costs a fraction of a commit each. An in-memory store is written on the spot: there
+is nothing to wait for, and everything happens in one deterministic order.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from emulator.broker.writes import Write
+from emulator.errors import StoreUnavailable
+from emulator.store.sql import SqlStore, TenantWrites
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Waiting:
+    work: TenantWrites
+    done: asyncio.Future[None]
+
+
+class StoreWriter:
+    """The asynchronous face of a store: ``write`` returns once the writes are durable.
+
+    When the store refuses (a full disk, a read-only file), what was handed over stays in order and is tried
+    again; ``refusal`` says why, so that nothing new is accepted meanwhile.
+    """
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        self.refusal: str | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._has_work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._write_thread = None if store.is_memory else ThreadPoolExecutor(1, "store-write")
+        self._read_threads = None if store.is_memory else ThreadPoolExecutor(2, "store-read")
+
+    def write(self, tenant_id: int, writes: Sequence[Write]) -> Awaitable[None]:
+        """Hand writes over, in the order of calls; the result is done when they are durable."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._write_thread is None or not writes:
+            if writes:
+                self.store.apply([(tenant_id, writes)])
+            done.set_result(None)
+            return done
+        self._waiting.append(_Waiting((tenant_id, writes), done))
+        self._has_work.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="store writer")
+        return done
+
+    async def read(self, query: Callable[[SqlStore], T]) -> T:
+        """Run a query on committed state."""
+        if self._read_threads is None:
+            return query(self.store)
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, query, self.store)
+
+    async def read_after_writes(self, query: Callable[[SqlStore], T]) -> T:
+        """Run a query that sees every write handed over before this call."""
+        if self._write_thread is None:
+            return query(self.store)
+        while self._waiting:
+            await asyncio.wait([self._waiting[-1].done])
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, query, self.store)
+
+    async def close(self) -> None:
+        """Commit what waits (unless the store refuses it), and close."""
+        while self._waiting and self.refusal is None:
+            await asyncio.wait([self._waiting[-1].done], timeout=_RETRY_SECONDS)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for threads in (self._write_thread, self._read_threads):
+            if threads is not None:
+                threads.shutdown(wait=True)
+        self.store.close()
+
+    async def _run(self) -> None:
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            while self._waiting:
+                await self._commit_waiting()
+
+    async def _commit_waiting(self) -> None:
+        group = list(self._waiting)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._write_thread, self.store.apply, [one.work for one in group])
+        except StoreUnavailable as error:
+            await self._note_refusal(str(error))
+            return
+        if self.refusal is not None:
+            self.refusal = None
+            log.warning("the store takes writes again", extra={"event": "store_recovered"})
+        for one in group:
+            self._waiting.popleft()
+            if not one.done.done():
+                one.done.set_result(None)
+
+    async def _note_refusal(self, reason: str) -> None:
+        if self.refusal != reason:
+            self.refusal = reason
+            log.error("the store refuses writes: %s", reason, extra={"event": "store_refused"})
+        await asyncio.sleep(_RETRY_SECONDS)

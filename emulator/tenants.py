@@ -1,0 +1,73 @@
+"""Whose messages: a tenant is a token with its signing keys, its broker, its clock and its slice of the store."""
+
+import base64
+import json
+from dataclasses import dataclass
+
+from emulator.broker.entities import SigningKeys
+from emulator.protocol.ids import IdFactory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """``keys`` are the ones the tenant was made with; the broker knows the present ones."""
+
+    id: int
+    name: str
+    token: str
+    read_only_token: str
+    keys: SigningKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a new tenant is made from."""
+
+    name: str
+    token: str
+    read_only_token: str
+    keys: SigningKeys
+
+
+def _token(**claims: object) -> str:
+    return base64.b64encode(json.dumps(claims, separators=(",", ":")).encode()).decode("ascii")
+
+
+def _published(user: str, password: str, current: str, next_: str) -> Credentials:
+    return Credentials(
+        name=user,
+        token=_token(UserID=user, Password=password),
+        read_only_token=_token(UserID=user, Password=password, ReadOnly=True),
+        keys=SigningKeys(current, next_),
+    )
+
+
+# The vendor's own published test users, so that an existing .env keeps working (contract, 6).
+PUBLISHED_USERS = (
+    _published(
+        "defaultUser",
+        "defaultPassword",
+        "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
+        "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs",
+    ),
+    _published(
+        "testUser1", "testPassword", "sig_7GVPjvuwsfqF65iC8fSrs1dfYruM", "sig_5NoELc3EFnZn4DVS5bDs2Nk4b7Ua"
+    ),
+    _published(
+        "testUser2", "testPassword", "sig_6jWGaWRxHsw4vMSPJprXadyvrybF", "sig_7qHbvhmahe5GwfePDiS5Lg3pi6Qx"
+    ),
+    _published(
+        "testUser3", "testPassword", "sig_5T8FcSsynBjn9mMLBsXhpacRovJf", "sig_7GFR4YaDshFcqsxWRZpRB161jguD"
+    ),
+)
+
+
+def new_credentials(name: str, ids: IdFactory) -> Credentials:
+    """Credentials for a tenant that nobody else knows."""
+    password = ids.signing_key().removeprefix("sig_")
+    return Credentials(
+        name=name,
+        token=_token(UserID=name, Password=password),
+        read_only_token=_token(UserID=name, Password=password, ReadOnly=True),
+        keys=SigningKeys(ids.signing_key(), ids.signing_key()),
+    )
