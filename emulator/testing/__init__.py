@@ -1,0 +1,6 @@
+"""An emulator in the test's own process: memory store, manual clock, deliveries without sockets."""
+
+from emulator.testing.apps import AppTransport
+from emulator.testing.harness import Harness
+
+__all__ = ["AppTransport", "Harness"]
