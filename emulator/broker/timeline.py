@@ -80,7 +80,7 @@ class Timeline:
 
     def wants_refill(self) -> bool:
         """Whether so few are held that the store should be asked for the next ones."""
-        return self._horizon is not None and not self._is_refilling and len(self._held) < self._window // 2
+        return self._horizon is not None and not self._is_refilling and 2 * len(self._held) < self._window
 
     def begin_refill(self) -> tuple[Key, int]:
         """From which key, and how many to read. What is added beyond the horizon until ``refill`` is remembered."""

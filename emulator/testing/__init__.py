@@ -2,5 +2,6 @@
 
 from emulator.testing.apps import AppTransport
 from emulator.testing.harness import Harness
+from emulator.testing.receiver import Delivery, Receiver
 
-__all__ = ["AppTransport", "Harness"]
+__all__ = ["AppTransport", "Delivery", "Harness", "Receiver"]

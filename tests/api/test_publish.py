@@ -1,0 +1,226 @@
+"""Publishing to a URL (contract, 2.1 and section 3)."""
+
+import httpx
+import pytest
+
+from emulator.testing import Harness
+
+
+async def _publish(
+    qstash: Harness, target: str, body: bytes = b"", **headers: str
+) -> tuple[httpx.Response, dict[str, object]]:
+    lines = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = await qstash.client.post(f"/v2/publish/{target}", content=body, headers=lines)
+    return response, response.json()
+
+
+async def test_a_message_is_readable_as_soon_as_it_is_accepted(qstash, receiver) -> None:
+    response, answer = await _publish(
+        qstash,
+        "https://example.com/a//b%2Fc?x=1&upstash-retries=5",
+        b'{"a":1}',
+        Upstash_Delay="10s",
+        Upstash_Label="first,second",
+        Upstash_Forward_Test_Header="test-value",
+        Content_Type="application/json",
+        Upstash_Callback="https://callback.com/?foo=bar",
+    )
+    assert response.status_code == 200
+    assert list(answer) == ["messageId"]
+    message = (await qstash.client.get(f"/v2/messages/{answer['messageId']}")).json()
+    assert message == {
+        "messageId": answer["messageId"],
+        "url": "https://example.com/a//b%2Fc?x=1",
+        "method": "POST",
+        "maxRetries": 5,
+        "createdAt": qstash.now,
+        "notBefore": qstash.now + 10_000,
+        "header": {"Content-Type": ["application/json"], "Test-Header": ["test-value"]},
+        "callback": "https://callback.com/?foo=bar",
+        "callerIP": "127.0.0.1",
+        "label": "first",
+        "labels": ["first", "second"],
+        "body": '{"a":1}',
+    }
+
+
+async def test_body_bytes_arrive_untouched(qstash, receiver) -> None:
+    body = bytes(range(256))
+    _, answer = await _publish(qstash, "https://example.com/", body, Content_Type="application/octet-stream")
+    await qstash.settle()
+    [delivery] = receiver.got
+    assert delivery.body == body
+    assert delivery.headers["content-type"] == "application/octet-stream"
+    message = (await qstash.client.get(f"/v2/messages/{answer['messageId']}")).json()
+    assert "body" not in message
+    assert message["bodyBase64"].startswith("AAEC")
+
+
+async def test_a_query_parameter_authenticates_and_never_reaches_the_destination(qstash, receiver) -> None:
+    del qstash.client.headers["Authorization"]
+    response, _ = await _publish(qstash, f"https://example.com/?qstash_token={qstash.token}&x=1")
+    assert response.status_code == 200
+    await qstash.settle()
+    assert receiver.got[0].url == "https://example.com/?x=1"
+
+
+async def test_not_before_beats_delay_and_the_past_means_now(qstash, receiver) -> None:
+    at_seconds = qstash.now // 1000 + 60
+    _, later = await _publish(
+        qstash, "https://example.com/later", Upstash_Delay="10s", Upstash_Not_Before=str(at_seconds)
+    )
+    await _publish(qstash, "https://example.com/now", Upstash_Not_Before="1")
+    await qstash.settle()
+    assert [one.url for one in receiver.got] == ["https://example.com/now"]
+    await qstash.advance("59s")
+    assert len(receiver.got) == 1
+    await qstash.advance("1s")
+    assert receiver.got[1].headers["upstash-message-id"] == later["messageId"]
+
+
+async def test_an_id_accepted_within_ten_minutes_is_the_same_message(qstash, receiver) -> None:
+    _, first = await _publish(qstash, "https://example.com/1", Upstash_Deduplication_Id="order-1")
+    response, second = await _publish(qstash, "https://example.com/2", Upstash_Deduplication_Id="order-1")
+    assert response.status_code == 202
+    assert second == {"messageId": first["messageId"], "deduplicated": True}
+    await qstash.advance("9m59s")
+    response, _ = await _publish(qstash, "https://example.com/3", Upstash_Deduplication_Id="order-1")
+    assert response.status_code == 202
+    await qstash.advance("1s")
+    response, _ = await _publish(qstash, "https://example.com/4", Upstash_Deduplication_Id="order-1")
+    assert response.status_code == 200
+    await qstash.settle()
+    assert [one.url for one in receiver.got] == ["https://example.com/1", "https://example.com/4"]
+
+
+async def test_content_based_deduplication_looks_at_destination_body_and_headers(qstash, receiver) -> None:
+    options = {"Upstash_Content_Based_Deduplication": "true", "Upstash_Forward_A": "1"}
+
+    async def status(target: str, body: bytes, **more: str) -> int:
+        return (await _publish(qstash, target, body, **{**options, **more}))[0].status_code
+
+    assert await status("https://example.com/", b"one") == 200
+    assert await status("https://example.com/", b"one", Upstash_Delay="5s") == 202
+    assert await status("https://example.com/", b"two") == 200
+    assert await status("https://example.com/x", b"one") == 200
+    assert await status("https://example.com/", b"one", Upstash_Forward_A="2") == 200
+
+
+async def test_redacted_fields_are_digests_wherever_shown_and_originals_when_delivered(
+    qstash, receiver
+) -> None:
+    receiver.always = (500, {}, b"no")
+    _, answer = await _publish(
+        qstash,
+        "https://example.com/",
+        b"secret body",
+        Upstash_Redact_Fields="body, header[Authorization]",
+        Upstash_Forward_Authorization="secret header",
+        Upstash_Forward_Plain="shown",
+        Upstash_Retries="0",
+    )
+    await qstash.settle()
+    assert receiver.got[0].body == b"secret body"
+    assert receiver.got[0].headers["authorization"] == "secret header"
+    shown = [
+        (await qstash.client.get(f"/v2/messages/{answer['messageId']}")).json(),
+        (await qstash.client.get("/v2/dlq")).json()["messages"][0],
+    ]
+    for message in shown:
+        assert message["body"].startswith("REDACTED:")
+        assert message["header"]["Authorization"][0].startswith("REDACTED:")
+        assert message["header"]["Plain"] == ["shown"]
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status", "words"),
+    [
+        ("", {}, 400, "a non-empty destination must be provided"),
+        ("ftp://example.com", {}, 400, "invalid scheme"),
+        ("https%3A%2F%2Fexample.com", {}, 400, "invalid scheme"),
+        ("nobody", {}, 404, "topic nobody not found"),
+        ("https://example.com", {"Upstash-Delay": "-5s"}, 400, "Upstash-Delay '-5s'"),
+        ("https://example.com", {"Upstash-Delay": "later"}, 400, "Upstash-Delay 'later'"),
+        ("https://example.com", {"Upstash-Retries": "-1"}, 400, "Upstash-Retries '-1'"),
+        ("https://example.com", {"Upstash-Retries": "99999"}, 412, "quota maxRetries exceeded"),
+        ("https://example.com", {"Upstash-Retry-Delay": "1000 *"}, 400, "Upstash-Retry-Delay '1000 *'"),
+        ("https://example.com", {"Authorization": "Bearer wrong"}, 401, "unauthorized"),
+        ("https://example.com", {"Authorization": "Basic x"}, 401, "Bearer"),
+    ],
+)
+async def test_bad_input_is_answered_with_the_header_and_the_value(
+    qstash, target: str, headers: dict[str, str], status: int, words: str
+) -> None:
+    response = await qstash.client.post(f"/v2/publish/{target}", headers=headers)
+    assert response.status_code == status
+    assert words in response.json()["error"]
+
+
+async def test_no_token_is_unauthorized(qstash) -> None:
+    del qstash.client.headers["Authorization"]
+    response, answer = await _publish(qstash, "https://example.com")
+    assert response.status_code == 401
+    assert "no token" in str(answer["error"])
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(qstash) -> None:
+    response, answer = await _publish(qstash, "https://example.com", b"x" * 10_000_001)
+    assert response.status_code == 413
+    assert "10000001 bytes is over the limit of 10000000 bytes" in str(answer["error"])
+
+
+async def test_a_streamed_body_over_the_limit_is_refused_too(qstash) -> None:
+    async def endless():
+        for _ in range(11):
+            yield b"x" * 1_000_000
+
+    response = await qstash.client.post("/v2/publish/https://example.com", content=endless())
+    assert response.status_code == 413
+
+
+async def test_a_read_only_token_may_look_but_not_publish(qstash) -> None:
+    async with qstash.make_client(qstash.runtime.tenant.read_only_token) as client:
+        assert (await client.get("/v2/keys")).status_code == 200
+        response = await client.post("/v2/publish/https://example.com")
+    assert response.status_code == 403
+    assert "read-only token" in response.json()["error"]
+
+
+async def test_the_published_users_never_see_each_other(qstash, receiver) -> None:
+    _, answer = await _publish(qstash, "https://example.com", Upstash_Deduplication_Id="same")
+    other = qstash.emulator.runtimes[1].tenant
+    async with qstash.make_client(other.token) as client:
+        assert (await client.get(f"/v2/messages/{answer['messageId']}")).status_code == 404
+        response = await client.post(
+            "/v2/publish/https://example.com", headers={"Upstash-Deduplication-Id": "same"}
+        )
+        assert response.status_code == 200
+        assert len((await client.get("/v2/events?state=CREATED")).json()["events"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v2/publish/https://example.com", 405),
+        ("POST", "/v2/nothing", 404),
+        ("POST", "/v1/publish/x", 404),
+    ],
+)
+async def test_unknown_routes_and_wrong_methods_have_a_json_error(
+    qstash, method: str, path: str, status: int
+) -> None:
+    response = await qstash.client.request(method, path)
+    assert response.status_code == status
+    assert response.json()["error"]
+
+
+async def test_strict_refuses_what_the_real_service_would_ignore() -> None:
+    async with Harness(strict=True) as qstash:
+        response, answer = await _publish(qstash, "https://example.com", Upstash_Retrys="3")
+    assert response.status_code == 400
+    assert "did you mean Upstash-Retries?" in str(answer["error"])
+
+
+async def test_two_slashes_in_front_are_one(qstash, receiver) -> None:
+    response = await qstash.client.post("http://localhost:8080//v2/Publish/https://example.com/x")
+    assert response.status_code == 200
