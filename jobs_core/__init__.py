@@ -1,1 +1,80 @@
-"""A job system in which every job is an HTTP delivery by QStash."""
+"""Background jobs over QStash: every job is an HTTP delivery, recorded in your own database.
+
+dispatcher = JobDispatcher()
+job_id = await dispatcher.enqueue(JobType.SEND_EMAIL, {"template": "welcome", …})
+
+app = create_app()  # receives the deliveries; serve it, or mount it in your own app
+"""
+
+from jobs_core.app import create_app, running
+from jobs_core.clock import Clock, ManualClock, SystemClock
+from jobs_core.dispatcher import JobDispatcher, JobRequest
+from jobs_core.envelope import JobEnvelope, Metadata
+from jobs_core.errors import (
+    FieldError,
+    JobError,
+    JobNotFoundError,
+    JobStateError,
+    JobTimeoutError,
+    JobValidationError,
+    PermanentJobError,
+    PublishError,
+    PublishRefusedError,
+    PublishUnavailableError,
+    RegistryError,
+    RetryLater,
+    SettingsError,
+    UnknownJobTypeError,
+)
+from jobs_core.executions import JobFilter, JobPage
+from jobs_core.job import Job
+from jobs_core.options import DeliveryOptions, FlowControl
+from jobs_core.records import AttemptRecord, JobRecord
+from jobs_core.registry import JobDefinition, JobType, Payload, Registry, default_registry, job
+from jobs_core.resources import Resources
+from jobs_core.settings import Environment, Settings
+from jobs_core.states import AttemptOutcome, JobStatus
+
+__all__ = [
+    "AttemptOutcome",
+    "AttemptRecord",
+    "Clock",
+    "DeliveryOptions",
+    "Environment",
+    "FieldError",
+    "FlowControl",
+    "Job",
+    "JobDefinition",
+    "JobDispatcher",
+    "JobEnvelope",
+    "JobError",
+    "JobFilter",
+    "JobNotFoundError",
+    "JobPage",
+    "JobRecord",
+    "JobRequest",
+    "JobStateError",
+    "JobStatus",
+    "JobTimeoutError",
+    "JobType",
+    "JobValidationError",
+    "ManualClock",
+    "Metadata",
+    "Payload",
+    "PermanentJobError",
+    "PublishError",
+    "PublishRefusedError",
+    "PublishUnavailableError",
+    "Registry",
+    "RegistryError",
+    "Resources",
+    "RetryLater",
+    "Settings",
+    "SettingsError",
+    "SystemClock",
+    "UnknownJobTypeError",
+    "create_app",
+    "default_registry",
+    "job",
+    "running",
+]

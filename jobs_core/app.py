@@ -1,0 +1,206 @@
+"""The endpoints of the job system as one Starlette app, to serve as it is or to mount in another.
+
+::
+
+    POST (each job type's endpoint)        a delivery
+    POST /api/jobs/callbacks/failure       QStash gave a job up
+    GET  /api/jobs/{job_id}                one job with its attempts
+    GET  /health                           whether this process can work
+
+Mounted under a prefix, BASE_URL includes it, for delivery URLs are BASE_URL + endpoint. An app that is mounted
+gets no lifespan events of its own: the outer app enters ``running(app)`` in its own lifespan.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from jobs_core.clock import Clock
+from jobs_core.closing import Closer
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.emails.senders import EmailSender, create_sender
+from jobs_core.errors import JobNotFoundError
+from jobs_core.outcome import Answer
+from jobs_core.records import JobRecord
+from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
+from jobs_core.resources import Resources
+from jobs_core.settings import Settings
+from jobs_core.worker import Delivery, Worker
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+
+
+class BodyTooLargeError(Exception):
+    """A delivery is larger than the settings allow."""
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    registry: Registry | None = None,
+    clock: Clock | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    dispatcher: JobDispatcher | None = None,
+    resources: Resources | None = None,
+) -> Starlette:
+    """The whole worker app. ``app.state.dispatcher`` enqueues into it.
+
+    Args:
+        settings: default: from the environment. Not with ``dispatcher``, which has its own.
+        registry: the job types; default: those of the package and of ``JOBS_MODULES``.
+        clock: what the records' times are taken from.
+        transport: how QStash is reached; default: by network.
+        dispatcher: one that exists already; its owner closes it.
+        resources: what handlers may ``use``; an e-mail sender is added unless there is one.
+
+    Raises:
+        SettingsError, RegistryError: what is wrong, at start.
+    """
+    is_ours = dispatcher is None
+    dispatcher = dispatcher or JobDispatcher(settings, registry=registry, clock=clock, transport=transport)
+    resources = resources or Resources()
+    if EmailSender not in resources:
+        resources.provide(EmailSender, create_sender(dispatcher.settings))
+    resources.provide(JobDispatcher, dispatcher)
+    worker, closer = Worker(dispatcher, resources), Closer(dispatcher)
+
+    app = Starlette(
+        routes=[
+            *(_delivery_route(worker, dispatcher, definition) for definition in dispatcher.registry),
+            Route(FAILURE_CALLBACK_PATH, _failure_endpoint(worker, closer, dispatcher), methods=["POST"]),
+            Route("/api/jobs/{job_id}", _job_endpoint(dispatcher), methods=["GET"]),
+            Route("/health", _health_endpoint(dispatcher), methods=["GET"]),
+        ],
+        lifespan=running,
+        exception_handlers={BodyTooLargeError: _too_large},
+    )
+    app.state.dispatcher = dispatcher
+    app.state.closer = closer
+    app.state.owns_dispatcher = is_ours
+    return app
+
+
+@asynccontextmanager
+async def running(app: Starlette) -> AsyncIterator[None]:
+    """Relay the outbox and sweep for lost jobs while the app runs; close its connections at the end."""
+    dispatcher: JobDispatcher = app.state.dispatcher
+    for warning in dispatcher.settings.warnings():
+        log.warning("%s", warning, extra={"event": "settings_warning"})
+    tasks = [
+        asyncio.create_task(dispatcher.outbox.run(), name="outbox relay"),
+        asyncio.create_task(_sweep(app.state.closer), name="sweep"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if app.state.owns_dispatcher:
+            await dispatcher.aclose()
+
+
+async def _sweep(closer: Closer) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await closer.sweep()
+        except Exception:
+            log.exception("the sweep failed; trying again", extra={"event": "sweep_failed"})
+
+
+def public_job(record: JobRecord) -> dict[str, Any]:
+    """A job as anyone sees it who knows its id: without what it carries, and where in the code it broke."""
+    shown = {
+        name: value
+        for name, value in record.to_json().items()
+        if name not in {"payload", "options", "result"}
+    }
+    for attempt in shown["attempts"]:
+        del attempt["traceback"]
+    return shown
+
+
+def _delivery_route(worker: Worker, dispatcher: JobDispatcher, definition: JobDefinition[Any]) -> Route:
+    async def endpoint(request: Request) -> Response:
+        delivery = await _delivery(request, dispatcher, definition.endpoint)
+        return _respond(await worker.deliver(definition, delivery))
+
+    return Route(definition.endpoint, endpoint, methods=["POST"], name=definition.job_type)
+
+
+def _failure_endpoint(
+    worker: Worker, closer: Closer, dispatcher: JobDispatcher
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        delivery = await _delivery(request, dispatcher, FAILURE_CALLBACK_PATH)
+        refused = worker.verify(delivery)
+        return _respond(refused if refused is not None else await closer.on_failure(delivery.body))
+
+    return endpoint
+
+
+def _job_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            record = await dispatcher.get(request.path_params["job_id"])
+        except JobNotFoundError as error:
+            return JSONResponse({"error": error.message, "code": error.code}, status_code=404)
+        return JSONResponse(public_job(record))
+
+    return endpoint
+
+
+def _health_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(_: Request) -> Response:
+        try:
+            async with dispatcher.database.read() as connection:
+                await connection.execute(text("SELECT 1 FROM job_executions LIMIT 1"))
+        except SQLAlchemyError as error:
+            log.error(  # noqa: TRY400 -- the first line says it all
+                "the database does not answer: %s",
+                str(error).partition("\n")[0],
+                extra={"event": "unhealthy"},
+            )
+            problem = "the database does not answer, or is not migrated (jobs-core migrate)"
+            return JSONResponse({"status": "unhealthy", "error": problem}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    return endpoint
+
+
+async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) -> Delivery:
+    """The request as a delivery. Raises BodyTooLargeError."""
+    settings = dispatcher.settings
+    query = f"?{request.url.query}" if request.url.query else ""
+    body = await _bounded_body(request, settings.max_body_bytes)
+    return Delivery.of(f"{settings.base_url}{endpoint}{query}", body, request.headers)
+
+
+async def _bounded_body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLargeError
+    return bytes(body)
+
+
+async def _too_large(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "the body is too large"}, status_code=413)
+
+
+def _respond(answer: Answer) -> Response:
+    return JSONResponse(answer.body, status_code=answer.status, headers=answer.headers)

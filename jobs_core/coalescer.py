@@ -1,0 +1,75 @@
+"""Take everything that waits and do it at once: one commit, or one request, for many callers.
+
+There is no background task to start or stop: the first caller of a quiet time starts the work, those who come
+while it runs wait for the next round, and when nobody waits the work ends.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Coalescer(Generic[Item, Answer]):
+    """Groups concurrent ``submit`` calls.
+
+    ``perform`` gets up to ``limit`` items in the order they came and answers a result or an exception for
+    each. At most ``lanes`` groups are under way at a time.
+    """
+
+    def __init__(
+        self,
+        perform: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | BaseException]]],
+        *,
+        limit: int,
+        lanes: int = 1,
+    ) -> None:
+        self._perform = perform
+        self._limit = limit
+        self._lanes = lanes
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def submit(self, item: Item) -> Answer:
+        """Hand ``item`` in and wait for its answer. A caller that is cancelled does not stop the work."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._running) < self._lanes:
+            task = asyncio.create_task(self._drain())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await future
+
+    async def join(self) -> None:
+        """Wait until nothing is under way."""
+        while self._running:
+            await asyncio.gather(*self._running)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            group = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+            try:
+                answers = await self._perform([item for item, _ in group])
+            except BaseException as error:
+                _settle(group, [error] * len(group))
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                _settle(group, answers)
+
+
+def _settle(
+    group: Sequence[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | BaseException]
+) -> None:
+    for (_, future), answer in zip(group, answers, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, asyncio.CancelledError):
+            future.cancel()
+        elif isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

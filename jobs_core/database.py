@@ -1,0 +1,116 @@
+"""Connections to SQLite or PostgreSQL, and transactions that share a commit.
+
+``write`` groups: what concurrent callers want to write is committed together, and each caller resumes after
+the commit. One commit costs as much as a hundred rows, so this is what makes two durable records for every
+job affordable. When one of a group fails, the group is rolled back and each is done again on its own; a unit
+of work must therefore do nothing but talk to its connection.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from jobs_core.coalescer import Coalescer
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[Any]]
+
+LARGEST_GROUP = 100
+# How long a SQLite connection waits for another process's write.
+BUSY_TIMEOUT_SECONDS = 30
+# PostgreSQL commits independent transactions side by side; SQLite has one writer.
+POSTGRESQL_LANES = 4
+
+_READ_ONLY = "jobs_read_only"
+
+
+def async_url(url: str) -> URL:
+    """``url`` with the driver that suits asyncio: aiosqlite, or psycopg 3."""
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def sync_url(url: str) -> URL:
+    """``url`` with the driver that suits threads, as migrations use it: sqlite3, or psycopg 3."""
+    parsed = async_url(url)
+    return parsed.set(drivername="sqlite") if parsed.get_backend_name() == "sqlite" else parsed
+
+
+class Database:
+    """One process's access to the records. Connects at first use; ``close`` when done."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        parsed = async_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.engine = self._create_engine(parsed, pool_size)
+        lanes = 1 if self.is_sqlite else min(POSTGRESQL_LANES, pool_size)
+        self._writer: Coalescer[Work, Any] = Coalescer(self._commit, limit=LARGEST_GROUP, lanes=lanes)
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run ``work`` in a transaction, maybe with others, and answer its result once it is committed."""
+        return cast("T", await self._writer.submit(work))
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading; what it sees is committed."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(**{_READ_ONLY: True})
+
+    async def close(self) -> None:
+        await self._writer.join()
+        await self.engine.dispose()
+
+    async def _commit(self, group: Sequence[Work]) -> Sequence[Any]:
+        try:
+            return await self._together(group)
+        except Exception as error:  # noqa: BLE001 -- each finds its own error, alone
+            return [error] if len(group) == 1 else [await self._alone(work) for work in group]
+
+    async def _together(self, group: Sequence[Work]) -> list[Any]:
+        async with self.engine.begin() as connection:
+            return [await work(connection) for work in group]
+
+    async def _alone(self, work: Work) -> Any:
+        try:
+            return (await self._together([work]))[0]
+        except Exception as error:  # noqa: BLE001 -- raised where the work came from
+            return error
+
+    def _create_engine(self, url: URL, pool_size: int) -> AsyncEngine:
+        if not self.is_sqlite:
+            return create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
+        engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # The driver would begin a transaction only at the first write, too late to be isolated; we begin it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads and then writes cannot wait for its turn any more, so a writer says at once
+    # that it will write.
+    is_reader = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
+
+
+SQLITE_MINIMUM = (3, 35, 0)  # UPDATE … RETURNING
+if sqlite3.sqlite_version_info < SQLITE_MINIMUM:  # pragma: no cover
+    raise ImportError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed")

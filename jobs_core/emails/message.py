@@ -1,0 +1,30 @@
+"""An e-mail that is ready to be sent, and what may go wrong with it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """One e-mail with both of its parts."""
+
+    to: tuple[str, ...]
+    subject: str
+    html: str
+    text: str
+
+
+class EmailError(Exception):
+    """The e-mail was not sent."""
+
+
+class TemporaryEmailError(EmailError):
+    """It may be sent later. ``retry_after`` is the provider's own wish, if it has one."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentEmailError(EmailError):
+    """It will never be sent as it is."""

@@ -1,0 +1,71 @@
+"""A job on the wire: one JSON object in camelCase, so that services in other languages can share queues.
+
+::
+
+    {"jobId": "…", "type": "send-email", "payload": {…},
+     "metadata": {"userId": 1, "organizationId": "acme", "idempotencyKey": "signup-1", "createdAt": "…Z"}}
+
+A schedule delivers the same body every time, so its envelope has no ``jobId``; each firing's id follows from
+the schedule and the message (``ids.scheduled_job_id``).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic.alias_generators import to_camel
+
+from jobs_core.errors import JobValidationError
+from jobs_core.ids import JobId
+
+Subject = int | str  # whose job it is: applications number their users, or name them
+Json = dict[str, Any]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+
+class Metadata(_Wire):
+    """What is known of a job beside its payload."""
+
+    user_id: Subject | None = None
+    organization_id: Subject | None = None
+    idempotency_key: str | None = None
+    parent_job_id: JobId | None = None
+    created_at: AwareDatetime | None = None
+
+    @field_serializer("created_at")
+    def _utc(self, value: datetime | None) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class JobEnvelope(_Wire):
+    """A job as it is delivered. ``job_id`` is ``None`` only in a schedule's template."""
+
+    job_id: JobId | None = None
+    type: str = Field(min_length=1, max_length=255)
+    payload: Json
+    metadata: Metadata = Field(default_factory=Metadata)
+
+    def to_json(self) -> str:
+        """The body to publish; absent values are left out."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+    @classmethod
+    def parse(cls, body: bytes) -> "JobEnvelope":
+        """Read a delivered body.
+
+        Raises:
+            JobValidationError: if it is not an envelope, with the path of every field that is wrong.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise JobValidationError.from_pydantic("the job envelope", error) from None

@@ -1,0 +1,470 @@
+"""The records of jobs: the statements that make, change and find them.
+
+Each state change is one conditional UPDATE whose condition comes from the table in ``states``; it answers
+whether it happened. Every function works inside a transaction that its caller commits.
+
+Writing a new job must also work inside an application's own transaction, async or not, so ``insert_jobs`` is a
+generator: it yields statements and is sent their results, and ``run`` and ``run_sync`` do the I/O.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Executable,
+    Row,
+    Select,
+    Table,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jobs_core.backoff import LONGEST_WAIT
+from jobs_core.envelope import Subject
+from jobs_core.options import DeliveryOptions
+from jobs_core.outcome import Finish
+from jobs_core.publisher import Message
+from jobs_core.records import AttemptRecord, JobRecord
+from jobs_core.states import AttemptOutcome, Event, JobStatus, sources, target
+from jobs_core.tables import attempts, executions, outbox
+
+Answer = TypeVar("Answer")
+Steps = Generator[Executable, CursorResult[Any], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be recorded, with the message that will deliver it.
+
+    ``message`` is ``None`` for a job that arrives from elsewhere: from a schedule, or from another service.
+    """
+
+    job_id: str
+    job_type: str
+    payload: dict[str, Any]
+    options: DeliveryOptions
+    max_retries: int
+    created_at: datetime
+    message: Message | None = None
+    user_id: Subject | None = None
+    organization_id: Subject | None = None
+    idempotency_key: str | None = None
+    parent_job_id: str | None = None
+    schedule_id: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list. ``before_id`` pages: the last page's ``next_before_id``."""
+
+    status: JobStatus | None = None
+    job_type: str | None = None
+    user_id: Subject | None = None
+    organization_id: Subject | None = None
+    schedule_id: str | None = None
+    parent_job_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before_id: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, the newest first; ``next_before_id`` is ``None`` on the last page."""
+
+    jobs: tuple[JobRecord, ...] = field(default_factory=tuple)
+    next_before_id: int | None = None
+
+
+# --- new jobs
+
+
+def insert_jobs(jobs: Sequence[NewJob], *, dialect: str, locked_until: datetime) -> Steps[list[str]]:
+    """Record jobs and the intent to publish them; answers each one's id.
+
+    Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The
+    unique constraint decides, so callers may race.
+    """
+    statement = _insert(executions, dialect).values([_row(job) for job in jobs])
+    taken = (yield statement.on_conflict_do_nothing().returning(executions.c.job_id)).scalars()
+    inserted = set(taken)
+    messages = [job.message for job in jobs if job.job_id in inserted and job.message is not None]
+    if messages:
+        created_at = jobs[0].created_at
+        yield _insert(outbox, dialect).values(
+            [outbox_row(message, created_at=created_at, locked_until=locked_until) for message in messages]
+        )
+    earlier = yield from _find_by_key([job for job in jobs if job.job_id not in inserted])
+    return [
+        job.job_id if job.job_id in inserted else earlier.get((job.job_type, job.idempotency_key), job.job_id)
+        for job in jobs
+    ]
+
+
+def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime) -> dict[str, Any]:
+    """A message as a row of the outbox."""
+    return {
+        "job_id": message.job_id,
+        "deduplication_id": message.deduplication_id,
+        "destination": message.destination,
+        "queue": message.queue,
+        "headers": dict(message.headers),
+        "body": message.body,
+        "deliver_at": message.deliver_at,
+        "locked_until": locked_until,
+        "failures": 0,
+        "created_at": created_at,
+    }
+
+
+async def add_job(connection: AsyncConnection, job: NewJob) -> None:
+    """Record a job that arrived from elsewhere, unless its id or its idempotency key is taken."""
+    statement = _insert(executions, connection.dialect.name).values(_row(job))
+    await connection.execute(statement.on_conflict_do_nothing())
+
+
+async def add_message(
+    connection: AsyncConnection, message: Message, *, created_at: datetime, locked_until: datetime
+) -> bool:
+    """Write one more message of a job that exists; false if it is there already."""
+    statement = (
+        _insert(outbox, connection.dialect.name)
+        .values(outbox_row(message, created_at=created_at, locked_until=locked_until))
+        .on_conflict_do_nothing()
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def run(connection: AsyncConnection, steps: Steps[Answer]) -> Answer:
+    """Carry out ``steps`` on an async connection."""
+    try:
+        statement = next(steps)
+        while True:
+            statement = steps.send(await connection.execute(statement))
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]  # typed by Steps
+
+
+def run_sync(connection: Connection, steps: Steps[Answer]) -> Answer:
+    """Carry out ``steps`` on a blocking connection."""
+    try:
+        statement = next(steps)
+        while True:
+            statement = steps.send(connection.execute(statement))
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]  # typed by Steps
+
+
+# --- changes of state
+
+
+async def claim(
+    connection: AsyncConnection,
+    record: JobRecord,
+    *,
+    message_id: str | None,
+    retried: int,
+    now: datetime,
+    lease_until: datetime,
+) -> int | None:
+    """Take the job for one attempt and answer the attempt's number, or ``None`` if it is not to be had.
+
+    It is to be had while pending, and again when the lease of whoever holds it has run out.
+    """
+    free = or_(
+        executions.c.status == JobStatus.PENDING,
+        and_(executions.c.status == JobStatus.PROCESSING, executions.c.lease_until <= now),
+    )
+    statement = (
+        update(executions)
+        .where(executions.c.job_id == record.job_id, free)
+        .values(
+            status=target(Event.CLAIM),
+            attempt_count=executions.c.attempt_count + 1,
+            retry_count=retried,
+            message_id=func.coalesce(executions.c.message_id, message_id),
+            started_at=func.coalesce(executions.c.started_at, now, type_=executions.c.started_at.type),
+            lease_until=lease_until,
+            next_attempt_at=None,
+            updated_at=now,
+        )
+        .returning(executions.c.attempt_count)
+    )
+    number: int | None = (await connection.execute(statement)).scalar_one_or_none()
+    if number is None:
+        return None
+    if number > 1:
+        await _close_lost_attempts(connection, record.job_id, now)
+    await connection.execute(
+        attempts.insert().values(
+            job_id=record.job_id,
+            number=number,
+            message_id=message_id,
+            outcome=AttemptOutcome.RUNNING,
+            started_at=now,
+        )
+    )
+    return number
+
+
+async def finish(
+    connection: AsyncConnection, job_id: str, attempt_number: int, ended: Finish, *, now: datetime
+) -> bool:
+    """Record how an attempt ended. False if the job is no longer this attempt's: taken over, or cancelled."""
+    status = target(ended.event)
+    is_over = ended.event in {Event.COMPLETE, Event.FAIL}
+    values: dict[str, Any] = {
+        "status": status,
+        "error": ended.error,
+        "lease_until": None,
+        "next_attempt_at": ended.next_attempt_at,
+        "completed_at": now if is_over else None,
+        "updated_at": now,
+    }
+    if ended.event is Event.COMPLETE:
+        values |= {"result": ended.result, "progress": 1.0}
+    if ended.event is Event.RETRY:
+        values["retry_count"] = executions.c.retry_count + 1
+    changed = await _change(
+        connection, job_id, ended.event, values, executions.c.attempt_count == attempt_number
+    )
+    await connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.job_id == job_id,
+            attempts.c.number == attempt_number,
+            attempts.c.outcome == AttemptOutcome.RUNNING,
+        )
+        .values(
+            outcome=ended.outcome if changed else AttemptOutcome.CANCELLED,
+            status_code=ended.status_code,
+            error=ended.error,
+            traceback=ended.traceback,
+            finished_at=now,
+        )
+    )
+    return changed
+
+
+async def abandon(connection: AsyncConnection, job_id: str, *, error: str, now: datetime) -> bool:
+    """Fail a job for which no attempt will come, unless one is running under a lease that still holds."""
+    values = {
+        "status": target(Event.ABANDON),
+        "error": func.coalesce(executions.c.error, error),
+        "lease_until": None,
+        "next_attempt_at": None,
+        "completed_at": now,
+        "updated_at": now,
+    }
+    is_idle = or_(executions.c.lease_until.is_(None), executions.c.lease_until <= now)
+    changed = await _change(connection, job_id, Event.ABANDON, values, is_idle)
+    if changed:
+        await _close_lost_attempts(connection, job_id, now)
+        await discard_messages(connection, job_id)
+    return changed
+
+
+async def cancel(connection: AsyncConnection, job_id: str, *, now: datetime) -> bool:
+    """Cancel a job that is not finished. A handler that runs is not stopped, but its outcome is not recorded."""
+    values = {
+        "status": target(Event.CANCEL),
+        "lease_until": None,
+        "next_attempt_at": None,
+        "completed_at": now,
+        "updated_at": now,
+    }
+    changed = await _change(connection, job_id, Event.CANCEL, values)
+    if changed:
+        await discard_messages(connection, job_id)
+    return changed
+
+
+async def revive(connection: AsyncConnection, job_id: str, *, now: datetime) -> int | None:
+    """Make a finished job pending again; answers the number of its new run, or ``None`` if it is not finished."""
+    statement = (
+        update(executions)
+        .where(executions.c.job_id == job_id, executions.c.status.in_(sources(Event.REVIVE)))
+        .values(
+            status=target(Event.REVIVE),
+            run=executions.c.run + 1,
+            retry_count=0,
+            message_id=None,
+            error=None,
+            result=None,
+            progress=None,
+            progress_note=None,
+            completed_at=None,
+            updated_at=now,
+        )
+        .returning(executions.c.run)
+    )
+    run_number: int | None = (await connection.execute(statement)).scalar_one_or_none()
+    return run_number
+
+
+async def report_progress(
+    connection: AsyncConnection,
+    job_id: str,
+    attempt_number: int,
+    *,
+    fraction: float,
+    note: str | None,
+    now: datetime,
+) -> bool:
+    """Store how far the attempt is. False if the job is no longer this attempt's."""
+    statement = (
+        update(executions)
+        .where(
+            executions.c.job_id == job_id,
+            executions.c.status == JobStatus.PROCESSING,
+            executions.c.attempt_count == attempt_number,
+        )
+        .values(progress=fraction, progress_note=note, updated_at=now)
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def discard_messages(connection: AsyncConnection, job_id: str) -> None:
+    """Forget what of a job is still to be published."""
+    await connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
+
+
+# --- queries
+
+
+async def get(connection: AsyncConnection, job_id: str, *, with_attempts: bool = True) -> JobRecord | None:
+    """One job, by default with its attempts in order."""
+    row = (await connection.execute(select(executions).where(executions.c.job_id == job_id))).one_or_none()
+    if row is None:
+        return None
+    record = _record(row)
+    if not with_attempts:
+        return record
+    found = await connection.execute(
+        select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.number)
+    )
+    return record.model_copy(update={"attempts": tuple(AttemptRecord.model_validate(each) for each in found)})
+
+
+async def page(connection: AsyncConnection, wanted: JobFilter) -> JobPage:
+    """The jobs that match, the newest first."""
+    rows = (await connection.execute(_page_query(wanted))).all()
+    shown = rows[: wanted.limit]
+    has_more = len(rows) > wanted.limit
+    return JobPage(tuple(_record(row) for row in shown), shown[-1].id if has_more else None)
+
+
+async def overdue(connection: AsyncConnection, *, expected_before: datetime, limit: int) -> list[JobRecord]:
+    """Unfinished jobs whose next sign of life was due before ``expected_before``, the oldest first.
+
+    A running attempt is due when its lease ends; a pending job when its next attempt is, or, where nobody
+    knows when that is, a day after it last changed: QStash waits no longer between attempts.
+    """
+    columns = executions.c
+    known = func.coalesce(columns.lease_until, columns.next_attempt_at, type_=columns.lease_until.type)
+    is_due = or_(
+        known <= expected_before,
+        and_(known.is_(None), columns.updated_at <= expected_before - LONGEST_WAIT),
+    )
+    waiting = select(outbox.c.job_id).where(outbox.c.job_id == executions.c.job_id).exists()
+    statement = (
+        select(executions)
+        .where(executions.c.status.in_(sources(Event.ABANDON)), is_due, ~waiting)
+        .order_by(executions.c.id)
+        .limit(limit)
+    )
+    return [_record(row) for row in await connection.execute(statement)]
+
+
+# --- helpers
+
+
+async def _change(
+    connection: AsyncConnection, job_id: str, event: Event, values: dict[str, Any], *conditions: Any
+) -> bool:
+    statement = (
+        update(executions)
+        .where(executions.c.job_id == job_id, executions.c.status.in_(sources(event)), *conditions)
+        .values(**values)
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def _close_lost_attempts(connection: AsyncConnection, job_id: str, now: datetime) -> None:
+    await connection.execute(
+        update(attempts)
+        .where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
+        .values(
+            outcome=AttemptOutcome.LOST,
+            error="the worker died, or ran longer than its lease, without an answer",
+            finished_at=now,
+        )
+    )
+
+
+def _find_by_key(jobs: Iterable[NewJob]) -> Steps[dict[tuple[str, str | None], str]]:
+    keys = [(job.job_type, job.idempotency_key) for job in jobs if job.idempotency_key is not None]
+    if not keys:
+        return {}
+    columns = executions.c.job_type, executions.c.idempotency_key
+    found = yield select(*columns, executions.c.job_id).where(tuple_(*columns).in_(keys))
+    return {(row.job_type, row.idempotency_key): row.job_id for row in found}
+
+
+def _page_query(wanted: JobFilter) -> Select[Any]:
+    columns = executions.c
+    conditions = [
+        getattr(columns, name) == value
+        for name in ("status", "job_type", "user_id", "organization_id", "schedule_id", "parent_job_id")
+        if (value := getattr(wanted, name)) is not None
+    ]
+    if wanted.created_after is not None:
+        conditions.append(columns.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(columns.created_at < wanted.created_before)
+    if wanted.before_id is not None:
+        conditions.append(columns.id < wanted.before_id)
+    return select(executions).where(*conditions).order_by(columns.id.desc()).limit(wanted.limit + 1)
+
+
+def _insert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+def _row(job: NewJob) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "job_type": job.job_type,
+        "status": JobStatus.PENDING,
+        "payload": job.payload,
+        "options": job.options.to_record(),
+        "retry_count": 0,
+        "max_retries": job.max_retries,
+        "attempt_count": 0,
+        "run": 0,
+        "user_id": job.user_id,
+        "organization_id": job.organization_id,
+        "idempotency_key": job.idempotency_key,
+        "parent_job_id": job.parent_job_id,
+        "schedule_id": job.schedule_id,
+        "next_attempt_at": job.next_attempt_at or job.created_at,
+        "created_at": job.created_at,
+        "updated_at": job.created_at,
+    }
+
+
+def _record(row: Row[Any]) -> JobRecord:
+    return JobRecord.model_validate(row)

@@ -1,0 +1,1 @@
+"""The job types that ship with the package, one module each."""

@@ -1,0 +1,105 @@
+"""Jobs that repeat: QStash's schedules, each of whose firings is a job with a record of its own.
+
+A schedule's message carries an envelope without a job id; the worker derives the id from the schedule and the
+message (``ids.scheduled_job_id``), so every firing is one job, however often it is delivered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from jobs_core.envelope import JobEnvelope, Metadata, Subject
+from jobs_core.registry import JobDefinition
+
+if TYPE_CHECKING:
+    from jobs_core.dispatcher import JobDispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule as QStash knows it."""
+
+    schedule_id: str
+    cron: str  # with its CRON_TZ= prefix, if it has one
+    destination: str
+    is_paused: bool
+    next_at: datetime | None
+
+
+class Schedules:
+    """The schedules of one dispatcher's QStash user."""
+
+    def __init__(self, dispatcher: "JobDispatcher") -> None:
+        self._dispatcher = dispatcher
+
+    async def create(
+        self,
+        job_type: str | JobDefinition[Any],
+        cron: str,
+        payload: BaseModel | Mapping[str, Any],
+        *,
+        schedule_id: str | None = None,
+        timezone: str = "UTC",
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Enqueue a job at every time that matches ``cron`` (five fields) in ``timezone``; answers the schedule's id.
+
+        With a ``schedule_id`` that exists, that schedule is replaced. ``options`` are those of DeliveryOptions.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: as ``JobDispatcher.enqueue``.
+            PublishError: QStash did not take it; nothing is recorded.
+        """
+        from jobs_core.dispatcher import parse_options
+
+        dispatcher = self._dispatcher
+        definition = dispatcher.definition(job_type)
+        parsed = definition.parse(payload).model_dump(mode="json", by_alias=True)
+        delivery = parse_options(definition, options or {})
+        envelope = JobEnvelope(
+            type=definition.job_type,
+            payload=parsed,
+            metadata=Metadata(user_id=user_id, organization_id=organization_id),
+        )
+        headers = dispatcher.headers(definition, delivery)
+        if delivery.queue is not None:
+            headers["Upstash-Queue-Name"] = delivery.queue
+        return await dispatcher.client.create_schedule(
+            dispatcher.url(definition),
+            cron=cron.strip() if timezone == "UTC" else f"CRON_TZ={timezone} {cron.strip()}",
+            schedule_id=schedule_id,
+            body=envelope.to_json(),
+            headers=headers,
+        )
+
+    async def list(self) -> list[Schedule]:
+        """Every schedule of this QStash user. Raises PublishError."""
+        return [_schedule(found) for found in await self._dispatcher.client.schedules()]
+
+    async def pause(self, schedule_id: str) -> bool:
+        """Skip firings until resumed; false if there is no such schedule. Raises PublishError."""
+        return await self._dispatcher.client.change_schedule(schedule_id, "pause")
+
+    async def resume(self, schedule_id: str) -> bool:
+        """Fire again from the next matching time; false if there is no such schedule. Raises PublishError."""
+        return await self._dispatcher.client.change_schedule(schedule_id, "resume")
+
+    async def remove(self, schedule_id: str) -> bool:
+        """Remove it; jobs it has made live on. False if there is no such schedule. Raises PublishError."""
+        return await self._dispatcher.client.change_schedule(schedule_id, "delete")
+
+
+def _schedule(found: Mapping[str, Any]) -> Schedule:
+    next_ms = found.get("nextScheduleTime")
+    return Schedule(
+        schedule_id=str(found["scheduleId"]),
+        cron=str(found["cron"]),
+        destination=str(found.get("destination", "")),
+        is_paused=bool(found.get("isPaused", False)),
+        next_at=None if next_ms is None else datetime.fromtimestamp(int(next_ms) / 1000, UTC),
+    )

@@ -1,0 +1,197 @@
+"""Is this delivery from our QStash, for this URL, unchanged?
+
+QStash signs every delivery with an HS256 JSON Web Token over the URL and the body's SHA-256 (behaviour: Upstash
+docs, features/security). The token is valid for five minutes by the receiver's own wall clock, which is why
+the instant is an argument: under a turned clock the deliveries keep real time.
+
+``verify`` never raises: what it answers says what is wrong and why that usually happens. The sender is told
+none of it.
+"""
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import jwt
+
+ISSUER = "Upstash"
+_REQUIRED = ("iss", "sub", "exp", "nbf", "body")
+
+
+class Cause(StrEnum):
+    """Why a signature was rejected."""
+
+    MISSING = "missing"  # there is no Upstash-Signature
+    MALFORMED = "malformed"  # not a JSON Web Token, or without its claims
+    ALGORITHM = "algorithm"  # signed with another algorithm, or with none
+    WRONG_KEY = "wrong_key"  # neither of our keys made it
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_URL = "wrong_url"
+    WRONG_BODY = "wrong_body"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The delivery is genuine."""
+
+    url: str
+    used_next_key: bool  # the keys were rotated, and QSTASH_CURRENT_SIGNING_KEY is out of date
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The delivery is not to be trusted; ``hint`` says what usually lies behind it."""
+
+    cause: Cause
+    hint: str
+    expected: str | None = None
+    received: str | None = None
+
+    def __str__(self) -> str:
+        compared = f" (expected {self.expected}, received {self.received})" if self.expected else ""
+        return f"{self.cause}: {self.hint}{compared}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Checks signatures with the current key, then with the next."""
+
+    current_key: str
+    next_key: str
+    tolerance_seconds: int = 0
+
+    def verify(self, signature: str | None, *, body: bytes, url: str, now: datetime) -> Verified | Rejected:
+        """Check ``signature`` against the raw ``body`` and the public ``url`` it was sent to."""
+        if not signature:
+            return Rejected(
+                Cause.MISSING,
+                "no Upstash-Signature header: this was not sent by QStash, or a proxy removed it",
+            )
+        claims: dict[str, Any] | Rejected = _claims(signature, self.current_key)
+        used_next_key = isinstance(claims, Rejected) and claims.cause is Cause.WRONG_KEY
+        if used_next_key:
+            claims = _claims(signature, self.next_key)
+        if isinstance(claims, Rejected):
+            return claims
+        return self._check(claims, body, url, now) or Verified(url, used_next_key)
+
+    def _check(self, claims: dict[str, Any], body: bytes, url: str, now: datetime) -> Rejected | None:
+        return (
+            _check_issuer(claims)
+            or self._check_time(claims, now)
+            or _check_url(claims, url)
+            or _check_body(claims, body)
+        )
+
+    def _check_time(self, claims: dict[str, Any], now: datetime) -> Rejected | None:
+        here, tolerance = now.timestamp(), self.tolerance_seconds
+        try:
+            expires, begins = float(claims["exp"]), float(claims["nbf"])
+        except (TypeError, ValueError):
+            return Rejected(Cause.MALFORMED, "exp and nbf must be numbers")
+        if here >= expires + tolerance:
+            return Rejected(
+                Cause.EXPIRED,
+                "older than five minutes: an old request was replayed, or this machine's clock is ahead",
+                expected=f"before {expires:.0f}",
+                received=f"at {here:.0f}",
+            )
+        if here < begins - tolerance:
+            return Rejected(
+                Cause.NOT_YET_VALID,
+                "from the future: this machine's clock is behind",
+                expected=f"from {begins:.0f}",
+                received=f"at {here:.0f}",
+            )
+        return None
+
+
+def body_hash(body: bytes) -> str:
+    """The ``body`` claim of a signature: URL-safe base64 of the SHA-256, padded."""
+    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def _claims(signature: str, key: str) -> dict[str, Any] | Rejected:
+    try:
+        algorithm = jwt.get_unverified_header(signature).get("alg")
+        if algorithm != "HS256":
+            return Rejected(
+                Cause.ALGORITHM,
+                "QStash signs with HS256 alone; anything else is forged",
+                expected="HS256",
+                received=str(algorithm),
+            )
+        # Times are checked here, not by PyJWT: it would read the system's clock.
+        claims: dict[str, Any] = jwt.decode(
+            signature,
+            key,
+            algorithms=["HS256"],
+            options={
+                "require": list(_REQUIRED),
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "verify_sub": False,
+                "verify_jti": False,
+                "verify_aud": False,
+                "enforce_minimum_key_length": False,
+            },
+        )
+    except jwt.InvalidSignatureError:
+        return Rejected(
+            Cause.WRONG_KEY,
+            "made with neither of our keys: QSTASH_CURRENT_SIGNING_KEY and QSTASH_NEXT_SIGNING_KEY belong to "
+            "another environment or user, or the keys were rotated twice since they were copied",
+        )
+    except jwt.MissingRequiredClaimError as error:
+        return Rejected(Cause.MALFORMED, f"the token lacks the claim {error.claim!r}")
+    except jwt.PyJWTError as error:
+        return Rejected(Cause.MALFORMED, f"not a JSON Web Token: {error}")
+    return claims
+
+
+def _check_issuer(claims: dict[str, Any]) -> Rejected | None:
+    if claims["iss"] == ISSUER:
+        return None
+    return Rejected(
+        Cause.WRONG_ISSUER, "not issued by QStash", expected=ISSUER, received=str(claims["iss"])[:100]
+    )
+
+
+def _check_url(claims: dict[str, Any], url: str) -> Rejected | None:
+    signed = str(claims["sub"])
+    if signed == url:
+        return None
+    return Rejected(Cause.WRONG_URL, _why_url_differs(url, signed), expected=url, received=signed[:500])
+
+
+def _why_url_differs(expected: str, signed: str) -> str:
+    if expected.partition("://")[2] == signed.partition("://")[2]:
+        return "only the scheme differs: https ends at a proxy; BASE_URL must be the public https:// origin"
+    if expected.rstrip("/") == signed.rstrip("/"):
+        return "only a trailing slash differs: publish to the URL exactly as the app serves it"
+    if expected.partition("?")[0] == signed.partition("?")[0]:
+        return "only the query differs: something between QStash and the app rewrote it"
+    expected_path = expected.partition("://")[2].partition("/")[2]
+    if expected_path == signed.partition("://")[2].partition("/")[2]:
+        return "only the origin differs: BASE_URL is not the origin to which the job was published"
+    return "signed for another URL: a proxy rewrites the path, or a request to elsewhere was replayed here"
+
+
+def _check_body(claims: dict[str, Any], body: bytes) -> Rejected | None:
+    expected, received = body_hash(body).rstrip("="), str(claims["body"]).rstrip("=")
+    if hmac.compare_digest(expected.encode(), received.encode()):
+        return None
+    return Rejected(
+        Cause.WRONG_BODY,
+        "the body is not the one signed: a middleware parsed it and serialised it again, or a proxy changed "
+        "it; the signature covers the raw bytes",
+        expected=expected,
+        received=received[:100],
+    )
