@@ -41,11 +41,19 @@ class Emulator:
         self._runtimes: dict[bytes, Runtime] = {}
         self._read_only: dict[bytes, Runtime] = {}
         self._next_seq = 0
+        self._store: SqlStore | None = None
         self.writer: StoreWriter
+
+    def open(self) -> None:
+        """Open the store, unless that is done. Raises StoreUnavailable in the database's own words."""
+        if self._store is None:
+            self._store = SqlStore(self.settings.store_url)
 
     async def start(self) -> None:
         """Open the store, and take up what every tenant has pending. Raises StoreUnavailable."""
-        store = SqlStore(self.settings.store_url)
+        self.open()
+        assert self._store is not None
+        store = self._store
         self.writer = StoreWriter(store)
         self._next_seq = store.next_seq()
         known = load_tenants(store)

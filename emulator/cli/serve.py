@@ -1,6 +1,7 @@
 """Running the server under uvicorn: one listener, words on start, a clean stop."""
 
 import logging
+import signal
 import socket
 import sys
 from ipaddress import ip_address
@@ -37,6 +38,11 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
     if listener is None:
         return 1
     emulator = Emulator(settings)
+    try:
+        emulator.open()
+    except EmulatorError as error:
+        print(f"qstash-emulator: {error} (--db {settings.db})", file=sys.stderr)
+        return 1
     config = uvicorn.Config(
         create_app(emulator, extra_routes=control_routes()),
         lifespan="on",
@@ -45,11 +51,10 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         timeout_graceful_shutdown=5,
     )
     server = _Server(config, settings, listener)
-    try:
-        server.run(sockets=[listener])
-    except EmulatorError as error:
-        print(f"qstash-emulator: {error}", file=sys.stderr)
-        return 1
+    # uvicorn raises the signal that stopped it once more; a stop that was asked for is a success.
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, lambda *_: None)
+    server.run(sockets=[listener])
     return 0 if server.started else 1
 
 

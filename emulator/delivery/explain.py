@@ -26,16 +26,20 @@ def timed_out(url: str, timeout_ms: int) -> str:
 def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
     """The connection could not be made."""
     host = _host(url)
-    hostname = urlsplit(url).hostname or ""
-    if is_in_container and is_loopback(hostname):
-        return (
-            f"could not connect to {host}: inside a container {hostname} is the container itself; publish to "
-            "host.docker.internal, or start with --connect-to "
-            f"{_origin(url)}={_origin(url).replace(hostname, 'host.docker.internal')}"
-        )
     if error.errno == errno.ECONNREFUSED:
-        return f"connection refused by {host}: nobody listens on that port; is the app running, and there?"
-    return f"could not connect to {host}: {error.strerror or error}"
+        words = f"connection refused by {host}: nobody listens on that port; is the app running, and there?"
+    else:
+        words = f"could not connect to {host}: {error.strerror or error}"
+    hostname = urlsplit(url).hostname or ""
+    return f"{words} {_container_hint(url, hostname)}" if is_in_container and is_loopback(hostname) else words
+
+
+def _container_hint(url: str, hostname: str) -> str:
+    outside = _origin(url).replace(hostname, "host.docker.internal")
+    return (
+        f"(Inside a container {hostname} is the container itself: publish to host.docker.internal, or start with "
+        f"--connect-to {_origin(url)}={outside})"
+    )
 
 
 def not_resolved(url: str) -> str:

@@ -1,5 +1,7 @@
 """Publishing to a URL (contract, 2.1 and section 3)."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -170,7 +172,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(qstash) -> Non
 
 
 async def test_a_streamed_body_over_the_limit_is_refused_too(qstash) -> None:
-    async def endless():
+    async def endless() -> AsyncIterator[bytes]:
         for _ in range(11):
             yield b"x" * 1_000_000
 

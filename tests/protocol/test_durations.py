@@ -1,5 +1,7 @@
 """The two duration grammars (contract, 1.6 and 4.6)."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,10 +40,8 @@ def test_format_and_parse_are_inverse_on_whole_seconds(seconds: int) -> None:
 
 @given(st.text(max_size=80))
 def test_parsing_never_fails_in_another_way(text: str) -> None:
-    try:
+    with suppress(InvalidInput):
         assert parse_duration(text, field="x") >= 0
-    except InvalidInput:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,5 @@
+"""``python -m emulator`` is ``qstash-emulator``."""
+
+from emulator.cli import main
+
+main()

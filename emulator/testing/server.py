@@ -1,0 +1,90 @@
+"""A real server in a process of its own, for tests that need sockets, or kill it."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from emulator.errors import EmulatorError
+
+
+class ServerProcess:
+    """``with ServerProcess() as server``: ``qstash-emulator dev`` on a free port of loopback.
+
+    ``db`` is a path, an SQLAlchemy URL or ``memory``; further ``arguments`` are the command's own.
+    """
+
+    def __init__(self, *arguments: str, db: str = "memory", port: int = 0) -> None:
+        self._command = [
+            sys.executable, "-m", "emulator", "dev", "--port", str(port), "--db", db, *arguments,
+        ]  # fmt: skip
+        self._process: subprocess.Popen[str] | None = None
+        self.environment: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.environment["QSTASH_URL"]
+
+    def start(self) -> None:
+        """Start, and return when it is ready. Raises EmulatorError with its words if it is not."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
+        self._process = subprocess.Popen(  # noqa: S603  our own command line
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean
+        )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            name, equals, value = line.strip().partition("=")
+            if equals and name.startswith("QSTASH_"):
+                self.environment[name] = value.strip('"').replace("//localhost:", "//127.0.0.1:")
+            if "is running" in line:
+                return
+        _, words = self._process.communicate()
+        raise EmulatorError(f"the server did not start: {words.strip()}")
+
+    def kill(self) -> None:
+        """End it at once, as ``kill -9`` does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def new_tenant(self) -> dict[str, str]:
+        """The variables of a tenant of its own: QSTASH_URL, QSTASH_TOKEN and the two signing keys."""
+        made = httpx.post(
+            f"{self.url}/emulator/tenants",
+            json={},
+            headers={"Authorization": f"Bearer {self.environment['QSTASH_TOKEN']}"},
+        ).json()
+        return {
+            "QSTASH_URL": self.url,
+            "QSTASH_TOKEN": made["token"],
+            "QSTASH_CURRENT_SIGNING_KEY": made["currentSigningKey"],
+            "QSTASH_NEXT_SIGNING_KEY": made["nextSigningKey"],
+        }
+
+    def _end(self, signal_number: int) -> int:
+        process = self._process
+        if process is None:
+            return 0
+        process.send_signal(signal_number)
+        code = process.wait(timeout=20)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        self._process = None
+        return code

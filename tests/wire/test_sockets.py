@@ -1,0 +1,139 @@
+"""What only real sockets show: kept bytes of the target, connect-to, words for failures, the command line."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from emulator.testing import ServerProcess
+
+
+def _client(variables: dict[str, str]) -> httpx.Client:
+    return httpx.Client(
+        base_url=variables["QSTASH_URL"], headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}"}
+    )
+
+
+@pytest.fixture
+def failure(tenant, eventually) -> Callable[..., str]:
+    """Publishes to a destination that cannot be reached, and returns the words of the DLQ entry."""
+
+    def publish(target: str, **headers: str) -> str:
+        with _client(tenant) as client:
+            lines = {
+                "Upstash-Retries": "0",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            }
+            message_id = client.post(f"/v2/publish/{target}", headers=lines).json()["messageId"]
+            [entry] = eventually(
+                lambda: client.get("/v2/dlq", params={"messageId": message_id}).json()["messages"]
+            )
+        assert entry["responseStatus"] == 0
+        words: str = entry["responseBody"]
+        return words
+
+    return publish
+
+
+def test_the_target_reaches_the_destination_byte_for_byte(tenant, inbox) -> None:
+    target = f"{inbox.url}/a//b%2Fc/../d?x=%2f&y=+"
+    with socket.create_connection(tuple(tenant["QSTASH_URL"].removeprefix("http://").split(":"))) as raw:
+        raw.sendall(
+            f"POST /v2/publish/{target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tenant['QSTASH_TOKEN']}\r\n"
+            "Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert b"200 OK" in raw.recv(4096)
+    [delivery] = inbox.wait_for(1)
+    assert delivery.url == target
+
+
+def test_deliveries_are_sent_elsewhere_without_a_change_of_url_host_or_signature(inbox) -> None:
+    with ServerProcess("--connect-to", f"https://shop.example.com={inbox.url}") as server:
+        with _client(server.environment) as client:
+            client.post("/v2/publish/https://shop.example.com/hook?x=1")
+        [delivery] = inbox.wait_for(1)
+    assert delivery.headers["host"] == "shop.example.com"
+    assert delivery.claims["sub"] == "https://shop.example.com/hook?x=1"
+
+
+def test_a_port_nobody_listens_on_is_said(failure) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "connection refused" in failure(f"http://127.0.0.1:{port}/x")
+
+
+def test_a_name_that_does_not_resolve_is_said(failure) -> None:
+    assert "does not resolve" in failure("http://no-such-host.invalid/x")
+
+
+def test_tls_to_a_plain_server_is_said(failure, inbox) -> None:
+    assert "TLS to" in failure(inbox.url.replace("http://", "https://"))
+
+
+def test_a_destination_that_takes_too_long_is_said(failure) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        words = failure(f"http://127.0.0.1:{silent.getsockname()[1]}/", Upstash_Timeout="1s")
+    assert "no complete response" in words
+    assert "within 1s" in words
+
+
+def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "emulator", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_port_in_use_is_said_with_the_flag_that_changes_it(server) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    ended = _run("dev", "-port", port, "--memory")
+    assert ended.returncode == 1
+    assert "--port" in ended.stderr
+    assert ended.stderr.strip().splitlines()[-1].endswith(f":{port}")
+    assert "address already in use" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("dev", "--port", "70000"), "port"),
+        (("dev", "--clock", "sundial"), "clock"),
+        (("dev", "--connect-to", "nonsense"), "ORIGIN=ORIGIN"),
+        (("dev", "--memory", "--db", "x.db"), "exclude each other"),
+    ],
+)
+def test_wrong_flags_are_named(arguments: tuple[str, ...], words: str) -> None:
+    ended = _run(*arguments)
+    assert ended.returncode == 2
+    assert words in ended.stderr
+
+
+def test_a_database_that_cannot_be_opened_is_said() -> None:
+    ended = _run("dev", "--port", "0", "--db", "/no/such/folder/q.db")
+    assert ended.returncode != 0
+    assert "unable to open database file" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_it_stops_cleanly_when_asked() -> None:
+    with ServerProcess() as server:
+        assert server.stop() == 0
+
+
+def test_the_control_api_refuses_foreign_pages_and_names(tenant) -> None:
+    with _client(tenant) as client:
+        assert client.get("/emulator/clock").status_code == 200
+        assert client.get("/emulator/clock", headers={"Origin": "https://evil.com"}).status_code == 403
+        assert client.get("/emulator/clock", headers={"Origin": "null"}).status_code == 403
+        assert client.get("/emulator/clock", headers={"Host": "rebound.evil.com"}).status_code == 403
+        assert client.post("/emulator/clock/advance", json={"by": "1h"}).status_code == 409
+        assert httpx.get(f"{tenant['QSTASH_URL']}/emulator/health").json()["status"] == "ok"
