@@ -1,0 +1,322 @@
+"""Everything on one machine: emulator, worker and mail, started together and stopped together.
+
+The one place, beside the test harness, that knows both packages; it starts them as the processes they are and
+lets them meet over HTTP.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import email
+import email.policy
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import UnthreadedController
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+SERVER = Path(sys.executable).parent / "qstash-emulator"
+TOOL = Path(sys.executable).parent / "jobs-core"
+START_SECONDS = 40
+JOB_SECONDS = 30
+
+
+class DevError(Exception):
+    """Something that ends the run; the text says what, and what to do."""
+
+
+@dataclass
+class Mailbox:
+    """Keeps what the SMTP server receives; an aiosmtpd handler."""
+
+    folder: Path
+    received: list[EmailMessage] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+        content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{len(self.received) + 1:04}.eml"
+        path.write_bytes(content)
+        self.received.append(message)
+        self.arrived.set()
+        print(
+            f"mail    from {message['From']} to {message['To']}: {message['Subject']}  ({path})", flush=True
+        )
+        return "250 OK"
+
+
+@dataclass
+class Part:
+    """A process of its own, and the lines it printed."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    lines: list[str] = field(default_factory=list)
+    reader: asyncio.Task[None] | None = None
+    is_quiet: bool = False
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        async for raw in self.process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            self.lines.append(line)
+            if not self.is_quiet:
+                print(f"{self.name:<8}{line}", flush=True)
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), timeout=10)
+            except TimeoutError:
+                self.process.kill()
+        if self.reader is not None:
+            await self.reader
+
+
+class Dev:
+    """The parts, where they are, and how they are told about each other."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options = options
+        self.folder = folder
+        self.mailbox = Mailbox(folder / "mail")
+        self.parts: list[Part] = []
+        self.variables = {
+            name: value for name, value in os.environ.items() if not name.startswith(("QSTASH_", "RESEND_"))
+        }
+        self.variables |= {
+            "QSTASH_URL": f"http://127.0.0.1:{options.emulator_port}",
+            "BASE_URL": f"http://127.0.0.1:{options.port}",
+            "DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
+            "SMTP_URL": f"smtp://127.0.0.1:{options.smtp_port}",
+            "ENVIRONMENT": "development",
+        }
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start the parts in order, and stop them in reverse."""
+        self._check_ports()
+        controller = UnthreadedController(
+            self.mailbox, hostname="127.0.0.1", port=self.options.smtp_port, loop=asyncio.get_running_loop()
+        )
+        controller.server = await controller._create_server()  # noqa: SLF001  begin() wants to run the loop itself
+        try:
+            await self._start_emulator()
+            await self.run_tool("migrate")
+            await self._start_worker()
+            yield
+        finally:
+            for part in reversed(self.parts):
+                await part.stop()
+            controller.server.close()
+
+    async def first_to_end(self) -> Part:
+        """The first part that ends by itself."""
+        waiting = {asyncio.create_task(part.process.wait()): part for part in self.parts}
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return waiting[done.pop()]
+
+    async def run_tool(self, *arguments: str) -> str:
+        """What a ``jobs-core`` command prints. Raises DevError with its words when it fails."""
+        process = await asyncio.create_subprocess_exec(
+            str(TOOL), *arguments,
+            env=self.variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, words = await process.communicate()
+        if process.returncode:
+            raise DevError(
+                f"jobs-core {arguments[0]} failed: {words.decode().strip() or output.decode().strip()}"
+            )
+        return output.decode()
+
+    def _check_ports(self) -> None:
+        for flag in ("emulator_port", "port", "smtp_port"):
+            port = getattr(self.options, flag)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    raise DevError(
+                        f"port {port} is already in use; choose another with --{flag.replace('_', '-')}"
+                    ) from None
+
+    async def _start_emulator(self) -> None:
+        port = str(self.options.emulator_port)
+        database = str(self.folder / "qstash.db")
+        emulator = await self._start("qstash", SERVER, "dev", "--port", port, "--db", database)
+        await self._ready(emulator, self.options.emulator_port)
+        for line in emulator.lines:
+            name, equals, value = line.partition("=")
+            if equals and name.startswith("QSTASH_") and name != "QSTASH_URL":
+                self.variables[name] = value.strip('"')
+
+    async def _start_worker(self) -> None:
+        worker = await self._start("worker", TOOL, "serve", "--port", str(self.options.port))
+        await self._ready(worker, self.options.port)
+
+    async def _start(self, name: str, program: Path, *arguments: str) -> Part:
+        process = await asyncio.create_subprocess_exec(
+            str(program), *arguments,
+            env=self.variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C reaches this process alone, which stops the others in order.
+            start_new_session=True,
+        )  # fmt: skip
+        part = Part(name, process, is_quiet=self.options.once)
+        part.reader = asyncio.create_task(part.read())
+        self.parts.append(part)
+        return part
+
+    async def _ready(self, part: Part, port: int) -> None:
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            if part.process.returncode is not None:
+                await asyncio.sleep(0.1)
+                raise DevError(f"the {part.name} ended at once:\n" + "\n".join(part.lines[-15:]))
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+        raise DevError(f"the {part.name} did not answer on port {port} within {START_SECONDS} s")
+
+
+async def run_once(dev: Dev) -> None:
+    """One welcome mail, from enqueue to inbox; prints each state as the job reaches it."""
+    payload = {"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}}
+    enqueued = json.loads(await dev.run_tool("enqueue", "send-email", json.dumps(payload), "--json"))
+    job_id = enqueued["jobId"]
+    print(f"job     {job_id} enqueued: send-email to ada@example.com")
+    record = await _follow(dev, job_id)
+    if record["status"] != "completed":
+        raise DevError(f"the job ended as {record['status']}: {record.get('error')}")
+    await asyncio.wait_for(dev.mailbox.arrived.wait(), timeout=JOB_SECONDS)
+    message = dev.mailbox.received[0]
+    print(f"sender     {message['From']}\nrecipient  {message['To']}\nsubject    {message['Subject']}")
+
+
+async def _follow(dev: Dev, job_id: str) -> dict[str, Any]:
+    """Ask for the job until it has ended; a state too short to be seen is told from the record's own times."""
+    import httpx
+
+    seen: list[str] = []
+    record: dict[str, Any] = {"status": "unknown"}
+    deadline = asyncio.get_running_loop().time() + JOB_SECONDS
+    async with httpx.AsyncClient(base_url=dev.variables["BASE_URL"]) as client:
+        while asyncio.get_running_loop().time() < deadline:
+            record = (await client.get(f"/api/jobs/{job_id}")).json()
+            for state in _reached(record):
+                if state not in seen:
+                    seen.append(state)
+                    print(f"state   {state}", flush=True)
+            if record["status"] in ("completed", "failed", "cancelled"):
+                return record
+            await asyncio.sleep(0.01)
+    raise DevError(
+        f"the job did not end within {JOB_SECONDS} s; it is {record['status']}: {record.get('error')}"
+    )
+
+
+def _reached(record: dict[str, Any]) -> list[str]:
+    states = ["pending"]
+    if record.get("startedAt"):
+        states.append("processing")
+    if record["status"] not in ("pending", "processing"):
+        states.append(record["status"])
+    return states
+
+
+async def run(options: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        folder = options.data
+        if options.once:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qstash-dev-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        dev = Dev(options, folder)
+        stopped = asyncio.Event()
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(asked, stopped.set)
+        async with dev.running():
+            if options.once:
+                await run_once(dev)
+                return 0
+            announce(dev)
+            return await _until_stopped(dev, stopped)
+
+
+async def _until_stopped(dev: Dev, stopped: asyncio.Event) -> int:
+    ending = asyncio.create_task(dev.first_to_end())
+    asked = asyncio.create_task(stopped.wait())
+    done, pending = await asyncio.wait({ending, asked}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if asked in done:
+        print("stopping", flush=True)
+        return 0
+    part = ending.result()
+    print(f"the {part.name} ended with code {part.process.returncode}; stopping the rest", file=sys.stderr)
+    return 1
+
+
+def announce(dev: Dev) -> None:
+    """Where everything is."""
+    options = dev.options
+    print(
+        f"""
+  emulator   http://localhost:{options.emulator_port}      (QSTASH_URL; state in {dev.folder / "qstash.db"})
+  worker     http://localhost:{options.port}      (BASE_URL; jobs in {dev.folder / "jobs.db"})
+  mail       smtp://localhost:{options.smtp_port}     (kept in {dev.mailbox.folder})
+
+  Enqueue a job from another terminal:
+    DATABASE_URL={dev.variables["DATABASE_URL"]} .venv/bin/jobs-core enqueue send-email \\
+        '{{"template": "welcome", "to": "ada@example.com", "data": {{"recipientName": "Ada"}}}}'
+
+  Ctrl-C stops everything.
+""",
+        flush=True,
+    )
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./scripts/dev", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="run one job the whole way, print its life, and exit"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="port of the worker (default: 8000)")
+    parser.add_argument(
+        "--emulator-port", type=int, default=8080, help="port of the emulator (default: 8080)"
+    )
+    parser.add_argument("--smtp-port", type=int, default=1025, help="port of the SMTP server (default: 1025)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("var"), help="folder for databases and mail (default: var)"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    try:
+        return asyncio.run(run(parse_options()))
+    except DevError as error:
+        print(f"dev: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
