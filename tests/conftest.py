@@ -9,6 +9,8 @@ from emulator.testing import Harness, Receiver
 # Monday 2026-06-01 12:00:00 UTC
 NOW_AT = 1_780_315_200_000
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture
 async def qstash() -> AsyncIterator[Harness]:
