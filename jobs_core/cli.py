@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 t
 import asyncio
 import json
 import logging
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -74,6 +75,9 @@ def serve(
     config = uvicorn.Config(
         worker, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30
     )
+    # uvicorn stops cleanly and then raises the signal again; being told to stop is no failure.
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, lambda *_: None)
     server = uvicorn.Server(config)
     server.run()
     if not server.started:

@@ -31,13 +31,15 @@ class Coalescer(Generic[Item, Answer]):
         self._limit = limit
         self._lanes = lanes
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._busy_lanes = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item) -> Answer:
         """Hand ``item`` in and wait for its answer. A caller that is cancelled does not stop the work."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < self._lanes:
+        if self._busy_lanes < self._lanes:
+            self._busy_lanes += 1
             task = asyncio.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -49,16 +51,23 @@ class Coalescer(Generic[Item, Answer]):
             await asyncio.gather(*self._running)
 
     async def _drain(self) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
-            try:
-                answers = await self._perform([item for item, _ in group])
-            except BaseException as error:
-                _settle(group, [error] * len(group))
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                _settle(group, answers)
+        try:
+            while self._waiting:
+                await self._next_group()
+        finally:
+            # At once, not when the task is seen to be done: whoever submits in between needs a lane.
+            self._busy_lanes -= 1
+
+    async def _next_group(self) -> None:
+        group = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+        try:
+            answers = await self._perform([item for item, _ in group])
+        except BaseException as error:
+            _settle(group, [error] * len(group))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            _settle(group, answers)
 
 
 def _settle(

@@ -1,0 +1,463 @@
+"""One delivery: claimed once, run once, recorded, and answered as QStash understands it."""
+
+import asyncio
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from jobs_core import (
+    AttemptOutcome,
+    Job,
+    JobDispatcher,
+    JobFilter,
+    JobStatus,
+    PermanentJobError,
+    RetryLater,
+)
+from jobs_core.outcome import NON_RETRYABLE_STATUS
+
+
+async def test_a_delivered_job_runs_and_is_completed(app: Any, handlers: Any, clock: Any) -> None:
+    message = await app.enqueue("hello", user_id=7)
+    clock.advance(timedelta(seconds=1))
+    answer = await app.deliver(message)
+
+    assert answer.status_code == 200
+    ((payload, job),) = handlers.calls
+    assert (payload.note, job.attempt_number, job.is_last_attempt) == ("hello", 1, False)
+    assert job.metadata.user_id == 7
+    record = await app.record(message)
+    assert (record.status, record.result, record.error) == (JobStatus.COMPLETED, {"done": "hello"}, None)
+    assert record.started_at == record.completed_at == clock.now()
+    (attempt,) = record.attempts
+    assert (attempt.number, attempt.outcome, attempt.status_code) == (1, AttemptOutcome.COMPLETED, 200)
+    assert attempt.message_id == message.id
+
+
+async def test_a_sync_handler_runs_in_a_thread(app: Any) -> None:
+    message = await app.enqueue("b", job_type="block")
+    assert (await app.deliver(message)).status_code == 200
+    assert (await app.record(message)).result == {"blocked": "b"}
+
+
+async def test_fifty_concurrent_deliveries_run_the_handler_once(app: Any, handlers: Any, gather: Any) -> None:
+    release = asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        await release.wait()
+
+    handlers.behaviour = wait
+    message = await app.enqueue()
+    deliveries = asyncio.create_task(gather(50, lambda _: app.deliver(message)))
+    while not handlers.calls:
+        await asyncio.sleep(0)
+    release.set()
+    statuses = sorted(answer.status_code for answer in await deliveries)
+    assert len(handlers.calls) == 1
+    assert set(statuses) <= {200, 503}
+    assert 200 in statuses
+    assert len((await app.record(message)).attempts) == 1
+
+
+async def test_a_redelivered_finished_job_is_answered_200_and_does_not_run_again(
+    app: Any, handlers: Any
+) -> None:
+    message = await app.enqueue()
+    await app.deliver(message)
+    assert (await app.deliver(message, retried=1)).status_code == 200
+    assert len(handlers.calls) == 1
+    assert len((await app.record(message)).attempts) == 1
+
+
+async def test_the_first_failed_attempt_leaves_the_job_pending_with_its_error_and_next_attempt(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("no luck")
+
+    handlers.behaviour = fail
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 500
+    record = await app.record(message)
+    assert (record.status, record.retry_count, record.error) == (JobStatus.PENDING, 1, "ValueError: no luck")
+    assert record.next_attempt_at is not None
+    assert (record.next_attempt_at - clock.now()).total_seconds() == pytest.approx(12.18, abs=0.01)
+    (attempt,) = record.attempts
+    assert attempt.outcome is AttemptOutcome.RETRY
+    assert "in fail" in (attempt.traceback or "")
+
+
+async def test_a_job_that_fails_twice_and_then_succeeds_is_completed_with_three_attempts(
+    app: Any, handlers: Any
+) -> None:
+    async def third_time(_: Any, job: Job) -> str:
+        if job.attempt_number < 3:
+            raise ConnectionError("down")
+        return "up"
+
+    handlers.behaviour = third_time
+    message = await app.enqueue()
+    answers = [(await app.deliver(message, retried=n)).status_code for n in range(3)]
+    assert answers == [500, 500, 200]
+    record = await app.record(message)
+    assert (record.status, record.retry_count, record.error) == (JobStatus.COMPLETED, 2, None)
+    assert [attempt.outcome for attempt in record.attempts] == ["retry", "retry", "completed"]
+
+
+async def test_the_last_failed_attempt_fails_the_job(app: Any, handlers: Any) -> None:
+    async def fail(_: Any, job: Job) -> None:
+        assert job.is_last_attempt
+        raise ValueError("never")
+
+    handlers.behaviour = fail
+    message = await app.enqueue(retries=0)
+    assert (await app.deliver(message)).status_code == 500
+    record = await app.record(message)
+    assert (record.status, record.retry_count) == (JobStatus.FAILED, 0)
+    assert record.completed_at is not None
+
+
+async def test_a_permanent_error_is_answered_so_that_qstash_does_not_retry(app: Any, handlers: Any) -> None:
+    async def refuse(*_: Any) -> None:
+        raise PermanentJobError("bad address")
+
+    handlers.behaviour = refuse
+    message = await app.enqueue()
+    answer = await app.deliver(message)
+    assert (answer.status_code, answer.headers["upstash-nonretryable-error"]) == (489, "true")
+    record = await app.record(message)
+    assert (record.status, record.error) == (JobStatus.FAILED, "bad address")
+
+
+async def test_retry_later_is_answered_with_retry_after(app: Any, handlers: Any, clock: Any) -> None:
+    async def later(*_: Any) -> None:
+        raise RetryLater(timedelta(minutes=2))
+
+    handlers.behaviour = later
+    message = await app.enqueue()
+    answer = await app.deliver(message)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "120")
+    record = await app.record(message)
+    assert record.status is JobStatus.PENDING
+    assert record.next_attempt_at == clock.now() + timedelta(minutes=2)
+    assert record.attempts[0].outcome is AttemptOutcome.LATER
+
+
+async def test_the_configured_timeout_is_applied_and_cancels_the_handler(app: Any, handlers: Any) -> None:
+    cancelled = []
+
+    async def hang(*_: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    handlers.behaviour = hang
+    message = await app.enqueue(timeout=0.05)
+    assert (await app.deliver(message)).status_code == 504
+    assert cancelled == [True]
+    record = await app.record(message)
+    assert record.error == "do-work ran longer than its timeout of 0.05 s"
+    assert record.status is JobStatus.PENDING
+
+
+async def test_a_handlers_own_timeout_error_is_not_mistaken_for_ours(app: Any, handlers: Any) -> None:
+    async def fail(*_: Any) -> None:
+        raise TimeoutError("the database's")
+
+    handlers.behaviour = fail
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 500
+    assert (await app.record(message)).error == "TimeoutError: the database's"
+
+
+async def test_a_delivery_while_another_attempt_runs_is_told_when_to_come_back(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    release = asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        await release.wait()
+
+    handlers.behaviour = wait
+    message = await app.enqueue(timeout=30)
+    first = asyncio.create_task(app.deliver(message))
+    while not handlers.calls:
+        await asyncio.sleep(0)
+    clock.advance(timedelta(seconds=15))
+    second = await app.deliver(message, retried=1)
+    assert (second.status_code, second.headers["retry-after"]) == (
+        503,
+        "25",
+    )  # 30 s, 10 s to answer, 15 s gone
+    release.set()
+    assert (await first).status_code == 200
+    assert (await app.record(message)).status is JobStatus.COMPLETED
+
+
+async def test_a_job_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    entered = asyncio.Event()
+
+    async def die(*_: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    handlers.behaviour = die
+    message = await app.enqueue()
+    dying = asyncio.create_task(app.deliver(message))
+    await entered.wait()
+    dying.cancel()  # as a killed process: nothing is recorded
+    await asyncio.gather(dying, return_exceptions=True)
+
+    handlers.behaviour = None
+    assert (await app.deliver(message, retried=1)).status_code == 503
+    clock.advance(timedelta(seconds=40))
+    assert (await app.deliver(message, retried=2)).status_code == 200
+    record = await app.record(message)
+    assert record.status is JobStatus.COMPLETED
+    assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
+
+
+async def test_an_attempt_that_outlived_its_lease_cannot_overwrite_its_successor(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    release = asyncio.Event()
+
+    async def slow(_: Any, job: Job) -> str:
+        if job.attempt_number == 1:
+            await release.wait()
+        return f"by attempt {job.attempt_number}"
+
+    handlers.behaviour = slow
+    message = await app.enqueue()
+    first = asyncio.create_task(app.deliver(message))
+    while not handlers.calls:
+        await asyncio.sleep(0)
+    clock.advance(timedelta(minutes=1))
+    await app.deliver(message, retried=1)
+    release.set()
+    assert (await first).status_code == 200
+    assert (await app.record(message)).result == "by attempt 2"
+
+
+async def test_an_invalid_payload_is_permanent_and_recorded(app: Any, handlers: Any) -> None:
+    message = await app.enqueue()
+    body = json.loads(message.body) | {"payload": {"note": "x" * 100}}
+    message.body = json.dumps(body).encode()
+    assert (await app.deliver(message)).status_code == NON_RETRYABLE_STATUS
+    record = await app.record(message)
+    assert record.status is JobStatus.FAILED
+    assert "note: String should have at most 20 characters" in (record.error or "")
+    assert handlers.calls == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b"{}", b'{"jobId": "x", "type": "do-work", "payload": {}}', b"\xff"]
+)
+async def test_what_is_no_job_is_not_retried(app: Any, body: bytes) -> None:
+    answer = await app.post("https://app.example.com/api/jobs/work", body)
+    assert answer.status_code == NON_RETRYABLE_STATUS
+    assert answer.headers["upstash-nonretryable-error"] == "true"
+
+
+async def test_a_job_for_another_endpoint_is_turned_away(app: Any, handlers: Any) -> None:
+    message = await app.enqueue()
+    assert (await app.post("https://app.example.com/api/jobs/block", message.body)).status_code == 489
+    assert handlers.calls == []
+
+
+async def test_a_job_published_by_another_service_gets_its_record_with_its_first_delivery(app: Any) -> None:
+    body = {
+        "jobId": "6c1b7c3e-6ab3-4ea8-9f1e-1f8f6f8b0c11",
+        "type": "do-work",
+        "payload": {"note": "from afar"},
+        "metadata": {"userId": "u1", "createdAt": "2026-01-01T00:00:00.000Z"},
+    }
+    answer = await app.post(
+        "https://app.example.com/api/jobs/work", json.dumps(body).encode(), **{"upstash-message-id": "msg_ts"}
+    )
+    assert answer.status_code == 200
+    record = await app.dispatcher.get(body["jobId"])
+    assert (record.status, record.user_id, record.message_id) == (JobStatus.COMPLETED, "u1", "msg_ts")
+
+
+async def test_every_firing_of_a_schedule_has_a_record_of_its_own(app: Any, handlers: Any) -> None:
+    body = json.dumps({"type": "do-work", "payload": {"note": "tick"}}).encode()
+    url = "https://app.example.com/api/jobs/work"
+    for message_id in ("msg_a", "msg_b", "msg_b"):
+        headers = {"upstash-message-id": message_id, "upstash-schedule-id": "scd_1"}
+        assert (await app.post(url, body, **headers)).status_code == 200
+    assert len(handlers.calls) == 2
+    records = (await app.dispatcher.list(JobFilter(schedule_id="scd_1"))).jobs
+    assert {record.message_id for record in records} == {"msg_a", "msg_b"}
+
+
+async def test_a_cancelled_job_is_not_run(app: Any, handlers: Any) -> None:
+    message = await app.enqueue()
+    await app.dispatcher.cancel(json.loads(message.body)["jobId"])
+    assert (await app.deliver(message)).status_code == 200
+    assert handlers.calls == []
+
+
+async def test_a_job_cancelled_while_it_runs_stays_cancelled(app: Any, handlers: Any) -> None:
+    async def cancel_itself(_: Any, job: Job) -> None:
+        await job.use(JobDispatcher).cancel(job.id)
+
+    handlers.behaviour = cancel_itself
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 200
+    record = await app.record(message)
+    assert record.status is JobStatus.CANCELLED
+    assert record.attempts[0].outcome is AttemptOutcome.CANCELLED
+
+
+async def test_a_job_retried_by_hand_keeps_its_history(app: Any, handlers: Any) -> None:
+    async def fail(*_: Any) -> None:
+        raise PermanentJobError("not yet")
+
+    handlers.behaviour = fail
+    message = await app.enqueue()
+    await app.deliver(message)
+    job_id = json.loads(message.body)["jobId"]
+    await app.dispatcher.retry(job_id)
+    handlers.behaviour = None
+    await app.deliver(app.qstash.of(job_id)[1])
+    record = await app.record(message)
+    assert record.status is JobStatus.COMPLETED
+    assert [attempt.outcome for attempt in record.attempts] == ["failed", "completed"]
+
+
+async def test_progress_is_stored_while_the_job_runs(app: Any, handlers: Any) -> None:
+    seen = []
+
+    async def halfway(_: Any, job: Job) -> None:
+        await job.progress(0.5, "half")
+        record = await job.use(JobDispatcher).get(job.id)
+        seen.append((record.progress, record.progress_note))
+
+    handlers.behaviour = halfway
+    await app.deliver(await app.enqueue())
+    assert seen == [(0.5, "half")]
+
+
+async def test_a_job_enqueued_by_a_handler_knows_its_parent(app: Any, handlers: Any) -> None:
+    async def spawn(_: Any, job: Job) -> None:
+        await job.use(JobDispatcher).enqueue("block", {})
+
+    handlers.behaviour = spawn
+    message = await app.enqueue()
+    await app.deliver(message)
+    job_id = json.loads(message.body)["jobId"]
+    (child,) = (await app.dispatcher.list(JobFilter(parent_job_id=job_id))).jobs
+    assert child.job_type == "block"
+
+
+async def test_a_handlers_writes_are_committed_with_the_completion_or_not_at_all(
+    app: Any, handlers: Any
+) -> None:
+    async with app.dispatcher.database.engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE effects (note TEXT)"))
+
+    async def write(connection: Any) -> None:
+        await connection.execute(text("INSERT INTO effects VALUES ('once')"))
+
+    async def first_fails(_: Any, job: Job) -> None:
+        job.on_completion(write)
+        if job.attempt_number == 1:
+            raise ValueError("after asking for the write")
+
+    handlers.behaviour = first_fails
+    message = await app.enqueue()
+    await app.deliver(message)
+    await app.deliver(message, retried=1)
+    await app.deliver(message, retried=2)
+    async with app.dispatcher.database.read() as connection:
+        assert len((await connection.execute(text("SELECT * FROM effects"))).all()) == 1
+
+
+async def test_a_write_that_fails_fails_the_attempt(app: Any, handlers: Any) -> None:
+    async def write(connection: Any) -> None:
+        await connection.execute(text("INSERT INTO no_such_table VALUES (1)"))
+
+    async def ask(_: Any, job: Job) -> None:
+        job.on_completion(write)
+
+    handlers.behaviour = ask
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 500
+    record = await app.record(message)
+    assert record.status is JobStatus.PENDING
+    assert "no_such_table" in (record.error or "")
+
+
+async def test_what_a_handler_returns_need_not_be_json(app: Any, handlers: Any) -> None:
+    async def odd(*_: Any) -> Any:
+        return {"when": timedelta(minutes=1), "what": object}
+
+    handlers.behaviour = odd
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 200
+    assert (await app.record(message)).result["when"] == "PT1M"
+
+
+# --- signatures
+
+
+async def test_the_next_signing_key_is_accepted(app: Any, sign: Any) -> None:
+    message = await app.enqueue()
+    signature = sign(message.destination, message.body, key="sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs")
+    assert (await app.deliver(message, **{"upstash-signature": signature})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("cause", "forge"),
+    [
+        ("wrong_key", lambda sign, url, body: sign(url, body, key="sig_of_another")),
+        ("wrong_url", lambda sign, url, body: sign(url + "x", body)),
+        ("wrong_body", lambda sign, url, body: sign(url, body + b" ")),
+        ("expired", lambda sign, url, body: sign(url, body, exp=int(time.time()) - 60)),  # noqa: TID251
+        ("missing", lambda *_: ""),
+    ],
+)
+async def test_a_forged_delivery_is_answered_401_and_does_nothing(
+    app: Any, handlers: Any, sign: Any, cause: str, forge: Any
+) -> None:
+    message = await app.enqueue()
+    signature = forge(sign, message.destination, message.body)
+    answer = await app.deliver(message, **{"upstash-signature": signature})
+    assert (answer.status_code, answer.json()["cause"]) == (401, cause)
+    assert handlers.calls == []
+    assert (await app.record(message)).status is JobStatus.PENDING
+
+
+async def test_a_body_over_the_limit_is_turned_away(app: Any) -> None:
+    answer = await app.post("https://app.example.com/api/jobs/work", b"x" * (4 * 1024 * 1024 + 1))
+    assert answer.status_code == 413
+
+
+# --- what others may see
+
+
+async def test_a_job_is_shown_by_its_id_without_what_it_carries(app: Any) -> None:
+    message = await app.enqueue("secret")
+    await app.deliver(message)
+    answer = await app.client.get(f"/api/jobs/{json.loads(message.body)['jobId']}")
+    shown = answer.json()
+    assert (shown["status"], shown["attempts"][0]["outcome"]) == ("completed", "completed")
+    assert "secret" not in answer.text
+    assert (await app.client.get("/api/jobs/nope")).status_code == 404
+
+
+async def test_health_says_whether_the_database_answers(app: Any) -> None:
+    assert (await app.client.get("/health")).json() == {"status": "ok"}
+    async with app.dispatcher.database.engine.begin() as connection:
+        for table in ("job_outbox", "job_attempts", "job_executions"):
+            await connection.execute(text(f"DROP TABLE {table}"))
+    assert (await app.client.get("/health")).status_code == 503
