@@ -114,7 +114,7 @@ async def system(qstash: Harness, tmp_path: Path) -> AsyncIterator[System]:
         settings,
         registry=Registry([do_work]),
         clock=EmulatorTime(qstash),
-        transport=httpx.ASGITransport(qstash.app),  # type: ignore[arg-type]  # any ASGI app
+        transport=httpx.ASGITransport(qstash.app),
     )
     async with dispatcher:
         worker = Recorder(create_app(dispatcher=dispatcher))
