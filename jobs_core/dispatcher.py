@@ -377,8 +377,9 @@ class JobDispatcher:
         blocking.info[_HAS_HOOK] = self
         loop = asyncio.get_running_loop()
 
-        def wake(_: Session) -> None:
-            if not loop.is_closed():
+        def wake(committed: Session) -> None:
+            # A savepoint's release is announced as a commit too.
+            if not committed.in_nested_transaction() and not loop.is_closed():
                 loop.call_soon_threadsafe(self.outbox.wake)
 
         event.listen(blocking, "after_commit", wake)

