@@ -2,8 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from emulator.broker.transitions import TRANSITIONS
+from emulator.settings import Settings as EmulatorSettings
+from jobs_core import Registry
+from jobs_core import Settings as JobsSettings
 
 _ROOT = Path(__file__).parent.parent
 
@@ -32,3 +36,19 @@ def test_the_readmes_test_runs(pytester) -> None:
     pytester.makepyfile(code)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     pytester.runpytest_subprocess("-q").assert_outcomes(passed=1)
+
+
+def test_every_setting_is_on_the_configuration_page() -> None:
+    page = (_ROOT / "docs" / "configuration.md").read_text()
+    for prefix, settings in (("QSTASH_EMULATOR_", EmulatorSettings), ("", JobsSettings)):
+        for name, field in settings.model_fields.items():
+            assert f"| `{prefix}{name.upper()}` | {field.description} |" in page
+
+
+def test_the_job_type_of_the_guide_runs() -> None:
+    blocks = re.findall(r"```python\n(.+?)```", (_ROOT / "docs" / "jobs.md").read_text(), re.DOTALL)
+    [code] = [block for block in blocks if "resize-image" in block]
+    namespace: dict[str, Any] = {"__name__": "guide"}
+    exec(code, namespace)
+    registry = Registry([namespace["resize_image"]])
+    assert [definition.job_type for definition in registry] == ["resize-image"]
