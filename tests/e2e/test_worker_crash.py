@@ -106,9 +106,8 @@ async def test_jobs_of_a_killed_worker_are_finished_by_the_next(tmp_path: Path, 
             try:
                 for job_id in job_ids:
                     await dispatcher.wait(job_id, timeout=60)
-                while (
-                    page := await dispatcher.list(JobFilter(status=JobStatus.COMPLETED, limit=100))
-                ) and len(page.jobs) < _JOBS:
+                completed = JobFilter(status=JobStatus.COMPLETED, limit=100)
+                while len((await dispatcher.list(completed)).jobs) < _JOBS:
                     assert worker.process.poll() is None
             finally:
                 worker.end(signal.SIGTERM)

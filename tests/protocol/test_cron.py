@@ -93,7 +93,8 @@ def test_lines_in_zones(line: str, after: str, firings: list[str]) -> None:
     [
         "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8",
         "5-1 * * * *", "*/0 * * * *", "*/ * * * *", "1, * * * *", ", * * * *", "a * * * *", "* * L * *", "* * * * 1#2",
-        "* * 1W * *", "-1 * * * *", "1-2-3 * * * *", "H * * * *", "@often", "@every 30s", "@every", "CRON_TZ=Nowhere/X * * * * *",
+        "* * 1W * *", "-1 * * * *", "1-2-3 * * * *", "H * * * *", "@often", "@every 30s", "@every",
+        "CRON_TZ=Nowhere/X * * * * *",
         "CRON_TZ= * * * * *", "CRON_TZ=../etc/passwd * * * * *",
     ],
 )  # fmt: skip
