@@ -32,8 +32,10 @@ from jobs_core.options import DeliveryOptions, FlowControl
 from jobs_core.records import AttemptRecord, JobRecord
 from jobs_core.registry import JobDefinition, JobType, Payload, Registry, default_registry, job
 from jobs_core.resources import Resources
+from jobs_core.schedules import Schedule
 from jobs_core.settings import Environment, Settings
 from jobs_core.states import AttemptOutcome, JobStatus
+from jobs_core.sync import SyncJobDispatcher
 
 __all__ = [
     "AttemptOutcome",
@@ -69,8 +71,10 @@ __all__ = [
     "RegistryError",
     "Resources",
     "RetryLater",
+    "Schedule",
     "Settings",
     "SettingsError",
+    "SyncJobDispatcher",
     "SystemClock",
     "UnknownJobTypeError",
     "create_app",

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 t
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import signal
@@ -79,7 +80,8 @@ def serve(
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, lambda *_: None)
     server = uvicorn.Server(config)
-    server.run()
+    with contextlib.suppress(SystemExit):  # uvicorn's own exit code means something else here
+        server.run()
     if not server.started:
         _die(f"could not serve on {host}:{port}; is the port taken? --port changes it")
 

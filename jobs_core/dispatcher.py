@@ -146,7 +146,7 @@ class JobDispatcher:
             PublishRefusedError: QStash refused the message for good; the job is recorded as failed. If QStash
                 cannot be reached there is no error: the job is recorded, and published as soon as it can be.
         """
-        request = JobRequest(
+        request = self.request(
             job_type,
             payload,
             user_id=user_id,
@@ -155,17 +155,15 @@ class JobDispatcher:
             parent_job_id=parent_job_id,
             delay=delay,
             not_before=not_before,
-            options=_options(
-                retries=retries,
-                retry_delay=retry_delay,
-                timeout_seconds=None if timeout is None else seconds(timeout),
-                callback=callback,
-                failure_callback=failure_callback,
-                headers=dict(headers) if headers else None,
-                queue=queue,
-                flow_control=flow_control,
-                label=label,
-            ),
+            retries=retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            callback=callback,
+            failure_callback=failure_callback,
+            headers=headers,
+            queue=queue,
+            flow_control=flow_control,
+            label=label,
         )
         if session is not None:
             return (await self._enqueue_within(session, [request]))[0]
@@ -196,6 +194,38 @@ class JobDispatcher:
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
 
+    def request(
+        self,
+        job_type: str | JobDefinition[P],
+        payload: P | Mapping[str, Any],
+        *,
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        idempotency_key: str | None = None,
+        parent_job_id: str | None = None,
+        delay: Duration | None = None,
+        not_before: datetime | None = None,
+        timeout: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> JobRequest:
+        """What ``enqueue`` takes, as a value for ``enqueue_many``; nothing is checked yet."""
+        return JobRequest(
+            job_type,
+            payload,
+            user_id=user_id,
+            organization_id=organization_id,
+            idempotency_key=idempotency_key,
+            parent_job_id=parent_job_id,
+            delay=delay,
+            not_before=not_before,
+            options=_given(
+                timeout_seconds=None if timeout is None else seconds(timeout),
+                headers=dict(headers) if headers else None,
+                **options,
+            ),
+        )
+
     def prepare(self, request: JobRequest) -> NewJob:
         """The record and the message of a request, with nothing done yet.
 
@@ -207,13 +237,7 @@ class JobDispatcher:
         options = parse_options(definition, request.options)
         now = self.clock.now()
         job_id = new_job_id(now)
-        metadata = Metadata(
-            user_id=request.user_id,
-            organization_id=request.organization_id,
-            idempotency_key=request.idempotency_key,
-            parent_job_id=request.parent_job_id or current_job_id.get(),
-            created_at=now,
-        )
+        metadata = _metadata(definition, request, now)
         deliver_at = _deliver_at(definition, request, now)
         message = self.message(
             definition,
@@ -357,32 +381,49 @@ class JobDispatcher:
 
     # --- inside
 
+    def write_within(
+        self, session: Session, requests: Sequence[JobRequest], loop: asyncio.AbstractEventLoop
+    ) -> Sequence[str]:
+        """Write jobs in a blocking session's transaction; ``loop``, on which we run, publishes after the commit.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: as ``enqueue``.
+        """
+        connection = session.connection()
+        steps = self._insert_unlocked(requests, connection.dialect.name)
+        self._publish_after_commit(session, loop)
+        return executions.run_sync(connection, steps)
+
     async def _enqueue_within(
         self, session: AsyncSession | Session, requests: Sequence[JobRequest]
     ) -> Sequence[str]:
-        jobs = [self.prepare(request) for request in requests]
-        connection = await session.connection() if isinstance(session, AsyncSession) else session.connection()
-        # No lock: this process learns of the commit, but another may be quicker after a crash.
-        steps = executions.insert_jobs(jobs, dialect=connection.dialect.name, locked_until=self.clock.now())
-        self._publish_after_commit(session)
-        if isinstance(connection, AsyncConnection):
-            return await executions.run(connection, steps)
-        return executions.run_sync(connection, steps)
-
-    def _publish_after_commit(self, session: AsyncSession | Session) -> None:
-        """Wake the relay at each commit of this session: it sees only what is really committed."""
-        blocking = session.sync_session if isinstance(session, AsyncSession) else session
-        if blocking.info.get(_HAS_HOOK) is self:
-            return
-        blocking.info[_HAS_HOOK] = self
         loop = asyncio.get_running_loop()
+        if isinstance(session, Session):
+            return self.write_within(session, requests, loop)
+        connection = await session.connection()
+        steps = self._insert_unlocked(requests, connection.dialect.name)
+        self._publish_after_commit(session.sync_session, loop)
+        return await executions.run(connection, steps)
+
+    def _insert_unlocked(
+        self, requests: Sequence[JobRequest], dialect: str
+    ) -> executions.Steps[Sequence[str]]:
+        # No lock: this process hears of the commit, but should it die first, another may take over at once.
+        jobs = [self.prepare(request) for request in requests]
+        return executions.insert_jobs(jobs, dialect=dialect, locked_until=self.clock.now())
+
+    def _publish_after_commit(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the relay at each commit of this session: it sees only what is really committed."""
+        if session.info.get(_HAS_HOOK) is self:
+            return
+        session.info[_HAS_HOOK] = self
 
         def wake(committed: Session) -> None:
             # A savepoint's release is announced as a commit too.
             if not committed.in_nested_transaction() and not loop.is_closed():
                 loop.call_soon_threadsafe(self.outbox.wake)
 
-        event.listen(blocking, "after_commit", wake)
+        event.listen(session, "after_commit", wake)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         answers = await asyncio.gather(*map(self.outbox.publish, messages), return_exceptions=True)
@@ -424,7 +465,20 @@ def parse_options(definition: JobDefinition[Any], given: Mapping[str, Any]) -> D
         raise JobValidationError.from_pydantic(f"the delivery of {definition.job_type}", error) from None
 
 
-def _options(**given: Any) -> dict[str, Any]:
+def _metadata(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> Metadata:
+    try:
+        return Metadata(
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            idempotency_key=request.idempotency_key,
+            parent_job_id=request.parent_job_id or current_job_id.get(),
+            created_at=now,
+        )
+    except ValidationError as error:
+        raise JobValidationError.from_pydantic(f"the metadata of {definition.job_type}", error) from None
+
+
+def _given(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 

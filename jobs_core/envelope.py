@@ -10,9 +10,17 @@ the schedule and the message (``ids.scheduled_job_id``).
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_serializer,
+)
 from pydantic.alias_generators import to_camel
 
 from jobs_core.errors import JobValidationError
@@ -20,6 +28,9 @@ from jobs_core.ids import JobId
 
 Subject = int | str  # whose job it is: applications number their users, or name them
 Json = dict[str, Any]
+
+# As long as its column, less the quotes that ``tables.SubjectId`` may add; PostgreSQL keeps no NUL.
+Name = Annotated[str, StringConstraints(max_length=250, pattern=r"^[^\x00]*$")]
 
 
 class _Wire(BaseModel):
@@ -35,9 +46,9 @@ class _Wire(BaseModel):
 class Metadata(_Wire):
     """What is known of a job beside its payload."""
 
-    user_id: Subject | None = None
-    organization_id: Subject | None = None
-    idempotency_key: str | None = None
+    user_id: int | Name | None = None
+    organization_id: int | Name | None = None
+    idempotency_key: Name | None = None
     parent_job_id: JobId | None = None
     created_at: AwareDatetime | None = None
 

@@ -92,7 +92,7 @@ class JobPage:
 # --- new jobs
 
 
-def insert_jobs(jobs: Sequence[NewJob], *, dialect: str, locked_until: datetime) -> Steps[list[str]]:
+def insert_jobs(jobs: Sequence[NewJob], *, dialect: str, locked_until: datetime) -> Steps[Sequence[str]]:
     """Record jobs and the intent to publish them; answers each one's id.
 
     Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The

@@ -153,12 +153,17 @@ def _retry(
 def describe(error: BaseException) -> str:
     """One line (or what the error itself spreads over more): its message, and its type unless it is ours."""
     if isinstance(error, JobError):
-        return error.message[:_LONGEST_ERROR]
-    return f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
+        return _storable(error.message)[:_LONGEST_ERROR]
+    return _storable(f"{type(error).__name__}: {error}")[:_LONGEST_ERROR]
 
 
 def _traceback(error: BaseException) -> str | None:
     if error.__traceback__ is None:
         return None
     # The end says where it happened; a deep recursion's beginning says little.
-    return "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+    return _storable("".join(traceback.format_exception(error)))[-_LONGEST_TRACEBACK:]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes neither NUL nor half a surrogate pair, and a failure must not fail to be recorded."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         "", description="Comma list of packages whose modules define further job types, such as myapp.jobs."
     )
     signature_tolerance_seconds: int = Field(
-        5, ge=0, le=300, description="How far QStash's clock and ours may be apart."
+        5, ge=0, le=300, description="How far this machine's clock may be behind QStash's."
     )
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1, description="A larger delivery is answered 413.")
 

@@ -23,12 +23,12 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 # SQLite gives rowids only to a column declared exactly INTEGER; PostgreSQL needs eight bytes.
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
-JsonValue = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# JSON rather than JSONB: nothing looks inside, and JSONB refuses the \u0000 that a payload may carry.
+JsonValue = JSON(none_as_null=True)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

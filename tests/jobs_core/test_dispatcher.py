@@ -160,6 +160,9 @@ async def test_a_payload_that_does_not_fit_is_refused_with_the_path_of_every_err
         ("callback", "not a url"),
         ("headers", {"X": "a\r\nEvil: b"}),
         ("queue", "a b"),
+        ("idempotency_key", "k" * 300),
+        ("user_id", "a\0b"),
+        ("parent_job_id", "not a uuid"),
     ],
 )
 async def test_an_option_that_cannot_be_is_refused(

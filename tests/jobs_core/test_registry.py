@@ -58,16 +58,14 @@ def test_a_definition_that_cannot_work_is_an_error(changed: dict[str, Any], said
 
 
 def test_a_handler_without_a_payload_model_is_an_error() -> None:
+    async def no_model(payload: dict[str, Any], job: Job) -> None: ...
+
+    async def no_job(payload: Nothing) -> None: ...
+
     decorate: Any = job("a", endpoint="/a", retries=0, timeout=timedelta(seconds=1), description="x")
-    with pytest.raises(RegistryError, match="must take"):
-
-        @decorate
-        async def no_model(payload: dict[str, Any], job: Job) -> None: ...
-
-    with pytest.raises(RegistryError, match="must take"):
-
-        @decorate
-        async def no_job(payload: Nothing) -> None: ...
+    for handler in (no_model, no_job):
+        with pytest.raises(RegistryError, match="must take"):
+            decorate(handler)
 
 
 def test_a_payload_of_another_type_is_refused() -> None:

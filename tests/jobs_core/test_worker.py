@@ -397,6 +397,18 @@ async def test_a_write_that_fails_fails_the_attempt(app: Any, handlers: Any) -> 
     assert "no_such_table" in (record.error or "")
 
 
+async def test_an_error_that_no_database_would_keep_is_recorded_all_the_same(app: Any, handlers: Any) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("nul \0 and half a pair \ud800")
+
+    handlers.behaviour = fail
+    message = await app.enqueue("a\0b")
+    assert (await app.deliver(message)).status_code == 500
+    record = await app.record(message)
+    assert record.payload["note"] == "a\0b"
+    assert record.error == "ValueError: nul \ufffd and half a pair ?"
+
+
 async def test_what_a_handler_returns_need_not_be_json(app: Any, handlers: Any) -> None:
     async def odd(*_: Any) -> Any:
         return {"when": timedelta(minutes=1), "what": object}

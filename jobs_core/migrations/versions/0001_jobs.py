@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -11,7 +10,7 @@ depends_on = None
 
 # Migrations stand still while models move on, so the types are spelled out here.
 big_key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-json_value = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+json_value = sa.JSON()
 instant = sa.DateTime(timezone=True)
 
 

@@ -1,0 +1,114 @@
+"""Against the emulator, over a month of its time: what only a server that delivers can show."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from emulator.testing import Harness
+from jobs_core import JobDispatcher, JobFilter, JobStatus, Settings, create_app
+
+PUBLIC = "https://app.example.com/background"
+
+
+@dataclass
+class EmulatorTime:
+    """The emulator's clock, for the records."""
+
+    harness: Harness
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.harness.now / 1000, UTC)
+
+
+@pytest.fixture
+async def harness() -> AsyncIterator[Harness]:
+    start = datetime(2026, 6, 1, tzinfo=UTC)
+    async with Harness(now_at=int(start.timestamp() * 1000)) as made:
+        yield made
+
+
+@pytest.fixture
+async def jobs(harness: Harness, database_url: str, handlers: Any) -> AsyncIterator[JobDispatcher]:
+    """A dispatcher whose worker is mounted under a prefix of another app, behind a proxy."""
+    settings = Settings(base_url=PUBLIC, database_url=database_url)
+    async with JobDispatcher(
+        settings,
+        registry=handlers.registry,
+        clock=EmulatorTime(harness),
+        transport=httpx.ASGITransport(harness.app),
+    ) as made:
+        harness.mount(
+            "https://app.example.com", Starlette(routes=[Mount("/background", create_app(dispatcher=made))])
+        )
+        yield made
+
+
+async def test_a_schedule_makes_a_job_of_every_firing_for_a_month(
+    jobs: JobDispatcher, harness: Harness, handlers: Any
+) -> None:
+    schedule_id = await jobs.schedules.create(
+        "do-work", "0 9 * * *", {"note": "daily"}, timezone="Europe/Berlin", user_id=7, schedule_id="daily"
+    )
+    assert schedule_id == "daily"
+    await harness.advance(timedelta(days=30))
+    records = (await jobs.list(JobFilter(schedule_id="daily", limit=100))).jobs
+    assert len(records) == len(handlers.calls) == 30
+    assert {record.status for record in records} == {JobStatus.COMPLETED}
+    assert {record.user_id for record in records} == {7}
+    assert {record.created_at.hour for record in records} == {7}  # nine in Berlin's summer
+
+    (schedule,) = await jobs.schedules.list()
+    assert (schedule.schedule_id, schedule.is_paused) == ("daily", False)
+    assert await jobs.schedules.pause("daily")
+    await harness.advance(timedelta(days=3))
+    assert len(handlers.calls) == 30
+    assert await jobs.schedules.resume("daily")
+    await harness.advance(timedelta(days=1))
+    assert len(handlers.calls) == 31
+    assert await jobs.schedules.remove("daily")
+    assert not await jobs.schedules.remove("daily")
+
+
+async def test_a_job_that_always_fails_is_attempted_four_times_over_the_default_backoff(
+    jobs: JobDispatcher, harness: Harness, handlers: Any
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("never")
+
+    handlers.behaviour = fail
+    job_id = await jobs.enqueue("do-work", {})
+    await harness.settle()
+    started = (await jobs.get(job_id)).started_at
+    expected = (await jobs.get(job_id)).next_attempt_at
+    assert started is not None
+    assert expected is not None
+    await harness.run_until_idle()
+    record = await jobs.get(job_id)
+    assert (record.status, record.retry_count, len(record.attempts)) == (JobStatus.FAILED, 3, 4)
+    waits = [
+        (later.started_at - earlier.started_at).total_seconds()
+        for earlier, later in zip(record.attempts, record.attempts[1:], strict=False)
+    ]
+    assert waits == pytest.approx([12.18, 148.41, 1808.04], abs=0.01)
+    assert expected == pytest.approx(record.attempts[1].started_at, abs=timedelta(milliseconds=10))
+
+
+async def test_a_queue_keeps_its_order(jobs: JobDispatcher, harness: Harness, handlers: Any) -> None:
+    for count in range(5):
+        await jobs.enqueue("do-work", {"count": count}, queue="ordered")
+    await harness.run_until_idle()
+    assert [payload.count for payload, _ in handlers.calls] == [0, 1, 2, 3, 4]
+
+
+async def test_many_jobs_in_one_batch_all_run(jobs: JobDispatcher, harness: Harness, handlers: Any) -> None:
+    requests = [jobs.request("do-work", {"count": count}, delay=60) for count in range(30)]
+    await jobs.enqueue_many(requests)
+    await harness.run_until_idle()
+    assert {payload.count for payload, _ in handlers.calls} == set(range(30))
+    assert len((await jobs.list(JobFilter(status=JobStatus.COMPLETED))).jobs) == 30
