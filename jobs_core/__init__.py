@@ -30,7 +30,7 @@ from jobs_core.executions import JobFilter, JobPage
 from jobs_core.job import Job
 from jobs_core.options import DeliveryOptions, FlowControl
 from jobs_core.records import AttemptRecord, JobRecord
-from jobs_core.registry import JobDefinition, JobType, Payload, Registry, default_registry, job
+from jobs_core.registry import Cron, JobDefinition, JobType, Payload, Registry, default_registry, job
 from jobs_core.resources import Resources
 from jobs_core.schedules import Schedule
 from jobs_core.settings import Environment, Settings
@@ -41,6 +41,7 @@ __all__ = [
     "AttemptOutcome",
     "AttemptRecord",
     "Clock",
+    "Cron",
     "DeliveryOptions",
     "Environment",
     "FieldError",

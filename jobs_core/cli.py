@@ -1,7 +1,7 @@
 """``jobs-core``: the job system in the terminal, configured by the environment alone.
 
 Exit codes: 0 done; 1 it could not be done, the reason is on standard error; 2 the command line is wrong;
-3 there is no such job.
+3 there is no such job or schedule.
 """
 
 import asyncio
@@ -10,12 +10,14 @@ import json
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs_core import logs, migrations
+from jobs_core import checks, logs, migrations
 from jobs_core.dispatcher import JobDispatcher
 from jobs_core.envelope import Subject
 from jobs_core.errors import JobError, JobNotFoundError, RegistryError, SettingsError
@@ -33,6 +35,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+schedules_app = typer.Typer(help="Jobs that repeat.", no_args_is_help=True)
+app.add_typer(schedules_app, name="schedules")
 
 FAILED = 1
 NOT_FOUND = 3
@@ -161,6 +166,99 @@ def retry(job_id: str, as_json: JsonFlag = False) -> None:
 def cancel(job_id: str, as_json: JsonFlag = False) -> None:
     """Cancel a job that is not finished."""
     _answer(_run(lambda dispatcher: dispatcher.cancel(job_id)), as_json=as_json)
+
+
+@app.command()
+def stats(
+    hours: Annotated[float, typer.Option(min=0, help="How far to look back.")] = 24,
+    as_json: JsonFlag = False,
+) -> None:
+    """Count recent jobs by type and state."""
+    found = _run(lambda dispatcher: dispatcher.stats(timedelta(hours=hours)))
+    if as_json:
+        rows = [{"jobType": row.job_type, "status": row.status, "count": row.count} for row in found]
+        typer.echo(json.dumps({"hours": hours, "jobs": rows}))
+        return
+    for row in found:
+        typer.echo(f"{row.job_type:<28} {row.status:<10} {row.count:>8}")
+
+
+@app.command()
+def check(as_json: JsonFlag = False) -> None:
+    """Check a deployment: settings, database, QStash, token, signing keys."""
+    settings = _settings()
+    findings = asyncio.run(checks.run(settings))
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"ok": all(each.ok for each in findings), "checks": [asdict(each) for each in findings]}
+            )
+        )
+    else:
+        for each in findings:
+            typer.echo(f"{'ok  ' if each.ok else 'FAIL'} {each.name}: {each.detail}")
+    if not all(each.ok for each in findings):
+        raise typer.Exit(FAILED)
+
+
+@schedules_app.command("list")
+def schedules_list(as_json: JsonFlag = False) -> None:
+    """List the schedules that QStash has."""
+    found = _run(lambda dispatcher: dispatcher.schedules.list())
+    if as_json:
+        rows = [
+            {
+                "scheduleId": each.schedule_id,
+                "cron": each.cron,
+                "destination": each.destination,
+                "isPaused": each.is_paused,
+                "nextAt": each.next_at.isoformat() if each.next_at else None,
+            }
+            for each in found
+        ]
+        typer.echo(json.dumps({"schedules": rows}))
+        return
+    for each in found:
+        state = "paused" if each.is_paused else f"next {each.next_at}"
+        typer.echo(f"{each.schedule_id}  {each.cron}  {each.destination}  {state}")
+
+
+@schedules_app.command("sync")
+def schedules_sync(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Make QStash match the schedules that the code declares."""
+    plan = _run(lambda dispatcher: dispatcher.schedules.plan())
+    remove = bool(plan.undeclared) and (
+        yes or typer.confirm(f"no longer declared: {', '.join(plan.undeclared)}; remove from QStash?")
+    )
+    _run(lambda dispatcher: dispatcher.schedules.carry_out(plan, remove=remove))
+    removed = len(plan.undeclared) if remove else 0
+    typer.echo(f"schedules: {len(plan.declared)} in force, {removed} removed")
+
+
+@schedules_app.command("pause")
+def schedules_pause(schedule_id: str) -> None:
+    """Skip firings until resumed."""
+    _change_schedule(schedule_id, "pause")
+
+
+@schedules_app.command("resume")
+def schedules_resume(schedule_id: str) -> None:
+    """Fire again."""
+    _change_schedule(schedule_id, "resume")
+
+
+@schedules_app.command("remove")
+def schedules_remove(schedule_id: str) -> None:
+    """Remove a schedule; jobs it has made live on."""
+    _change_schedule(schedule_id, "delete")
+
+
+def _change_schedule(schedule_id: str, action: str) -> None:
+    if not _run(lambda dispatcher: dispatcher.client.change_schedule(schedule_id, action)):
+        _die(f"there is no schedule {schedule_id}", NOT_FOUND)
+    typer.echo(f"{schedule_id}: {action} done")
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from jobs_core.errors import (
     JobValidationError,
     PublishError,
 )
-from jobs_core.executions import JobFilter, JobPage, NewJob
+from jobs_core.executions import JobFilter, JobPage, NewJob, TypeStats
 from jobs_core.ids import new_job_id
 from jobs_core.job import current_job_id
 from jobs_core.options import DeliveryOptions, FlowControl, not_before_header, publish_headers, seconds
@@ -318,6 +318,12 @@ class JobDispatcher:
         """The jobs that match, the newest first, a page at a time."""
         async with self.database.read() as connection:
             return await executions.page(connection, wanted or JobFilter())
+
+    async def stats(self, period: timedelta = timedelta(days=1)) -> Sequence[TypeStats]:
+        """How many jobs created in the last ``period`` are in which state, by type."""
+        since = self.clock.now() - period
+        async with self.database.read() as connection:
+            return await executions.stats(connection, since=since)
 
     async def wait(self, job_id: str, timeout: Duration = 30) -> JobRecord:  # noqa: ASYNC109 -- part of the API
         """Wait until the job is finished; ``timeout`` is real time.

@@ -89,6 +89,15 @@ class JobPage:
     next_before_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TypeStats:
+    """How many jobs of one type are in one state."""
+
+    job_type: str
+    status: JobStatus
+    count: int
+
+
 # --- new jobs
 
 
@@ -365,6 +374,18 @@ async def page(connection: AsyncConnection, wanted: JobFilter) -> JobPage:
     shown = rows[: wanted.limit]
     has_more = len(rows) > wanted.limit
     return JobPage(tuple(_record(row) for row in shown), shown[-1].id if has_more else None)
+
+
+async def stats(connection: AsyncConnection, *, since: datetime) -> list[TypeStats]:
+    """How many jobs created from ``since`` on are in which state, by type."""
+    columns = executions.c
+    rows = await connection.execute(
+        select(columns.job_type, columns.status, func.count())
+        .where(columns.created_at >= since)
+        .group_by(columns.job_type, columns.status)
+        .order_by(columns.job_type, columns.status)
+    )
+    return [TypeStats(job_type, JobStatus(status), count) for job_type, status, count in rows]
 
 
 async def overdue(connection: AsyncConnection, *, expected_before: datetime, limit: int) -> list[JobRecord]:

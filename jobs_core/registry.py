@@ -20,7 +20,7 @@ import pkgutil
 import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from types import ModuleType
@@ -55,6 +55,15 @@ class Payload(BaseModel):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A schedule that a job type declares: five fields, in a time zone, and the payload of each firing."""
+
+    expression: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    timezone: str = "UTC"
+
+
 P = TypeVar("P", bound=BaseModel)
 Handler = Callable[[P, Job], Awaitable[Any]] | Callable[[P, Job], Any]
 
@@ -70,6 +79,7 @@ class JobDefinition(Generic[P]):
     description: str
     payload_model: type[P]
     handler: Handler[P]
+    schedule: Cron | None = None
 
     @property
     def is_async(self) -> bool:
@@ -103,8 +113,11 @@ def job(
     retries: int,
     timeout: timedelta,
     description: str,
+    schedule: Cron | None = None,
 ) -> Callable[[Handler[P]], JobDefinition[P]]:
     """Make a handler into a job type; its first parameter's annotation is the payload model.
+
+    ``schedule`` is put in force by ``jobs-core schedules sync``.
 
     Raises:
         RegistryError: if a name, path or limit is not well formed, or the handler has no payload model.
@@ -112,9 +125,18 @@ def job(
 
     def define(handler: Handler[P]) -> JobDefinition[P]:
         _check(type, endpoint, retries, timeout)
-        return JobDefinition(
-            str(type), endpoint, retries, timeout, description, _payload_model(type, handler), handler
+        definition = JobDefinition(
+            str(type),
+            endpoint,
+            retries,
+            timeout,
+            description,
+            _payload_model(type, handler),
+            handler,
+            schedule,
         )
+        _check_schedule(definition)
+        return definition
 
     return define
 
@@ -189,6 +211,15 @@ def _check(job_type: str, endpoint: str, retries: int, timeout: timedelta) -> No
         raise RegistryError(f"retries of {job_type!r} must be 0 or more, not {retries}")
     if not timedelta(0) < timeout <= LONGEST_TIMEOUT:
         raise RegistryError(f"timeout of {job_type!r} must be up to {LONGEST_TIMEOUT}, not {timeout}")
+
+
+def _check_schedule(definition: JobDefinition[Any]) -> None:
+    if definition.schedule is None:
+        return
+    try:
+        definition.parse(definition.schedule.payload)
+    except JobValidationError as error:
+        raise RegistryError(f"the schedule of {definition.job_type!r}: {error.message}") from None
 
 
 def _payload_model(job_type: str, handler: Callable[..., Any]) -> type[Any]:

@@ -93,6 +93,52 @@ class Schedules:
         """Remove it; jobs it has made live on. False if there is no such schedule. Raises PublishError."""
         return await self._dispatcher.client.change_schedule(schedule_id, "delete")
 
+    async def plan(self) -> "SyncPlan":
+        """What must change for QStash to match the registry's declared schedules. Raises PublishError."""
+        declared = {
+            declared_id(definition): definition
+            for definition in self._dispatcher.registry
+            if definition.schedule is not None
+        }
+        ours = {
+            found.schedule_id
+            for found in await self.list()
+            if found.schedule_id.startswith(DECLARED_PREFIX)
+            and found.destination.startswith(f"{self._dispatcher.settings.base_url}/")
+        }
+        return SyncPlan(declared, tuple(sorted(ours - declared.keys())))
+
+    async def carry_out(self, plan: "SyncPlan", *, remove: bool) -> None:
+        """Create or replace every declared schedule; with ``remove``, remove those no longer declared.
+
+        Raises:
+            PublishError: QStash did not take one; carrying out the plan again does no harm.
+        """
+        for schedule_id, definition in plan.declared.items():
+            assert definition.schedule is not None
+            cron = definition.schedule
+            await self.create(
+                definition, cron.expression, cron.payload, schedule_id=schedule_id, timezone=cron.timezone
+            )
+        for schedule_id in plan.undeclared if remove else ():
+            await self.remove(schedule_id)
+
+
+DECLARED_PREFIX = "jobs-core."
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """Declared schedules by id, and ids in QStash (with our prefix and origin) that the code no longer declares."""
+
+    declared: Mapping[str, JobDefinition[Any]]
+    undeclared: tuple[str, ...]
+
+
+def declared_id(definition: JobDefinition[Any]) -> str:
+    """The id of the schedule that a job type declares."""
+    return f"{DECLARED_PREFIX}{definition.job_type}"
+
 
 def _schedule(found: Mapping[str, Any]) -> Schedule:
     next_ms = found.get("nextScheduleTime")

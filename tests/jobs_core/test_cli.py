@@ -102,6 +102,24 @@ def test_a_database_that_is_not_migrated_says_what_to_do(run: Any) -> None:
     assert "jobs-core migrate" in result.output
 
 
+def test_check_names_what_is_wrong(run: Any) -> None:
+    before = run("check")
+    assert before.exit_code == 1
+    assert "FAIL database: is at nothing, not 0001: jobs-core migrate" in before.output
+    assert f"FAIL QStash: cannot reach QStash at {NOWHERE}" in before.output
+    run("migrate")
+    after = json.loads(run("check", "--json").stdout)
+    assert [each["ok"] for each in after["checks"]] == [True, True, True, False]
+
+
+def test_stats_count_by_type_and_state(run: Any) -> None:
+    run("migrate")
+    for _ in range(2):
+        run("enqueue", "send-email", WELCOME)
+    counted = json.loads(run("stats", "--json").stdout)
+    assert counted["jobs"] == [{"jobType": "send-email", "status": "pending", "count": 2}]
+
+
 def test_a_wrong_setting_is_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASE_URL", "nonsense")
     result = run("list")

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from jobs_core import Job, JobDefinition, JobType, Payload, Registry, RegistryError, default_registry, job
+from jobs_core import (
+    Cron,
+    Job,
+    JobDefinition,
+    JobType,
+    Payload,
+    Registry,
+    RegistryError,
+    default_registry,
+    job,
+)
 
 
 class Nothing(Payload):
@@ -50,6 +60,7 @@ def test_two_types_for_one_endpoint_are_an_error() -> None:
         ({"endpoint": "/api/jobs/callbacks/failure"}, "must be a path"),
         ({"retries": -1}, "0 or more"),
         ({"timeout": timedelta(0)}, "timeout"),
+        ({"schedule": Cron("* * * * *", {"unknown": 1})}, "the schedule of 'a'"),
     ],
 )
 def test_a_definition_that_cannot_work_is_an_error(changed: dict[str, Any], said: str) -> None:
@@ -84,7 +95,7 @@ def test_a_new_job_type_is_one_module(tmp_path: Path, monkeypatch: pytest.Monkey
         """
 from datetime import timedelta
 from pydantic import Field
-from jobs_core import Job, Payload, job
+from jobs_core import Cron, Job, Payload, job
 
 class SendSms(Payload):
     to: str = Field(pattern=r"^\\+[1-9][0-9]{1,14}$")

@@ -1,7 +1,7 @@
 """Against the emulator, over a month of its time: what only a server that delivers can show."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from emulator.testing import Harness
-from jobs_core import JobDispatcher, JobFilter, JobStatus, Settings, create_app
+from jobs_core import Cron, JobDispatcher, JobFilter, JobStatus, Registry, Settings, create_app
 
 PUBLIC = "https://app.example.com/background"
 
@@ -112,3 +112,29 @@ async def test_many_jobs_in_one_batch_all_run(jobs: JobDispatcher, harness: Harn
     await harness.run_until_idle()
     assert {payload.count for payload, _ in handlers.calls} == set(range(30))
     assert len((await jobs.list(JobFilter(status=JobStatus.COMPLETED))).jobs) == 30
+
+
+async def test_declared_schedules_are_synchronised_and_removed_ones_only_on_request(
+    jobs: JobDispatcher, harness: Harness, handlers: Any, settings: Settings
+) -> None:
+    (work,) = [definition for definition in handlers.registry if definition.job_type == "do-work"]
+    declared = replace(work, schedule=Cron("*/10 * * * *", {"note": "often"}))
+    await jobs.schedules.create("block", "0 0 * * *", {}, schedule_id="jobs-core.old")
+    await jobs.schedules.create("block", "0 0 * * *", {}, schedule_id="made-by-hand")
+
+    jobs.registry = Registry([declared])
+    plan = await jobs.schedules.plan()
+    assert (list(plan.declared), plan.undeclared) == (["jobs-core.do-work"], ("jobs-core.old",))
+    await jobs.schedules.carry_out(plan, remove=False)
+    assert len(await jobs.schedules.list()) == 3
+    await jobs.schedules.carry_out(plan, remove=True)
+    assert {each.schedule_id for each in await jobs.schedules.list()} == {"jobs-core.do-work", "made-by-hand"}
+    await harness.advance("1h")
+    assert [payload.note for payload, _ in handlers.calls] == ["often"] * 6
+
+
+async def test_qstash_reports_the_signing_keys_that_we_have(jobs: JobDispatcher) -> None:
+    assert await jobs.client.signing_keys() == (
+        jobs.settings.qstash_current_signing_key.get_secret_value(),
+        jobs.settings.qstash_next_signing_key.get_secret_value(),
+    )

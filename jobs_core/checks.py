@@ -1,0 +1,68 @@
+"""What ``jobs-core check`` looks at: is this deployment whole?"""
+
+import asyncio
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs_core import migrations
+from jobs_core.errors import PublishError, RegistryError
+from jobs_core.publisher import QStashClient
+from jobs_core.registry import default_registry
+from jobs_core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def run(settings: Settings) -> list[Finding]:
+    """Look at everything; no check stops the others."""
+    warnings = [Finding("settings", True, f"warning: {warning}") for warning in settings.warnings()]
+    return [
+        *(warnings or [Finding("settings", True, f"{settings.environment}, nothing to complain of")]),
+        _job_types(settings),
+        await asyncio.to_thread(_database, settings),
+        await _qstash(settings),
+    ]
+
+
+def _job_types(settings: Settings) -> Finding:
+    try:
+        registry = default_registry(settings.jobs_modules)
+    except (RegistryError, ImportError) as error:
+        return Finding("job types", False, str(error))
+    return Finding("job types", True, ", ".join(definition.job_type for definition in registry))
+
+
+def _database(settings: Settings) -> Finding:
+    try:
+        at = migrations.current(settings.database_url)
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        return Finding("database", False, f"does not answer: {reason}; is DATABASE_URL right?")
+    if at != migrations.head():
+        return Finding(
+            "database", False, f"is at {at or 'nothing'}, not {migrations.head()}: jobs-core migrate"
+        )
+    return Finding("database", True, f"is at {at}")
+
+
+async def _qstash(settings: Settings) -> Finding:
+    async with QStashClient(settings.qstash_url, settings.qstash_token.get_secret_value()) as client:
+        try:
+            current, following = await client.signing_keys()
+        except PublishError as error:
+            return Finding("QStash", False, error.message)
+    if current != settings.qstash_current_signing_key.get_secret_value():
+        return Finding("QStash", False, "QSTASH_CURRENT_SIGNING_KEY is not the key that QStash signs with")
+    if following != settings.qstash_next_signing_key.get_secret_value():
+        return Finding(
+            "QStash", False, "QSTASH_NEXT_SIGNING_KEY is not the key that QStash will sign with next"
+        )
+    return Finding("QStash", True, f"{settings.qstash_url} takes the token and has the same signing keys")
