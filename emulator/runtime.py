@@ -238,7 +238,7 @@ class Runtime:
         self._follow(effects)
         if effects.attempts:
             self._unsettled += len(effects.attempts)
-            asyncio.ensure_future(durable).add_done_callback(lambda _: self._launch(effects.attempts))
+            durable.add_done_callback(partial(self._launch, effects.attempts))
         if self.broker.state.timeline.wants_refill():
             self._begin_refill()
         self._arm()
@@ -261,7 +261,10 @@ class Runtime:
                 case _:
                     pass
 
-    def _launch(self, attempts: Sequence[Attempt]) -> None:
+    def _launch(self, attempts: Sequence[Attempt], durable: asyncio.Future[None]) -> None:
+        if durable.cancelled() or durable.exception() is not None:
+            self._note_settled(len(attempts))
+            return
         missing = [attempt.seq for attempt in attempts if attempt.seq not in self._cache]
         if missing:
             self._spawn(self._load_and_deliver(attempts, missing))
@@ -275,7 +278,11 @@ class Runtime:
         }
         known |= await self._writer.read(partial(queries.load_for_delivery, seqs=missing))
         for attempt in attempts:
-            self._spawn(self._deliver(attempt, *known[attempt.seq]))
+            if attempt.seq in known:
+                self._spawn(self._deliver(attempt, *known[attempt.seq]))
+            else:
+                # A reset took it away after it had been let go.
+                self._note_settled()
 
     async def _deliver(self, attempt: Attempt, message: Message, body: bytes) -> None:
         try:
@@ -320,8 +327,8 @@ class Runtime:
         finally:
             self._note_settled()
 
-    def _note_settled(self) -> None:
-        self._unsettled -= 1
+    def _note_settled(self, count: int = 1) -> None:
+        self._unsettled -= count
         if not self._unsettled:
             self._settled.set()
 

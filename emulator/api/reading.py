@@ -10,6 +10,7 @@ from starlette.requests import Request
 from emulator.api.routing import raw_query
 from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
+from emulator.protocol.destination import check_text
 from emulator.protocol.headers import Headers
 from emulator.store.filters import MessageFilter, Order, Page
 
@@ -54,11 +55,21 @@ def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
 
 
 def parse_json(body: bytes, *, what: str) -> Any:
-    """Decode JSON. Raises InvalidInput saying where it breaks."""
+    """Decode JSON. Raises InvalidInput saying where it breaks.
+
+    A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD, as in the real service's Go.
+    """
     try:
-        return json.loads(body)
+        value = json.loads(body)
+        escapes = body.lower()
+        if b"\\u0000" in escapes:
+            raise InvalidInput(f"invalid {what}: text must not contain the character U+0000")
+        if b"\\ud" in escapes:
+            text = json.dumps(value, ensure_ascii=False)
+            value = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"invalid {what}: the body is not JSON: {error}") from None
+    return value
 
 
 async def read_object(
@@ -84,6 +95,7 @@ def query_parameters(request: Request) -> Parameters:
     """The query's parameters without the token; ``callerIP`` is the old spelling of ``callerIp``."""
     parameters: Parameters = {}
     for name, value in parse_qsl(raw_query(request), keep_blank_values=False):
+        check_text(value, what=name)
         if name.lower() != "qstash_token":
             parameters.setdefault("callerIp" if name == "callerIP" else name, []).append(value)
     return parameters

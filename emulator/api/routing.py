@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.api.errors import error_response
 from emulator.errors import EmulatorError, Forbidden, Unauthorized
-from emulator.protocol.destination import token_parameter
+from emulator.protocol.destination import check_text, token_parameter
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 
@@ -109,7 +109,7 @@ def raw_query(request: Request) -> str:
 def path_name(request: Request, name: str) -> str:
     """A path segment that is not a destination, percent-decoded once (contract, 1.1)."""
     value: str = request.path_params[name]
-    return unquote(value)
+    return check_text(unquote(value), what=name)
 
 
 def caller_ip(request: Request) -> str | None:

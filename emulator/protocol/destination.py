@@ -77,6 +77,13 @@ def check_name(name: str, *, what: str) -> str:
     return name
 
 
+def check_text(text: str, *, what: str) -> str:
+    """``text`` itself, if a database can keep it: without the character U+0000."""
+    if "\0" in text:
+        raise InvalidInput(f"invalid {what}: it must not contain the character U+0000")
+    return text
+
+
 def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, str]]]:
     """Part the raw remainder of a target into destination, destination's query, and configuration.
 
@@ -89,7 +96,7 @@ def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, 
     for pair, name, value in _pairs(query):
         lowered = name.lower()
         if lowered.startswith(_OPTION_PREFIX):
-            parameters.append((lowered, value))
+            parameters.append((lowered, check_text(value, what=lowered)))
         elif lowered != _TOKEN_PARAMETER:
             kept.append(pair)
     return remainder, "&".join(kept), parameters

@@ -7,7 +7,7 @@ is nothing to wait for, and everything happens in one deterministic order.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -45,7 +45,7 @@ class StoreWriter:
         self._write_thread = None if store.is_memory else ThreadPoolExecutor(1, "store-write")
         self._read_threads = None if store.is_memory else ThreadPoolExecutor(2, "store-read")
 
-    def write(self, tenant_id: int, writes: Sequence[Write]) -> Awaitable[None]:
+    def write(self, tenant_id: int, writes: Sequence[Write]) -> asyncio.Future[None]:
         """Hand writes over, in the order of calls; the result is done when they are durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._write_thread is None or not writes:
@@ -94,19 +94,48 @@ class StoreWriter:
 
     async def _commit_waiting(self) -> None:
         group = list(self._waiting)
-        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._write_thread, self.store.apply, [one.work for one in group])
+            await self._apply(group)
         except StoreUnavailable as error:
             await self._note_refusal(str(error))
             return
-        if self.refusal is not None:
-            self.refusal = None
-            log.warning("the store takes writes again", extra={"event": "store_recovered"})
+        except Exception:
+            # One of the group cannot be stored, whatever we do: a fault of ours, which must not stop the others.
+            log.exception("a group of writes failed; trying them one by one", extra={"event": "write_failed"})
+            await self._commit_one_by_one(group)
+            return
+        self._note_recovery()
         for one in group:
             self._waiting.popleft()
             if not one.done.done():
                 one.done.set_result(None)
+
+    async def _commit_one_by_one(self, group: Sequence[_Waiting]) -> None:
+        for one in group:
+            failure: Exception | None = None
+            try:
+                await self._apply([one])
+            except StoreUnavailable as error:
+                await self._note_refusal(str(error))
+                return
+            except Exception as error:  # noqa: BLE001  handed to whoever asked for the write
+                failure = error
+            self._waiting.popleft()
+            if one.done.done():
+                continue
+            if failure is None:
+                one.done.set_result(None)
+            else:
+                one.done.set_exception(failure)
+
+    async def _apply(self, group: Sequence[_Waiting]) -> None:
+        work = [one.work for one in group]
+        await asyncio.get_running_loop().run_in_executor(self._write_thread, self.store.apply, work)
+
+    def _note_recovery(self) -> None:
+        if self.refusal is not None:
+            self.refusal = None
+            log.warning("the store takes writes again", extra={"event": "store_recovered"})
 
     async def _note_refusal(self, reason: str) -> None:
         if self.refusal != reason:

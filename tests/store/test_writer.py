@@ -1,0 +1,60 @@
+"""Group commit: what cannot be stored hurts nobody else, and a store that refuses loses nothing."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from emulator.broker.entities import Queue
+from emulator.broker.writes import QueueSaved
+from emulator.errors import StoreUnavailable
+from emulator.store.sql import SqlStore
+from emulator.store.writer import StoreWriter
+
+
+def _queue(name: str) -> QueueSaved:
+    return QueueSaved(Queue(name=name, created_at=1, updated_at=1))
+
+
+def _names(store: SqlStore) -> set[str]:
+    with store.connect() as connection:
+        return {row[0] for row in connection.exec_driver_sql("SELECT name FROM queues")}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqlStore:
+    return SqlStore(f"sqlite:///{tmp_path / 'q.db'}")
+
+
+async def test_a_write_that_cannot_be_stored_fails_alone(store: SqlStore) -> None:
+    writer = StoreWriter(store)
+    written = [writer.write(1, [_queue(name)]) for name in ("a", "\ud800", "b")]
+    outcomes = await asyncio.gather(*written, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), UnicodeEncodeError, type(None)]
+    assert await writer.read(_names) == {"a", "b"}
+    await writer.close()
+
+
+async def test_what_a_refusing_store_was_handed_is_kept_until_it_takes_it(
+    store: SqlStore, monkeypatch
+) -> None:
+    writer = StoreWriter(store)
+    refusing = True
+    apply = store.apply
+
+    def refuse(work):
+        if refusing:
+            raise StoreUnavailable("cannot write: database or disk is full")
+        apply(work)
+
+    monkeypatch.setattr(store, "apply", refuse)
+    written = writer.write(1, [_queue("a")])
+    while writer.refusal is None:
+        await asyncio.sleep(0)
+    assert writer.refusal == "cannot write: database or disk is full"
+    assert not written.done()
+    refusing = False
+    await written
+    assert writer.refusal is None
+    assert await writer.read(_names) == {"a"}
+    await writer.close()
