@@ -18,8 +18,8 @@ def life(tmp_path: Path) -> Life:
     """One process after the other on the same file; each with a receiver for https://example.com."""
 
     @asynccontextmanager
-    async def live(now_at: int = NOW_AT, **settings: int) -> AsyncIterator[tuple[Harness, Receiver]]:
-        qstash = Harness(db=str(tmp_path / "q.db"), now_at=now_at, **settings)
+    async def live(now_at: int = NOW_AT) -> AsyncIterator[tuple[Harness, Receiver]]:
+        qstash = Harness(db=str(tmp_path / "q.db"), now_at=now_at)
         receiver = Receiver(now=lambda: qstash.now)
         # Before the start: what is due is delivered at once.
         qstash.mount("https://example.com", receiver)
