@@ -166,8 +166,9 @@ def _job_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Re
 def _health_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(_: Request) -> Response:
         try:
-            async with dispatcher.database.read() as connection:
-                await connection.execute(text("SELECT 1 FROM job_executions LIMIT 1"))
+            await dispatcher.database.read(
+                lambda connection: connection.execute(text("SELECT 1 FROM job_executions LIMIT 1"))
+            )
         except SQLAlchemyError as error:
             log.error(  # noqa: TRY400 -- the first line says it all
                 "the database does not answer: %s",

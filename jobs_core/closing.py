@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from jobs_core import executions, outcome
 from jobs_core.dispatcher import JobDispatcher
@@ -91,20 +91,20 @@ class Closer:
             return outcome.malformed(error)
         now = self._clock.now()
 
-        async def close(connection: AsyncConnection) -> JobRecord | None:
-            if await executions.get(connection, job_id, with_attempts=False) is None:
+        def close(connection: Connection) -> JobRecord | None:
+            if executions.get(connection, job_id, with_attempts=False) is None:
                 # Not one of its deliveries reached us; the failure is still worth a record.
-                await executions.add_job(
+                executions.add_job(
                     connection, foreign_job(definition, job_id, envelope, notice.schedule_id, now)
                 )
-            record = await executions.get(connection, job_id, with_attempts=False)
+            record = executions.get(connection, job_id, with_attempts=False)
             if record is None or record.message_id not in {None, notice.source_message_id}:
                 return None
-            await executions.abandon(connection, job_id, error=notice.describe(), now=now)
-            record = await executions.get(connection, job_id, with_attempts=False)
+            executions.abandon(connection, job_id, error=notice.describe(), now=now)
+            record = executions.get(connection, job_id, with_attempts=False)
             if record is not None and record.status is JobStatus.FAILED and record.options.failure_callback:
                 forward = _forward(record, record.options.failure_callback, body)
-                await executions.add_message(connection, forward, created_at=now, locked_until=now)
+                executions.add_message(connection, forward, created_at=now, locked_until=now)
             return record
 
         record = await self._database.write(close)
@@ -126,8 +126,9 @@ class Closer:
         Answers the ids of the jobs it closed. Jobs whose message is still there are left to QStash.
         """
         now = self._clock.now()
-        async with self._database.read() as connection:
-            late = await executions.overdue(connection, expected_before=now - GRACE, limit=SWEEP_LIMIT)
+        late = await self._database.read(
+            lambda connection: executions.overdue(connection, expected_before=now - GRACE, limit=SWEEP_LIMIT)
+        )
         return [
             record.job_id for record in late if await self._is_lost(record) and await self._close_lost(record)
         ]

@@ -14,8 +14,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from jobs_core import executions
@@ -181,15 +181,10 @@ class JobDispatcher:
         if not jobs:
             return []
 
-        async def insert(connection: AsyncConnection) -> Sequence[str]:
-            return await executions.run(
-                connection,
-                executions.insert_jobs(
-                    jobs, dialect=connection.dialect.name, locked_until=self.outbox.locked_until()
-                ),
-            )
-
-        job_ids = await self.database.write(insert)
+        locked_until = self.outbox.locked_until()
+        job_ids = await self.database.write(
+            lambda connection: executions.insert_jobs(connection, jobs, locked_until=locked_until)
+        )
         new = [job for job, job_id in zip(jobs, job_ids, strict=True) if job.job_id == job_id]
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
@@ -308,22 +303,19 @@ class JobDispatcher:
 
     async def get(self, job_id: str) -> JobRecord:
         """One job with its attempts. Raises JobNotFoundError."""
-        async with self.database.read() as connection:
-            record = await executions.get(connection, job_id)
+        record = await self.database.read(lambda connection: executions.get(connection, job_id))
         if record is None:
             raise JobNotFoundError(f"there is no job {job_id}", job_id=job_id)
         return record
 
     async def list(self, wanted: JobFilter | None = None) -> JobPage:
         """The jobs that match, the newest first, a page at a time."""
-        async with self.database.read() as connection:
-            return await executions.page(connection, wanted or JobFilter())
+        return await self.database.read(lambda connection: executions.page(connection, wanted or JobFilter()))
 
     async def stats(self, period: timedelta = timedelta(days=1)) -> Sequence[TypeStats]:
         """How many jobs created in the last ``period`` are in which state, by type."""
         since = self.clock.now() - period
-        async with self.database.read() as connection:
-            return await executions.stats(connection, since=since)
+        return await self.database.read(lambda connection: executions.stats(connection, since=since))
 
     async def wait(self, job_id: str, timeout: Duration = 30) -> JobRecord:  # noqa: ASYNC109 -- part of the API
         """Wait until the job is finished; ``timeout`` is real time.
@@ -365,14 +357,14 @@ class JobDispatcher:
         definition = self.registry.get(record.job_type)
         now = self.clock.now()
 
-        async def revive(connection: AsyncConnection) -> Message | None:
-            run = await executions.revive(connection, job_id, now=now)
+        def revive(connection: Connection) -> Message | None:
+            run = executions.revive(connection, job_id, now=now)
             if run is None:
                 return None
             message = self.message(
                 definition, _envelope(record), record.options, deduplication_id=f"{job_id}.{run}"
             )
-            await executions.add_message(
+            executions.add_message(
                 connection, message, created_at=now, locked_until=self.outbox.locked_until()
             )
             return message
@@ -395,10 +387,10 @@ class JobDispatcher:
         Raises:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
         """
-        connection = session.connection()
-        steps = self._insert_unlocked(requests, connection.dialect.name)
+        jobs = [self.prepare(request) for request in requests]
         self._publish_after_commit(session, loop)
-        return executions.run_sync(connection, steps)
+        # No lock: this process hears of the commit, but should it die first, another may take over at once.
+        return executions.insert_jobs(session.connection(), jobs, locked_until=self.clock.now())
 
     async def _enqueue_within(
         self, session: AsyncSession | Session, requests: Sequence[JobRequest]
@@ -406,17 +398,7 @@ class JobDispatcher:
         loop = asyncio.get_running_loop()
         if isinstance(session, Session):
             return self.write_within(session, requests, loop)
-        connection = await session.connection()
-        steps = self._insert_unlocked(requests, connection.dialect.name)
-        self._publish_after_commit(session.sync_session, loop)
-        return await executions.run(connection, steps)
-
-    def _insert_unlocked(
-        self, requests: Sequence[JobRequest], dialect: str
-    ) -> executions.Steps[Sequence[str]]:
-        # No lock: this process hears of the commit, but should it die first, another may take over at once.
-        jobs = [self.prepare(request) for request in requests]
-        return executions.insert_jobs(jobs, dialect=dialect, locked_until=self.clock.now())
+        return await session.run_sync(self.write_within, requests, loop)
 
     def _publish_after_commit(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the relay at each commit of this session: it sees only what is really committed."""

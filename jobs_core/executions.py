@@ -2,20 +2,15 @@
 
 Each state change is one conditional UPDATE whose condition comes from the table in ``states``; it answers
 whether it happened. Every function works inside a transaction that its caller commits.
-
-Writing a new job must also work inside an application's own transaction, async or not, so ``insert_jobs`` is a
-generator: it yields statements and is sent their results, and ``run`` and ``run_sync`` do the I/O.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     Connection,
-    CursorResult,
-    Executable,
     Row,
     Select,
     Table,
@@ -28,7 +23,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jobs_core.backoff import LONGEST_WAIT
 from jobs_core.envelope import Subject
@@ -38,9 +32,6 @@ from jobs_core.publisher import Message
 from jobs_core.records import AttemptRecord, JobRecord
 from jobs_core.states import AttemptOutcome, Event, JobStatus, sources, target
 from jobs_core.tables import attempts, executions, outbox
-
-Answer = TypeVar("Answer")
-Steps = Generator[Executable, CursorResult[Any], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +92,23 @@ class TypeStats:
 # --- new jobs
 
 
-def insert_jobs(jobs: Sequence[NewJob], *, dialect: str, locked_until: datetime) -> Steps[Sequence[str]]:
+def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until: datetime) -> Sequence[str]:
     """Record jobs and the intent to publish them; answers each one's id.
 
     Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The
     unique constraint decides, so callers may race.
     """
-    statement = _insert(executions, dialect).values([_row(job) for job in jobs])
-    taken = (yield statement.on_conflict_do_nothing().returning(executions.c.job_id)).scalars()
-    inserted = set(taken)
-    messages = [job.message for job in jobs if job.job_id in inserted and job.message is not None]
-    if messages:
-        created_at = jobs[0].created_at
-        yield _insert(outbox, dialect).values(
-            [outbox_row(message, created_at=created_at, locked_until=locked_until) for message in messages]
-        )
-    earlier = yield from _find_by_key([job for job in jobs if job.job_id not in inserted])
+    statement = _insert(executions, connection).on_conflict_do_nothing().returning(executions.c.job_id)
+    # Rows as parameters, not as VALUES: such a statement is compiled once.
+    inserted = set(connection.execute(statement, [_row(job) for job in jobs]).scalars())
+    rows = [
+        outbox_row(job.message, created_at=job.created_at, locked_until=locked_until)
+        for job in jobs
+        if job.job_id in inserted and job.message is not None
+    ]
+    if rows:
+        connection.execute(_insert(outbox, connection), rows)
+    earlier = _find_by_key(connection, [job for job in jobs if job.job_id not in inserted])
     return [
         job.job_id if job.job_id in inserted else earlier.get((job.job_type, job.idempotency_key), job.job_id)
         for job in jobs
@@ -139,49 +131,24 @@ def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime
     }
 
 
-async def add_job(connection: AsyncConnection, job: NewJob) -> None:
+def add_job(connection: Connection, job: NewJob) -> None:
     """Record a job that arrived from elsewhere, unless its id or its idempotency key is taken."""
-    statement = _insert(executions, connection.dialect.name).values(_row(job))
-    await connection.execute(statement.on_conflict_do_nothing())
+    connection.execute(_insert(executions, connection).on_conflict_do_nothing(), _row(job))
 
 
-async def add_message(
-    connection: AsyncConnection, message: Message, *, created_at: datetime, locked_until: datetime
+def add_message(
+    connection: Connection, message: Message, *, created_at: datetime, locked_until: datetime
 ) -> bool:
     """Write one more message of a job that exists; false if it is there already."""
-    statement = (
-        _insert(outbox, connection.dialect.name)
-        .values(outbox_row(message, created_at=created_at, locked_until=locked_until))
-        .on_conflict_do_nothing()
-    )
-    return bool((await connection.execute(statement)).rowcount)
-
-
-async def run(connection: AsyncConnection, steps: Steps[Answer]) -> Answer:
-    """Carry out ``steps`` on an async connection."""
-    try:
-        statement = next(steps)
-        while True:
-            statement = steps.send(await connection.execute(statement))
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]  # typed by Steps
-
-
-def run_sync(connection: Connection, steps: Steps[Answer]) -> Answer:
-    """Carry out ``steps`` on a blocking connection."""
-    try:
-        statement = next(steps)
-        while True:
-            statement = steps.send(connection.execute(statement))
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]  # typed by Steps
+    row = outbox_row(message, created_at=created_at, locked_until=locked_until)
+    return bool(connection.execute(_insert(outbox, connection).on_conflict_do_nothing(), row).rowcount)
 
 
 # --- changes of state
 
 
-async def claim(
-    connection: AsyncConnection,
+def claim(
+    connection: Connection,
     record: JobRecord,
     *,
     message_id: str | None,
@@ -212,12 +179,12 @@ async def claim(
         )
         .returning(executions.c.attempt_count)
     )
-    number: int | None = (await connection.execute(statement)).scalar_one_or_none()
+    number: int | None = connection.execute(statement).scalar_one_or_none()
     if number is None:
         return None
     if number > 1:
-        await _close_lost_attempts(connection, record.job_id, now)
-    await connection.execute(
+        _close_lost_attempts(connection, record.job_id, now)
+    connection.execute(
         attempts.insert().values(
             job_id=record.job_id,
             number=number,
@@ -229,9 +196,7 @@ async def claim(
     return number
 
 
-async def finish(
-    connection: AsyncConnection, job_id: str, attempt_number: int, ended: Finish, *, now: datetime
-) -> bool:
+def finish(connection: Connection, job_id: str, attempt_number: int, ended: Finish, *, now: datetime) -> bool:
     """Record how an attempt ended. False if the job is no longer this attempt's: taken over, or cancelled."""
     status = target(ended.event)
     is_over = ended.event in {Event.COMPLETE, Event.FAIL}
@@ -247,10 +212,8 @@ async def finish(
         values |= {"result": ended.result, "progress": 1.0}
     if ended.event is Event.RETRY:
         values["retry_count"] = executions.c.retry_count + 1
-    changed = await _change(
-        connection, job_id, ended.event, values, executions.c.attempt_count == attempt_number
-    )
-    await connection.execute(
+    changed = _change(connection, job_id, ended.event, values, executions.c.attempt_count == attempt_number)
+    connection.execute(
         update(attempts)
         .where(
             attempts.c.job_id == job_id,
@@ -268,7 +231,7 @@ async def finish(
     return changed
 
 
-async def abandon(connection: AsyncConnection, job_id: str, *, error: str, now: datetime) -> bool:
+def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -> bool:
     """Fail a job for which no attempt will come, unless one is running under a lease that still holds."""
     values = {
         "status": target(Event.ABANDON),
@@ -279,14 +242,14 @@ async def abandon(connection: AsyncConnection, job_id: str, *, error: str, now: 
         "updated_at": now,
     }
     is_idle = or_(executions.c.lease_until.is_(None), executions.c.lease_until <= now)
-    changed = await _change(connection, job_id, Event.ABANDON, values, is_idle)
+    changed = _change(connection, job_id, Event.ABANDON, values, is_idle)
     if changed:
-        await _close_lost_attempts(connection, job_id, now)
-        await discard_messages(connection, job_id)
+        _close_lost_attempts(connection, job_id, now)
+        discard_messages(connection, job_id)
     return changed
 
 
-async def cancel(connection: AsyncConnection, job_id: str, *, now: datetime) -> bool:
+def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
     """Cancel a job that is not finished. A handler that runs is not stopped, but its outcome is not recorded."""
     values = {
         "status": target(Event.CANCEL),
@@ -295,13 +258,13 @@ async def cancel(connection: AsyncConnection, job_id: str, *, now: datetime) -> 
         "completed_at": now,
         "updated_at": now,
     }
-    changed = await _change(connection, job_id, Event.CANCEL, values)
+    changed = _change(connection, job_id, Event.CANCEL, values)
     if changed:
-        await discard_messages(connection, job_id)
+        discard_messages(connection, job_id)
     return changed
 
 
-async def revive(connection: AsyncConnection, job_id: str, *, now: datetime) -> int | None:
+def revive(connection: Connection, job_id: str, *, now: datetime) -> int | None:
     """Make a finished job pending again; answers the number of its new run, or ``None`` if it is not finished."""
     statement = (
         update(executions)
@@ -320,12 +283,12 @@ async def revive(connection: AsyncConnection, job_id: str, *, now: datetime) -> 
         )
         .returning(executions.c.run)
     )
-    run_number: int | None = (await connection.execute(statement)).scalar_one_or_none()
+    run_number: int | None = connection.execute(statement).scalar_one_or_none()
     return run_number
 
 
-async def report_progress(
-    connection: AsyncConnection,
+def report_progress(
+    connection: Connection,
     job_id: str,
     attempt_number: int,
     *,
@@ -343,43 +306,43 @@ async def report_progress(
         )
         .values(progress=fraction, progress_note=note, updated_at=now)
     )
-    return bool((await connection.execute(statement)).rowcount)
+    return bool(connection.execute(statement).rowcount)
 
 
-async def discard_messages(connection: AsyncConnection, job_id: str) -> None:
+def discard_messages(connection: Connection, job_id: str) -> None:
     """Forget what of a job is still to be published."""
-    await connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
+    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
 
 
 # --- queries
 
 
-async def get(connection: AsyncConnection, job_id: str, *, with_attempts: bool = True) -> JobRecord | None:
+def get(connection: Connection, job_id: str, *, with_attempts: bool = True) -> JobRecord | None:
     """One job, by default with its attempts in order."""
-    row = (await connection.execute(select(executions).where(executions.c.job_id == job_id))).one_or_none()
+    row = connection.execute(select(executions).where(executions.c.job_id == job_id)).one_or_none()
     if row is None:
         return None
     record = _record(row)
     if not with_attempts:
         return record
-    found = await connection.execute(
+    found = connection.execute(
         select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.number)
     )
     return record.model_copy(update={"attempts": tuple(AttemptRecord.model_validate(each) for each in found)})
 
 
-async def page(connection: AsyncConnection, wanted: JobFilter) -> JobPage:
+def page(connection: Connection, wanted: JobFilter) -> JobPage:
     """The jobs that match, the newest first."""
-    rows = (await connection.execute(_page_query(wanted))).all()
+    rows = connection.execute(_page_query(wanted)).all()
     shown = rows[: wanted.limit]
     has_more = len(rows) > wanted.limit
     return JobPage(tuple(_record(row) for row in shown), shown[-1].id if has_more else None)
 
 
-async def stats(connection: AsyncConnection, *, since: datetime) -> list[TypeStats]:
+def stats(connection: Connection, *, since: datetime) -> list[TypeStats]:
     """How many jobs created from ``since`` on are in which state, by type."""
     columns = executions.c
-    rows = await connection.execute(
+    rows = connection.execute(
         select(columns.job_type, columns.status, func.count())
         .where(columns.created_at >= since)
         .group_by(columns.job_type, columns.status)
@@ -388,7 +351,7 @@ async def stats(connection: AsyncConnection, *, since: datetime) -> list[TypeSta
     return [TypeStats(job_type, JobStatus(status), count) for job_type, status, count in rows]
 
 
-async def overdue(connection: AsyncConnection, *, expected_before: datetime, limit: int) -> list[JobRecord]:
+def overdue(connection: Connection, *, expected_before: datetime, limit: int) -> list[JobRecord]:
     """Unfinished jobs whose next sign of life was due before ``expected_before``, the oldest first.
 
     A running attempt is due when its lease ends; a pending job when its next attempt is, or, where nobody
@@ -407,25 +370,25 @@ async def overdue(connection: AsyncConnection, *, expected_before: datetime, lim
         .order_by(executions.c.id)
         .limit(limit)
     )
-    return [_record(row) for row in await connection.execute(statement)]
+    return [_record(row) for row in connection.execute(statement)]
 
 
 # --- helpers
 
 
-async def _change(
-    connection: AsyncConnection, job_id: str, event: Event, values: dict[str, Any], *conditions: Any
+def _change(
+    connection: Connection, job_id: str, event: Event, values: dict[str, Any], *conditions: Any
 ) -> bool:
     statement = (
         update(executions)
         .where(executions.c.job_id == job_id, executions.c.status.in_(sources(event)), *conditions)
         .values(**values)
     )
-    return bool((await connection.execute(statement)).rowcount)
+    return bool(connection.execute(statement).rowcount)
 
 
-async def _close_lost_attempts(connection: AsyncConnection, job_id: str, now: datetime) -> None:
-    await connection.execute(
+def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> None:
+    connection.execute(
         update(attempts)
         .where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
         .values(
@@ -436,12 +399,12 @@ async def _close_lost_attempts(connection: AsyncConnection, job_id: str, now: da
     )
 
 
-def _find_by_key(jobs: Iterable[NewJob]) -> Steps[dict[tuple[str, str | None], str]]:
+def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[str, str | None], str]:
     keys = [(job.job_type, job.idempotency_key) for job in jobs if job.idempotency_key is not None]
     if not keys:
         return {}
     columns = executions.c.job_type, executions.c.idempotency_key
-    found = yield select(*columns, executions.c.job_id).where(tuple_(*columns).in_(keys))
+    found = connection.execute(select(*columns, executions.c.job_id).where(tuple_(*columns).in_(keys)))
     return {(row.job_type, row.idempotency_key): row.job_id for row in found}
 
 
@@ -461,8 +424,8 @@ def _page_query(wanted: JobFilter) -> Select[Any]:
     return select(executions).where(*conditions).order_by(columns.id.desc()).limit(wanted.limit + 1)
 
 
-def _insert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+def _insert(table: Table, connection: Connection) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

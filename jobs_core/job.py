@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from jobs_core.envelope import Metadata
 from jobs_core.resources import Resources
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 # The id of the job whose handler is running here: what it enqueues becomes its child.
 current_job_id: ContextVar[str | None] = ContextVar("current_job_id", default=None)
-Write = Callable[[AsyncConnection], Awaitable[None]]
+Write = Callable[[Connection], object]
 ReportProgress = Callable[[float, str | None], Awaitable[None]]
 
 
@@ -56,6 +56,8 @@ class Job:
     def on_completion(self, write: Write) -> None:
         """Have ``write`` run in the transaction that records this job as completed, so that it happens once.
 
+        It is a plain function of an SQLAlchemy connection (``Session(connection)`` makes a session of it), and
+        shares its transaction with others': it should be quick and do nothing else.
         If the attempt fails, or another has taken the job over meanwhile, nothing is written.
         """
         self._writes.append(write)

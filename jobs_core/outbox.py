@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from jobs_core import executions
 from jobs_core.clock import Clock
@@ -24,7 +23,6 @@ from jobs_core.coalescer import Coalescer
 from jobs_core.database import Database
 from jobs_core.errors import PublishError, PublishRefusedError, PublishUnavailableError
 from jobs_core.publisher import LARGEST_BATCH, Message, QStashClient
-from jobs_core.states import Event, sources
 from jobs_core.tables import executions as jobs
 from jobs_core.tables import outbox
 
@@ -81,7 +79,6 @@ class Outbox:
             error.job_id = message.job_id
             await self._give_up(message, error)
             raise
-        await self._database.write(lambda connection: _forget(connection, message, message_id))
         _say("enqueued", message, message_id=message_id)
         return message_id
 
@@ -116,7 +113,15 @@ class Outbox:
         await self._publisher.join()
 
     async def _publish_group(self, messages: Sequence[Message]) -> list[str | PublishError]:
-        return await self._client.publish(messages, now=self._clock.now())
+        answers = await self._client.publish(messages, now=self._clock.now())
+        published = [
+            (message, answer)
+            for message, answer in zip(messages, answers, strict=True)
+            if isinstance(answer, str)
+        ]
+        if published:
+            await self._database.write(lambda connection: _record_published(connection, published))
+        return answers
 
     async def _take(self) -> list[_Due]:
         now = self._clock.now()
@@ -135,17 +140,15 @@ class Outbox:
     async def _give_up(self, message: Message, error: PublishError) -> None:
         now = self._clock.now()
 
-        async def record(connection: AsyncConnection) -> None:
-            await connection.execute(
-                delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id)
-            )
-            await executions.abandon(connection, message.job_id, error=str(error), now=now)
+        def record(connection: Connection) -> None:
+            connection.execute(delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id))
+            executions.abandon(connection, message.job_id, error=str(error), now=now)
 
         await self._database.write(record)
         _say("publish_refused", message, level=logging.ERROR, error=str(error))
 
 
-async def _take_due(connection: AsyncConnection, now: datetime) -> list[_Due]:
+def _take_due(connection: Connection, now: datetime) -> list[_Due]:
     candidates = (
         select(outbox.c.id)
         .where(outbox.c.locked_until <= now)
@@ -153,7 +156,7 @@ async def _take_due(connection: AsyncConnection, now: datetime) -> list[_Due]:
         .limit(LARGEST_BATCH)
         .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves it out
     )
-    taken = await connection.execute(
+    taken = connection.execute(
         update(outbox)
         .where(outbox.c.id.in_(candidates.scalar_subquery()), outbox.c.locked_until <= now)
         .values(locked_until=now + LOCK)
@@ -162,18 +165,24 @@ async def _take_due(connection: AsyncConnection, now: datetime) -> list[_Due]:
     return [_Due(_message(row), row.failures) for row in sorted(taken, key=lambda row: int(row.id))]
 
 
-async def _forget(connection: AsyncConnection, message: Message, message_id: str) -> None:
-    await connection.execute(delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id))
+def _record_published(connection: Connection, published: Sequence[tuple[Message, str]]) -> None:
+    keys = [message.deduplication_id for message, _ in published]
+    connection.execute(delete(outbox).where(outbox.c.deduplication_id.in_(keys)))
     # The first delivery may have been quicker than this; and of a finished job, this may be a mere notice.
-    await connection.execute(
+    connection.execute(
         update(jobs)
-        .where(jobs.c.job_id == message.job_id, jobs.c.status.in_(sources(Event.CANCEL)))
-        .values(message_id=func.coalesce(jobs.c.message_id, message_id))
+        .where(
+            jobs.c.job_id == bindparam("of_job"),
+            jobs.c.message_id.is_(None),
+            jobs.c.completed_at.is_(None),
+        )
+        .values(message_id=bindparam("published_as")),
+        [{"of_job": message.job_id, "published_as": message_id} for message, message_id in published],
     )
 
 
-async def _update(connection: AsyncConnection, message: Message, **values: Any) -> None:
-    await connection.execute(
+def _update(connection: Connection, message: Message, **values: Any) -> None:
+    connection.execute(
         update(outbox).where(outbox.c.deduplication_id == message.deduplication_id).values(**values)
     )
 

@@ -80,7 +80,10 @@ class QStashClient:
         try:
             answers = await self._publish_batch(messages, now)
         except PublishUnavailableError as error:
-            return [error] * len(messages)
+            return [
+                PublishUnavailableError(error.message, status=error.status, job_id=message.job_id)
+                for message in messages
+            ]
         except PublishRefusedError:
             answers = [None] * len(messages)  # one may have spoilt it for all: ask for each
         return [

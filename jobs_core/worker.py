@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from jobs_core import executions, outcome
 from jobs_core.backoff import ANSWER_MARGIN
@@ -133,18 +133,18 @@ class Worker:
     ) -> _Claim | Answer:
         now = self._clock.now()
 
-        async def attempt(connection: AsyncConnection) -> tuple[JobRecord | None, int | None]:
-            record = await executions.get(connection, job_id, with_attempts=False)
+        def attempt(connection: Connection) -> tuple[JobRecord | None, int | None]:
+            record = executions.get(connection, job_id, with_attempts=False)
             if record is None:
                 # Published by another service, or by a schedule: the delivery is the first we hear of it.
-                await executions.add_job(
+                executions.add_job(
                     connection, foreign_job(definition, job_id, envelope, delivery.schedule_id, now)
                 )
-                record = await executions.get(connection, job_id, with_attempts=False)
+                record = executions.get(connection, job_id, with_attempts=False)
             if record is None:
                 return None, None
             lease = handler_timeout(definition, record.options) + ANSWER_MARGIN
-            number = await executions.claim(
+            number = executions.claim(
                 connection,
                 record,
                 message_id=delivery.message_id,
@@ -153,7 +153,7 @@ class Worker:
                 lease_until=now + lease,
             )
             if number is None:  # another was quicker, maybe since we looked
-                record = await executions.get(connection, job_id, with_attempts=False)
+                record = executions.get(connection, job_id, with_attempts=False)
             return record, number
 
         record, number = await self._database.write(attempt)
@@ -207,11 +207,11 @@ class Worker:
     async def _record(self, job: Job, verdict: Verdict) -> bool:
         now = self._clock.now()
 
-        async def write(connection: AsyncConnection) -> bool:
-            kept = await executions.finish(connection, job.id, job.attempt_number, verdict.record, now=now)
+        def write(connection: Connection) -> bool:
+            kept = executions.finish(connection, job.id, job.attempt_number, verdict.record, now=now)
             if kept and verdict.answer.status == 200:
                 for further in job.writes:
-                    await further(connection)
+                    further(connection)
             return kept
 
         return await self._database.write(write)

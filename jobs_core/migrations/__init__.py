@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from jobs_core.database import sync_url
+from jobs_core.database import driver_url
 
 # Our own, so that an application's Alembic history in the same database stays apart.
 VERSION_TABLE = "jobs_core_alembic_version"
@@ -33,7 +33,7 @@ def head() -> str:
 
 def current(database_url: str) -> str | None:
     """The revision that the database is at, ``None`` before the first migration. Blocking."""
-    engine = create_engine(sync_url(database_url))
+    engine = create_engine(driver_url(database_url))
     try:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
@@ -45,5 +45,5 @@ def current(database_url: str) -> str | None:
 def _config(database_url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    config.attributes["database_url"] = sync_url(database_url)
+    config.attributes["database_url"] = driver_url(database_url)
     return config

@@ -24,8 +24,9 @@ from jobs_core.tables import outbox
 
 
 async def waiting(dispatcher: JobDispatcher) -> int:
-    async with dispatcher.database.read() as connection:
-        return len((await connection.execute(select(outbox.c.id))).all())
+    return await dispatcher.database.read(
+        lambda connection: len(connection.execute(select(outbox.c.id)).all())
+    )
 
 
 async def test_an_enqueued_job_is_pending_and_published_with_everything_that_was_asked(
@@ -243,11 +244,11 @@ async def test_a_crash_between_publish_and_its_record_makes_no_second_message(
 ) -> None:
     import jobs_core.outbox as module
 
-    async def die(*_: Any) -> None:
+    def die(*_: Any) -> None:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_forget", die)
+        patched.setattr(module, "_record_published", die)
         with pytest.raises(RuntimeError):
             await dispatcher.enqueue("do-work", {})
     assert len(qstash.messages) == 1

@@ -8,12 +8,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from jobs_core import migrations
-from jobs_core.database import sync_url
+from jobs_core.database import driver_url
 from jobs_core.tables import JobsModel
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:
-    engine = create_engine(sync_url(database_url))
+    engine = create_engine(driver_url(database_url))
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -31,7 +31,7 @@ def test_migrations_go_up_and_down_with_rows_in_the_tables(new_database: str) ->
     assert migrations.current(new_database) is None
     migrations.upgrade(new_database)
     assert migrations.current(new_database) == migrations.head()
-    engine = create_engine(sync_url(new_database))
+    engine = create_engine(driver_url(new_database))
     with engine.begin() as connection:
         for statement in _ROWS:
             connection.execute(text(statement))
@@ -46,7 +46,7 @@ def test_migrations_go_up_and_down_with_rows_in_the_tables(new_database: str) ->
 
 
 def test_an_applications_tables_in_the_same_database_are_left_alone(new_database: str) -> None:
-    engine = create_engine(sync_url(new_database))
+    engine = create_engine(driver_url(new_database))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
@@ -68,7 +68,7 @@ def test_an_applications_tables_in_the_same_database_are_left_alone(new_database
     ],
 )
 def test_database_urls_get_the_driver_we_use(given: str, expected: str) -> None:
-    assert str(sync_url(given)) == expected
+    assert str(driver_url(given)) == expected
 
 
 _ROWS: tuple[Any, ...] = (

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from jobs_core import JobDispatcher, JobRequest, JobStatus, JobValidationError, Settings, SyncJobDispatcher
-from jobs_core.database import sync_url
+from jobs_core.database import driver_url
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_life_of_a_job(blocking: SyncJobDispatcher, qstash: Any) -> None:
 def test_a_job_in_the_callers_transaction(
     blocking: SyncJobDispatcher, qstash: Any, database_url: str
 ) -> None:
-    engine = create_engine(sync_url(database_url))
+    engine = create_engine(driver_url(database_url))
     with Session(engine) as session:
         blocking.enqueue("do-work", {"note": "undone"}, session=session)
         session.rollback()

@@ -6,24 +6,29 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlmodel import Session as ModelSession
 from sqlmodel.ext.asyncio.session import AsyncSession as ModelAsyncSession
 
 from jobs_core import JobDispatcher
-from jobs_core.database import async_url, sync_url
+from jobs_core.database import driver_url
 
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """The application's own."""
-    made = create_async_engine(async_url(database_url))
+    made = create_async_engine(_asynchronous(database_url))
     async with made.begin() as connection:
         await connection.execute(text("CREATE TABLE users (name TEXT)"))
     yield made
     await made.dispose()
+
+
+def _asynchronous(database_url: str) -> URL:
+    url = driver_url(database_url)
+    return url.set(drivername="sqlite+aiosqlite") if url.get_backend_name() == "sqlite" else url
 
 
 async def settle(dispatcher: JobDispatcher) -> None:
@@ -51,7 +56,7 @@ async def test_a_job_is_published_after_the_commit(
 async def test_a_blocking_session_will_do(
     dispatcher: JobDispatcher, qstash: Any, database_url: str, kind: type[Session]
 ) -> None:
-    engine = create_engine(sync_url(database_url))
+    engine = create_engine(driver_url(database_url))
     with kind(engine) as session:
         job_id = await dispatcher.enqueue("do-work", {}, session=session)
         session.commit()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from jobs_core import (
     AttemptOutcome,
@@ -362,11 +362,11 @@ async def test_a_job_enqueued_by_a_handler_knows_its_parent(app: Any, handlers: 
 async def test_a_handlers_writes_are_committed_with_the_completion_or_not_at_all(
     app: Any, handlers: Any
 ) -> None:
-    async with app.dispatcher.database.engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE effects (note TEXT)"))
+    with app.dispatcher.database.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE effects (note TEXT)"))
 
-    async def write(connection: Any) -> None:
-        await connection.execute(text("INSERT INTO effects VALUES ('once')"))
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO effects VALUES ('once')"))
 
     async def first_fails(_: Any, job: Job) -> None:
         job.on_completion(write)
@@ -378,13 +378,15 @@ async def test_a_handlers_writes_are_committed_with_the_completion_or_not_at_all
     await app.deliver(message)
     await app.deliver(message, retried=1)
     await app.deliver(message, retried=2)
-    async with app.dispatcher.database.read() as connection:
-        assert len((await connection.execute(text("SELECT * FROM effects"))).all()) == 1
+    effects = await app.dispatcher.database.read(
+        lambda connection: connection.execute(text("SELECT * FROM effects")).all()
+    )
+    assert len(effects) == 1
 
 
 async def test_a_write_that_fails_fails_the_attempt(app: Any, handlers: Any) -> None:
-    async def write(connection: Any) -> None:
-        await connection.execute(text("INSERT INTO no_such_table VALUES (1)"))
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO no_such_table VALUES (1)"))
 
     async def ask(_: Any, job: Job) -> None:
         job.on_completion(write)
@@ -469,7 +471,7 @@ async def test_a_job_is_shown_by_its_id_without_what_it_carries(app: Any) -> Non
 
 async def test_health_says_whether_the_database_answers(app: Any) -> None:
     assert (await app.client.get("/health")).json() == {"status": "ok"}
-    async with app.dispatcher.database.engine.begin() as connection:
+    with app.dispatcher.database.engine.begin() as connection:
         for table in ("job_outbox", "job_attempts", "job_executions"):
-            await connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text(f"DROP TABLE {table}"))
     assert (await app.client.get("/health")).status_code == 503
