@@ -39,6 +39,7 @@ def test_the_readmes_test_runs(pytester) -> None:
 
 
 def test_every_setting_is_on_the_configuration_page() -> None:
+    """``./scripts/configuration-page`` writes it anew."""
     page = (_ROOT / "docs" / "configuration.md").read_text()
     for prefix, settings in (("QSTASH_EMULATOR_", EmulatorSettings), ("", JobsSettings)):
         for name, field in settings.model_fields.items():
