@@ -1,7 +1,7 @@
 """Deliveries over kept-alive connections.
 
-aiohttp's client costs a fifth of what httpx's default transport does for one request, which is most of what an
-emulator under load spends; ``docs/performance.md`` has the figures.
+aiohttp's client rather than httpx's default transport: the latter spends several times the CPU on a request, and
+more with every further concurrent one, and that is most of what an emulator under load spends.
 """
 
 import asyncio

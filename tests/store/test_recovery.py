@@ -166,3 +166,15 @@ async def test_reset_forgets_everything_but_the_keys(life: Life) -> None:
         assert (await qstash.client.get("/v2/events")).json() == {"events": []}
         await qstash.advance("2d")
         assert receiver.got == []
+
+
+async def test_times_that_passed_while_nobody_was_there_fire_once_together(life: Life) -> None:
+    async with life() as (qstash, _):
+        await qstash.client.post(
+            "/v2/schedules/https://example.com/x", headers={"Upstash-Cron": "*/10 * * * *"}
+        )
+    async with life(NOW_AT + 3_601_000) as (qstash, receiver):
+        await qstash.advance("1s")
+        assert len(receiver.got) == 1
+        await qstash.advance("10m")
+        assert len(receiver.got) == 2
