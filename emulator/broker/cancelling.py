@@ -19,7 +19,10 @@ def cancel(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> in
 
 def _cancel_one(state: BrokerState, candidate: Pending, now_at: int) -> bool:
     pending = state.find(candidate.seq, candidate.lane, candidate.queue_name)
-    if pending is None and state.timeline.is_beyond_horizon(candidate.due_at, candidate.seq):
+    is_left_to_store = candidate.queue_name is None and state.timeline.is_beyond_horizon(
+        candidate.due_at, candidate.seq
+    )
+    if pending is None and is_left_to_store:
         pending = candidate
     if pending is None or pending.is_cancel_requested:
         return False

@@ -3,6 +3,9 @@
 A million delayed messages cost no memory: only those before the horizon are held. When few are left, the
 runtime reads the next ones from the store's index and hands them to ``refill``.
 
+Messages of a queue are held however far away they are: only those with a slot come here, which are few, and the
+store's index of due times leaves them out.
+
 Order is by due time, then by seq. What is removed (a cancel) is dropped from the heap when it comes up.
 """
 
@@ -20,12 +23,13 @@ def _key(pending: Pending) -> Key:
 
 
 class Timeline:
-    """Holds between ``window / 2`` and ``2 * window`` of the nearest due messages, all of them if there are fewer."""
+    """Holds between ``window / 2`` and ``2 * window`` of the nearest unqueued messages, all if there are fewer."""
 
     def __init__(self, window: int = DEFAULT_WINDOW) -> None:
         self._window = window
         self._heap: list[Key] = []
         self._held: dict[int, Pending] = {}
+        self._unqueued = 0
         self._horizon: Key | None = None
         self._is_refilling = False
         self._added_meanwhile: dict[int, Pending] = {}
@@ -44,12 +48,12 @@ class Timeline:
 
     def add(self, pending: Pending) -> None:
         """Hold ``pending``, or leave it to the store if it lies beyond the horizon."""
-        if self.is_beyond_horizon(*_key(pending)):
+        if pending.queue_name is None and self.is_beyond_horizon(*_key(pending)):
             if self._is_refilling:
                 self._added_meanwhile[pending.seq] = pending
             return
         self._hold(pending)
-        if len(self._held) > 2 * self._window:
+        if self._unqueued > 2 * self._window:
             self._shrink()
 
     def get(self, seq: int) -> Pending | None:
@@ -58,7 +62,8 @@ class Timeline:
 
     def remove(self, seq: int) -> None:
         """Forget a message, held or not."""
-        self._held.pop(seq, None)
+        if seq in self._held:
+            self._let_go(seq)
         if self._is_refilling:
             self._added_meanwhile.pop(seq, None)
             self._removed_meanwhile.add(seq)
@@ -69,7 +74,7 @@ class Timeline:
         if not self._heap or self._heap[0][0] > now_at:
             return None
         _, seq = heapq.heappop(self._heap)
-        return self._held.pop(seq)
+        return self._let_go(seq)
 
     def next_due_at(self) -> int | None:
         """When the next message is due; the horizon's time when nothing before it is left, unless it is being read."""
@@ -80,7 +85,7 @@ class Timeline:
 
     def wants_refill(self) -> bool:
         """Whether so few are held that the store should be asked for the next ones."""
-        return self._horizon is not None and not self._is_refilling and 2 * len(self._held) < self._window
+        return self._horizon is not None and not self._is_refilling and 2 * self._unqueued < self._window
 
     def begin_refill(self) -> tuple[Key, int]:
         """From which key, and how many to read. What is added beyond the horizon until ``refill`` is remembered."""
@@ -104,8 +109,16 @@ class Timeline:
         self._horizon = horizon
 
     def _hold(self, pending: Pending) -> None:
+        if pending.seq in self._held:
+            self._let_go(pending.seq)
         self._held[pending.seq] = pending
+        self._unqueued += pending.queue_name is None
         heapq.heappush(self._heap, _key(pending))
+
+    def _let_go(self, seq: int) -> Pending:
+        pending = self._held.pop(seq)
+        self._unqueued -= pending.queue_name is None
+        return pending
 
     def _drop_removed(self) -> None:
         while self._heap and not self._is_current(self._heap[0]):
@@ -116,8 +129,8 @@ class Timeline:
         return held is not None and held.due_at == key[0]
 
     def _shrink(self) -> None:
-        ordered = sorted(_key(pending) for pending in self._held.values())
-        self._horizon = ordered[self._window]
-        for _, seq in ordered[self._window :]:
-            del self._held[seq]
-        self._heap = ordered[: self._window]
+        nearest = sorted(_key(pending) for pending in self._held.values() if pending.queue_name is None)
+        self._horizon = nearest[self._window]
+        for _, seq in nearest[self._window :]:
+            self._let_go(seq)
+        self._heap = sorted(_key(pending) for pending in self._held.values())

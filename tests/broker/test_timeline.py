@@ -75,3 +75,13 @@ def test_whatever_fits_in_the_window_everything_comes_out_once_and_in_order(
     assert store.pending == {}
     assert rest == sorted(rest)
     assert len(set(out) | {seq for _, seq in rest}) == len(out) + len(rest)
+
+
+def test_a_queues_message_is_held_beyond_the_horizon() -> None:
+    timeline = Timeline(window=1)
+    for seq in range(4):
+        timeline.add(_pending(seq, due_at=seq))
+    queued = Pending(seq=9, due_at=100, lane="https://example.com:443", queue_name="q")
+    timeline.add(queued)
+    assert timeline.is_beyond_horizon(queued.due_at, queued.seq)
+    assert timeline.get(9) is queued

@@ -178,3 +178,16 @@ async def test_times_that_passed_while_nobody_was_there_fire_once_together(life:
         assert len(receiver.got) == 1
         await qstash.advance("10m")
         assert len(receiver.got) == 2
+
+
+async def test_a_delayed_head_of_a_queue_is_delivered_by_the_next_process(life: Life) -> None:
+    async with life() as (qstash, _):
+        for number in range(2):
+            await qstash.client.post(
+                f"/v2/enqueue/q/https://example.com/{number}", headers={"Upstash-Delay": "1h"}
+            )
+    async with life() as (qstash, receiver):
+        await qstash.advance("59m")
+        assert receiver.got == []
+        await qstash.advance("1m")
+        assert _paths(receiver) == ["0", "1"]
