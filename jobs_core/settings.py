@@ -54,6 +54,7 @@ _SOURCES = {
     "STRIPE_WEBHOOK_SECRET": "copy it from https://dashboard.stripe.com/webhooks",
     "GITHUB_WEBHOOK_SECRET": "the secret given when the webhook was created",
     "ENVIRONMENT": "development, test or production",
+    "ADMIN_TOKEN": "any long random text, such as the output of openssl rand -hex 32",
 }
 
 
@@ -102,6 +103,11 @@ class Settings(BaseSettings):
     stripe_webhook_secret: OptionalSecret = Field(None, description="Signs Stripe's webhooks.")
     github_webhook_secret: OptionalSecret = Field(None, description="Signs GitHub's webhooks.")
     environment: Environment = Field(Environment.DEVELOPMENT, description="What is tolerated, and how loud.")
+    admin_token: OptionalSecret = Field(
+        None,
+        description="Opens /api/admin, /metrics and the jobs page; without it they are closed in production, and "
+        "open to this machine elsewhere.",
+    )
     jobs_modules: str = Field(
         "", description="Comma list of packages whose modules define further job types, such as myapp.jobs."
     )
@@ -165,6 +171,8 @@ class Settings(BaseSettings):
             found.append("BASE_URL is not https: job payloads travel in the clear")
         if self.is_production and not (self.resend_api_key or self.smtp_url):
             found.append("neither RESEND_API_KEY nor SMTP_URL is set: e-mails are printed, not sent")
+        if self.is_production and self.admin_token is None:
+            found.append("ADMIN_TOKEN is not set: health, metrics and the jobs page are closed")
         return found
 
     def _contradictions(self) -> list[str]:

@@ -16,6 +16,7 @@ PRODUCTION = {
     "BASE_URL": "https://app.example.com",
     "DATABASE_URL": "postgresql://db/app",
     "SMTP_URL": "smtp://mail",
+    "ADMIN_TOKEN": "long and random",
 }
 
 
@@ -105,6 +106,7 @@ def test_the_emulators_user_is_not_sent_to_the_real_service(monkeypatch: pytest.
         ({"DATABASE_URL": "sqlite:///x.db"}, "SQLite"),
         ({"BASE_URL": "http://app.example.com"}, "https"),
         ({"SMTP_URL": ""}, "RESEND_API_KEY"),
+        ({"ADMIN_TOKEN": ""}, "ADMIN_TOKEN"),
     ],
 )
 def test_what_should_not_stay_so_in_production_is_warned_about(
