@@ -8,7 +8,8 @@ app = create_app()  # receives the deliveries; serve it, or mount it in your own
 
 from jobs_core.app import create_app, running
 from jobs_core.clock import Clock, ManualClock, SystemClock
-from jobs_core.dispatcher import JobDispatcher, JobRequest
+from jobs_core.composing import JobRequest
+from jobs_core.dispatcher import JobDispatcher
 from jobs_core.envelope import JobEnvelope, Metadata
 from jobs_core.errors import (
     FieldError,
@@ -26,9 +27,9 @@ from jobs_core.errors import (
     SettingsError,
     UnknownJobTypeError,
 )
-from jobs_core.executions import JobFilter, JobPage
 from jobs_core.job import Job
 from jobs_core.options import DeliveryOptions, FlowControl
+from jobs_core.queries import JobFilter, JobPage
 from jobs_core.records import AttemptRecord, JobRecord
 from jobs_core.registry import Cron, JobDefinition, JobType, Payload, Registry, default_registry, job
 from jobs_core.resources import Resources

@@ -21,7 +21,7 @@ from jobs_core import checks, logs, migrations
 from jobs_core.dispatcher import JobDispatcher
 from jobs_core.envelope import Subject
 from jobs_core.errors import JobError, JobNotFoundError, RegistryError, SettingsError
-from jobs_core.executions import JobFilter
+from jobs_core.queries import JobFilter
 from jobs_core.records import JobRecord
 from jobs_core.settings import Settings
 from jobs_core.states import JobStatus

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection
 
-from jobs_core import executions, outcome
+from jobs_core import executions, outcome, queries
 from jobs_core.dispatcher import JobDispatcher
 from jobs_core.envelope import JobEnvelope
 from jobs_core.errors import JobError, JobValidationError, PublishError
@@ -92,16 +92,16 @@ class Closer:
         now = self._clock.now()
 
         def close(connection: Connection) -> JobRecord | None:
-            if executions.get(connection, job_id, with_attempts=False) is None:
+            if queries.get(connection, job_id, with_attempts=False) is None:
                 # Not one of its deliveries reached us; the failure is still worth a record.
                 executions.add_job(
                     connection, foreign_job(definition, job_id, envelope, notice.schedule_id, now)
                 )
-            record = executions.get(connection, job_id, with_attempts=False)
+            record = queries.get(connection, job_id, with_attempts=False)
             if record is None or record.message_id not in {None, notice.source_message_id}:
                 return None
             executions.abandon(connection, job_id, error=notice.describe(), now=now)
-            record = executions.get(connection, job_id, with_attempts=False)
+            record = queries.get(connection, job_id, with_attempts=False)
             if record is not None and record.status is JobStatus.FAILED and record.options.failure_callback:
                 forward = _forward(record, record.options.failure_callback, body)
                 executions.add_message(connection, forward, created_at=now, locked_until=now)
@@ -127,7 +127,7 @@ class Closer:
         """
         now = self._clock.now()
         late = await self._database.read(
-            lambda connection: executions.overdue(connection, expected_before=now - GRACE, limit=SWEEP_LIMIT)
+            lambda connection: queries.overdue(connection, expected_before=now - GRACE, limit=SWEEP_LIMIT)
         )
         return [
             record.job_id for record in late if await self._is_lost(record) and await self._close_lost(record)

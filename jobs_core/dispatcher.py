@@ -1,4 +1,4 @@
-"""Turns jobs into records and messages.
+"""Records jobs, publishes their messages, and looks after what becomes of them.
 
 A job exists as soon as its record is committed, and the intent to publish it is committed with it. What
 follows (publishing, and noting the message's id) may fail or be interrupted; the outbox finishes it.
@@ -7,61 +7,38 @@ follows (publishing, and noting the message's id) may fail or be interrupted; th
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from jobs_core import executions
+from jobs_core import executions, queries
 from jobs_core.clock import Clock, SystemClock
+from jobs_core.composing import Composer, Duration, JobRequest, envelope_of
 from jobs_core.database import Database
-from jobs_core.envelope import JobEnvelope, Metadata, Subject
-from jobs_core.errors import (
-    JobNotFoundError,
-    JobStateError,
-    JobValidationError,
-    PublishError,
-)
-from jobs_core.executions import JobFilter, JobPage, NewJob, TypeStats
-from jobs_core.ids import new_job_id
-from jobs_core.job import current_job_id
-from jobs_core.options import DeliveryOptions, FlowControl, not_before_header, publish_headers, seconds
+from jobs_core.envelope import Subject
+from jobs_core.errors import JobNotFoundError, JobStateError, PublishError
+from jobs_core.options import FlowControl, seconds
 from jobs_core.outbox import Outbox
 from jobs_core.publisher import Message, QStashClient
+from jobs_core.queries import JobFilter, JobPage, TypeStats
 from jobs_core.records import JobRecord
-from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry, default_registry
+from jobs_core.registry import JobDefinition, Registry, default_registry
 from jobs_core.schedules import Schedules
 from jobs_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=BaseModel)
-Duration = timedelta | float  # seconds, where it is a number
 
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 1.0
 _HAS_HOOK = "jobs_core.publishes_after_commit"
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """One job to enqueue: what ``enqueue`` takes, as a value, for ``enqueue_many``."""
-
-    job_type: str | JobDefinition[Any]
-    payload: BaseModel | Mapping[str, Any]
-    user_id: Subject | None = None
-    organization_id: Subject | None = None
-    idempotency_key: str | None = None
-    parent_job_id: str | None = None
-    delay: Duration | None = None
-    not_before: datetime | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)  # of DeliveryOptions
 
 
 class JobDispatcher:
@@ -81,6 +58,7 @@ class JobDispatcher:
         self.settings = settings or Settings.load()
         self.registry = registry or default_registry(self.settings.jobs_modules)
         self.clock: Clock = clock or SystemClock()
+        self.composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
         self.database = Database(self.settings.database_url, pool_size=self.settings.database_pool_size)
         self.client = QStashClient(
             self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
@@ -146,7 +124,7 @@ class JobDispatcher:
             PublishRefusedError: QStash refused the message for good; the job is recorded as failed. If QStash
                 cannot be reached there is no error: the job is recorded, and published as soon as it can be.
         """
-        request = self.request(
+        request = JobRequest.of(
             job_type,
             payload,
             user_id=user_id,
@@ -177,7 +155,7 @@ class JobDispatcher:
             ExceptionGroup: of PublishRefusedError, when QStash refuses some; the others are published. A
                 single request raises its error as it is.
         """
-        jobs = [self.prepare(request) for request in requests]
+        jobs = [self.composer.prepare(request) for request in requests]
         if not jobs:
             return []
 
@@ -189,133 +167,23 @@ class JobDispatcher:
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
 
-    def request(
-        self,
-        job_type: str | JobDefinition[P],
-        payload: P | Mapping[str, Any],
-        *,
-        user_id: Subject | None = None,
-        organization_id: Subject | None = None,
-        idempotency_key: str | None = None,
-        parent_job_id: str | None = None,
-        delay: Duration | None = None,
-        not_before: datetime | None = None,
-        timeout: Duration | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> JobRequest:
-        """What ``enqueue`` takes, as a value for ``enqueue_many``; nothing is checked yet."""
-        return JobRequest(
-            job_type,
-            payload,
-            user_id=user_id,
-            organization_id=organization_id,
-            idempotency_key=idempotency_key,
-            parent_job_id=parent_job_id,
-            delay=delay,
-            not_before=not_before,
-            options=_given(
-                timeout_seconds=None if timeout is None else seconds(timeout),
-                headers=dict(headers) if headers else None,
-                **options,
-            ),
-        )
-
-    def prepare(self, request: JobRequest) -> NewJob:
-        """The record and the message of a request, with nothing done yet.
-
-        Raises:
-            JobValidationError, UnknownJobTypeError: as ``enqueue``.
-        """
-        definition = self.definition(request.job_type)
-        payload = definition.parse(request.payload).model_dump(mode="json", by_alias=True)
-        options = parse_options(definition, request.options)
-        now = self.clock.now()
-        job_id = new_job_id(now)
-        metadata = _metadata(definition, request, now)
-        deliver_at = _deliver_at(definition, request, now)
-        message = self.message(
-            definition,
-            JobEnvelope(job_id=job_id, type=definition.job_type, payload=payload, metadata=metadata),
-            options,
-            deduplication_id=job_id,
-            deliver_at=deliver_at,
-            not_before=request.not_before,
-        )
-        return NewJob(
-            job_id=job_id,
-            job_type=definition.job_type,
-            payload=payload,
-            options=options,
-            max_retries=max_retries(definition, options),
-            created_at=now,
-            message=message,
-            user_id=request.user_id,
-            organization_id=request.organization_id,
-            idempotency_key=request.idempotency_key,
-            parent_job_id=metadata.parent_job_id,
-            next_attempt_at=request.not_before or deliver_at or now,
-        )
-
-    def definition(self, job_type: str | JobDefinition[Any]) -> JobDefinition[Any]:
-        """The definition that this dispatcher's registry has. Raises UnknownJobTypeError."""
-        return self.registry.get(job_type.job_type if isinstance(job_type, JobDefinition) else job_type)
-
-    def message(
-        self,
-        definition: JobDefinition[Any],
-        envelope: JobEnvelope,
-        options: DeliveryOptions,
-        *,
-        deduplication_id: str,
-        deliver_at: datetime | None = None,
-        not_before: datetime | None = None,
-    ) -> Message:
-        """The message that delivers ``envelope``."""
-        headers = self.headers(definition, options)
-        if not_before is not None:
-            headers["Upstash-Not-Before"] = not_before_header(not_before)
-        return Message(
-            job_id=envelope.job_id or "",
-            destination=self.url(definition),
-            body=envelope.to_json(),
-            headers=headers,
-            deduplication_id=deduplication_id,
-            queue=options.queue,
-            deliver_at=deliver_at,
-        )
-
-    def headers(self, definition: JobDefinition[Any], options: DeliveryOptions) -> dict[str, str]:
-        """The headers that say how jobs of this type are delivered."""
-        return publish_headers(
-            options,
-            retries=max_retries(definition, options),
-            timeout=handler_timeout(definition, options),
-            label=definition.job_type,
-            failure_callback=f"{self.settings.base_url}{FAILURE_CALLBACK_PATH}",
-        )
-
-    def url(self, definition: JobDefinition[Any]) -> str:
-        """Where jobs of this type are delivered: the string that signatures are made over."""
-        return f"{self.settings.base_url}{definition.endpoint}"
-
     # --- jobs that exist
 
     async def get(self, job_id: str) -> JobRecord:
         """One job with its attempts. Raises JobNotFoundError."""
-        record = await self.database.read(lambda connection: executions.get(connection, job_id))
+        record = await self.database.read(lambda connection: queries.get(connection, job_id))
         if record is None:
             raise JobNotFoundError(f"there is no job {job_id}", job_id=job_id)
         return record
 
     async def list(self, wanted: JobFilter | None = None) -> JobPage:
         """The jobs that match, the newest first, a page at a time."""
-        return await self.database.read(lambda connection: executions.page(connection, wanted or JobFilter()))
+        return await self.database.read(lambda connection: queries.page(connection, wanted or JobFilter()))
 
     async def stats(self, period: timedelta = timedelta(days=1)) -> Sequence[TypeStats]:
         """How many jobs created in the last ``period`` are in which state, by type."""
         since = self.clock.now() - period
-        return await self.database.read(lambda connection: executions.stats(connection, since=since))
+        return await self.database.read(lambda connection: queries.stats(connection, since=since))
 
     async def wait(self, job_id: str, timeout: Duration = 30) -> JobRecord:  # noqa: ASYNC109 -- part of the API
         """Wait until the job is finished; ``timeout`` is real time.
@@ -361,8 +229,8 @@ class JobDispatcher:
             run = executions.revive(connection, job_id, now=now)
             if run is None:
                 return None
-            message = self.message(
-                definition, _envelope(record), record.options, deduplication_id=f"{job_id}.{run}"
+            message = self.composer.message(
+                definition, envelope_of(record), record.options, deduplication_id=f"{job_id}.{run}"
             )
             executions.add_message(
                 connection, message, created_at=now, locked_until=self.outbox.locked_until()
@@ -387,7 +255,7 @@ class JobDispatcher:
         Raises:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
         """
-        jobs = [self.prepare(request) for request in requests]
+        jobs = [self.composer.prepare(request) for request in requests]
         self._publish_after_commit(session, loop)
         # No lock: this process hears of the commit, but should it die first, another may take over at once.
         return executions.insert_jobs(session.connection(), jobs, locked_until=self.clock.now())
@@ -432,59 +300,3 @@ class JobDispatcher:
                 error,
                 extra={"event": "cancel_unconfirmed", "job_id": job_id, "message_id": message_id},
             )
-
-
-def max_retries(definition: JobDefinition[Any], options: DeliveryOptions) -> int:
-    """How often a failed attempt of this job is repeated."""
-    return definition.retries if options.retries is None else options.retries
-
-
-def handler_timeout(definition: JobDefinition[Any], options: DeliveryOptions) -> timedelta:
-    """How long the handler may run for this job."""
-    given = options.timeout_seconds
-    return definition.timeout if given is None else timedelta(seconds=given)
-
-
-def parse_options(definition: JobDefinition[Any], given: Mapping[str, Any]) -> DeliveryOptions:
-    """Delivery options as their model. Raises JobValidationError."""
-    try:
-        return DeliveryOptions.model_validate(dict(given))
-    except ValidationError as error:
-        raise JobValidationError.from_pydantic(f"the delivery of {definition.job_type}", error) from None
-
-
-def _metadata(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> Metadata:
-    try:
-        return Metadata(
-            user_id=request.user_id,
-            organization_id=request.organization_id,
-            idempotency_key=request.idempotency_key,
-            parent_job_id=request.parent_job_id or current_job_id.get(),
-            created_at=now,
-        )
-    except ValidationError as error:
-        raise JobValidationError.from_pydantic(f"the metadata of {definition.job_type}", error) from None
-
-
-def _given(**given: Any) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _deliver_at(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> datetime | None:
-    if request.not_before is not None or request.delay is None:
-        return None
-    delay = seconds(request.delay)
-    if delay < 0:
-        raise JobValidationError(f"the delay of {definition.job_type} must not be negative, but is {delay} s")
-    return now + timedelta(seconds=delay)
-
-
-def _envelope(record: JobRecord) -> JobEnvelope:
-    metadata = Metadata(
-        user_id=record.user_id,
-        organization_id=record.organization_id,
-        idempotency_key=record.idempotency_key,
-        parent_job_id=record.parent_job_id,
-        created_at=record.created_at,
-    )
-    return JobEnvelope(job_id=record.job_id, type=record.job_type, payload=record.payload, metadata=metadata)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from jobs_core.composing import parse_options
 from jobs_core.envelope import JobEnvelope, Metadata, Subject
 from jobs_core.registry import JobDefinition
 
@@ -55,10 +56,8 @@ class Schedules:
             JobValidationError, UnknownJobTypeError: as ``JobDispatcher.enqueue``.
             PublishError: QStash did not take it; nothing is recorded.
         """
-        from jobs_core.dispatcher import parse_options
-
-        dispatcher = self._dispatcher
-        definition = dispatcher.definition(job_type)
+        dispatcher, composer = self._dispatcher, self._dispatcher.composer
+        definition = composer.definition(job_type)
         parsed = definition.parse(payload).model_dump(mode="json", by_alias=True)
         delivery = parse_options(definition, options or {})
         envelope = JobEnvelope(
@@ -66,11 +65,11 @@ class Schedules:
             payload=parsed,
             metadata=Metadata(user_id=user_id, organization_id=organization_id),
         )
-        headers = dispatcher.headers(definition, delivery)
+        headers = composer.headers(definition, delivery)
         if delivery.queue is not None:
             headers["Upstash-Queue-Name"] = delivery.queue
         return await dispatcher.client.create_schedule(
-            dispatcher.url(definition),
+            composer.url(definition),
             cron=cron.strip() if timezone == "UTC" else f"CRON_TZ={timezone} {cron.strip()}",
             schedule_id=schedule_id,
             body=envelope.to_json(),

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from jobs_core.clock import Clock
-from jobs_core.dispatcher import Duration, JobDispatcher, JobRequest
-from jobs_core.executions import JobFilter, JobPage
+from jobs_core.composing import Duration, JobRequest
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.queries import JobFilter, JobPage
 from jobs_core.records import JobRecord
 from jobs_core.registry import JobDefinition, Registry
 from jobs_core.schedules import Schedule
@@ -71,7 +72,7 @@ class SyncJobDispatcher:
         """As ``JobDispatcher.enqueue``, with the same options."""
         if session is None:
             return self._wait(self._dispatcher.enqueue(job_type, payload, **options))
-        request = self._dispatcher.request(job_type, payload, **options)
+        request = JobRequest.of(job_type, payload, **options)
         return self._dispatcher.write_within(session, [request], self._loop)[0]
 
     def enqueue_many(self, requests: Sequence[JobRequest]) -> Sequence[str]:

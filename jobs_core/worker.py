@@ -16,10 +16,11 @@ from typing import Any, assert_never
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
 
-from jobs_core import executions, outcome
+from jobs_core import executions, outcome, queries
 from jobs_core.backoff import ANSWER_MARGIN
 from jobs_core.clock import Clock, SystemClock
-from jobs_core.dispatcher import JobDispatcher, handler_timeout, max_retries
+from jobs_core.composing import handler_timeout, max_retries
+from jobs_core.dispatcher import JobDispatcher
 from jobs_core.envelope import JobEnvelope
 from jobs_core.errors import JobError, JobTimeoutError, JobValidationError
 from jobs_core.executions import NewJob
@@ -134,13 +135,13 @@ class Worker:
         now = self._clock.now()
 
         def attempt(connection: Connection) -> tuple[JobRecord | None, int | None]:
-            record = executions.get(connection, job_id, with_attempts=False)
+            record = queries.get(connection, job_id, with_attempts=False)
             if record is None:
                 # Published by another service, or by a schedule: the delivery is the first we hear of it.
                 executions.add_job(
                     connection, foreign_job(definition, job_id, envelope, delivery.schedule_id, now)
                 )
-                record = executions.get(connection, job_id, with_attempts=False)
+                record = queries.get(connection, job_id, with_attempts=False)
             if record is None:
                 return None, None
             lease = handler_timeout(definition, record.options) + ANSWER_MARGIN
@@ -153,7 +154,7 @@ class Worker:
                 lease_until=now + lease,
             )
             if number is None:  # another was quicker, maybe since we looked
-                record = executions.get(connection, job_id, with_attempts=False)
+                record = queries.get(connection, job_id, with_attempts=False)
             return record, number
 
         record, number = await self._database.write(attempt)

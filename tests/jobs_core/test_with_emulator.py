@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from emulator.testing import Harness
-from jobs_core import Cron, JobDispatcher, JobFilter, JobStatus, Registry, Settings, create_app
+from jobs_core import Cron, JobDispatcher, JobFilter, JobRequest, JobStatus, Registry, Settings, create_app
 
 PUBLIC = "https://app.example.com/background"
 
@@ -107,7 +107,7 @@ async def test_a_queue_keeps_its_order(jobs: JobDispatcher, harness: Harness, ha
 
 
 async def test_many_jobs_in_one_batch_all_run(jobs: JobDispatcher, harness: Harness, handlers: Any) -> None:
-    requests = [jobs.request("do-work", {"count": count}, delay=60) for count in range(30)]
+    requests = [JobRequest.of("do-work", {"count": count}, delay=60) for count in range(30)]
     await jobs.enqueue_many(requests)
     await harness.run_until_idle()
     assert {payload.count for payload, _ in handlers.calls} == set(range(30))
