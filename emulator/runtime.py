@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from emulator.broker import cancelling, schedule_operations
 from emulator.broker.broker import Broker
@@ -40,6 +40,23 @@ _CACHED_MESSAGES = 10_000
 _CACHED_BYTES = 64 * 1024 * 1024
 
 
+class LayerShell(Protocol):
+    """The half of a broker's layer that reads the store."""
+
+    @property
+    def name(self) -> str:
+        """The layer's."""
+        ...
+
+    async def restore(self, writer: StoreWriter, tenant_id: int, now_at: int) -> None:
+        """Give the layer back what an earlier process left."""
+        ...
+
+    async def body_of(self, message: Message, body: bytes) -> bytes:
+        """What is delivered for a message of the layer that was stored with ``body``; the same at every attempt."""
+        ...
+
+
 class Runtime:
     """One tenant at work."""
 
@@ -53,9 +70,12 @@ class Runtime:
         transport: Transport,
         region: str | None = None,
         is_strict: bool = False,
+        shells: Sequence[LayerShell] = (),
     ) -> None:
+        """``shells`` do the I/O of the broker's layers."""
         self.tenant = tenant
         self.broker = broker
+        self.shells = {shell.name: shell for shell in shells}
         self.clock = clock
         self.attempts_made = 0
         self._writer = writer
@@ -81,6 +101,8 @@ class Runtime:
         load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
         snapshot = await self._writer.read(load)
         self.broker.restore(snapshot, now_at)
+        for shell in self.shells.values():
+            await shell.restore(self._writer, self.tenant.id, now_at)
         for schedule in snapshot.schedules:
             self._timetable.put(schedule)
         await self._carry_out(now_at)
@@ -161,7 +183,7 @@ class Runtime:
 
     def next_due_at(self) -> int | None:
         """When time alone will next make something happen, schedules included."""
-        times = (self.broker.next_due_at(self.clock.now_at()), self._timetable.next_at())
+        times = (self.broker.next_change_at(self.clock.now_at()), self._timetable.next_at())
         return min((time for time in times if time is not None), default=None)
 
     async def settle(self) -> None:
@@ -298,6 +320,8 @@ class Runtime:
 
     async def _attempt(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
         state = self.broker.state
+        if message.tag is not None:
+            body = await self.shells[message.tag.layer].body_of(message, body)
         request = build_request(
             message,
             body,
@@ -345,7 +369,7 @@ class Runtime:
     # The alarm
 
     def _arm(self) -> None:
-        due_at = None if self._is_closed else self.broker.next_due_at(self.clock.now_at())
+        due_at = None if self._is_closed else self.broker.next_change_at(self.clock.now_at())
         if due_at == self._alarm_at and self._alarm is not None:
             return
         self._disarm()

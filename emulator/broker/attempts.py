@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import assert_never
 
 from emulator.broker.callbacks import callback_draft
+from emulator.broker.layer import AttemptEnded, Layer
 from emulator.broker.message import AttemptResult, DeadLetter, Message, Pending
 from emulator.broker.publishing import accept, callback_message
-from emulator.broker.retry import Delivered, GiveUp, RetryAt, decide
+from emulator.broker.retry import Decision, Delivered, GiveUp, RetryAt, decide
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
 from emulator.broker.writes import DeadLettered, MessageRescheduled, ScheduleSaved
@@ -26,6 +27,9 @@ def attempt_finished(
         return
     state.lanes.ended(pending, now_at)
     retried = pending.retried
+    layer = state.layer_of(message)
+    if layer is not None:
+        result = layer.judge(message, result)
     decision = decide(
         result,
         retried=retried,
@@ -33,6 +37,9 @@ def attempt_finished(
         retry_delay=message.retry_delay,
         now_at=now_at,
     )
+    if layer is not None:
+        _hand_over(state, layer, pending, message, body, result, decision, now_at)
+        return
     if pending.is_cancel_requested and not isinstance(decision, Delivered):
         state.finish(pending, Event.CANCELED, now_at)
         _note_schedule_outcome(state, message, "FAIL")
@@ -48,6 +55,39 @@ def attempt_finished(
             _fail(state, pending, message, body, result, now_at)
         case _:
             assert_never(decision)
+
+
+def _hand_over(
+    state: BrokerState,
+    layer: Layer,
+    pending: Pending,
+    message: Message,
+    body: bytes,
+    result: AttemptResult,
+    decision: Decision,
+    now_at: int,
+) -> None:
+    """Move a layer's message on, and have the layer decide the rest."""
+    retried = pending.retried
+    effective: Decision | None = decision
+    match decision:
+        case Delivered():
+            state.finish(pending, Event.SUCCEEDED, now_at, result=result)
+        case _ if pending.is_cancel_requested:
+            state.finish(pending, Event.CANCELED, now_at)
+            effective = None
+        case RetryAt(due_at):
+            _retry(state, pending, result, due_at, now_at)
+        case GiveUp():
+            state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result)
+        case _:
+            assert_never(decision)
+    layer.attempt_ended(
+        AttemptEnded(
+            message=message, pending=pending, body=body, result=result, retried=retried, decision=effective
+        ),
+        now_at,
+    )
 
 
 def _retry(state: BrokerState, pending: Pending, result: AttemptResult, due_at: int, now_at: int) -> None:

@@ -31,10 +31,17 @@ class Broker:
 
     def step(self, now_at: int) -> Effects:
         """Start what may start at ``now_at``; everything since the last step, to be stored and sent."""
+        for layer in self.state.layers.values():
+            layer.advance(now_at)
         self.state.advance(now_at)
         return self.state.take_effects()
 
     def next_due_at(self, now_at: int) -> int | None:
-        """When time alone will next make something happen (schedules aside), or ``None``."""
+        """When time alone will next make something happen to a message, or ``None``."""
         times = (self.state.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
+        return min((time for time in times if time is not None), default=None)
+
+    def next_change_at(self, now_at: int) -> int | None:
+        """When time alone will next change anything: a message, or what a layer waits for."""
+        times = (self.next_due_at(now_at), *(layer.next_due_at() for layer in self.state.layers.values()))
         return min((time for time in times if time is not None), default=None)

@@ -17,16 +17,38 @@ def cancel(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> in
     return sum(_cancel_one(state, candidate, now_at) for candidate in candidates)
 
 
+def withdraw(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> None:
+    """Take messages back on a layer's behalf: nobody asked to cancel them, they have become pointless.
+
+    An attempt under way is not aborted; if it fails, nothing follows from it.
+    """
+    for candidate in candidates:
+        pending = _find(state, candidate)
+        if pending is not None:
+            _take_back(state, pending, now_at)
+
+
 def _cancel_one(state: BrokerState, candidate: Pending, now_at: int) -> bool:
+    pending = _find(state, candidate)
+    if pending is None:
+        return False
+    state.log(pending.seq, State.CANCEL_REQUESTED, now_at, retried=pending.retried)
+    _take_back(state, pending, now_at)
+    return True
+
+
+def _find(state: BrokerState, candidate: Pending) -> Pending | None:
+    """The unfinished message that ``candidate`` tells of, unless its cancel was asked for already."""
     pending = state.find(candidate.seq, candidate.lane, candidate.queue_name)
     is_left_to_store = candidate.queue_name is None and state.timeline.is_beyond_horizon(
         candidate.due_at, candidate.seq
     )
     if pending is None and is_left_to_store:
         pending = candidate
-    if pending is None or pending.is_cancel_requested:
-        return False
-    state.log(pending.seq, State.CANCEL_REQUESTED, now_at, retried=pending.retried)
+    return None if pending is None or pending.is_cancel_requested else pending
+
+
+def _take_back(state: BrokerState, pending: Pending, now_at: int) -> None:
     if pending.seq in state.active:
         pending.is_cancel_requested = True
         state.write(CancelNoted(pending.seq))
@@ -34,4 +56,3 @@ def _cancel_one(state: BrokerState, candidate: Pending, now_at: int) -> bool:
         state.timeline.remove(pending.seq)
         state.lanes.withdraw(pending)
         state.finish(pending, Event.CANCELED, now_at)
-    return True

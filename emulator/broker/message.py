@@ -49,6 +49,14 @@ class Draft:
     schedule_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LayerTag:
+    """Marks a message that belongs to a layer on the broker; ``note`` is that layer's own, kept with the message."""
+
+    layer: str
+    note: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """What the publisher is told about one message."""
@@ -65,6 +73,7 @@ class Message:
     ``seq`` grows with every message of the store and orders queues. ``body_seq`` names the stored body (the
     seq of the first message that brought it; ``None`` when empty), so that a fan-out stores one body.
     ``slot_of`` is set on callbacks: the seq of the message in ``slot_queue`` whose slot waits for this one.
+    ``tag`` is set on messages of a layer, which then decides what is delivered and what follows.
     """
 
     seq: int
@@ -91,6 +100,7 @@ class Message:
     api: str | None = None
     slot_of: int | None = None
     slot_queue: str | None = None
+    tag: LayerTag | None = None
 
     @property
     def lane(self) -> str:
@@ -131,12 +141,16 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why."""
+    """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why.
+
+    ``is_final`` says that no retry may follow, whatever the status.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     error: str | None = None
+    is_final: bool = False
 
     @property
     def is_success(self) -> bool:

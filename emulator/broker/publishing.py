@@ -15,7 +15,7 @@ LLM_URL = "https://qstash.upstash.io/llm/v1/chat/completions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class Target:
     """One URL a draft goes to."""
 
     url: str
@@ -48,7 +48,7 @@ def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
     return accepted
 
 
-def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int) -> None:
+def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int) -> Pending:
     """Store a new message and send it on its way."""
     if message.flow_control is not None:
         state.apply_flow_control(message.flow_control, now_at)
@@ -59,11 +59,13 @@ def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int
     state.log(
         message.seq, State.CREATED, now_at, next_delivery_at=message.not_before_at if is_delayed else None
     )
-    state.schedule_pending(Pending.of(message))
+    pending = Pending.of(message)
+    state.schedule_pending(pending)
+    return pending
 
 
 def make_message(
-    state: BrokerState, draft: Draft, target: _Target, now_at: int, *, body_seq: int | None
+    state: BrokerState, draft: Draft, target: Target, now_at: int, *, body_seq: int | None
 ) -> Message:
     """The message for one target; ``body_seq`` names the body if an earlier message of the draft brought it."""
     options = draft.options
@@ -96,28 +98,28 @@ def make_message(
 
 def callback_message(state: BrokerState, draft: Draft, reported: Message, now_at: int) -> Message:
     """The message that carries a callback of ``reported``; it keeps that message's queue slot until it is done."""
-    message = make_message(state, draft, _Target(url=draft.destination.value), now_at, body_seq=None)
+    message = make_message(state, draft, Target(url=draft.destination.value), now_at, body_seq=None)
     return replace(message, slot_of=reported.seq, slot_queue=reported.queue_name)
 
 
-def _targets(state: BrokerState, draft: Draft) -> list[_Target]:
+def _targets(state: BrokerState, draft: Draft) -> list[Target]:
     destination, options = draft.destination, draft.options
     if destination.kind is DestinationKind.LLM and options.callback is None:
         raise InvalidInput("Upstash-Callback is required when publishing to api/llm")
     key = _deduplication_key(draft)
     if destination.kind is DestinationKind.LLM:
-        return [_Target(url=LLM_URL, api="llm", deduplication_key=key)]
+        return [Target(url=LLM_URL, api="llm", deduplication_key=key)]
     if destination.kind is DestinationKind.URL:
-        return [_Target(url=destination.value, deduplication_key=key)]
+        return [Target(url=destination.value, deduplication_key=key)]
     group = state.groups.get(destination.value)
     if group is None:
         raise NotFound(f"topic {destination.value} not found")
     return [_endpoint_target(group.name, endpoint, destination.query, key) for endpoint in group.endpoints]
 
 
-def _endpoint_target(group_name: str, endpoint: Endpoint, query: str, key: str | None) -> _Target:
+def _endpoint_target(group_name: str, endpoint: Endpoint, query: str, key: str | None) -> Target:
     separator = "&" if "?" in endpoint.url else "?"
-    return _Target(
+    return Target(
         url=f"{endpoint.url}{separator}{query}" if query else endpoint.url,
         topic_name=group_name,
         endpoint_name=endpoint.name,

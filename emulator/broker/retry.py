@@ -45,5 +45,7 @@ def decide(
 
 
 def _forbids_retries(result: AttemptResult) -> bool:
+    if result.is_final:
+        return True
     flag = first_value(result.headers, NON_RETRYABLE_HEADER)
     return result.status == NON_RETRYABLE_STATUS and flag is not None and flag.strip().lower() == "true"

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.broker.lanes import FlowLane, Lanes
-from emulator.broker.message import AttemptResult, LogEntry, Pending, State
+from emulator.broker.layer import Layer
+from emulator.broker.message import AttemptResult, LogEntry, Message, Pending, State
 from emulator.broker.queues import QueueLine
 from emulator.broker.timeline import DEFAULT_WINDOW, Timeline
 from emulator.broker.transitions import LOGGED, Event, after
@@ -50,6 +51,7 @@ class BrokerState:
         self._per_origin = per_origin
         self._window = window
         self._effects = Effects()
+        self.layers: dict[str, Layer] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -66,7 +68,13 @@ class BrokerState:
     def clear(self) -> None:
         """Forget everything but the signing keys; what comes of attempts under way will be ignored."""
         self._forget()
+        for layer in self.layers.values():
+            layer.clear()
         self.write(Cleared())
+
+    def layer_of(self, message: Message) -> Layer | None:
+        """The layer that decides what follows from ``message``; ``None`` for plain ones."""
+        return None if message.tag is None else self.layers[message.tag.layer]
 
     def write(self, write: Write) -> None:
         """Ask for something to be kept."""

@@ -13,6 +13,7 @@ from emulator.broker.entities import Endpoint, FlowKey, Queue, Schedule, UrlGrou
 from emulator.broker.message import (
     AttemptResult,
     DeadLetter,
+    LayerTag,
     LogEntry,
     Message,
     Pending,
@@ -89,6 +90,7 @@ def _dump_options(message: Message) -> str | None:
         "redact": message.redact_fields,
         "api": message.api,
         "slotQueue": message.slot_queue,
+        "tag": [message.tag.layer, message.tag.note] if message.tag else None,
     }
     given = {name: value for name, value in options.items() if value is not None}
     return dump(given) if given else None
@@ -130,6 +132,7 @@ def message_of(row: Record) -> Message:
         api=options.get("api"),
         slot_of=row["slot_of"],
         slot_queue=options.get("slotQueue"),
+        tag=LayerTag(*options["tag"]) if "tag" in options else None,
     )
 
 
