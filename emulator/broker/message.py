@@ -10,6 +10,7 @@ from emulator.protocol.destination import Destination, origin_of
 from emulator.protocol.flow_control import FlowControl
 from emulator.protocol.headers import Headers
 from emulator.protocol.options import Callback, PublishOptions
+from emulator.protocol.value import keyword_value
 
 
 class State(StrEnum):
@@ -34,7 +35,7 @@ class State(StrEnum):
     """Only in logs: somebody asked to cancel."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class Draft:
     """A validated publish: everything needed to make its message or messages.
 
@@ -57,7 +58,7 @@ class LayerTag:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class Accepted:
     """What the publisher is told about one message."""
 
@@ -66,7 +67,7 @@ class Accepted:
     is_duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class Message:
     """A message as accepted; none of it ever changes.
 
@@ -139,7 +140,7 @@ class Pending:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class AttemptResult:
     """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why.
 
@@ -157,7 +158,7 @@ class AttemptResult:
         return self.error is None and 200 <= self.status <= 299
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class LogEntry:
     """One line of a message's history."""
 
@@ -170,7 +171,7 @@ class LogEntry:
     response: AttemptResult | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class DeadLetter:
     """A message we stopped trying to deliver, with the last response."""
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.broker.message import DeadLetter, LogEntry, Message, State
+from emulator.protocol.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageAccepted:
     """A new pending message, with its body unless an earlier message brought the same one."""
 
@@ -14,7 +15,7 @@ class MessageAccepted:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageRescheduled:
     """An attempt failed; the next one is due at ``due_at``."""
 
@@ -23,7 +24,7 @@ class MessageRescheduled:
     retried: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageFinished:
     """The message reached a final state and is pending no more."""
 
@@ -40,7 +41,7 @@ class CancelNoted:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Logged:
     """A line for the log."""
 
@@ -61,7 +62,7 @@ class DeadLetterRemoved:
     dlq_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeduplicationKept:
     """``key`` means ``message_id`` (delivered to ``url``) until ``expires_at``."""
 
@@ -104,7 +105,7 @@ class ScheduleDeleted:
     schedule_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FlowKeySaved:
     flow_key: FlowKey
 
@@ -147,7 +148,7 @@ RecordWrite = (
 Write = RecordWrite | Cleared
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """An attempt to start: the message's seq, and how many retries were made before."""
 

@@ -1,15 +1,16 @@
 """What is sent to a destination: a pure function of the message and the attempt (contract, 4.1)."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 
 from emulator.broker.message import Message
 from emulator.protocol.headers import SERVER_OWNED, Headers, is_hop_by_hop
 from emulator.protocol.signature import sign
+from emulator.protocol.value import keyword_value
 
 USER_AGENT = "Upstash-QStash"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class OutboundRequest:
     """One HTTP request. ``timeout_ms`` covers everything from connecting to the last byte of the answer."""
 
@@ -55,13 +56,14 @@ def build_request(
 
 
 def _forwarded(headers: Headers) -> Headers:
-    lines = tuple(
-        (name, value)
-        for name, value in headers
-        if name.lower() not in SERVER_OWNED and not is_hop_by_hop(name)
-    )
+    lines = tuple([line for line in headers if _travels(line[0])])
     has_user_agent = any(name.lower() == "user-agent" for name, _ in lines)
     return lines if has_user_agent else (("User-Agent", USER_AGENT), *lines)
+
+
+@lru_cache(maxsize=512)
+def _travels(name: str) -> bool:
+    return name.lower() not in SERVER_OWNED and not is_hop_by_hop(name)
 
 
 def _optional(name: str, value: str | None) -> Headers:

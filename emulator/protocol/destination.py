@@ -15,6 +15,7 @@ from emulator.errors import InvalidInput
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
+_BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _TOKEN_PARAMETER = "qstash_token"  # noqa: S105  a name, not a secret
 _OPTION_PREFIX = "upstash-"
 
@@ -56,18 +57,27 @@ def parse_destination(raw: str, query: str = "") -> Destination:
 
 def check_url(url: str, *, what: str) -> str:
     """``url`` itself, if it is an absolute http(s) URL with a host; ``what`` names it in the error."""
+    problem = _problem_of(url)
+    if problem is not None:
+        raise InvalidInput(f"invalid {what}{problem}")
+    return url
+
+
+@lru_cache(maxsize=4096)
+def _problem_of(url: str) -> str | None:
+    """What is wrong with ``url``; few destinations get most messages, so the answer is remembered."""
     if not _HTTP.match(url):
-        raise InvalidInput(f"invalid {what}: endpoint has invalid scheme, add http:// or https://")
+        return ": endpoint has invalid scheme, add http:// or https://"
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidInput(f"invalid {what} {url!r}: {error}") from None
+        return f" {url!r}: {error}"
     if not host:
-        raise InvalidInput(f"invalid {what} {url!r}: it has no host")
-    if any(character <= " " or character == "\x7f" for character in url):
-        raise InvalidInput(f"invalid {what} {url!r}: blanks and control characters must be percent-encoded")
-    return url
+        return f" {url!r}: it has no host"
+    if _BLANK_OR_CONTROL.search(url):
+        return f" {url!r}: blanks and control characters must be percent-encoded"
+    return None
 
 
 def check_name(name: str, *, what: str) -> str:

@@ -9,6 +9,10 @@ _SHORT_DIGITS = 28
 # 2^48 ms last until the year 10889 and fill nine base58 digits.
 _TIME_DIGITS = 9
 
+# A random byte as a digit. 256 is no multiple of 58, so the first 24 digits come up a quarter more often than the
+# others; that leaves 5.7 bits a digit, and it is a tenth of the work of an even draw.
+_DIGIT_OF_BYTE = bytes(ord(BASE58[byte % 58]) for byte in range(256))
+
 
 def base58(number: int, width: int) -> str:
     """``number`` in base 58, zero-padded on the left to ``width`` digits. The alphabet sorts like ASCII."""
@@ -34,7 +38,7 @@ class IdFactory:
         return f"scd_{self._digits(_SHORT_DIGITS)}"
 
     def signing_key(self) -> str:
-        """``sig_`` and 28 base58 digits: 164 bits."""
+        """``sig_`` and 28 base58 digits: 159 bits."""
         return f"sig_{self._digits(_SHORT_DIGITS)}"
 
     def jwt_id(self) -> str:
@@ -46,7 +50,7 @@ class IdFactory:
         return f"flt_{self._digits(12)}"
 
     def _digits(self, width: int) -> str:
-        return base58(self._source.getrandbits(6 * width), width)
+        return self._source.randbytes(width).translate(_DIGIT_OF_BYTE).decode("ascii")
 
 
 def dlq_id(failed_at: int, seq: int) -> str:

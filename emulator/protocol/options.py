@@ -4,9 +4,12 @@ Publish, enqueue, batch items, schedules and callbacks all create messages from 
 through ``parse_options``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Any
 
 from emulator.errors import InvalidInput, QuotaExceeded
 from emulator.protocol.destination import check_name, check_url
@@ -16,6 +19,7 @@ from emulator.protocol.headers import Headers, canonical_name, is_hop_by_hop
 from emulator.protocol.limits import Limits
 from emulator.protocol.redaction import Redaction, parse_redaction
 from emulator.protocol.retry_delay import RetryDelay
+from emulator.protocol.value import keyword_value
 
 DEFAULT_RETRIES = 3
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -48,7 +52,7 @@ class Callback:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class PublishOptions:
     """Everything a publisher said beside destination and body. ``None`` means "not given"."""
 
@@ -85,10 +89,25 @@ class _Given:
     unknown: list[str] = field(default_factory=list)
 
 
+class _Purpose(Enum):
+    """What a header line is for."""
+
+    OPTION = auto()
+    FORWARD = auto()
+    CALLBACK = auto()
+    FAILURE_CALLBACK = auto()
+    PLAIN = auto()
+    """A line of the request itself that may travel on."""
+    NOTHING = auto()
+    UNKNOWN = auto()
+
+
 # Longest first: the first prefix that matches says what the line is for (contract, 3.2).
-_FAILURE_CALLBACK_PREFIX = "failure-callback-"
-_CALLBACK_PREFIX = "callback-"
-_FORWARD_PREFIX = "forward-"
+_PREFIXES = (
+    ("failure-callback-", _Purpose.FAILURE_CALLBACK, "upstash-"),
+    ("callback-", _Purpose.CALLBACK, "upstash-"),
+    ("forward-", _Purpose.FORWARD, ""),
+)
 
 
 def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> PublishOptions:
@@ -97,33 +116,33 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
     Only the first source's own ``Content-Type`` counts. ``prefix`` is what errors put before an option's name.
     An empty value is the same as none. Raises InvalidInput or QuotaExceeded naming the header and the value.
     """
-    given = _merge([_sort_lines(source) for source in sources])
+    first, *others = sources
+    given = _merge(_sort_lines(first), [_sort_lines(source) for source in others if source])
     reader = _OptionReader(given.options, prefix, limits)
+    # Most publishes give few options or none: only what is given is read.
+    fields: dict[str, Any] = {
+        _FIELDS[name]: _READERS[name](reader) for name in given.options if name in _READERS
+    }
+    if "callback" in given.options:
+        fields["callback"] = _callback(reader, "Callback", given.callback, limits)
+    if "failure-callback" in given.options:
+        fields["failure_callback"] = _callback(reader, "Failure-Callback", given.failure_callback, limits)
+    if "redact-fields" in given.options:
+        fields["redaction"] = parse_redaction(
+            reader.text("Redact-Fields"), field=reader.name("Redact-Fields")
+        )
     return PublishOptions(
-        method=reader.method(),
         headers=_forwarded(given, is_copying=reader.flag("Header-Forward")),
-        delay_ms=reader.delay(),
-        not_before_at=reader.not_before(),
-        retries=reader.retries(),
-        retry_delay=reader.retry_delay(),
-        timeout_ms=reader.timeout(),
-        labels=reader.labels(),
-        flow_control=reader.flow_control(),
-        deduplication_id=reader.deduplication_id(),
-        content_based_deduplication=reader.flag("Content-Based-Deduplication"),
-        callback=_callback(reader, "Callback", given.callback, limits),
-        failure_callback=_callback(reader, "Failure-Callback", given.failure_callback, limits),
-        redaction=parse_redaction(reader.text("Redact-Fields"), field=reader.name("Redact-Fields")),
-        redact_fields=reader.text("Redact-Fields"),
-        queue_name=reader.checked_name("Queue-Name"),
-        cron=reader.text("Cron"),
-        schedule_id=reader.checked_name("Schedule-Id"),
         warnings=tuple(map(_warning, given.unknown)),
+        **fields,
     )
 
 
+# Which field of ``PublishOptions`` an option ends up in.
 _FIELDS = {
     "method": "method",
+    "delay": "delay_ms",
+    "not-before": "not_before_at",
     "retries": "retries",
     "retry-delay": "retry_delay",
     "timeout": "timeout_ms",
@@ -131,8 +150,13 @@ _FIELDS = {
     "failure-callback": "failure_callback",
     "label": "labels",
     "flow-control-key": "flow_control",
+    "flow-control-value": "flow_control",
+    "deduplication-id": "deduplication_id",
+    "content-based-deduplication": "content_based_deduplication",
     "queue-name": "queue_name",
     "redact-fields": "redact_fields",
+    "cron": "cron",
+    "schedule-id": "schedule_id",
 }
 
 
@@ -145,25 +169,44 @@ def given_options(lines: Lines) -> frozenset[str]:
 def _sort_lines(lines: Lines) -> _Given:
     given = _Given()
     for name, value in lines:
-        lowered = name.lower()
-        if not lowered.startswith("upstash-"):
-            given.plain.append((name, value))
+        purpose, key = _purpose_of(name)
+        if purpose is _Purpose.NOTHING:
             continue
-        _sort_option(given, name[len("upstash-") :], lowered[len("upstash-") :], value)
+        if purpose is _Purpose.PLAIN:
+            given.plain.append((key, value))
+        elif purpose is _Purpose.OPTION:
+            _add_option(given.options, key, value)
+        elif purpose is _Purpose.FORWARD:
+            _add_line(given.forwards, key, value)
+        elif purpose is _Purpose.CALLBACK:
+            _add_line(given.callback, key, value)
+        elif purpose is _Purpose.FAILURE_CALLBACK:
+            _add_line(given.failure_callback, key, value)
+        else:
+            given.unknown.append(key)
     return given
 
 
-def _sort_option(given: _Given, name: str, lowered: str, value: str) -> None:
+@lru_cache(maxsize=512)
+def _purpose_of(name: str) -> tuple[_Purpose, str]:
+    """What lines called ``name`` are for, and the name they go by from here on.
+
+    Remembered: publishers use the same few names, and reading them is most of what parsing costs.
+    """
+    lowered = name.lower()
+    if not lowered.startswith("upstash-"):
+        is_dropped = is_hop_by_hop(lowered) or lowered in _NOT_COPIED
+        return (_Purpose.NOTHING, "") if is_dropped else (_Purpose.PLAIN, canonical_name(name))
+    lowered = lowered.removeprefix("upstash-")
     if lowered in _KNOWN:
-        _add_option(given.options, lowered, value)
-    elif lowered.startswith(_FAILURE_CALLBACK_PREFIX):
-        _add_line(given.failure_callback, f"Upstash-{name[len(_FAILURE_CALLBACK_PREFIX) :]}", value)
-    elif lowered.startswith(_CALLBACK_PREFIX):
-        _add_line(given.callback, f"Upstash-{name[len(_CALLBACK_PREFIX) :]}", value)
-    elif lowered.startswith(_FORWARD_PREFIX):
-        _add_line(given.forwards, name[len(_FORWARD_PREFIX) :], value)
-    elif not lowered.startswith(_KNOWN_IGNORED):
-        given.unknown.append(f"Upstash-{name}")
+        return _Purpose.OPTION, lowered
+    for prefix, purpose, put_in_front in _PREFIXES:
+        if lowered.startswith(prefix):
+            rest = lowered.removeprefix(prefix)
+            return (purpose, canonical_name(put_in_front + rest)) if rest else (_Purpose.NOTHING, "")
+    if lowered.startswith(_KNOWN_IGNORED):
+        return _Purpose.NOTHING, ""
+    return _Purpose.UNKNOWN, f"Upstash-{name[len('upstash-') :]}"
 
 
 def _add_option(options: dict[str, str], name: str, value: str) -> None:
@@ -176,13 +219,11 @@ def _add_option(options: dict[str, str], name: str, value: str) -> None:
 
 
 def _add_line(lines: dict[str, list[tuple[str, str]]], name: str, value: str) -> None:
-    if name:
-        lines.setdefault(name.lower(), []).append((canonical_name(name), value))
+    lines.setdefault(name.lower(), []).append((name, value))
 
 
-def _merge(layers: Sequence[_Given]) -> _Given:
+def _merge(first: _Given, others: Sequence[_Given]) -> _Given:
     """One view of all sources: for every name, the first source that gives it wins."""
-    first, *others = layers
     for layer in others:
         for name, value in layer.options.items():
             first.options.setdefault(name, value)
@@ -201,11 +242,8 @@ def _forwarded(given: _Given, *, is_copying: bool) -> Headers:
     """The lines the destination will see: the content type, copied lines if asked for, explicit forwards."""
     lines: list[tuple[str, str]] = []
     for name, value in given.plain:
-        lowered = name.lower()
-        if lowered in given.forwards or is_hop_by_hop(lowered) or lowered in _NOT_COPIED:
-            continue
-        if lowered == "content-type" or is_copying:
-            lines.append((canonical_name(name), value))
+        if (name == "Content-Type" or is_copying) and name.lower() not in given.forwards:
+            lines.append((name, value))
     for forwards in given.forwards.values():
         lines.extend(forwards)
     return tuple(lines)
@@ -329,3 +367,22 @@ class _OptionReader:
                 f"invalid {self.name(option)} {text!r}: expected a whole number that is not negative"
             )
         return int(text)
+
+
+_READERS: dict[str, Callable[[_OptionReader], Any]] = {
+    "method": _OptionReader.method,
+    "delay": _OptionReader.delay,
+    "not-before": _OptionReader.not_before,
+    "retries": _OptionReader.retries,
+    "retry-delay": _OptionReader.retry_delay,
+    "timeout": _OptionReader.timeout,
+    "label": _OptionReader.labels,
+    "flow-control-key": _OptionReader.flow_control,
+    "flow-control-value": _OptionReader.flow_control,
+    "deduplication-id": _OptionReader.deduplication_id,
+    "content-based-deduplication": lambda reader: reader.flag("Content-Based-Deduplication"),
+    "queue-name": lambda reader: reader.checked_name("Queue-Name"),
+    "redact-fields": lambda reader: reader.text("Redact-Fields"),
+    "cron": lambda reader: reader.text("Cron"),
+    "schedule-id": lambda reader: reader.checked_name("Schedule-Id"),
+}
