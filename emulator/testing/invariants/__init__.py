@@ -1,0 +1,90 @@
+"""The eight invariants, checked on the record of a run.
+
+Everything here is computed from what was seen from outside, by rules written down once more from the contract:
+nothing of the broker, the protocol or the store is imported, so that a mistake there cannot hide itself here.
+"""
+
+from collections.abc import Callable, Iterator
+
+from emulator.testing.invariants.attempts import check_attempts, check_due_times, check_retries
+from emulator.testing.invariants.flow_control import (
+    check_flow_parallelism,
+    check_flow_pauses,
+    check_flow_rates,
+)
+from emulator.testing.invariants.index import RunIndex
+from emulator.testing.invariants.messages import (
+    check_callbacks,
+    check_cancels,
+    check_contents,
+    check_deduplication,
+    check_ends,
+    check_histories,
+    check_nothing_lost,
+)
+from emulator.testing.invariants.queues import check_queue_order, check_queue_parallelism, check_queue_pauses
+from emulator.testing.invariants.record import (
+    AttemptRecord,
+    Change,
+    FlowKeyRecord,
+    Interruption,
+    LogRecord,
+    MessageRecord,
+    QueueRecord,
+    Rate,
+    Record,
+    ScheduleRecord,
+)
+from emulator.testing.invariants.schedules import check_schedules
+from emulator.testing.invariants.signatures import check_signatures
+from emulator.testing.invariants.violation import Invariant, Violation
+
+__all__ = [
+    "AttemptRecord",
+    "Change",
+    "FlowKeyRecord",
+    "Interruption",
+    "Invariant",
+    "LogRecord",
+    "MessageRecord",
+    "QueueRecord",
+    "Rate",
+    "Record",
+    "ScheduleRecord",
+    "Violation",
+    "check_invariants",
+]
+
+Check = Callable[[RunIndex], Iterator[Violation]]
+
+_ALWAYS: tuple[Check, ...] = (
+    check_nothing_lost,
+    check_contents,
+    check_histories,
+    check_ends,
+    check_cancels,
+    check_callbacks,
+    check_attempts,
+    check_queue_parallelism,
+    check_flow_parallelism,
+    check_signatures,
+)
+
+# These compare times of different events, which says nothing once the clock was turned back.
+_WHILE_TIME_GOES_ON: tuple[Check, ...] = (
+    check_retries,
+    check_due_times,
+    check_queue_order,
+    check_queue_pauses,
+    check_flow_pauses,
+    check_flow_rates,
+    check_schedules,
+    check_deduplication,
+)
+
+
+def check_invariants(record: Record) -> list[Violation]:
+    """Everything in ``record`` that must not be; empty if the run was as it should be."""
+    index = RunIndex(record)
+    checks = _ALWAYS if record.went_back else (*_ALWAYS, *_WHILE_TIME_GOES_ON)
+    return [violation for check in checks for violation in check(index)]

@@ -1,0 +1,59 @@
+"""A record, looked at from all sides: what the checks ask for again and again."""
+
+from collections import defaultdict
+
+from emulator.testing.invariants.record import AttemptRecord, MessageRecord, Record
+
+FINAL = frozenset({"DELIVERED", "FAILED", "CANCELED"})
+
+
+class RunIndex:
+    """A record with its messages, attempts and log lines by message.
+
+    ``lines`` holds, by message id, its log lines as ``(position, line)``: positions grow over the whole log, so
+    they order what happened even within one millisecond. ``logged`` are the ids of messages that have one.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.messages = {message.id: message for message in record.messages}
+        self.attempts: dict[str, list[AttemptRecord]] = defaultdict(list)
+        # Stable: attempts of the same millisecond stay in the order in which they were seen.
+        for attempt in sorted(record.attempts, key=lambda one: one.started_at):
+            self.attempts[attempt.message_id].append(attempt)
+        self.positions: dict[str, list[int]] = defaultdict(list)
+        for position, line in enumerate(record.log):
+            self.positions[line.message_id].append(position)
+        self.logged = tuple(self.positions)
+        self.callbacks: dict[str, list[str]] = defaultdict(list)
+        for message in record.messages:
+            if message.reports is not None:
+                self.callbacks[message.reports].append(message.id)
+
+    def states(self, message_id: str) -> list[str]:
+        """A message's states in the order in which they were logged."""
+        return [self.record.log[position].state for position in self.positions[message_id]]
+
+    def first(self, message_id: str, *states: str) -> int | None:
+        """The position of a message's first line with one of ``states``."""
+        found = (at for at in self.positions[message_id] if self.record.log[at].state in states)
+        return next(found, None)
+
+    def time_at(self, position: int) -> int:
+        """When the line at ``position`` was written."""
+        return self.record.log[position].time_at
+
+    def end_of(self, message_id: str) -> int | None:
+        """The position at which a message came to its end."""
+        return self.first(message_id, *FINAL)
+
+    def members(self, queue: str) -> list[MessageRecord]:
+        """A queue's messages in the order of publishing."""
+        return [message for message in self.record.messages if message.queue == queue]
+
+    def was_cut_off(self, from_at: int, to_at: int) -> bool:
+        """Whether a crash fell between two times, both inclusive."""
+        return any(
+            one.is_crash and one.from_at <= to_at and one.to_at >= from_at
+            for one in self.record.interruptions
+        )

@@ -1,0 +1,145 @@
+"""Invariants 1, 2 and 7: nothing is lost, everything ends once, and nothing is accepted twice."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+from emulator.testing.invariants.index import FINAL, RunIndex
+from emulator.testing.invariants.violation import Invariant, Violation
+
+# Contract, 3.5.
+DEDUPLICATION_MS: Final = 600_000
+
+# Which line may follow which in a message's log (contract, 5.9). ACTIVE after ACTIVE needs a crash between them.
+_MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
+    "": frozenset({"CREATED"}),
+    "CREATED": frozenset({"ACTIVE", "CANCEL_REQUESTED"}),
+    "ACTIVE": frozenset({"ACTIVE", "DELIVERED", "ERROR", "CANCEL_REQUESTED"}),
+    "ERROR": frozenset({"RETRY", "FAILED"}),
+    "RETRY": frozenset({"ACTIVE", "CANCEL_REQUESTED"}),
+    "CANCEL_REQUESTED": frozenset({"CANCELED", "DELIVERED"}),
+    **{state: frozenset() for state in FINAL},
+}
+
+
+def check_nothing_lost(index: RunIndex) -> Iterator[Violation]:
+    """What was acknowledged is known, and nothing was sent before it was durable."""
+    for message in index.record.messages:
+        if message.is_acknowledged and not index.positions[message.id]:
+            yield Violation(
+                invariant=Invariant.NOTHING_LOST,
+                text=f"{message.id} was acknowledged, and nothing is known of it",
+                message_ids=(message.id,),
+            )
+    for message_id, attempts in index.attempts.items():
+        active = index.states(message_id).count("ACTIVE")
+        if len(attempts) > active:
+            yield Violation(
+                invariant=Invariant.NOTHING_LOST,
+                text=f"{message_id} was sent {len(attempts)} times, but only {active} attempts are on record:"
+                " an attempt started before that was durable",
+                message_ids=(message_id,),
+            )
+
+
+def check_contents(index: RunIndex) -> Iterator[Violation]:
+    """What was published is what was delivered."""
+    for message in index.record.messages:
+        for attempt in index.attempts[message.id]:
+            for what, sent, seen in (
+                ("url", message.url, attempt.url),
+                ("body", message.body, attempt.body),
+            ):
+                if sent is not None and seen is not None and sent != seen:
+                    yield Violation(
+                        invariant=Invariant.NOTHING_LOST,
+                        text=f"{message.id} was published with {what} {sent!r} and delivered with {seen!r}",
+                        message_ids=(message.id,),
+                    )
+
+
+def check_histories(index: RunIndex) -> Iterator[Violation]:
+    """Each message's log is a path through the states, with one end and nothing behind it."""
+    for message_id in index.logged:
+        before, before_at = "", 0
+        for position in index.positions[message_id]:
+            line = index.record.log[position]
+            is_legal = line.state in _MAY_FOLLOW[before]
+            if before == line.state == "ACTIVE":
+                is_legal = index.record.went_back or index.was_cut_off(before_at, line.time_at)
+            if not is_legal:
+                yield Violation(
+                    invariant=Invariant.ONE_END,
+                    text=f"{message_id} went {' → '.join(index.states(message_id))}:"
+                    f" {line.state} cannot follow {before or 'nothing'}",
+                    message_ids=(message_id,),
+                )
+                break
+            before, before_at = line.state, line.time_at
+
+
+def check_ends(index: RunIndex) -> Iterator[Violation]:
+    """Delivered was answered 2xx, failed is in the DLQ, and in the end nothing is left hanging."""
+    for message_id in index.logged:
+        states = index.states(message_id)
+        text = None
+        if states[-1] == "DELIVERED":
+            if index.record.attempts and not any(one.is_success for one in index.attempts[message_id]):
+                text = f"{message_id} is DELIVERED, but no destination answered 2xx"
+        elif states[-1] == "FAILED":
+            if message_id not in index.record.dead_letters | index.record.removed_dead_letters:
+                text = f"{message_id} is FAILED, but not in the DLQ"
+        elif states[-1] != "CANCELED" and index.record.is_idle:
+            text = f"{message_id} was left at {' → '.join(states)} when nothing was left to do"
+        if text is None and states[-1] != "FAILED" and message_id in index.record.dead_letters:
+            text = f"{message_id} is in the DLQ, but went {' → '.join(states)}"
+        if text is not None:
+            yield Violation(invariant=Invariant.ONE_END, text=text, message_ids=(message_id,))
+
+
+def check_cancels(index: RunIndex) -> Iterator[Violation]:
+    """A cancel that was acknowledged is on record."""
+    for message_id in index.record.cancels:
+        if index.first(message_id, "CANCEL_REQUESTED") is None:
+            yield Violation(
+                invariant=Invariant.ONE_END,
+                text=f"the cancel of {message_id} was acknowledged, and nothing is known of it",
+                message_ids=(message_id,),
+            )
+
+
+def check_callbacks(index: RunIndex) -> Iterator[Violation]:
+    """One callback for each outcome, one failure callback for each message that failed (contract, 5.5)."""
+    for message in index.record.messages:
+        states = index.states(message.id)
+        outcomes = states.count("ERROR") + states.count("DELIVERED")
+        expected = outcomes * message.has_callback + states.count("FAILED") * message.has_failure_callback
+        made = index.callbacks[message.id]
+        if len(made) != expected:
+            yield Violation(
+                invariant=Invariant.ONE_END,
+                text=f"{message.id} went {' → '.join(states)} and should have made {expected} callbacks;"
+                f" it made {len(made)}",
+                message_ids=(message.id, *made),
+            )
+
+
+def check_deduplication(index: RunIndex) -> Iterator[Violation]:
+    """Two messages of one deduplication key were accepted at least ten minutes apart."""
+    by_key: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for message in index.record.messages:
+        created = index.first(message.id, "CREATED")
+        if message.deduplication_key is not None and created is not None:
+            by_key[message.deduplication_key].append((created, message.id))
+    for key, created_messages in by_key.items():
+        ordered = sorted(created_messages)
+        for (first, first_id), (second, second_id) in pairwise(ordered):
+            apart_ms = index.time_at(second) - index.time_at(first)
+            if apart_ms < DEDUPLICATION_MS:
+                yield Violation(
+                    invariant=Invariant.DEDUPLICATION,
+                    text=f"{first_id} and {second_id} have the same deduplication key {key!r}, and were accepted"
+                    f" {apart_ms} ms apart",
+                    message_ids=(first_id, second_id),
+                )

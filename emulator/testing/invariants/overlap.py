@@ -1,0 +1,69 @@
+"""What queues and flow-control keys have in common: a bound on what is under way, and pauses."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from emulator.testing.invariants.index import RunIndex
+from emulator.testing.invariants.record import Change, MessageRecord, possible
+from emulator.testing.invariants.violation import Invariant, Violation
+
+
+def check_overlap(
+    index: RunIndex,
+    members: Sequence[MessageRecord],
+    limit: Callable[[int, int], int | None],
+    *,
+    what: str,
+    invariant: Invariant,
+) -> Iterator[Violation]:
+    """No request of ``members`` is sent while as many as allowed are under way.
+
+    ``limit`` is given the time of the decision and that of the request, and tells the largest bound that may have
+    held then, ``None`` for none.
+    """
+    attempts = [attempt for message in members for attempt in index.attempts[message.id]]
+    for attempt in attempts:
+        started_at = attempt.started_at
+        under_way = [
+            other.message_id
+            for other in attempts
+            if other is not attempt and other.started_at <= started_at < other.ended_at
+        ]
+        most = limit(_decided_at(index, attempt.message_id, started_at), started_at)
+        if most is not None and len(under_way) + 1 > most:
+            yield Violation(
+                invariant=invariant,
+                text=f"{what} allows {most} at a time, but at {started_at} {len(under_way) + 1} were under way:"
+                f" {', '.join([attempt.message_id, *under_way])}",
+                message_ids=(attempt.message_id, *under_way),
+            )
+
+
+def check_pause(
+    index: RunIndex,
+    members: Sequence[MessageRecord],
+    pauses: Sequence[Change[bool]],
+    *,
+    what: str,
+    invariant: Invariant,
+) -> Iterator[Violation]:
+    """No attempt of ``members`` is decided on while there is certainly a pause."""
+    for message in members:
+        for position in index.positions[message.id]:
+            line = index.record.log[position]
+            is_paused: list[bool] = possible(pauses, line.time_at, line.time_at, False)
+            if line.state == "ACTIVE" and all(is_paused):
+                yield Violation(
+                    invariant=invariant,
+                    text=f"{what} is paused at {line.time_at}, but an attempt of {message.id} started",
+                    message_ids=(message.id,),
+                )
+
+
+def _decided_at(index: RunIndex, message_id: str, started_at: int) -> int:
+    """When the attempt that was sent at ``started_at`` was decided on: its line in the log is the last before."""
+    decided = (
+        index.time_at(position)
+        for position in index.positions[message_id]
+        if index.record.log[position].state == "ACTIVE" and index.time_at(position) <= started_at
+    )
+    return max(decided, default=started_at)
