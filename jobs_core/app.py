@@ -6,6 +6,7 @@
     POST /api/jobs/callbacks/failure       QStash gave a job up
     GET  /api/jobs/{job_id}                one job with its attempts
     GET  /health                           whether this process can work
+    GET  /api/admin/…, /metrics, /jobs     for operators (``jobs_core.monitoring``)
 
 Mounted under a prefix, BASE_URL includes it, for delivery URLs are BASE_URL + endpoint. An app that is mounted
 gets no lifespan events of its own: the outer app enters ``running(app)`` in its own lifespan.
@@ -15,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -30,6 +32,11 @@ from jobs_core.closing import Closer
 from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.senders import EmailSender, create_sender
 from jobs_core.errors import JobNotFoundError
+from jobs_core.monitoring.exposition import ProcessMetrics
+from jobs_core.monitoring.guard import AdminGuard
+from jobs_core.monitoring.pages import page_routes
+from jobs_core.monitoring.routes import monitoring_routes
+from jobs_core.monitoring.watch import create_watch
 from jobs_core.outcome import Answer
 from jobs_core.records import JobRecord
 from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
@@ -75,6 +82,11 @@ def create_app(
         resources.provide(EmailSender, create_sender(dispatcher.settings))
     resources.provide(JobDispatcher, dispatcher)
     worker, closer = Worker(dispatcher, resources), Closer(dispatcher)
+    metrics, guard = ProcessMetrics(), AdminGuard(dispatcher.settings)
+    dispatcher.observer = metrics
+    watch = create_watch(
+        dispatcher.settings, dispatcher.database, dispatcher.clock, resources.use(EmailSender)
+    )
 
     app = Starlette(
         routes=[
@@ -82,12 +94,15 @@ def create_app(
             Route(FAILURE_CALLBACK_PATH, _failure_endpoint(worker, closer, dispatcher), methods=["POST"]),
             Route("/api/jobs/{job_id}", _job_endpoint(dispatcher), methods=["GET"]),
             Route("/health", _health_endpoint(dispatcher), methods=["GET"]),
+            *monitoring_routes(dispatcher, guard, metrics, watch),
+            *page_routes(dispatcher, guard, watch),
         ],
         lifespan=running,
         exception_handlers={BodyTooLargeError: _too_large},
     )
     app.state.dispatcher = dispatcher
     app.state.closer = closer
+    app.state.watch = watch
     app.state.owns_dispatcher = is_ours
     return app
 
@@ -98,9 +113,11 @@ async def running(app: Starlette) -> AsyncIterator[None]:
     dispatcher: JobDispatcher = app.state.dispatcher
     for warning in dispatcher.settings.warnings():
         log.warning("%s", warning, extra={"event": "settings_warning"})
+    interval = timedelta(seconds=dispatcher.settings.alert_interval_seconds)
     tasks = [
         asyncio.create_task(dispatcher.outbox.run(), name="outbox relay"),
         asyncio.create_task(_sweep(app.state.closer), name="sweep"),
+        asyncio.create_task(app.state.watch.run(interval), name="alerts"),
     ]
     try:
         yield

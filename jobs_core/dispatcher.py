@@ -23,6 +23,7 @@ from jobs_core.composing import Composer, Duration, JobRequest, envelope_of
 from jobs_core.database import Database
 from jobs_core.envelope import Subject
 from jobs_core.errors import JobNotFoundError, JobStateError, PublishError
+from jobs_core.observer import Observer
 from jobs_core.options import FlowControl, seconds
 from jobs_core.outbox import Outbox
 from jobs_core.publisher import Message, QStashClient
@@ -64,6 +65,7 @@ class JobDispatcher:
             self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
         )
         self.outbox = Outbox(self.database, self.client, self.clock)
+        self.observer = Observer()
         self.schedules = Schedules(self)
 
     async def __aenter__(self) -> Self:
@@ -164,6 +166,8 @@ class JobDispatcher:
             lambda connection: executions.insert_jobs(connection, jobs, locked_until=locked_until)
         )
         new = [job for job, job_id in zip(jobs, job_ids, strict=True) if job.job_id == job_id]
+        for job in new:
+            self.observer.enqueued(job.job_type)
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
 

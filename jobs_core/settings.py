@@ -108,6 +108,23 @@ class Settings(BaseSettings):
         description="Opens /api/admin, /metrics and the jobs page; without it they are closed in production, and "
         "open to this machine elsewhere.",
     )
+    alert_emails: str = Field("", description="Comma list of addresses that alerts are mailed to.")
+    alert_webhook_url: OptionalText = Field(
+        None, description="Alerts are posted there as JSON, with a text that chat services show."
+    )
+    alert_interval_seconds: float = Field(60, gt=0, description="How often the alerts' rules are looked at.")
+    alert_failure_rate: float = Field(
+        0.05, ge=0, le=1, description="Alert when a larger share of the last hour's jobs failed, 0 to 1."
+    )
+    alert_processing_minutes: float = Field(
+        10, gt=0, description="Alert when a job has been processing for longer, in minutes."
+    )
+    alert_expects_jobs: bool = Field(False, description="Alert when no job was enqueued in the last hour.")
+    alert_average_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Alert when a type's jobs of the last hour took longer on average, in seconds.",
+    )
     jobs_modules: str = Field(
         "", description="Comma list of packages whose modules define further job types, such as myapp.jobs."
     )

@@ -191,6 +191,16 @@ class OutboxMessage(JobsModel, table=True):
     created_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
 
 
+class JobAlert(JobsModel, table=True):
+    """An alert that was told and is not over: whichever worker wrote the row has told it."""
+
+    __tablename__ = "job_alerts"
+
+    name: str = Field(sa_column=Column(String(255), primary_key=True))
+    text: str = Field(sa_column=Column(Text, nullable=False))
+    raised_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
+
+
 def _table(model: type[SQLModel]) -> Table:
     return cast("Table", getattr(model, "__table__"))  # noqa: B009 -- unknown to the type checker
 
@@ -198,3 +208,4 @@ def _table(model: type[SQLModel]) -> Table:
 executions = _table(JobExecution)
 attempts = _table(JobAttempt)
 outbox = _table(OutboxMessage)
+alerts = _table(JobAlert)

@@ -180,6 +180,7 @@ class Worker:
     async def _work(self, definition: JobDefinition[Any], envelope: JobEnvelope, claim: _Claim) -> Answer:
         job = self._job(definition, envelope, claim)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
+        started_at = self._clock.now()
         verdict = await self._run(definition, envelope, job, claim)
         try:
             kept = await self._record(job, verdict)
@@ -189,6 +190,8 @@ class Worker:
             verdict = outcome.judge_failure(claim.attempt, error, now=self._clock.now())
             kept = await self._record(job, verdict)
         _report(job, verdict, kept=kept)
+        seconds = (self._clock.now() - started_at).total_seconds()
+        self._dispatcher.observer.attempted(job.job_type, verdict.record.outcome, seconds)
         return verdict.answer if kept else outcome.ignored(job.id, "superseded")
 
     async def _run(
@@ -255,6 +258,7 @@ class Worker:
             rejected,
             extra={"event": "signature_rejected", "cause": rejected.cause, "message_id": delivery.message_id},
         )
+        self._dispatcher.observer.rejected(rejected.cause)
         detail = {"cause": rejected.cause, "hint": str(rejected)} if self._explains else {}
         return Answer(401, {"error": "invalid signature", **detail})
 

@@ -1,0 +1,75 @@
+"""Health and metrics over HTTP, for operators and their machines.
+
+::
+
+    GET /api/admin/job-health    the last hour: counts by status, failure rate, whether that is healthy, alerts
+    GET /api/admin/job-metrics   the last 24 hours: by type and status, with average and percentile durations
+    GET /metrics                 the same things for Prometheus
+
+All of them ask for ADMIN_TOKEN (``jobs_core.monitoring.guard``).
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.monitoring import figures
+from jobs_core.monitoring.exposition import CONTENT_TYPE, ProcessMetrics, expose
+from jobs_core.monitoring.figures import Health, TypeFigures, rounded
+from jobs_core.monitoring.guard import AdminGuard
+from jobs_core.monitoring.watch import Watch
+from jobs_core.states import JobStatus
+
+
+def monitoring_routes(
+    dispatcher: JobDispatcher, guard: AdminGuard, metrics: ProcessMetrics, watch: Watch
+) -> list[BaseRoute]:
+    """The routes of this module."""
+
+    async def job_health(_: Request) -> Response:
+        since = dispatcher.clock.now() - figures.HOUR
+        found = await dispatcher.database.read(lambda connection: figures.health(connection, since=since))
+        alerts = await watch.look()
+        return JSONResponse(
+            health_view(found) | {"alerts": [{"name": each.name, "text": each.text} for each in alerts]}
+        )
+
+    async def job_metrics(_: Request) -> Response:
+        since = dispatcher.clock.now() - figures.DAY
+        found = await dispatcher.database.read(lambda connection: figures.by_type(connection, since=since))
+        return JSONResponse({"since": since.isoformat(), "types": [type_view(each) for each in found]})
+
+    async def prometheus(_: Request) -> Response:
+        text = await expose(metrics, dispatcher.database, dispatcher.clock)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE})
+
+    return [
+        guard.route("/api/admin/job-health", job_health),
+        guard.route("/api/admin/job-metrics", job_metrics),
+        guard.route("/metrics", prometheus),
+    ]
+
+
+def health_view(health: Health) -> dict[str, Any]:
+    """``{"healthy", "failureRate", "total", "counts": {status: n}, "since"}``."""
+    return {
+        "healthy": health.is_healthy,
+        "failureRate": round(health.failure_rate, 4),
+        "total": health.total,
+        "counts": {status.value: health.counts[status] for status in JobStatus},
+        "since": health.since.isoformat(),
+    }
+
+
+def type_view(found: TypeFigures) -> dict[str, Any]:
+    """``{"type", "total", "counts": {status: n}, "averageSeconds", "percentileSeconds": {"p50": …}}``."""
+    return {
+        "type": found.job_type,
+        "total": sum(found.counts.values()),
+        "counts": {status.value: count for status, count in found.counts.items()},
+        "averageSeconds": rounded(found.average_seconds),
+        "percentileSeconds": {f"p{percent}": rounded(value) for percent, value in found.percentiles.items()},
+    }
