@@ -16,8 +16,17 @@ from emulator.broker.broker import Broker
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message, Pending
 from emulator.broker.state import BrokerState
 from emulator.broker.timeline import Timeline
-from emulator.broker.writes import Attempt, Cleared, Effects, MessageAccepted, ScheduleDeleted, ScheduleSaved
+from emulator.broker.writes import (
+    Attempt,
+    Cleared,
+    Effects,
+    MessageAccepted,
+    ScheduleDeleted,
+    ScheduleSaved,
+    Write,
+)
 from emulator.clock import Alarm, Clock, ManualClock, wall_now_at
+from emulator.delivery.recent import RecentRequests
 from emulator.delivery.request import build_request
 from emulator.delivery.transport import Transport
 from emulator.errors import Conflict, EmulatorError, InvalidInput, StoreUnavailable
@@ -35,6 +44,9 @@ log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+Observer = Callable[[Sequence[Write]], None]
+"""Told of writes once they are durable, in order; must return at once and never raise."""
 
 _CACHED_MESSAGES = 10_000
 _CACHED_BYTES = 64 * 1024 * 1024
@@ -78,9 +90,12 @@ class Runtime:
         self.shells = {shell.name: shell for shell in shells}
         self.clock = clock
         self.attempts_made = 0
+        self.recent_requests = RecentRequests()
+        self.observers: list[Observer] = []
+        self.is_ending = False
         self._writer = writer
         self._transport = transport
-        self._region = region
+        self.region = region
         self._is_strict = is_strict
         self._cache = _MessageCache()
         self._work: set[asyncio.Task[None]] = set()
@@ -106,6 +121,12 @@ class Runtime:
         for schedule in snapshot.schedules:
             self._timetable.put(schedule)
         await self._carry_out(now_at)
+
+    def end_streams(self) -> None:
+        """Have observers look up and see that it is time to go: a server that stops waits for its listeners."""
+        self.is_ending = True
+        for observer in tuple(self.observers):
+            observer(())
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Start nothing more; let attempts under way end within the grace, and leave the rest to the next start."""
@@ -258,6 +279,8 @@ class Runtime:
         effects = self.broker.step(now_at)
         durable = self._writer.write(self.tenant.id, effects.writes)
         self._follow(effects)
+        if self.observers and effects.writes:
+            durable.add_done_callback(partial(self._tell, effects.writes))
         if effects.attempts:
             self._unsettled += len(effects.attempts)
             durable.add_done_callback(partial(self._launch, effects.attempts))
@@ -282,6 +305,11 @@ class Runtime:
                     self._timetable.clear()
                 case _:
                     pass
+
+    def _tell(self, writes: Sequence[Write], durable: asyncio.Future[None]) -> None:
+        if not durable.cancelled() and durable.exception() is None:
+            for observer in tuple(self.observers):
+                observer(writes)
 
     def _launch(self, attempts: Sequence[Attempt], durable: asyncio.Future[None]) -> None:
         if durable.cancelled() or durable.exception() is not None:
@@ -330,8 +358,9 @@ class Runtime:
             jwt_id=state.ids.jwt_id(),
             signed_at_seconds=wall_now_at() // 1000,
             default_timeout_ms=state.limits.max_timeout_ms,
-            region=self._region,
+            region=self.region,
         )
+        self.recent_requests.keep(message.seq, attempt.retried, request.headers)
         return await self._transport.send(request)
 
     def _begin_refill(self) -> None:

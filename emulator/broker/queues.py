@@ -70,6 +70,14 @@ class QueueLine:
             del self._held_back[pending.seq]
         return ready
 
+    def ahead_of(self, seq: int) -> int | None:
+        """How many go before a message that waits for a slot; ``None`` if it has one, or is not here."""
+        if seq not in self._waiting:
+            return None
+        return len(self._holders) + next(
+            place for place, waiting in enumerate(self._waiting) if waiting == seq
+        )
+
     def members(self) -> list[Pending]:
         """All unfinished messages of the queue, those with a slot first."""
         return [*self._granted.values(), *self._waiting.values()]

@@ -69,6 +69,18 @@ def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
     return True
 
 
+def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
+    """Publish what the schedule says, once more than its cron line asks for; also while it is paused.
+
+    Its next time stays. Returns the new message ids. Raises NotFound, or what publishing raises.
+    """
+    schedule = find_schedule(state, schedule_id)
+    made = publish(state, _draft(state, schedule), now_at)
+    states = {one.message_id: "IN_PROGRESS" for one in made}
+    _save(state, replace(schedule, last_at=now_at, last_states=states, error=None))
+    return list(states)
+
+
 def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paused: bool) -> None:
     """Pause, or resume with the next time after now: what passed meanwhile is not made up for. Raises NotFound."""
     schedule = find_schedule(state, schedule_id)

@@ -17,11 +17,12 @@ class MessageAccepted:
 
 @value
 class MessageRescheduled:
-    """An attempt failed; the next one is due at ``due_at``."""
+    """The next attempt is due at ``due_at``: one failed, or somebody asked to have it brought forward."""
 
     seq: int
     due_at: int
     retried: int
+    state: State = State.RETRY
 
 
 @value

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from emulator.api.app import create_app
 from emulator.control.routes import control_routes
+from emulator.dashboard.routes import dashboard_routes
 from emulator.errors import EmulatorError
 from emulator.server import Emulator
 from emulator.settings import Settings
@@ -44,13 +45,13 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         print(f"qstash-emulator: {error} (--db {settings.db})", file=sys.stderr)
         return 1
     config = uvicorn.Config(
-        create_app(emulator, extra_routes=control_routes()),
+        create_app(emulator, extra_routes=[*control_routes(), *dashboard_routes()]),
         lifespan="on",
         log_level="info" if is_verbose else "warning",
         access_log=is_verbose,
         timeout_graceful_shutdown=5,
     )
-    server = _Server(config, settings, listener)
+    server = _Server(config, emulator, listener)
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is a success.
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: None)
@@ -59,17 +60,22 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it is ready."""
+    """Says where it is once it is ready, and lets its listeners go before it stops."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, emulator: Emulator, listener: socket.socket) -> None:
         super().__init__(config)
-        self._settings = settings
+        self._emulator = emulator
         self._listener = listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for runtime in self._emulator.runtimes:
+            runtime.end_streams()
+        await super().shutdown(sockets)
 
     def _announce(self) -> None:
         host, port = self._listener.getsockname()[:2]
@@ -83,8 +89,9 @@ class _Server(uvicorn.Server):
         ):
             print(f'{name}="{value}"')
         # Node's SDK waits for a line of this form (contract, 6).
+        print(f"# dashboard: http://{shown_host}:{port}/emulator/")
         print(
-            f"# QStash emulator is running at http://{shown_host}:{port}  (state: {self._settings.db})",
+            f"# QStash emulator is running at http://{shown_host}:{port}  (state: {self._emulator.settings.db})",
             flush=True,
         )
 

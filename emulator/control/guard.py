@@ -48,8 +48,35 @@ def open_route(path: str, method: str, endpoint: Callable[[Request], Awaitable[R
     return TargetRoute(path, handle, [method])
 
 
+def page_route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    """A route to one of the page's own files: no data, no token; a link from elsewhere may lead to it."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            check_host(request)
+            return await endpoint(request)
+        except EmulatorError as error:
+            return error_response(error)
+
+    return TargetRoute(path, handle, ["GET"])
+
+
 def check_origin(request: Request) -> None:
-    """Raise Forbidden for a foreign Origin (also ``null``) or a Host that is not one of the server's own names."""
+    """Raise Forbidden for a Host that is not the server's own, and for requests that a foreign page set off.
+
+    Browsers send ``Origin`` with most of those (also as ``null``), and say ``Sec-Fetch-Site`` with the others:
+    pictures, scripts, links.
+    """
+    host = check_host(request)
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise Forbidden(f"requests from pages of {origin!r} are refused under /emulator/")
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise Forbidden("requests from other pages are refused under /emulator/")
+
+
+def check_host(request: Request) -> str:
+    """The Host header. Raises Forbidden for one that is not of the server's own names: a rebound DNS name."""
     emulator: Emulator = request.app.state.emulator
     host = request.headers.get("host", "")
     own = (*emulator.settings.allowed_hosts, emulator.settings.host)
@@ -57,9 +84,7 @@ def check_origin(request: Request) -> None:
         raise Forbidden(
             f"Host {host!r} is not one of this server's names; start with --allowed-host {_hostname(f'//{host}')}"
         )
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-        raise Forbidden(f"requests from pages of {origin!r} are refused under /emulator/")
+    return host
 
 
 def _is_own_name(hostname: str, own: tuple[str, ...]) -> bool:

@@ -7,7 +7,7 @@ retry-delay expression, the default backoff.
 import math
 from collections.abc import Sequence
 
-from emulator.protocol.retry_after import wait_from_response
+from emulator.protocol.retry_after import WAIT_HEADERS, wait_from_response
 from emulator.protocol.retry_delay import RetryDelay
 
 MAX_BACKOFF_MS = 86_400_000
@@ -38,3 +38,16 @@ def retry_wait_ms(
     if wait_ms is None and expression is not None:
         wait_ms = RetryDelay.parse(expression).after(retried)
     return default_backoff_ms(retried) if wait_ms is None else wait_ms
+
+
+def explain_wait(
+    *, retried: int, expression: str | None, response_headers: Sequence[tuple[str, str]], now_at: int
+) -> str:
+    """The rule by which ``retry_wait_ms`` finds its answer for the same values, in words."""
+    if wait_from_response(response_headers, now_at=now_at) is not None:
+        names = sorted({name for name, _ in response_headers if name.lower() in WAIT_HEADERS})
+        return f"as the response's {', '.join(names)} asked"
+    if expression is not None and RetryDelay.parse(expression).after(retried) is not None:
+        return f"Upstash-Retry-Delay: {expression}, with retried = {retried}"
+    n = retried + 1
+    return f"default backoff, e^(2.5 × {n}) seconds" + (", at most a day" if n >= _LARGEST_USEFUL_N else "")

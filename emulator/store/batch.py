@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from emulator.broker import writes as w
-from emulator.broker.message import State
 from emulator.store import mapping
 from emulator.store.mapping import Row
 from emulator.store.tables import FlowKeyRow, QueueRow, ScheduleRow, UrlGroupRow
@@ -51,9 +50,9 @@ class Batch:
                         "new_finished_at": finished_at,
                     }
                 )
-            case w.MessageRescheduled(seq, due_at, retried):
+            case w.MessageRescheduled(seq, due_at, retried, state):
                 self.rescheduled.append(
-                    {"key": seq, "new_state": State.RETRY.value, "new_due_at": due_at, "new_retried": retried}
+                    {"key": seq, "new_state": state.value, "new_due_at": due_at, "new_retried": retried}
                 )
             case w.CancelNoted(seq):
                 self.cancel_noted.append({"key": seq})

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from emulator.api.app import create_app
 from emulator.clock import Clock, ManualClock
 from emulator.control.routes import control_routes
+from emulator.dashboard.routes import dashboard_routes
 from emulator.delivery.transport import Transport
 from emulator.protocol.durations import parse_duration
 from emulator.runtime import Runtime
@@ -43,7 +44,7 @@ class Harness:
             transport=self.apps,
             make_clock=self._make_clock,
         )
-        self.app: ASGIApp = create_app(self.emulator, extra_routes=control_routes())
+        self.app: ASGIApp = create_app(self.emulator, extra_routes=[*control_routes(), *dashboard_routes()])
         self.client = self.make_client()
 
     async def __aenter__(self) -> Self:
