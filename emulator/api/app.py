@@ -25,6 +25,7 @@ from emulator.api import (
     url_groups,
 )
 from emulator.api.cors import Cors
+from emulator.api.openapi import openapi_route
 from emulator.api.routing import RawTarget
 from emulator.server import Emulator
 
@@ -32,9 +33,10 @@ log = logging.getLogger(__name__)
 
 
 def api_routes() -> list[BaseRoute]:
-    """Every route of the vendor's API; publishing first, it is called most."""
+    """Every route of the vendor's API, publishing first, it is called most; and their description."""
     modules = (publishing, messages, logs, dlq, queues, schedules, url_groups, flow_control, keys, llm)
-    return [one for module in modules for one in module.routes()]
+    described = [one for module in modules for one in module.routes()]
+    return [*described, openapi_route(described)]
 
 
 def create_app(emulator: Emulator, *, extra_routes: list[BaseRoute] | None = None) -> ASGIApp:

@@ -2,11 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.dlq import (
+    Deleted,
+    DlqBulkQuery,
+    DlqBulkRequest,
+    DlqMessage,
+    DlqPage,
+    DlqQuery,
+    Retried,
+    RetriedMany,
+)
+from emulator.api.operations import Operation
 from emulator.api.reading import (
     FILTERS,
     Parameters,
@@ -42,13 +54,24 @@ Selected = tuple[list[StoredDeadLetter], bool]
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/dlq", "GET", list_entries),
-        route("/v2/dlq", "DELETE", delete_many),
-        route("/v2/dlq/retry", "POST", retry_many),
-        route("/v2/dlq/retry/{dlq_id}", "POST", retry),
-        route("/v2/dlq/{dlq_id}", "GET", get),
-        route("/v2/dlq/{dlq_id}", "DELETE", delete),
+        route("/v2/dlq", "GET", list_entries, Operation(answer=DlqPage, query=DlqQuery, errors=(400,))),
+        route("/v2/dlq", "DELETE", delete_many, _bulk(answer=Deleted)),
+        route("/v2/dlq/retry", "POST", retry_many, _bulk(answer=RetriedMany, status=201, takes_options=True)),
+        route(
+            "/v2/dlq/retry/{dlq_id}",
+            "POST",
+            retry,
+            Operation(answer=Retried, status=201, takes_options=True, errors=(400, 404)),
+        ),
+        route("/v2/dlq/{dlq_id}", "GET", get, Operation(answer=DlqMessage, errors=(404,))),
+        route("/v2/dlq/{dlq_id}", "DELETE", delete, Operation(errors=(404,))),
     ]
+
+
+def _bulk(**said: Any) -> Operation:
+    return Operation(
+        query=DlqBulkQuery, body=DlqBulkRequest, needs_body=False, errors=(400, 404, 413), **said
+    )
 
 
 async def list_entries(request: Request, runtime: Runtime) -> Response:

@@ -6,6 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.flow_control import (
+    FlowControlKey,
+    GlobalParallelism,
+    PinQuery,
+    SearchQuery,
+    UnpinQuery,
+)
+from emulator.api.operations import Operation
 from emulator.api.reading import Parameters, query_parameters, whole_number
 from emulator.api.routing import ok, path_name, route
 from emulator.api.views import flow_view
@@ -27,15 +35,15 @@ _MOST = 999_999_999
 def routes() -> list[BaseRoute]:
     key = "/v2/flowControl/{key}"
     return [
-        route("/v2/flowControl", "GET", list_keys),
-        route(key, "GET", get),
-        route(f"{key}/pause", "POST", pause),
-        route(f"{key}/resume", "POST", resume),
-        route(f"{key}/pin", "POST", pin),
-        route(f"{key}/unpin", "POST", unpin),
-        route(f"{key}/resetRate", "POST", partial(reset, with_parallelism=False)),
-        route(f"{key}/reset", "POST", partial(reset, with_parallelism=True)),
-        route("/v2/globalParallelism", "GET", global_parallelism),
+        route("/v2/flowControl", "GET", list_keys, Operation(answer=list[FlowControlKey], query=SearchQuery)),
+        route(key, "GET", get, Operation(answer=FlowControlKey, errors=(404,))),
+        route(f"{key}/pause", "POST", pause, Operation(errors=(400,))),
+        route(f"{key}/resume", "POST", resume, Operation(errors=(400,))),
+        route(f"{key}/pin", "POST", pin, Operation(query=PinQuery, errors=(400,))),
+        route(f"{key}/unpin", "POST", unpin, Operation(query=UnpinQuery, errors=(400,))),
+        route(f"{key}/resetRate", "POST", partial(reset, with_parallelism=False), Operation(errors=(400,))),
+        route(f"{key}/reset", "POST", partial(reset, with_parallelism=True), Operation(errors=(400,))),
+        route("/v2/globalParallelism", "GET", global_parallelism, Operation(answer=GlobalParallelism)),
     ]
 
 

@@ -4,6 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.keys import SigningKeys
+from emulator.api.operations import Operation
 from emulator.api.routing import ok, route
 from emulator.api.views import keys_view
 from emulator.broker.key_operations import rotate_keys
@@ -11,11 +13,12 @@ from emulator.runtime import Runtime
 
 
 def routes() -> list[BaseRoute]:
+    pair = Operation(answer=SigningKeys)
     return [
-        route("/v2/keys", "GET", get),
-        route("/v2/keys/rotate", "POST", rotate),
+        route("/v2/keys", "GET", get, pair),
+        route("/v2/keys/rotate", "POST", rotate, pair),
         # The Go SDK's spelling.
-        route("/v2/rotate", "POST", rotate),
+        route("/v2/rotate", "POST", rotate, pair),
     ]
 
 

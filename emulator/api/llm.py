@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute
 
+from emulator.api.models.llm import Completion, CompletionRequest
+from emulator.api.operations import Operation
 from emulator.api.reading import parse_json, read_body
 from emulator.api.routing import ok, route
 from emulator.errors import InvalidInput
@@ -17,7 +19,14 @@ _TEXT = "This is the emulator's canned completion; no model was asked."
 
 
 def routes() -> list[BaseRoute]:
-    return [route("/llm/v1/chat/completions", "POST", complete)]
+    return [
+        route(
+            "/llm/v1/chat/completions",
+            "POST",
+            complete,
+            Operation(answer=Completion, body=CompletionRequest, may_stream=True, errors=(400, 413)),
+        )
+    ]
 
 
 async def complete(request: Request, runtime: Runtime) -> Response:

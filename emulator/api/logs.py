@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.logs import EventPage, GroupedLogPage, LogPage, LogQuery
+from emulator.api.operations import Operation
 from emulator.api.reading import (
     Parameters,
     message_filter,
@@ -27,8 +29,18 @@ _DEFAULT_GROUPS = 10
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/logs", "GET", partial(list_entries, default=100, names=("logs", "events"))),
-        route("/v2/events", "GET", partial(list_entries, default=1_000, names=("events",))),
+        route(
+            "/v2/logs",
+            "GET",
+            partial(list_entries, default=100, names=("logs", "events")),
+            Operation(answer=LogPage | GroupedLogPage, query=LogQuery, errors=(400,)),
+        ),
+        route(
+            "/v2/events",
+            "GET",
+            partial(list_entries, default=1_000, names=("events",)),
+            Operation(answer=EventPage | GroupedLogPage, query=LogQuery, errors=(400,)),
+        ),
     ]
 
 

@@ -6,6 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.messages import Cancelled, CancelQuery, CancelRequest, Message
+from emulator.api.operations import Operation
 from emulator.api.reading import FILTERS, bulk_parameters, message_filter, whole_number
 from emulator.api.routing import ok, path_name, route
 from emulator.api.views import message_view
@@ -20,9 +22,16 @@ _MOST_CANCELLED = 500
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/messages", "DELETE", cancel_many),
-        route("/v2/messages/{message_id}", "GET", get),
-        route("/v2/messages/{message_id}", "DELETE", cancel),
+        route(
+            "/v2/messages",
+            "DELETE",
+            cancel_many,
+            Operation(
+                answer=Cancelled, query=CancelQuery, body=CancelRequest, needs_body=False, errors=(400, 413)
+            ),
+        ),
+        route("/v2/messages/{message_id}", "GET", get, Operation(answer=Message, errors=(404,))),
+        route("/v2/messages/{message_id}", "DELETE", cancel, Operation(answer=Cancelled, errors=(404,))),
     ]
 
 

@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.publishing import BatchAnswer, BatchRequest, PublishAnswer, ScheduleCreated
+from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.reading import check_object, header_lines, parse_json, read_body
 from emulator.api.routing import caller_ip, ok, path_name, raw_query, route
 from emulator.api.schedules import save_schedule_from
@@ -25,10 +27,19 @@ _ITEM_KEYS = ("destination", "headers", "body", "queue")
 
 
 def routes() -> list[BaseRoute]:
+    publishes = Operation(
+        answer=PublishAnswer | ScheduleCreated,
+        further={202: PublishAnswer},
+        body=ANY_BYTES,
+        takes_options=True,
+        errors=(400, 404, 412, 413),
+    )
     return [
-        route("/v2/publish/{destination:path}", "POST", publish),
-        route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue),
-        route("/v2/batch", "POST", batch),
+        route("/v2/publish/{destination:path}", "POST", publish, publishes),
+        route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue, publishes),
+        route(
+            "/v2/batch", "POST", batch, Operation(answer=BatchAnswer, body=BatchRequest, errors=(400, 413))
+        ),
     ]
 
 

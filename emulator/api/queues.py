@@ -6,39 +6,36 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from emulator.api.reading import read_object
+from emulator.api.models.queues import Queue, QueueRequest
+from emulator.api.operations import Operation
+from emulator.api.reading import read_request
 from emulator.api.routing import ok, path_name, route
 from emulator.api.views import queue_view
 from emulator.broker.queue_operations import delete_queue, find_queue, pause_queue, upsert_queue
-from emulator.errors import InvalidInput
 from emulator.protocol.destination import check_name
 from emulator.runtime import Runtime
 from emulator.store.queries import count_lag
 
 
 def routes() -> list[BaseRoute]:
+    changes = Operation(errors=(400, 404))
     return [
-        route("/v2/queues", "GET", list_queues),
-        route("/v2/queues", "POST", upsert),
-        route("/v2/queues/{queue}", "GET", get),
-        route("/v2/queues/{queue}", "DELETE", delete),
-        route("/v2/queues/{queue}/pause", "POST", partial(set_paused, is_paused=True)),
-        route("/v2/queues/{queue}/resume", "POST", partial(set_paused, is_paused=False)),
+        route("/v2/queues", "GET", list_queues, Operation(answer=list[Queue])),
+        route("/v2/queues", "POST", upsert, Operation(body=QueueRequest, errors=(400, 412))),
+        route("/v2/queues/{queue}", "GET", get, Operation(answer=Queue, errors=(400, 404))),
+        route("/v2/queues/{queue}", "DELETE", delete, Operation(errors=(400,))),
+        route("/v2/queues/{queue}/pause", "POST", partial(set_paused, is_paused=True), changes),
+        route("/v2/queues/{queue}/resume", "POST", partial(set_paused, is_paused=False), changes),
     ]
 
 
 async def upsert(request: Request, runtime: Runtime) -> Response:
     """Make a queue, or change it."""
-    fields = await read_object(request, what="queue", known=("queueName", "parallelism", "paused"))
-    name, parallelism, paused = fields.get("queueName"), fields.get("parallelism", 1), fields.get("paused")
-    if not isinstance(name, str):
-        raise InvalidInput(f"invalid queueName {name!r}: expected text")
-    if not isinstance(parallelism, int) or isinstance(parallelism, bool) or parallelism < 1:
-        raise InvalidInput(f"invalid parallelism {parallelism!r}: expected a whole number of at least 1")
-    if not isinstance(paused, bool | None):
-        raise InvalidInput(f"invalid paused {paused!r}: expected true or false")
-    check_name(name, what="queue name")
-    await runtime.change(partial(upsert_queue, name=name, parallelism=parallelism, is_paused=paused))
+    asked = await read_request(request, QueueRequest, what="queue")
+    name = check_name(asked.queueName, what="queue name")
+    await runtime.change(
+        partial(upsert_queue, name=name, parallelism=asked.parallelism, is_paused=asked.paused)
+    )
     return ok()
 
 

@@ -1,10 +1,11 @@
 """From a request to values: header lines, bodies, JSON objects, filters, pages. Every refusal names the field."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from emulator.api.routing import raw_query
@@ -15,6 +16,8 @@ from emulator.protocol.headers import Headers
 from emulator.store.filters import MessageFilter, Order, Page
 
 Parameters = dict[str, list[str]]
+
+R = TypeVar("R", bound=BaseModel)
 
 
 def header_lines(request: Request) -> Headers:
@@ -72,12 +75,45 @@ def parse_json(body: bytes, *, what: str) -> Any:
     return value
 
 
-async def read_object(
-    request: Request, *, what: str, known: Iterable[str], limit: int = 1_000_000
-) -> dict[str, Any]:
-    """A JSON object with known keys only."""
+async def read_request(request: Request, model: type[R], *, what: str, limit: int = 1_000_000) -> R:
+    """A JSON object of the form of ``model``. Raises InvalidInput naming the key, the value and what is accepted."""
     value = parse_json(await read_body(request, limit=limit, what=what), what=what)
-    return check_object(value, what=what, known=known)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidInput(f"invalid {what}: {_words(model, error)}") from None
+
+
+_UNION_BRANCHES = ("str", "list[str]")
+
+
+def _words(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing that is wrong."""
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if part not in _UNION_BRANCHES]
+    name = ".".join(map(str, location))
+    match first["type"]:
+        case "extra_forbidden":
+            accepted = ", ".join(_model_at(model, location[:-1]).model_fields)
+            return f"unknown key {name!r}; accepted: {accepted}"
+        case "missing":
+            return f"{name} is missing"
+        case "model_type":
+            accepted = ", ".join(_model_at(model, location).model_fields)
+            return f"{name or 'the body'} must be a JSON object with {accepted}"
+        case _:
+            return f"{name} {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
+    for part in location:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            nested = (annotation, *get_args(annotation))
+            model = next(
+                (one for one in nested if isinstance(one, type) and issubclass(one, BaseModel)), model
+            )
+    return model
 
 
 def check_object(value: Any, *, what: str, known: Iterable[str]) -> dict[str, Any]:

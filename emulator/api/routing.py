@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.api.errors import error_response
+from emulator.api.operations import Operation, summary_of
 from emulator.errors import EmulatorError, Forbidden, Unauthorized
 from emulator.protocol.destination import check_text, token_parameter
 from emulator.runtime import Runtime
@@ -46,17 +47,30 @@ class TargetRoute(Route):
     """A route whose fixed segments match in any case; a slash at the end makes no difference."""
 
     def __init__(
-        self, path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: list[str]
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        methods: list[str],
+        *,
+        operation: Operation | None = None,
+        summary: str = "",
     ) -> None:
         super().__init__(path, endpoint, methods=methods)
+        self.operation = operation
+        self.summary = summary
         pattern = self.path_regex.pattern
         if not path.endswith(":path}"):
             pattern = pattern.removesuffix("$") + "/?$"
         self.path_regex = re.compile(pattern, re.IGNORECASE)
 
 
-def route(path: str, method: str | list[str], endpoint: Endpoint) -> TargetRoute:
-    """A route of the API: the endpoint is given the runtime that the token belongs to."""
+def route(
+    path: str, method: str | list[str], endpoint: Endpoint, operation: Operation | None = None
+) -> TargetRoute:
+    """A route of the API: the endpoint is given the runtime that the token belongs to.
+
+    ``operation`` describes it at ``/openapi.json``, where it is left out without one.
+    """
 
     async def handle(request: Request) -> Response:
         try:
@@ -67,7 +81,8 @@ def route(path: str, method: str | list[str], endpoint: Endpoint) -> TargetRoute
             return Response(status_code=400)
         return response
 
-    return TargetRoute(path, handle, [method] if isinstance(method, str) else method)
+    methods = [method] if isinstance(method, str) else method
+    return TargetRoute(path, handle, methods, operation=operation, summary=summary_of(endpoint))
 
 
 def authenticate(request: Request) -> Runtime:

@@ -6,6 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models import schedules as models
+from emulator.api.models.publishing import ScheduleCreated
+from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.reading import header_lines, read_body
 from emulator.api.routing import caller_ip, ok, path_name, raw_query, route
 from emulator.api.views import schedule_view
@@ -26,15 +29,22 @@ from emulator.store.queries import load_body
 
 
 def routes() -> list[BaseRoute]:
-    pausing = ["PATCH", "POST"]
+    pausing, known = ["PATCH", "POST"], Operation(errors=(404,))
     return [
-        route("/v2/schedules", "GET", list_schedules),
+        route("/v2/schedules", "GET", list_schedules, Operation(answer=list[models.Schedule])),
         # Before create: "id/pause" also looks like a destination (contract, 2.6).
-        route("/v2/schedules/{schedule_id}/pause", pausing, partial(set_paused, is_paused=True)),
-        route("/v2/schedules/{schedule_id}/resume", pausing, partial(set_paused, is_paused=False)),
-        route("/v2/schedules/{destination:path}", "POST", create),
-        route("/v2/schedules/{schedule_id}", "GET", get),
-        route("/v2/schedules/{schedule_id}", "DELETE", delete),
+        route("/v2/schedules/{schedule_id}/pause", pausing, partial(set_paused, is_paused=True), known),
+        route("/v2/schedules/{schedule_id}/resume", pausing, partial(set_paused, is_paused=False), known),
+        route(
+            "/v2/schedules/{destination:path}",
+            "POST",
+            create,
+            Operation(
+                answer=ScheduleCreated, body=ANY_BYTES, takes_options=True, errors=(400, 404, 412, 413)
+            ),
+        ),
+        route("/v2/schedules/{schedule_id}", "GET", get, Operation(answer=models.Schedule, errors=(404,))),
+        route("/v2/schedules/{schedule_id}", "DELETE", delete, known),
     ]
 
 

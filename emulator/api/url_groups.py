@@ -1,13 +1,19 @@
 """URL groups, on the wire still called topics (contract, 2.7)."""
 
 from functools import partial
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from emulator.api.reading import check_object, read_object
+from emulator.api.models.url_groups import (
+    AddEndpointsRequest,
+    GroupHeadersRequest,
+    RemoveEndpointsRequest,
+    UrlGroup,
+)
+from emulator.api.operations import Operation
+from emulator.api.reading import read_request
 from emulator.api.routing import ok, path_name, route
 from emulator.api.views import group_view
 from emulator.broker.entities import Endpoint
@@ -27,12 +33,19 @@ from emulator.runtime import Runtime
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/topics", "GET", list_groups),
-        route("/v2/topics/{name}", "GET", get),
-        route("/v2/topics/{name}", "DELETE", delete),
-        route("/v2/topics/{name}", "PATCH", patch),
-        route("/v2/topics/{name}/endpoints", "POST", add),
-        route("/v2/topics/{name}/endpoints", "DELETE", remove),
+        route("/v2/topics", "GET", list_groups, Operation(answer=list[UrlGroup])),
+        route("/v2/topics/{name}", "GET", get, Operation(answer=UrlGroup, errors=(400, 404))),
+        route("/v2/topics/{name}", "DELETE", delete, Operation(errors=(400,))),
+        route("/v2/topics/{name}", "PATCH", patch, Operation(body=GroupHeadersRequest, errors=(400, 404))),
+        route(
+            "/v2/topics/{name}/endpoints", "POST", add, Operation(body=AddEndpointsRequest, errors=(400, 412))
+        ),
+        route(
+            "/v2/topics/{name}/endpoints",
+            "DELETE",
+            remove,
+            Operation(body=RemoveEndpointsRequest, errors=(400, 404)),
+        ),
     ]
 
 
@@ -55,37 +68,34 @@ async def delete(request: Request, runtime: Runtime) -> Response:
 
 async def add(request: Request, runtime: Runtime) -> Response:
     """Add or change endpoints."""
-    endpoints = [_new_endpoint(item) for item in await _endpoint_items(request)]
+    asked = await read_request(request, AddEndpointsRequest, what="endpoints")
+    endpoints = [
+        Endpoint(check_url(one.url, what="endpoint url"), one.name or None) for one in asked.endpoints
+    ]
     await runtime.change(partial(add_endpoints, name=_name(request), endpoints=endpoints))
     return ok()
 
 
 async def remove(request: Request, runtime: Runtime) -> Response:
     """Remove endpoints, each by its url or its name."""
-    items = await _endpoint_items(request)
-    for item in items:
-        if not item.get("url") and not item.get("name"):
-            raise InvalidInput(f"invalid endpoint {item!r}: expected a url or a name")
-    urls = [item["url"] for item in items if item.get("url")]
-    names = [item["name"] for item in items if item.get("name")]
+    asked = await read_request(request, RemoveEndpointsRequest, what="endpoints")
+    for index, one in enumerate(asked.endpoints):
+        if not one.url and not one.name:
+            raise InvalidInput(f"invalid endpoints: endpoints.{index} has neither a url nor a name")
+    urls = [one.url for one in asked.endpoints if one.url]
+    names = [one.name for one in asked.endpoints if one.name]
     await runtime.change(partial(remove_endpoints, name=_name(request), urls=urls, names=names))
     return ok()
 
 
 async def patch(request: Request, runtime: Runtime) -> Response:
     """Replace the group's default publish options."""
-    fields = await read_object(request, what="URL group", known=("headers",))
-    headers = fields.get("headers")
-    if not isinstance(headers, dict):
-        raise InvalidInput(f"invalid headers {headers!r}: expected an object of option names to values")
+    asked = await read_request(request, GroupHeadersRequest, what="URL group")
     lines = tuple(
         (canonical_name(name), one)
-        for name, value in headers.items()
-        for one in (value if isinstance(value, list) else [value])
+        for name, value in asked.headers.items()
+        for one in ([value] if isinstance(value, str) else value)
     )
-    for name, value in lines:
-        if not isinstance(value, str):
-            raise InvalidInput(f"invalid headers: {name} must be text, not {value!r}")
     parse_options(lines, limits=runtime.limits)
     await runtime.change(partial(set_headers, name=_name(request), headers=lines))
     return ok()
@@ -93,23 +103,3 @@ async def patch(request: Request, runtime: Runtime) -> Response:
 
 def _name(request: Request) -> str:
     return check_name(path_name(request, "name"), what="URL group name")
-
-
-async def _endpoint_items(request: Request) -> list[dict[str, Any]]:
-    fields = await read_object(request, what="endpoints", known=("endpoints",))
-    items = fields.get("endpoints")
-    if not isinstance(items, list) or not items:
-        raise InvalidInput(f"invalid endpoints {items!r}: expected a list with at least one endpoint")
-    for item in items:
-        check_object(item, what="endpoint", known=("url", "name"))
-        for key, value in item.items():
-            if not isinstance(value, str | None):
-                raise InvalidInput(f"invalid endpoint: {key} must be text, not {value!r}")
-    return items
-
-
-def _new_endpoint(item: dict[str, Any]) -> Endpoint:
-    url = item.get("url")
-    if not url:
-        raise InvalidInput(f"invalid endpoint {item!r}: it has no url")
-    return Endpoint(check_url(url, what="endpoint url"), item.get("name") or None)

@@ -17,6 +17,7 @@ from emulator.protocol.durations import parse_duration
 from emulator.protocol.flow_control import FlowControl, parse_flow_control
 from emulator.protocol.headers import Headers, canonical_name, is_hop_by_hop
 from emulator.protocol.limits import Limits
+from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS
 from emulator.protocol.redaction import Redaction, parse_redaction
 from emulator.protocol.retry_delay import RetryDelay
 from emulator.protocol.value import keyword_value
@@ -26,15 +27,6 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 Lines = Iterable[tuple[str, str]]
 
-_KNOWN = frozenset(
-    {
-        "method", "timeout", "retries", "retry-delay", "delay", "not-before", "label", "flow-control-key",
-        "flow-control-value", "deduplication-id", "content-based-deduplication", "callback", "failure-callback",
-        "header-forward", "redact-fields", "queue-name", "cron", "schedule-id",
-    }
-)  # fmt: skip
-# Accepted and neither stored nor forwarded, as by the real service (contract, 3.2).
-_KNOWN_IGNORED = ("telemetry-", "workflow-", "feature-set")
 _COMMA_LISTS = frozenset({"label", "redact-fields"})
 # Not copied by Upstash-Header-Forward beside the hop-by-hop lines (contract, 3.3).
 _NOT_COPIED = frozenset({"accept-encoding", "user-agent"})
@@ -198,13 +190,13 @@ def _purpose_of(name: str) -> tuple[_Purpose, str]:
         is_dropped = is_hop_by_hop(lowered) or lowered in _NOT_COPIED
         return (_Purpose.NOTHING, "") if is_dropped else (_Purpose.PLAIN, canonical_name(name))
     lowered = lowered.removeprefix("upstash-")
-    if lowered in _KNOWN:
+    if lowered in OPTION_HEADERS:
         return _Purpose.OPTION, lowered
     for prefix, purpose, put_in_front in _PREFIXES:
         if lowered.startswith(prefix):
             rest = lowered.removeprefix(prefix)
             return (purpose, canonical_name(put_in_front + rest)) if rest else (_Purpose.NOTHING, "")
-    if lowered.startswith(_KNOWN_IGNORED):
+    if lowered.startswith(IGNORED_PREFIXES):
         return _Purpose.NOTHING, ""
     return _Purpose.UNKNOWN, f"Upstash-{name[len('upstash-') :]}"
 
@@ -268,7 +260,7 @@ def _callback(
 
 
 def _warning(name: str) -> str:
-    suggestion = get_close_matches(name.lower().removeprefix("upstash-"), _KNOWN, n=1)
+    suggestion = get_close_matches(name.lower().removeprefix("upstash-"), OPTION_HEADERS, n=1)
     hint = f"; did you mean {canonical_name(f'upstash-{suggestion[0]}')}?" if suggestion else ""
     return f"unknown header {name} is ignored{hint}"
 

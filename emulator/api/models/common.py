@@ -1,0 +1,67 @@
+"""What several resources share."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+# Marks an answer's type: no field but the declared ones, and no conversions.
+wire = with_config(ConfigDict(extra="forbid", strict=True))
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+UnixMs = Annotated[int, Field(ge=0, description="Unix milliseconds.")]
+Seconds = Annotated[int, Field(ge=0, description="Seconds.")]
+PeriodSeconds = Annotated[int, Field(ge=1, le=604_800, description="Seconds.")]
+Base64 = Annotated[str, Field(min_length=4, pattern=r"^[A-Za-z0-9+/]+=*$", description="Standard base64.")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+MessageId = Annotated[str, Field(pattern=r"^msg_[1-9A-HJ-NP-Za-km-z]{50,63}$")]
+DlqId = Annotated[str, Field(pattern=r"^\d+-\d+$")]
+Cursor = Annotated[str, Field(pattern=r"^\d+-\d+$", description="Absent on the last page.")]
+SigningKey = Annotated[str, Field(pattern=r"^sig_[0-9A-Za-z]+$")]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+HeaderMap = Annotated[
+    dict[str, Annotated[list[str], Field(min_length=1)]],
+    Field(min_length=1, description="Canonical names, each with all its values."),
+]
+Labels = Annotated[list[Text], Field(min_length=1)]
+
+# Query parameters that may be given several times.
+Several = Annotated[
+    list[str], Field(description="May repeat; a record that matches any of the values matches.")
+]
+SeveralOrList = Annotated[list[str], Field(description="May repeat, or hold a comma list; any match counts.")]
+Order = Literal["latestFirst", "earliestFirst"]
+
+
+@wire
+class Error(TypedDict):
+    """Every answer of status 400 and above."""
+
+    error: Text
+
+
+@wire
+class Empty(TypedDict):
+    """An answer that no client reads."""
+
+
+class Request(BaseModel):
+    """A JSON object that a client sends: no key but the declared ones, and no conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class MessageQuery(TypedDict, total=False):
+    """Filters on messages: different ones all apply (contract, 1.8)."""
+
+    url: Several
+    label: SeveralOrList
+    topicName: SeveralOrList
+    queueName: SeveralOrList
+    scheduleId: SeveralOrList
+    flowControlKey: Several
+    callerIp: Several
+    fromDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
+    toDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
