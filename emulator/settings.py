@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Further Host names under which /emulator/ may be called, as containers need."
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Traces are sent there by OTLP over HTTP, such as http://127.0.0.1:4318; needs extra otel.",
+    )
     capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
     per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
     seed: int | None = Field(None, description="Makes ids repeatable, for tests; never for a shared server.")

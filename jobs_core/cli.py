@@ -74,6 +74,7 @@ def serve(
 
     settings = _settings()
     logs.configure()
+    _trace(settings)
     try:
         worker = create_app(settings)
     except RegistryError as error:
@@ -286,6 +287,17 @@ def _run(go: Callable[[JobDispatcher], Coroutine[Any, Any, T]]) -> T:
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         _die(f"the database does not answer, or is not migrated (jobs-core migrate): {reason}")
+
+
+def _trace(settings: Settings) -> None:
+    if settings.otel_exporter_otlp_endpoint is None:
+        return
+    from jobs_core import tracing
+
+    try:
+        tracing.configure(settings.otel_exporter_otlp_endpoint, service_name="jobs-core")
+    except ImportError:
+        _die("OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: add the extra 'otel'")
 
 
 def _settings() -> Settings:

@@ -17,10 +17,11 @@ from jobs_core.errors import JobValidationError
 from jobs_core.executions import NewJob
 from jobs_core.ids import new_job_id
 from jobs_core.job import current_job_id
-from jobs_core.options import DeliveryOptions, not_before_header, publish_headers, seconds
+from jobs_core.options import DeliveryOptions, forwarded, not_before_header, publish_headers, seconds
 from jobs_core.publisher import Message
 from jobs_core.records import JobRecord
 from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
+from jobs_core.tracing import carried, enqueue_span
 
 P = TypeVar("P", bound=BaseModel)
 Duration = timedelta | float  # seconds, where it is a number
@@ -89,6 +90,10 @@ class Composer:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
         """
         definition = self.definition(request.job_type)
+        with enqueue_span(definition.job_type):
+            return self._prepare(definition, request)
+
+    def _prepare(self, definition: JobDefinition[Any], request: JobRequest) -> NewJob:
         payload = definition.parse(request.payload).model_dump(mode="json", by_alias=True)
         options = parse_options(definition, request.options)
         now = self._clock.now()
@@ -133,7 +138,7 @@ class Composer:
         not_before: datetime | None = None,
     ) -> Message:
         """The message that delivers ``envelope``."""
-        headers = self.headers(definition, options)
+        headers = forwarded(carried()) | self.headers(definition, options)
         if not_before is not None:
             headers["Upstash-Not-Before"] = not_before_header(not_before)
         return Message(

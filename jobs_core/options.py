@@ -136,8 +136,9 @@ def publish_headers(
     if options.flow_control is not None:
         headers["Upstash-Flow-Control-Key"] = options.flow_control.key
         headers["Upstash-Flow-Control-Value"] = options.flow_control.header_value()
-    return headers | _forwarded(options.headers)
+    return headers | forwarded(options.headers)
 
 
-def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """``headers`` as a publish asks for them to be sent to the destination."""
     return {f"Upstash-Forward-{name}": value for name, value in headers.items()}

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
         description="Opens /api/admin, /metrics and the jobs page; without it they are closed in production, and "
         "open to this machine elsewhere.",
     )
+    otel_exporter_otlp_endpoint: OptionalText = Field(
+        None, description="Traces of jobs-core serve are sent there, over HTTP; needs the extra otel."
+    )
     alert_emails: str = Field("", description="Comma list of addresses that alerts are mailed to.")
     alert_webhook_url: OptionalText = Field(
         None, description="Alerts are posted there as JSON, with a text that chat services show."

@@ -32,6 +32,7 @@ from jobs_core.records import JobRecord
 from jobs_core.registry import JobDefinition
 from jobs_core.resources import Resources
 from jobs_core.signature import Rejected, Verified, Verifier
+from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Delivery:
     message_id: str | None
     retried: int
     schedule_id: str | None
+    trace: Mapping[str, str]  # the trace context it carries, if it does
 
     @classmethod
     def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
@@ -58,6 +60,7 @@ class Delivery:
             message_id=headers.get("upstash-message-id"),
             retried=int(retried) if retried.isascii() and retried.isdigit() else 0,
             schedule_id=headers.get("upstash-schedule-id"),
+            trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
         )
 
 
@@ -127,7 +130,14 @@ class Worker:
         claimed = await self._claim(definition, job_id, envelope, delivery)
         if isinstance(claimed, Answer):
             return claimed
-        return await self._work(definition, envelope, claimed)
+        with process_span(
+            definition.job_type,
+            delivery.trace,
+            job_id=job_id,
+            attempt_number=claimed.attempt.number,
+            message_id=delivery.message_id,
+        ) as span:
+            return await self._work(definition, envelope, claimed, span)
 
     async def _claim(
         self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
@@ -177,7 +187,9 @@ class Worker:
         _say("busy", record.job_id, record.job_type, message_id=delivery.message_id)
         return outcome.busy(record.job_id, wait=max(wait, timedelta(seconds=1)))
 
-    async def _work(self, definition: JobDefinition[Any], envelope: JobEnvelope, claim: _Claim) -> Answer:
+    async def _work(
+        self, definition: JobDefinition[Any], envelope: JobEnvelope, claim: _Claim, span: ProcessSpan
+    ) -> Answer:
         job = self._job(definition, envelope, claim)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
         started_at = self._clock.now()
@@ -190,6 +202,8 @@ class Worker:
             verdict = outcome.judge_failure(claim.attempt, error, now=self._clock.now())
             kept = await self._record(job, verdict)
         _report(job, verdict, kept=kept)
+        if verdict.record.error is not None:
+            span.failed(verdict.record.error)
         seconds = (self._clock.now() - started_at).total_seconds()
         self._dispatcher.observer.attempted(job.job_type, verdict.record.outcome, seconds)
         return verdict.answer if kept else outcome.ignored(job.id, "superseded")

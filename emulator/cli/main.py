@@ -54,6 +54,9 @@ def dev(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse what the real service would ignore.")
     ] = False,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option(help="Send traces there by OTLP over HTTP; needs the extra 'otel'.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every request.")] = False,
 ) -> None:
     """Run the server until it is stopped."""
@@ -69,6 +72,7 @@ def dev(
         "allowed_hosts": tuple(allowed_host) if allowed_host else None,
         "quota": quota,
         "strict": strict or None,
+        "otlp_endpoint": otlp_endpoint,
     }
     if memory and db:
         raise typer.BadParameter("--memory and --db exclude each other")

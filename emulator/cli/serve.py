@@ -10,6 +10,7 @@ from typing import Any
 import typer
 import uvicorn
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from emulator.api.app import create_app
 from emulator.control.routes import control_routes
@@ -44,8 +45,14 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
     except EmulatorError as error:
         print(f"qstash-emulator: {error} (--db {settings.db})", file=sys.stderr)
         return 1
+    app = create_app(emulator, extra_routes=[*control_routes(), *dashboard_routes()])
+    try:
+        app = app if settings.otlp_endpoint is None else _traced(emulator, app, settings.otlp_endpoint)
+    except ImportError:
+        print("qstash-emulator: --otlp-endpoint needs OpenTelemetry: add the extra 'otel'", file=sys.stderr)
+        return 1
     config = uvicorn.Config(
-        create_app(emulator, extra_routes=[*control_routes(), *dashboard_routes()]),
+        app,
         lifespan="on",
         log_level="info" if is_verbose else "warning",
         access_log=is_verbose,
@@ -57,6 +64,18 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         signal.signal(asked, lambda *_: None)
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
+    """The application and its deliveries with spans. Raises ImportError without OpenTelemetry."""
+    from emulator.tracing.middleware import PublishTracing
+    from emulator.tracing.setup import create_provider
+    from emulator.tracing.transport import TracingTransport
+
+    # The provider sends what is left when the process ends.
+    tracer = create_provider(endpoint).get_tracer("emulator")
+    emulator.transport = TracingTransport(emulator.transport, tracer)
+    return PublishTracing(app, tracer)
 
 
 class _Server(uvicorn.Server):
