@@ -18,6 +18,8 @@ from emulator.store.sql import SqlStore
 from emulator.store.tenants import add_tenants, load_tenants
 from emulator.store.writer import StoreWriter
 from emulator.tenants import PUBLISHED_USERS, Credentials, Tenant, new_credentials
+from emulator.workflow.layer import WorkflowLayer
+from emulator.workflow_shell import WorkflowShell
 
 
 class Emulator:
@@ -107,6 +109,9 @@ class Emulator:
             transport=self.transport,
             region=self.settings.region,
             is_strict=self.settings.strict,
+            shells=(
+                WorkflowShell(WorkflowLayer(state), lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),
+            ),
         )
         await runtime.start()
         self._runtimes[_digest(tenant.token)] = runtime

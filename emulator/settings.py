@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     )
     capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
     per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
+    workflow_lazy_fetch_bytes: int = Field(
+        3_145_728,
+        ge=0,
+        description="A workflow's list of steps above this size is left for its endpoint to fetch, if the SDK can.",
+    )
     seed: int | None = Field(None, description="Makes ids repeatable, for tests; never for a shared server.")
 
     @property

@@ -23,6 +23,8 @@ from emulator.api import (
     queues,
     schedules,
     url_groups,
+    workflow_publishing,
+    workflow_runs,
 )
 from emulator.api.cors import Cors
 from emulator.api.openapi import openapi_route
@@ -36,7 +38,8 @@ def api_routes() -> list[BaseRoute]:
     """Every route of the vendor's API, publishing first, it is called most; and their description."""
     modules = (publishing, messages, logs, dlq, queues, schedules, url_groups, flow_control, keys, llm)
     described = [one for module in modules for one in module.routes()]
-    return [*described, openapi_route(described)]
+    workflows = [one for module in (workflow_publishing, workflow_runs) for one in module.routes()]
+    return [*described, *workflows, openapi_route(described)]
 
 
 def create_app(emulator: Emulator, *, extra_routes: list[BaseRoute] | None = None) -> ASGIApp:

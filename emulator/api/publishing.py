@@ -14,12 +14,21 @@ from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.reading import check_object, header_lines, parse_json, read_body
 from emulator.api.routing import caller_ip, ok, path_name, raw_query, route
 from emulator.api.schedules import save_schedule_from
+from emulator.api.workflow_publishing import (
+    accepted_fields,
+    item_body,
+    publish_all,
+    publish_one,
+    read_workflow_draft,
+)
 from emulator.broker.message import Accepted, Draft
 from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
 from emulator.protocol.destination import DestinationKind, check_name, parse_destination, split_target
 from emulator.protocol.headers import Headers, first_value
 from emulator.protocol.options import parse_options
+from emulator.protocol.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 from emulator.runtime import Runtime
+from emulator.workflow.publishing import WorkflowDraft
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +67,13 @@ async def enqueue(request: Request, runtime: Runtime) -> Response:
 async def batch(request: Request, runtime: Runtime) -> Response:
     """Many messages in one call, each on its own: a bad one does not stop the others."""
     limit = runtime.limits.max_batch_bytes
-    items = parse_json(await read_body(request, limit=limit, what="batch"), what="batch")
+    body = await read_body(request, limit=limit, what="batch")
+    # A step's body may spell U+0000: it is kept as bytes, and a refusal would stall its run.
+    items = parse_json(body, what="batch", allows_nul=RUN_ID_HEADER.lower().encode() in body.lower())
     if not isinstance(items, list):
         raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    if any(_is_of_workflow(item) for item in items):
+        return await _workflow_batch(runtime, items, caller_ip(request))
     read: list[Draft | EmulatorError] = [_try_item(runtime, item, caller_ip(request)) for item in items]
     for index, item in enumerate(items):
         if not isinstance(item, dict) or not item.get("destination"):
@@ -78,6 +91,9 @@ async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -
         return await save_schedule_from(
             runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
         )
+    if is_workflow(lines):
+        target = request.path_params["destination"]
+        return await publish_one(runtime, target, query, lines, body, caller_ip(request))
     draft = read_draft(
         runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
     )
@@ -170,3 +186,38 @@ def _item_lines(headers: Any) -> Headers:
                 raise InvalidInput(f"invalid batch item: header {name} must be text on one line, not {one!r}")
             lines.append((name, one))
     return tuple(lines)
+
+
+# Batches with messages of workflow runs: the run's are all accepted, or none of the batch is
+
+
+def _is_of_workflow(item: Any) -> bool:
+    headers = item.get("headers") if isinstance(item, dict) else None
+    return isinstance(headers, dict) and any(name.lower() == RUN_ID_HEADER.lower() for name in headers)
+
+
+async def _workflow_batch(runtime: Runtime, items: list[Any], ip: str | None) -> Response:
+    read = [
+        _read_workflow_item(item, ip) if _is_of_workflow(item) else _read_item(runtime, item, ip)
+        for item in items
+    ]
+    answers = await publish_all(runtime, read)
+    return ok([_batch_answer(answer, one) for answer, one in zip(answers, read, strict=True)])
+
+
+def _read_workflow_item(item: Any, ip: str | None) -> WorkflowDraft:
+    fields = check_object(item, what="batch item", known=_ITEM_KEYS)
+    destination, queue = fields.get("destination"), fields.get("queue")
+    if not isinstance(destination, str) or not isinstance(queue, str | None):
+        raise InvalidInput("invalid batch item: destination must be text, and queue text or null")
+    target, _, query = destination.partition("?")
+    lines = header_lines_of(fields.get("headers"), what="batch item")
+    if queue:
+        lines = (*lines, ("Upstash-Queue-Name", check_name(queue, what="queue name")))
+    return read_workflow_draft(target, query, lines, item_body(fields.get("body")), ip)
+
+
+def _batch_answer(answer: list[Accepted] | EmulatorError, read: WorkflowDraft | Draft) -> Any:
+    if isinstance(read, Draft) or isinstance(answer, EmulatorError):
+        return _item_answer(answer, read if isinstance(read, Draft) else InvalidInput(str(answer)))
+    return accepted_fields(answer[0])

@@ -57,15 +57,15 @@ def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
     )
 
 
-def parse_json(body: bytes, *, what: str) -> Any:
-    """Decode JSON. Raises InvalidInput saying where it breaks.
+def parse_json(body: bytes, *, what: str, allows_nul: bool = False) -> Any:
+    """Decode JSON. Raises InvalidInput saying where it breaks, or for the character U+0000 unless it is allowed.
 
     A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD, as in the real service's Go.
     """
     try:
         value = json.loads(body)
         escapes = body.lower()
-        if b"\\u0000" in escapes:
+        if not allows_nul and b"\\u0000" in escapes:
             raise InvalidInput(f"invalid {what}: text must not contain the character U+0000")
         if b"\\ud" in escapes:
             text = json.dumps(value, ensure_ascii=False)

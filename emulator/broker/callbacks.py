@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 
 from emulator.broker.message import AttemptResult, Draft, Message
 from emulator.protocol.destination import Destination, DestinationKind
@@ -33,7 +34,7 @@ def callback_draft(
     return Draft(
         destination=Destination(DestinationKind.URL, callback.url),
         options=options,
-        body=_payload(message, body, result, retried=retried, dlq_id=dlq_id),
+        body=report(message, body, result, retried=retried, dlq_id=dlq_id),
         caller_ip=message.caller_ip,
     )
 
@@ -43,9 +44,17 @@ def _default_retries(callback: Callback, message: Message) -> Headers:
     return () if is_given else (("Upstash-Retries", str(message.max_retries)),)
 
 
-def _payload(
-    message: Message, body: bytes, result: AttemptResult, *, retried: int, dlq_id: str | None
+def report(
+    message: Message,
+    body: bytes,
+    result: AttemptResult,
+    *,
+    retried: int,
+    dlq_id: str | None = None,
+    max_retries: int | None = None,
+    further: Mapping[str, object] | None = None,
 ) -> bytes:
+    """A callback's body. ``max_retries`` stands for the message's own; ``further`` fields come last."""
     redaction = parse_redaction(message.redact_fields)
     headers = redaction.apply_to_headers(message.headers) if redaction else message.headers
     source_body = redaction.apply_to_body(body) if redaction else body
@@ -54,7 +63,7 @@ def _payload(
         "header": header_map(result.headers),
         "body": _base64(result.body or (result.error or "").encode()),
         "retried": retried,
-        "maxRetries": message.max_retries,
+        "maxRetries": message.max_retries if max_retries is None else max_retries,
         "dlqId": dlq_id,
         "sourceMessageId": message.id,
         "topicName": message.topic_name,
@@ -67,6 +76,7 @@ def _payload(
         "createdAt": message.created_at,
         "scheduleId": message.schedule_id,
         "callerIP": message.caller_ip,
+        **(further or {}),
     }
     present = {name: value for name, value in fields.items() if value is not None}
     # Byte-stable under JSON.parse and JSON.stringify: receivers that re-serialise before they verify depend on it.

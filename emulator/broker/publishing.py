@@ -32,7 +32,7 @@ def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
     accepted then.
     """
     targets = _targets(state, draft)
-    _check_not_before(state, draft.options, now_at)
+    check_not_before(state, draft.options, now_at)
     body_seq = draft.stored_body_seq
     accepted: list[Accepted] = []
     for target in targets:
@@ -157,7 +157,8 @@ def _not_before_at(options: PublishOptions, now_at: int) -> int:
     return now_at + (options.delay_ms or 0)
 
 
-def _check_not_before(state: BrokerState, options: PublishOptions, now_at: int) -> None:
+def check_not_before(state: BrokerState, options: PublishOptions, now_at: int) -> None:
+    """Raise QuotaExceeded for a time further away than the plan allows."""
     due_at = options.not_before_at
     if due_at is not None and due_at > now_at + state.limits.max_delay_ms:
         raise QuotaExceeded(f"quota maxDelay exceeded: Upstash-Not-Before {due_at // 1000}")

@@ -122,6 +122,11 @@ class KeysRotated:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerWrite:
+    """Base of what a layer on the broker wants kept; the store knows the kinds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cleared:
     """Everything of this tenant but its token and keys is gone."""
 
@@ -144,6 +149,7 @@ RecordWrite = (
     | FlowKeySaved
     | FlowKeyDeleted
     | KeysRotated
+    | LayerWrite
 )
 
 Write = RecordWrite | Cleared

@@ -45,6 +45,10 @@ class IdFactory:
         """``jwt_`` and 28 base58 digits."""
         return f"jwt_{self._digits(_SHORT_DIGITS)}"
 
+    def run_id(self) -> str:
+        """``wfr_`` and 21 base58 digits, as long as the Workflow SDKs' own (workflow contract, 1)."""
+        return f"wfr_{self._digits(21)}"
+
     def fault_id(self) -> str:
         """``flt_`` and 12 base58 digits, for the control API."""
         return f"flt_{self._digits(12)}"

@@ -12,6 +12,7 @@ from emulator.broker import writes as w
 from emulator.store import mapping
 from emulator.store.mapping import Row
 from emulator.store.tables import FlowKeyRow, QueueRow, ScheduleRow, UrlGroupRow
+from emulator.store.workflow_batch import WorkflowBatch
 
 EntityTable = type[QueueRow] | type[UrlGroupRow] | type[ScheduleRow] | type[FlowKeyRow]
 
@@ -31,6 +32,7 @@ class Batch:
     deduplications: dict[tuple[int, str], Row] = field(default_factory=dict)
     entities: dict[tuple[EntityTable, int, str], Row | None] = field(default_factory=dict)
     keys: dict[int, Row] = field(default_factory=dict)
+    workflows: WorkflowBatch = field(default_factory=WorkflowBatch)
 
     def add(self, tenant_id: int, write: w.RecordWrite) -> None:  # noqa: C901, PLR0912  one arm a kind of write
         """Turn one of a tenant's writes into a row, behind those that came before."""
@@ -87,5 +89,7 @@ class Batch:
                 self.keys[tenant_id] = {
                     "key": tenant_id, "new_current_key": keys.current, "new_next_key": keys.next,
                 }  # fmt: skip
+            case w.LayerWrite():
+                self.workflows.add(tenant_id, write)
             case _:
                 assert_never(write)

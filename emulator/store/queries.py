@@ -11,7 +11,7 @@ from emulator.broker.recovery import Snapshot
 from emulator.broker.writes import DeduplicationKept
 from emulator.store import mapping
 from emulator.store.filters import MessageFilter, Page
-from emulator.store.sql import SqlStore, table_of
+from emulator.store.sql import SqlStore
 from emulator.store.tables import (
     BodyRow,
     DeadLetterRow,
@@ -22,6 +22,7 @@ from emulator.store.tables import (
     QueueRow,
     ScheduleRow,
     UrlGroupRow,
+    table_of,
 )
 
 _M = table_of(MessageRow).c

@@ -42,18 +42,19 @@ from emulator.store.tables import (
     ScheduleRow,
     TenantRow,
     UrlGroupRow,
+    table_of,
 )
+from emulator.store.workflow_tables import WORKFLOW_TABLES, EventRow, RunRow, WaiterRow
 
 MEMORY_URL = "sqlite://"
 
 TenantWrites = tuple[int, Sequence[Write]]
 
 
-def table_of(model: type[SQLModel]) -> Table:
-    """The Core table behind a SQLModel class."""
-    table: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel leaves it untyped
-    return table
+_STATE: tuple[type[SQLModel], ...] = (*TABLES, *WORKFLOW_TABLES)
 
+# Whose rows are numbered from the one sequence, beside messages.
+_NUMBERED: tuple[type[SQLModel], ...] = (BodyRow, RunRow, WaiterRow, EventRow)
 
 _MESSAGES = table_of(MessageRow)
 _DEAD_LETTERS = table_of(DeadLetterRow)
@@ -101,12 +102,10 @@ class SqlStore:
         )
         self._upserts = {
             model: self._upsert(table_of(model))
-            for model in (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, DeduplicationRow)
+            for model in (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, DeduplicationRow, RunRow)
         }
         with self._translating("open the store"):
-            SQLModel.metadata.create_all(
-                self.engine, tables=[_TENANTS, *(table_of(model) for model in TABLES)]
-            )
+            SQLModel.metadata.create_all(self.engine, tables=[_TENANTS, *map(table_of, _STATE)])
 
     @property
     def description(self) -> str:
@@ -138,7 +137,7 @@ class SqlStore:
         with self.connect() as connection:
             largest = [
                 connection.execute(select(func.max(table.c.seq))).scalar() or 0
-                for table in (_MESSAGES, table_of(BodyRow))
+                for table in (_MESSAGES, *(table_of(model) for model in _NUMBERED))
             ]
         return max(largest) + 1
 
@@ -172,6 +171,7 @@ class SqlStore:
             if rows:
                 connection.execute(statement, rows)
         self._flush_entities(connection, batch)
+        batch.workflows.flush(connection, self._upserts[RunRow])
 
     def _flush_entities(self, connection: Connection, batch: Batch) -> None:
         saved: dict[EntityTable, list[Row]] = {}
@@ -186,7 +186,7 @@ class SqlStore:
             connection.execute(self._upserts[model], rows)
 
     def _clear(self, connection: Connection, tenant_id: int) -> None:
-        for table in (table_of(model) for model in TABLES):
+        for table in map(table_of, _STATE):
             connection.execute(delete(table).where(table.c.tenant_id == tenant_id))
 
     def _upsert(self, table: Table) -> Any:

@@ -5,11 +5,17 @@ A message's row never changes but for ``state``, ``due_at``, ``retried``, ``fini
 hold the pending messages and nothing else, so they stay small however much history is kept.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, text
 from sqlmodel import Field, SQLModel
 
 # SQLite gives rowids only to a column declared exactly INTEGER; PostgreSQL needs eight bytes.
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The Core table behind a SQLModel class."""
+    table: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel leaves it untyped
+    return table
 
 
 def _instant(*, nullable: bool = False) -> Column[int]:

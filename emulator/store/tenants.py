@@ -4,8 +4,8 @@ from sqlalchemy import insert, select
 
 from emulator.broker.entities import SigningKeys
 from emulator.store.mapping import Record
-from emulator.store.sql import SqlStore, table_of
-from emulator.store.tables import TenantRow
+from emulator.store.sql import SqlStore
+from emulator.store.tables import TenantRow, table_of
 from emulator.tenants import Credentials, Tenant
 
 _TENANTS = table_of(TenantRow)

@@ -1,0 +1,54 @@
+"""Runs: their steps for the SDK, their end (workflow contract, 2, 6 and 7)."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.api.reading import query_parameters, read_body
+from emulator.api.routing import ok, path_name, route
+from emulator.api.workflow_publishing import shell_of, state_of
+from emulator.errors import NotFound
+from emulator.runtime import Runtime
+from emulator.workflow import ending
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        route("/v2/workflows/runs/{run_id}", "GET", get),
+        route("/v2/workflows/runs/{run_id}", "DELETE", end),
+    ]
+
+
+async def get(request: Request, runtime: Runtime) -> Response:
+    """The whole log of an active run, as it is delivered: for endpoints that got an empty body."""
+    run_id = path_name(request, "run_id")
+    active = state_of(runtime).runs.get(run_id)
+    if active is None:
+        raise NotFound(f"workflow run {run_id} not found, or it has ended")
+    steps = await shell_of(runtime).all_steps(active.run.seq)
+    return Response(steps, media_type="application/json")
+
+
+async def end(request: Request, runtime: Runtime) -> Response:
+    """``cancel=false``: the run has returned, the body is what. Else take it back."""
+    run_id = path_name(request, "run_id")
+    parameters = query_parameters(request)
+    is_cancel = parameters.get("cancel", ["true"])[-1].lower() != "false"
+    body = await read_body(request, limit=runtime.limits.max_body_bytes)
+    active = state_of(runtime).runs.get(run_id)
+    if active is None:
+        # Branches and retries may say more than once that the run has returned.
+        if is_cancel:
+            raise NotFound(f"workflow run {run_id} not found, or it has ended")
+        return ok()
+    state = state_of(runtime)
+    response = body.decode("utf-8", "replace") if body else None
+    operation = (
+        partial(ending.cancel, state, active)
+        if is_cancel
+        else partial(ending.succeed, state, active, response)
+    )
+    await runtime.change(lambda _broker, now_at: operation(now_at))
+    return ok()
