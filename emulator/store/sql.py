@@ -46,6 +46,8 @@ from emulator.store.tables import (
 )
 from emulator.store.workflow_tables import WORKFLOW_TABLES, EventRow, RunRow, WaiterRow
 
+__all__ = ["MEMORY_URL", "SqlStore", "TenantWrites", "table_of"]
+
 MEMORY_URL = "sqlite://"
 
 TenantWrites = tuple[int, Sequence[Write]]
