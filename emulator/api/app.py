@@ -1,13 +1,10 @@
 """The emulator as one ASGI application."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
@@ -27,11 +24,9 @@ from emulator.api import (
     workflow_runs,
 )
 from emulator.api.cors import Cors
+from emulator.api.direct import Direct
 from emulator.api.openapi import openapi_route
-from emulator.api.routing import RawTarget
 from emulator.server import Emulator
-
-log = logging.getLogger(__name__)
 
 
 def api_routes() -> list[BaseRoute]:
@@ -59,14 +54,8 @@ def create_app(emulator: Emulator, *, extra_routes: list[BaseRoute] | None = Non
     app = Starlette(
         routes=[*api_routes(), *(extra_routes or [])],
         lifespan=lifespan,
-        exception_handlers={HTTPException: errors.http_exception, Exception: _unexpected},
+        exception_handlers={HTTPException: errors.http_exception, Exception: errors.internal_error},
     )
     app.router.redirect_slashes = False
     app.state.emulator = emulator
-    return Cors(RawTarget(app))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """A fault of ours: said in the API's form, and logged in full."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return JSONResponse({"error": f"internal error: {type(error).__name__}"}, status_code=500)
+    return Cors(Direct(app))

@@ -3,10 +3,11 @@
 ``/emulator/`` is left out: what turns clocks and switches faults on is not for foreign pages.
 """
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_OPEN = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 
 
 class Cors:
@@ -25,9 +26,7 @@ class Cors:
 
         async def send_open(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Access-Control-Allow-Origin"] = "*"
-                headers["Access-Control-Expose-Headers"] = "*"
+                message["headers"] = [*message.get("headers", ()), *_OPEN]
             await send(message)
 
         await self._app(scope, receive, send_open)

@@ -1,5 +1,7 @@
 """From domain errors to answers: one table (contract, 1.3)."""
 
+import logging
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +18,8 @@ from emulator.errors import (
     TooManyRequests,
     Unauthorized,
 )
+
+log = logging.getLogger(__name__)
 
 STATUSES: dict[type[EmulatorError], int] = {
     InvalidInput: 400,
@@ -46,3 +50,9 @@ def http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     text = f"{error.detail}: {request.method} {request.url.path}"
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
+
+
+async def internal_error(request: Request, error: Exception) -> Response:
+    """A fault of ours: said in the API's form, and logged in full."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"error": f"internal error: {type(error).__name__}"}, status_code=500)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from emulator.api.routing import raw_query
 from emulator.broker.message import State
@@ -43,12 +43,18 @@ async def read_body(request: Request, *, limit: int, what: str = "message") -> b
         raise _too_large(what, int(announced), limit)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
+    has_more = True
+    while has_more:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = event.get("body", b"")
         size += len(part)
         if size > limit:
             raise _too_large(what, size, limit)
         parts.append(part)
-    return b"".join(parts)
+        has_more = event.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:

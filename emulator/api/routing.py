@@ -4,6 +4,7 @@ Destinations are embedded verbatim in the path, so nothing may decode or collaps
 they came, fixed segments without regard to case (contract, 1.1).
 """
 
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -11,9 +12,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.api.errors import error_response
 from emulator.api.operations import Operation, summary_of
@@ -26,21 +26,10 @@ log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 
+# Made once: json.dumps makes an encoder for every call that asks for anything.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 _READING = frozenset({"GET", "HEAD"})
-
-
-class RawTarget:
-    """Puts the raw, undecoded path where the router looks for it, without repeated slashes in front."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-            # The Go SDK keeps a slash at the end of QSTASH_URL, so //v2/... arrives (contract, 1.1).
-            scope = {**scope, "path": "/" + raw_path.decode("latin-1").lstrip("/")}
-        await self._app(scope, receive, send)
 
 
 class TargetRoute(Route):
@@ -58,6 +47,8 @@ class TargetRoute(Route):
         super().__init__(path, endpoint, methods=methods)
         self.operation = operation
         self.summary = summary
+        self.handle_request = endpoint
+        self.accepted_methods = frozenset(self.methods or ())
         pattern = self.path_regex.pattern
         if not path.endswith(":path}"):
             pattern = pattern.removesuffix("$") + "/?$"
@@ -134,4 +125,5 @@ def caller_ip(request: Request) -> str | None:
 
 def ok(content: Any = None, status: int = 200) -> Response:
     """A JSON answer; ``{}`` where no SDK reads the body."""
-    return JSONResponse({} if content is None else content, status_code=status)
+    body = "{}" if content is None else _encode(content)
+    return Response(body, status_code=status, media_type="application/json")
