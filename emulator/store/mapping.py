@@ -29,9 +29,13 @@ Row = dict[str, Any]
 Record = Mapping[str, Any] | RowMapping
 
 
+# Made once: json.dumps makes an encoder for every call that asks for anything.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def dump(value: object) -> str:
     """Compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value)
 
 
 def load_headers(text: str) -> Headers:

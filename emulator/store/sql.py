@@ -17,6 +17,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    null,
     select,
     update,
 )
@@ -30,6 +31,7 @@ from emulator.broker.writes import Cleared, Write
 from emulator.errors import EmulatorError, StoreUnavailable
 from emulator.store.batch import Batch, EntityTable
 from emulator.store.mapping import Row
+from emulator.store.prepared import Prepared
 from emulator.store.tables import (
     TABLES,
     BodyRow,
@@ -73,10 +75,14 @@ _FINISH = (
     .where(_MESSAGES.c.seq == bindparam("key"))
     .values(
         state=bindparam("new_state"),
-        due_at=None,
+        due_at=null(),
         retried=bindparam("new_retried"),
         finished_at=bindparam("new_finished_at"),
     )
+)
+# Entries are numbered by the database.
+_ADD_LOG = insert(table_of(LogRow)).values(
+    {column.name: bindparam(column.name) for column in table_of(LogRow).c if column.name != "seq"}
 )
 _REMOVE_DEAD_LETTER = delete(_DEAD_LETTERS).where(
     _DEAD_LETTERS.c.tenant_id == bindparam("key"), _DEAD_LETTERS.c.dlq_id == bindparam("key_dlq_id")
@@ -102,6 +108,12 @@ class SqlStore:
             None,
             ":memory:",
         )
+        self._add_bodies, self._add_messages, self._add_logs, self._reschedule, self._finish = (
+            Prepared(statement, self.engine.dialect)
+            for statement in (
+                insert(table_of(BodyRow)), insert(_MESSAGES), _ADD_LOG, _RESCHEDULE, _FINISH,
+            )
+        )  # fmt: skip
         self._upserts = {
             model: self._upsert(table_of(model))
             for model in (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, DeduplicationRow, RunRow)
@@ -158,13 +170,17 @@ class SqlStore:
             self._flush(connection, batch)
 
     def _flush(self, connection: Connection, batch: Batch) -> None:
+        for prepared, rows in (
+            (self._add_bodies, batch.bodies),
+            (self._add_messages, batch.messages),
+            (self._reschedule, batch.rescheduled),
+            (self._finish, batch.finished),
+            (self._add_logs, batch.logs),
+        ):
+            if rows:
+                prepared.execute(connection, rows)
         for statement, rows in (
-            (insert(table_of(BodyRow)), batch.bodies),
-            (insert(_MESSAGES), batch.messages),
-            (_RESCHEDULE, batch.rescheduled),
             (_NOTE_CANCEL, batch.cancel_noted),
-            (_FINISH, batch.finished),
-            (insert(table_of(LogRow)), batch.logs),
             (insert(_DEAD_LETTERS), batch.dead_letters),
             (_REMOVE_DEAD_LETTER, batch.removed_dead_letters),
             (self._upserts[DeduplicationRow], list(batch.deduplications.values())),
