@@ -277,17 +277,15 @@ class Runtime:
 
     def _carry_out(self, now_at: int) -> Awaitable[None]:
         effects = self.broker.step(now_at)
-        durable = self._writer.write(self.tenant.id, effects.writes)
         self._follow(effects)
-        if self.observers and effects.writes:
-            durable.add_done_callback(partial(self._tell, effects.writes))
-        if effects.attempts:
-            self._unsettled += len(effects.attempts)
-            durable.add_done_callback(partial(self._launch, effects.attempts))
+        self._unsettled += len(effects.attempts)
+        is_followed = bool(effects.attempts or self.observers)
+        then = partial(self._made_durable, effects) if is_followed else None
+        durable = self._writer.write(self.tenant.id, effects.writes, then)
         if self.broker.state.timeline.wants_refill():
             self._begin_refill()
         self._arm()
-        return asyncio.shield(durable)
+        return durable
 
     def _follow(self, effects: Effects) -> None:
         """Keep at hand what is about to be delivered, and the timetable in step with the schedules."""
@@ -306,15 +304,17 @@ class Runtime:
                 case _:
                     pass
 
-    def _tell(self, writes: Sequence[Write], durable: asyncio.Future[None]) -> None:
-        if not durable.cancelled() and durable.exception() is None:
-            for observer in tuple(self.observers):
-                observer(writes)
-
-    def _launch(self, attempts: Sequence[Attempt], durable: asyncio.Future[None]) -> None:
-        if durable.cancelled() or durable.exception() is not None:
-            self._note_settled(len(attempts))
+    def _made_durable(self, effects: Effects, failure: BaseException | None) -> None:
+        if failure is not None:
+            self._note_settled(len(effects.attempts))
             return
+        if effects.writes:
+            for observer in tuple(self.observers):
+                observer(effects.writes)
+        if effects.attempts:
+            self._launch(effects.attempts)
+
+    def _launch(self, attempts: Sequence[Attempt]) -> None:
         missing = [attempt.seq for attempt in attempts if attempt.seq not in self._cache]
         if missing:
             self._spawn(self._load_and_deliver(attempts, missing))

@@ -23,10 +23,27 @@ T = TypeVar("T")
 _RETRY_SECONDS = 0.5
 
 
+Then = Callable[[BaseException | None], None]
+
+
 @dataclass(slots=True)
 class _Waiting:
+    """Writes handed over; ``then`` is called once, ``done`` may be cancelled by whoever waits for it."""
+
     work: TenantWrites
     done: asyncio.Future[None]
+    then: Then | None
+
+    def settle(self, failure: BaseException | None = None) -> None:
+        if self.then is not None:
+            # In a turn of its own: what goes wrong there is not the writer's affair.
+            self.done.get_loop().call_soon(self.then, failure)
+        if self.done.done():
+            return
+        if failure is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(failure)
 
 
 class StoreWriter:
@@ -45,19 +62,34 @@ class StoreWriter:
         self._write_thread = None if store.is_memory else ThreadPoolExecutor(1, "store-write")
         self._read_threads = None if store.is_memory else ThreadPoolExecutor(2, "store-read")
 
-    def write(self, tenant_id: int, writes: Sequence[Write]) -> asyncio.Future[None]:
-        """Hand writes over, in the order of calls; the result is done when they are durable."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def write(
+        self, tenant_id: int, writes: Sequence[Write], then: Then | None = None
+    ) -> asyncio.Future[None]:
+        """Hand writes over, in the order of calls; the result is done when they are durable.
+
+        ``then`` is called just before that, with what went wrong or ``None``; cancelling the result does not
+        stop it.
+        """
+        waiting = _Waiting((tenant_id, writes), asyncio.get_running_loop().create_future(), then)
         if self._write_thread is None or not writes:
             if writes:
-                self.store.apply([(tenant_id, writes)])
-            done.set_result(None)
-            return done
-        self._waiting.append(_Waiting((tenant_id, writes), done))
+                self.store.apply([waiting.work])
+            waiting.settle()
+        else:
+            self._enqueue(waiting)
+        return waiting.done
+
+    def _enqueue(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
         self._has_work.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="store writer")
-        return done
+
+    def _barrier(self) -> asyncio.Future[None]:
+        """Done when everything handed over so far is."""
+        barrier = _Waiting((0, ()), asyncio.get_running_loop().create_future(), None)
+        self._enqueue(barrier)
+        return barrier.done
 
     async def read(self, query: Callable[[SqlStore], T]) -> T:
         """Run a query on committed state."""
@@ -69,14 +101,14 @@ class StoreWriter:
         """Run a query that sees every write handed over before this call."""
         if self._write_thread is None:
             return query(self.store)
-        while self._waiting:
-            await asyncio.wait([self._waiting[-1].done])
+        if self._waiting:
+            await self._barrier()
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, query, self.store)
 
     async def close(self) -> None:
         """Commit what waits (unless the store refuses it), and close."""
         while self._waiting and self.refusal is None:
-            await asyncio.wait([self._waiting[-1].done], timeout=_RETRY_SECONDS)
+            await asyncio.wait([self._barrier()], timeout=_RETRY_SECONDS)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -107,8 +139,7 @@ class StoreWriter:
         self._note_recovery()
         for one in group:
             self._waiting.popleft()
-            if not one.done.done():
-                one.done.set_result(None)
+            one.settle()
 
     async def _commit_one_by_one(self, group: Sequence[_Waiting]) -> None:
         for one in group:
@@ -121,12 +152,7 @@ class StoreWriter:
             except Exception as error:  # noqa: BLE001  handed to whoever asked for the write
                 failure = error
             self._waiting.popleft()
-            if one.done.done():
-                continue
-            if failure is None:
-                one.done.set_result(None)
-            else:
-                one.done.set_exception(failure)
+            one.settle(failure)
 
     async def _apply(self, group: Sequence[_Waiting]) -> None:
         work = [one.work for one in group]
