@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from emulator.api.models.publishing import BatchAnswer, BatchRequest, PublishAnswer, ScheduleCreated
 from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.reading import check_object, header_lines, parse_json, read_body
-from emulator.api.routing import caller_ip, ok, path_name, raw_query, route
+from emulator.api.routing import caller_ip, ok, path_name, raw_header, raw_query, route
 from emulator.api.schedules import save_schedule_from
 from emulator.api.workflow_publishing import (
     accepted_fields,
@@ -87,7 +87,7 @@ async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -
     lines = header_lines(request)
     query = raw_query(request)
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
-    if "upstash-cron" in query.lower() or first_value(lines, "Upstash-Cron") is not None:
+    if "upstash-cron" in query.lower() or raw_header(request, b"upstash-cron") is not None:
         return await save_schedule_from(
             runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
         )

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from emulator.api.routing import raw_query
+from emulator.api.routing import raw_header, raw_query
 from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
 from emulator.protocol.destination import check_text
@@ -23,9 +23,11 @@ R = TypeVar("R", bound=BaseModel)
 def header_lines(request: Request) -> Headers:
     """The request's header lines without the publisher's own token. UTF-8 where it is, else Latin-1."""
     return tuple(
-        (name.decode("latin-1"), _text(value))
-        for name, value in request.headers.raw
-        if name != b"authorization"
+        [
+            (name.decode("latin-1"), _text(value))
+            for name, value in request.scope["headers"]
+            if name != b"authorization"
+        ]
     )
 
 
@@ -38,7 +40,7 @@ def _text(value: bytes) -> str:
 
 async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
     """The whole body. Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came."""
-    announced = request.headers.get("content-length", "0")
+    announced = raw_header(request, b"content-length") or b"0"
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(what, int(announced), limit)
     parts: list[bytes] = []

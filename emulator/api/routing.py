@@ -92,9 +92,9 @@ def authenticate(request: Request) -> Runtime:
 
 
 def _token(request: Request) -> str:
-    header = request.headers.get("authorization")
+    header = raw_header(request, b"authorization")
     if header is not None:
-        scheme, _, token = header.partition(" ")
+        scheme, _, token = header.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("unauthorized: the Authorization header must read 'Bearer <token>'")
         return token.strip()
@@ -104,6 +104,14 @@ def _token(request: Request) -> str:
             "unauthorized: no token; send 'Authorization: Bearer <QSTASH_TOKEN>' or ?qstash_token=<QSTASH_TOKEN>"
         )
     return token_in_query
+
+
+def raw_header(request: Request, name: bytes) -> bytes | None:
+    """The value of the first line called ``name`` (in lower case, as ASGI has all names)."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
 
 
 def raw_query(request: Request) -> str:

@@ -38,10 +38,17 @@ class Broker:
 
     def next_due_at(self, now_at: int) -> int | None:
         """When time alone will next make something happen to a message, or ``None``."""
-        times = (self.state.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
-        return min((time for time in times if time is not None), default=None)
+        return _earlier(self.state.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
 
     def next_change_at(self, now_at: int) -> int | None:
         """When time alone will next change anything: a message, or what a layer waits for."""
-        times = (self.next_due_at(now_at), *(layer.next_due_at() for layer in self.state.layers.values()))
-        return min((time for time in times if time is not None), default=None)
+        next_at = self.next_due_at(now_at)
+        for layer in self.state.layers.values():
+            next_at = _earlier(next_at, layer.next_due_at())
+        return next_at
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

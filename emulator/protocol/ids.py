@@ -1,6 +1,7 @@
 """Identifiers: opaque to clients, but sortable by age in the store (contract, 1.4)."""
 
 import random
+from functools import lru_cache
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -23,6 +24,11 @@ def base58(number: int, width: int) -> str:
     return "".join(reversed(digits))
 
 
+@lru_cache(maxsize=16)
+def _time_digits(now_at: int) -> str:
+    return base58(now_at, _TIME_DIGITS)
+
+
 class IdFactory:
     """Makes ids from a source of randomness it is given, so that a seeded run makes the same ids again."""
 
@@ -31,7 +37,7 @@ class IdFactory:
 
     def message_id(self, now_at: int) -> str:
         """``msg_`` and 53 base58 digits, the first nine of which grow with time: an index on it only appends."""
-        return f"msg_{base58(now_at, _TIME_DIGITS)}{self._digits(_MESSAGE_DIGITS - _TIME_DIGITS)}"
+        return f"msg_{_time_digits(now_at)}{self._digits(_MESSAGE_DIGITS - _TIME_DIGITS)}"
 
     def schedule_id(self) -> str:
         """``scd_`` and 28 base58 digits."""
