@@ -24,7 +24,7 @@ from jobs_core import Job, Payload, job
 class Line(Payload):
     text: str
 
-@job("write-line", endpoint="/api/jobs/lines", retries=20, timeout=timedelta(seconds=1), description="Appends a line.")
+@job("write-line", endpoint="/api/jobs/lines", retries=1000, timeout=timedelta(seconds=1), description="Appends.")
 def write_line(payload: Line, job: Job) -> None:
     with open(os.environ["LINES"], "a") as lines:
         lines.write(payload.text + "\\n")
@@ -90,7 +90,8 @@ async def test_jobs_of_a_killed_worker_are_finished_by_the_next(tmp_path: Path, 
         worker = _Worker(port, variables)
         worker.wait_until_ready()
         async with JobDispatcher(Settings()) as dispatcher:
-            # Retried soon rather than by the default backoff: this test runs in real time.
+            # Retried soon rather than by the default backoff, for this test runs in real time; and often, for
+            # nobody knows how long the next worker takes to start.
             requests = [
                 JobRequest("write-line", {"text": str(number)}, options={"retry_delay": "200"})
                 for number in range(_JOBS)
