@@ -33,7 +33,8 @@ _MOST = 999_999_999
 
 
 def routes() -> list[BaseRoute]:
-    key = "/v2/flowControl/{key}"
+    # SDKs put keys into the path as they are, slashes and all.
+    key = "/v2/flowControl/{key:path}"
     return [
         route("/v2/flowControl", "GET", list_keys, Operation(answer=list[FlowControlKey], query=SearchQuery)),
         route(key, "GET", get, Operation(answer=FlowControlKey, errors=(404,))),
@@ -57,19 +58,19 @@ async def list_keys(request: Request, runtime: Runtime) -> Response:
 
 async def get(request: Request, runtime: Runtime) -> Response:
     """One key."""
-    lane = find_flow(runtime.broker.state, path_name(request, "key"))
+    lane = find_flow(runtime.broker.state, _key(request))
     return ok(flow_view(lane, runtime.clock.now_at()))
 
 
 async def pause(request: Request, runtime: Runtime) -> Response:
     """Start nothing of the key."""
-    await runtime.change(partial(pause_flow, key=path_name(request, "key")))
+    await runtime.change(partial(pause_flow, key=_key(request)))
     return ok()
 
 
 async def resume(request: Request, runtime: Runtime) -> Response:
     """Go on."""
-    await runtime.change(partial(resume_flow, key=path_name(request, "key")))
+    await runtime.change(partial(resume_flow, key=_key(request)))
     return ok()
 
 
@@ -80,7 +81,7 @@ async def pin(request: Request, runtime: Runtime) -> Response:
     period = _limit(parameters, "period", MAX_PERIOD_SECONDS)
     if parallelism is None and rate is None:
         raise InvalidInput("nothing to pin: give parallelism, or rate with a period in seconds, or both")
-    key = path_name(request, "key")
+    key = _key(request)
     await runtime.change(
         partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)
     )
@@ -93,14 +94,14 @@ async def unpin(request: Request, runtime: Runtime) -> Response:
     parallelism, rate = (
         parameters.get(name, ["false"])[-1].lower() == "true" for name in ("parallelism", "rate")
     )
-    key = path_name(request, "key")
+    key = _key(request)
     await runtime.change(partial(unpin_flow, key=key, parallelism=parallelism, rate=rate))
     return ok()
 
 
 async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> Response:
     """Start counting anew."""
-    key = path_name(request, "key")
+    key = _key(request)
     await runtime.change(partial(reset_flow, key=key, with_parallelism=with_parallelism))
     return ok()
 
@@ -109,6 +110,13 @@ async def global_parallelism(request: Request, runtime: Runtime) -> Response:
     """Attempts under way, and how many may be."""
     lanes = runtime.broker.state.lanes
     return ok({"parallelismMax": lanes.capacity, "parallelismCount": lanes.in_flight})
+
+
+def _key(request: Request) -> str:
+    key = path_name(request, "key").removesuffix("/")
+    if not key:
+        raise InvalidInput("a non-empty flow control key must be provided")
+    return key
 
 
 def _limit(parameters: Parameters, name: str, most: int) -> int | None:
