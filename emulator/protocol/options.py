@@ -115,17 +115,20 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
     fields: dict[str, Any] = {
         _FIELDS[name]: _READERS[name](reader) for name in given.options if name in _READERS
     }
-    if "callback" in given.options:
-        fields["callback"] = _callback(reader, "Callback", given.callback, limits)
-    if "failure-callback" in given.options:
-        fields["failure_callback"] = _callback(reader, "Failure-Callback", given.failure_callback, limits)
+    warnings = [_warning(name, prefix) for name in given.unknown]
+    if given.callback or "callback" in given.options:
+        fields["callback"] = _callback(reader, "Callback", given.callback, limits, warnings)
+    if given.failure_callback or "failure-callback" in given.options:
+        fields["failure_callback"] = _callback(
+            reader, "Failure-Callback", given.failure_callback, limits, warnings
+        )
     if "redact-fields" in given.options:
         fields["redaction"] = parse_redaction(
             reader.text("Redact-Fields"), field=reader.name("Redact-Fields")
         )
     return PublishOptions(
         headers=_forwarded(given, is_copying=reader.flag("Header-Forward")),
-        warnings=tuple(map(_warning, given.unknown)),
+        warnings=tuple(warnings),
         **fields,
     )
 
@@ -242,27 +245,36 @@ def _forwarded(given: _Given, *, is_copying: bool) -> Headers:
 
 
 def _callback(
-    reader: "_OptionReader", option: str, given: dict[str, list[tuple[str, str]]], limits: Limits
+    reader: "_OptionReader",
+    option: str,
+    given: dict[str, list[tuple[str, str]]],
+    limits: Limits,
+    warnings: list[str],
 ) -> Callback | None:
+    """The callback, with a warning for each of its options that comes to nothing."""
     url = reader.text(option)
+    prefix = f"{reader.name(option)}-"
     if url is None:
+        warnings += (f"{_prefixed(prefix, name)} is ignored without {reader.name(option)}" for name in given)
         return None
     check_url(url, what=f"{reader.name(option)} url")
-    prefix = f"{reader.name(option)}-"
     for name in ("upstash-delay", "upstash-not-before"):
         # The service rejects delayed callbacks when the message is published (contract, 8, U21).
         if name in given:
-            suffix = canonical_name(name).removeprefix("Upstash-")
-            raise InvalidInput(f"{prefix}{suffix} is not supported: a callback is sent at once")
+            raise InvalidInput(f"{_prefixed(prefix, name)} is not supported: a callback is sent at once")
     headers = tuple(line for lines in given.values() for line in lines)
-    parse_options(headers, limits=limits, prefix=prefix)
+    warnings += parse_options(headers, limits=limits, prefix=prefix).warnings
     return Callback(url=url, headers=headers)
 
 
-def _warning(name: str) -> str:
+def _prefixed(prefix: str, name: str) -> str:
+    return f"{prefix}{canonical_name(name).removeprefix('Upstash-')}"
+
+
+def _warning(name: str, prefix: str) -> str:
     suggestion = get_close_matches(name.lower().removeprefix("upstash-"), OPTION_HEADERS, n=1)
-    hint = f"; did you mean {canonical_name(f'upstash-{suggestion[0]}')}?" if suggestion else ""
-    return f"unknown header {name} is ignored{hint}"
+    hint = f"; did you mean {_prefixed(prefix, suggestion[0])}?" if suggestion else ""
+    return f"unknown header {prefix}{name.removeprefix('Upstash-')} is ignored{hint}"
 
 
 class _OptionReader:

@@ -148,6 +148,16 @@ def test_retries_over_the_plan_are_refused_in_the_services_words() -> None:
         parse_options([("Upstash-Retries", "6")], limits=PLANS["payg"])
 
 
+def test_options_of_a_callback_that_come_to_nothing_are_warnings() -> None:
+    url = ("Upstash-Callback", "https://example.com")
+    assert _parse(
+        url, ("Upstash-Callback-Retrys", "3"), ("Upstash-Failure-Callback-Retries", "1")
+    ).warnings == (
+        "unknown header Upstash-Callback-Retrys is ignored; did you mean Upstash-Callback-Retries?",
+        "Upstash-Failure-Callback-Retries is ignored without Upstash-Failure-Callback",
+    )
+
+
 def test_an_unknown_option_is_a_warning_with_the_likely_name() -> None:
     assert _parse(("Upstash-Retrys", "3")).warnings == (
         "unknown header Upstash-Retrys is ignored; did you mean Upstash-Retries?",
