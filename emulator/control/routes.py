@@ -13,6 +13,7 @@ from emulator import __version__
 from emulator.api.reading import check_object, parse_json, read_body
 from emulator.api.routing import ok
 from emulator.control.guard import control_route, open_route
+from emulator.control.metrics import metrics_routes
 from emulator.errors import InvalidInput
 from emulator.protocol.durations import parse_duration
 from emulator.runtime import Runtime
@@ -31,6 +32,7 @@ def control_routes() -> list[BaseRoute]:
         control_route("/emulator/clock/advance", "POST", advance),
         control_route("/emulator/clock/run-until-idle", "POST", run_until_idle),
         control_route("/emulator/reset", "POST", reset),
+        *metrics_routes(),
     ]
 
 
