@@ -1,15 +1,20 @@
 """What ``jobs-core check`` looks at: is this deployment whole?"""
 
 import asyncio
+import contextlib
+import time
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs_core import migrations
-from jobs_core.errors import PublishError, RegistryError
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.errors import JobStateError, PublishError, RegistryError
 from jobs_core.publisher import QStashClient
 from jobs_core.registry import default_registry
+from jobs_core.round_trip import Nothing, check_round_trip
 from jobs_core.settings import Settings
+from jobs_core.states import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +26,21 @@ class Finding:
     detail: str
 
 
-async def run(settings: Settings) -> list[Finding]:
-    """Look at everything; no check stops the others."""
+async def run(settings: Settings, *, round_trip_seconds: float | None = None) -> list[Finding]:
+    """Look at everything; no check stops the others, but a job is sent only where it can arrive.
+
+    ``round_trip_seconds`` is how long to wait for that job; ``None`` sends none.
+    """
     warnings = [Finding("settings", True, f"warning: {warning}") for warning in settings.warnings()]
-    return [
+    findings = [
         *(warnings or [Finding("settings", True, f"{settings.environment}, nothing to complain of")]),
         _job_types(settings),
         await asyncio.to_thread(_database, settings),
         await _qstash(settings),
     ]
+    if round_trip_seconds is not None and all(each.ok for each in findings):
+        findings.append(await _round_trip(settings, round_trip_seconds))
+    return findings
 
 
 def _job_types(settings: Settings) -> Finding:
@@ -66,3 +77,25 @@ async def _qstash(settings: Settings) -> Finding:
             "QStash", False, "QSTASH_NEXT_SIGNING_KEY is not the key that QStash will sign with next"
         )
     return Finding("QStash", True, f"{settings.qstash_url} takes the token and has the same signing keys")
+
+
+async def _round_trip(settings: Settings, patience_seconds: float) -> Finding:
+    url = f"{settings.base_url}{check_round_trip.endpoint}"
+    async with JobDispatcher(settings) as dispatcher:
+        job_id = await dispatcher.enqueue(check_round_trip, Nothing())
+        began = time.monotonic()
+        try:
+            record = await dispatcher.wait(job_id, patience_seconds)
+        except TimeoutError:
+            with contextlib.suppress(JobStateError):  # it may arrive at the last moment
+                await dispatcher.cancel(job_id)
+            return Finding(
+                "round trip",
+                False,
+                f"no job came to {url} within {patience_seconds:g} s: is the worker running, and can QStash "
+                "reach BASE_URL?",
+            )
+        took_ms = (time.monotonic() - began) * 1000
+    if record.status is JobStatus.COMPLETED:
+        return Finding("round trip", True, f"a job went to {url} and was done in {took_ms:.0f} ms")
+    return Finding("round trip", False, f"the job sent to {url} is {record.status}: {record.error}")

@@ -145,18 +145,22 @@ class JobDispatcher:
             flow_control=flow_control,
             label=label,
         )
-        if session is not None:
-            return (await self._enqueue_within(session, [request]))[0]
-        return (await self.enqueue_many([request]))[0]
+        return (await self.enqueue_many([request], session=session))[0]
 
-    async def enqueue_many(self, requests: Sequence[JobRequest]) -> Sequence[str]:
+    async def enqueue_many(
+        self, requests: Sequence[JobRequest], *, session: AsyncSession | Session | None = None
+    ) -> Sequence[str]:
         """Record many jobs in one transaction and publish them a hundred in a request; answers their ids.
+
+        ``session`` is as with ``enqueue``.
 
         Raises:
             JobValidationError, UnknownJobTypeError: and nothing is recorded.
             ExceptionGroup: of PublishRefusedError, when QStash refuses some; the others are published. A
                 single request raises its error as it is.
         """
+        if session is not None:
+            return await self._enqueue_within(session, requests)
         jobs = [self.composer.prepare(request) for request in requests]
         if not jobs:
             return []
@@ -170,6 +174,30 @@ class JobDispatcher:
             self.observer.enqueued(job.job_type)
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
+
+    async def schedule(
+        self,
+        job_type: str | JobDefinition[P],
+        cron: str,
+        payload: P | Mapping[str, Any],
+        *,
+        schedule_id: str | None = None,
+        timezone: str = "UTC",
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        **options: Any,
+    ) -> str:
+        """Enqueue a job at every time that matches ``cron``; as ``schedules.create``, which see."""
+        return await self.schedules.create(
+            job_type,
+            cron,
+            payload,
+            schedule_id=schedule_id,
+            timezone=timezone,
+            user_id=user_id,
+            organization_id=organization_id,
+            **options,
+        )
 
     # --- jobs that exist
 

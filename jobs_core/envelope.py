@@ -6,7 +6,8 @@
      "metadata": {"userId": 1, "organizationId": "acme", "idempotencyKey": "signup-1", "createdAt": "…Z"}}
 
 A schedule delivers the same body every time, so its envelope has no ``jobId``; each firing's id follows from
-the schedule and the message (``ids.scheduled_job_id``).
+the schedule and the message (``ids.scheduled_job_id``). It may have ``metadata.options``, what was said of the
+delivery beside what the job type says.
 """
 
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from pydantic.alias_generators import to_camel
 
 from jobs_core.errors import JobValidationError
 from jobs_core.ids import JobId
+from jobs_core.options import DeliveryOptions
 
 Subject = int | str  # whose job it is: applications number their users, or name them
 Json = dict[str, Any]
@@ -51,6 +53,7 @@ class Metadata(_Wire):
     idempotency_key: Name | None = None
     parent_job_id: JobId | None = None
     created_at: AwareDatetime | None = None
+    options: DeliveryOptions | None = None  # only in a schedule's template: how its firings are delivered
 
     @field_serializer("created_at")
     def _utc(self, value: datetime | None) -> str | None:

@@ -195,16 +195,33 @@ class Registry:
 
 
 def default_registry(modules: str = "") -> Registry:
-    """The job types that ship with the package, and those of ``modules`` (a comma list of packages)."""
+    """The job types that ship with the package, and those of ``modules`` (a comma list of packages).
+
+    Raises:
+        RegistryError: two of them collide, or there is no such package.
+    """
     named = [name.strip() for name in modules.split(",") if name.strip()]
-    return Registry.of("jobs_core.handlers", *named)
+    for name in named:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise RegistryError(
+                f"JOBS_MODULES names {name!r}, which cannot be imported ({error}): it must be in the working "
+                "directory, installed, or on PYTHONPATH"
+            ) from error
+    return Registry.of("jobs_core.handlers", "jobs_core.round_trip", *named)
 
 
-def _check(job_type: str, endpoint: str, retries: int, timeout: timedelta) -> None:
+def check_type_name(job_type: str) -> None:
+    """Raises RegistryError if ``job_type`` cannot be the name of a job type."""
     if not _TYPE_NAME.fullmatch(job_type):
         raise RegistryError(
             f"job type {job_type!r} must be lower case words joined by '-', such as 'send-sms'"
         )
+
+
+def _check(job_type: str, endpoint: str, retries: int, timeout: timedelta) -> None:
+    check_type_name(job_type)
     if not _ENDPOINT.fullmatch(endpoint) or endpoint.startswith(RESERVED_PREFIXES):
         raise RegistryError(f"endpoint {endpoint!r} of {job_type!r} must be a path such as '/api/jobs/sms'")
     if retries < 0:

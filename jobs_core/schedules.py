@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from jobs_core.composing import parse_options
+from jobs_core.composing import JobRequest, parse_options
 from jobs_core.envelope import JobEnvelope, Metadata, Subject
+from jobs_core.errors import JobValidationError
 from jobs_core.registry import JobDefinition
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class Schedule:
     destination: str
     is_paused: bool
     next_at: datetime | None
+
+
+_NOT_FOR_SCHEDULES = frozenset({"delay", "not_before", "idempotency_key", "parent_job_id"})
 
 
 class Schedules:
@@ -46,11 +50,13 @@ class Schedules:
         timezone: str = "UTC",
         user_id: Subject | None = None,
         organization_id: Subject | None = None,
-        options: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> str:
         """Enqueue a job at every time that matches ``cron`` (five fields) in ``timezone``; answers the schedule's id.
 
-        With a ``schedule_id`` that exists, that schedule is replaced. ``options`` are those of DeliveryOptions.
+        With a ``schedule_id`` that exists, that schedule is replaced. ``options`` say how each firing is delivered:
+        ``retries``, ``retry_delay``, ``timeout``, ``callback``, ``failure_callback``, ``headers``, ``queue``,
+        ``flow_control`` and ``label``, as ``JobDispatcher.enqueue`` takes them.
 
         Raises:
             JobValidationError, UnknownJobTypeError: as ``JobDispatcher.enqueue``.
@@ -59,11 +65,17 @@ class Schedules:
         dispatcher, composer = self._dispatcher, self._dispatcher.composer
         definition = composer.definition(job_type)
         parsed = definition.parse(payload).model_dump(mode="json", by_alias=True)
-        delivery = parse_options(definition, options or {})
+        if refused := _NOT_FOR_SCHEDULES & options.keys():
+            raise JobValidationError(
+                f"a schedule has no {', '.join(sorted(refused))}: its cron expression says when it fires"
+            )
+        delivery = parse_options(definition, JobRequest.of(definition, payload, **options).options)
+        # The worker hears of a firing by its delivery alone, so the template says how it is delivered.
+        given = delivery if delivery.to_record() else None
         envelope = JobEnvelope(
             type=definition.job_type,
             payload=parsed,
-            metadata=Metadata(user_id=user_id, organization_id=organization_id),
+            metadata=Metadata(user_id=user_id, organization_id=organization_id, options=given),
         )
         headers = composer.headers(definition, delivery)
         if delivery.queue is not None:

@@ -4,9 +4,8 @@ One background thread runs an event loop with an ordinary `JobDispatcher` on it;
 call there. What is written into the caller's own transaction is written in the caller's thread.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,23 +13,23 @@ import httpx
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from jobs_core.background import BackgroundLoop
 from jobs_core.clock import Clock
 from jobs_core.composing import Duration, JobRequest
 from jobs_core.dispatcher import JobDispatcher
-from jobs_core.queries import JobFilter, JobPage
+from jobs_core.queries import JobFilter, JobPage, TypeStats
 from jobs_core.records import JobRecord
 from jobs_core.registry import JobDefinition, Registry
 from jobs_core.schedules import Schedule
 from jobs_core.settings import Settings
 
 P = TypeVar("P", bound=BaseModel)
-T = TypeVar("T")
 
 
 class SyncJobDispatcher:
     """`JobDispatcher`, blocking. Safe to share between threads; one for each process; ``close`` when done.
 
-    Make it after a fork, not before: a forked child has no copy of its thread.
+    Its thread starts with the first call, which must not happen before a server forks.
     """
 
     def __init__(
@@ -41,10 +40,8 @@ class SyncJobDispatcher:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._dispatcher = JobDispatcher(settings, registry=registry, clock=clock, transport=transport)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="jobs_core", daemon=True)
-        self._thread.start()
+        self.dispatcher = JobDispatcher(settings, registry=registry, clock=clock, transport=transport)
+        self.background = BackgroundLoop("jobs_core")
 
     def __enter__(self) -> Self:
         return self
@@ -56,10 +53,8 @@ class SyncJobDispatcher:
 
     def close(self) -> None:
         """Finish what is under way, and stop the thread."""
-        self._wait(self._dispatcher.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self.background.run(self.dispatcher.aclose())
+        self.background.close()
 
     def enqueue(
         self,
@@ -71,33 +66,41 @@ class SyncJobDispatcher:
     ) -> str:
         """As ``JobDispatcher.enqueue``, with the same options."""
         if session is None:
-            return self._wait(self._dispatcher.enqueue(job_type, payload, **options))
+            return self.background.run(self.dispatcher.enqueue(job_type, payload, **options))
         request = JobRequest.of(job_type, payload, **options)
-        return self._dispatcher.write_within(session, [request], self._loop)[0]
+        return self.dispatcher.write_within(session, [request], self.background.loop)[0]
 
-    def enqueue_many(self, requests: Sequence[JobRequest]) -> Sequence[str]:
+    def enqueue_many(
+        self, requests: Sequence[JobRequest], *, session: Session | None = None
+    ) -> Sequence[str]:
         """As ``JobDispatcher.enqueue_many``."""
-        return self._wait(self._dispatcher.enqueue_many(requests))
+        if session is None:
+            return self.background.run(self.dispatcher.enqueue_many(requests))
+        return self.dispatcher.write_within(session, requests, self.background.loop)
 
     def get(self, job_id: str) -> JobRecord:
         """As ``JobDispatcher.get``."""
-        return self._wait(self._dispatcher.get(job_id))
+        return self.background.run(self.dispatcher.get(job_id))
 
     def list(self, wanted: JobFilter | None = None) -> JobPage:
         """As ``JobDispatcher.list``."""
-        return self._wait(self._dispatcher.list(wanted))
+        return self.background.run(self.dispatcher.list(wanted))
+
+    def stats(self, period: timedelta = timedelta(days=1)) -> Sequence[TypeStats]:
+        """As ``JobDispatcher.stats``."""
+        return self.background.run(self.dispatcher.stats(period))
 
     def wait(self, job_id: str, timeout: Duration = 30) -> JobRecord:
         """As ``JobDispatcher.wait``."""
-        return self._wait(self._dispatcher.wait(job_id, timeout))
+        return self.background.run(self.dispatcher.wait(job_id, timeout))
 
     def cancel(self, job_id: str) -> JobRecord:
         """As ``JobDispatcher.cancel``."""
-        return self._wait(self._dispatcher.cancel(job_id))
+        return self.background.run(self.dispatcher.cancel(job_id))
 
     def retry(self, job_id: str) -> JobRecord:
         """As ``JobDispatcher.retry``."""
-        return self._wait(self._dispatcher.retry(job_id))
+        return self.background.run(self.dispatcher.retry(job_id))
 
     def schedule(
         self,
@@ -106,12 +109,21 @@ class SyncJobDispatcher:
         payload: BaseModel | Mapping[str, Any],
         **options: Any,
     ) -> str:
-        """As ``JobDispatcher.schedules.create``."""
-        return self._wait(self._dispatcher.schedules.create(job_type, cron, payload, **options))
+        """As ``JobDispatcher.schedule``."""
+        return self.background.run(self.dispatcher.schedule(job_type, cron, payload, **options))
 
     def schedules(self) -> Sequence[Schedule]:
         """As ``JobDispatcher.schedules.list``."""
-        return self._wait(self._dispatcher.schedules.list())
+        return self.background.run(self.dispatcher.schedules.list())
 
-    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+    def pause_schedule(self, schedule_id: str) -> bool:
+        """As ``JobDispatcher.schedules.pause``."""
+        return self.background.run(self.dispatcher.schedules.pause(schedule_id))
+
+    def resume_schedule(self, schedule_id: str) -> bool:
+        """As ``JobDispatcher.schedules.resume``."""
+        return self.background.run(self.dispatcher.schedules.resume(schedule_id))
+
+    def remove_schedule(self, schedule_id: str) -> bool:
+        """As ``JobDispatcher.schedules.remove``."""
+        return self.background.run(self.dispatcher.schedules.remove(schedule_id))

@@ -285,7 +285,7 @@ def foreign_job(
     now: datetime,
 ) -> NewJob:
     """The record of a job that was not enqueued here."""
-    options = DeliveryOptions()
+    options = envelope.metadata.options or DeliveryOptions()
     return NewJob(
         job_id=job_id,
         job_type=definition.job_type,

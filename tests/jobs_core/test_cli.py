@@ -6,13 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from emulator.testing import ServerProcess
 from jobs_core import migrations
 from jobs_core.cli import app
 
@@ -166,3 +169,154 @@ def test_serve_says_when_the_port_is_taken(run: Any) -> None:
         )
     assert done.returncode == 1
     assert "address already in use" in done.stderr
+
+
+def test_a_new_job_type_is_written_with_a_test_that_passes(run: Any, tmp_path: Path) -> None:
+    told = run("new", "send-sms", "--package", "shop.jobs", "--json")
+    assert told.exit_code == 0, told.output
+    written = ["shop/jobs/__init__.py", "shop/jobs/send_sms.py", "tests/test_send_sms.py"]
+    assert json.loads(told.stdout) == {"written": written}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "ignore"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("send-email",), "there is a job type 'send-email' already"),
+        (("Send Sms",), "must be lower case words joined by '-'"),
+        (("7-up",), "must begin with a letter"),
+        (("send-sms", "--package", "no-package"), "must be a dotted name"),
+        (("send-sms", "--tests", "there"), "test_send_sms.py is there already; nothing was written"),
+    ],
+)
+def test_a_new_job_type_that_cannot_be_is_refused(run: Any, arguments: tuple[str, ...], said: str) -> None:
+    Path("there").mkdir()
+    Path("there/test_send_sms.py").write_text("")
+    told = run("new", *arguments)
+    assert told.exit_code == 1
+    assert said in told.output
+    assert not Path("jobs").exists()
+
+
+def test_modules_that_are_not_there_are_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBS_MODULES", "nowhere.jobs")
+    told = run("types")
+    assert told.exit_code == 1
+    assert "JOBS_MODULES names 'nowhere.jobs', which cannot be imported" in told.output
+
+
+def test_tables_have_headings_and_nothing_is_cut_in_a_pipe(run: Any) -> None:
+    run("migrate")
+    job_id = run("enqueue", "send-email", WELCOME).stdout.strip()
+    heading, row = run("list").stdout.splitlines()
+    assert heading.split() == ["job", "created", "status", "type", "attempts", "error"]
+    assert row.split()[0] == job_id
+    assert run("stats").stdout.splitlines()[-1].split() == ["total", "1", "0", "0", "0", "0"]
+    heading, *rows = run("types").stdout.splitlines()
+    assert heading.split() == ["type", "endpoint", "retries", "timeout", "description"]
+    assert any(row.startswith("send-email") for row in rows)
+    types = json.loads(run("types", "--json").stdout)["types"]
+    assert {"jobType", "endpoint", "retries", "timeoutSeconds", "description", "schedule"} == set(types[0])
+
+
+def test_waiting_ends_with_a_code_that_says_how_the_job_ended(run: Any) -> None:
+    run("migrate")
+    job_id = run("enqueue", "send-email", WELCOME).stdout.strip()
+    assert run("wait", job_id, "--timeout", "0.05").exit_code == 4
+    assert json.loads(run("cancel", job_id, "--json").stdout)["status"] == "cancelled"
+    waited = run("wait", job_id, "--json")
+    assert (waited.exit_code, json.loads(waited.stdout)["status"]) == (1, "cancelled")
+    assert run("wait", "nope").exit_code == 3
+
+
+def test_every_command_that_answers_can_answer_in_json() -> None:
+    group: Any = typer.main.get_command(app)
+    commands = {**group.commands, **group.commands["schedules"].commands}
+    silent = {
+        name for name, command in commands.items() if not any(p.name == "as_json" for p in command.params)
+    }
+    assert silent == {"serve", "schedules"}
+
+
+def test_tail_tells_what_happens_until_it_is_interrupted(run: Any) -> None:
+    run("migrate")
+    command = Path(sys.executable).parent / "jobs-core"
+    with subprocess.Popen(
+        [command, "tail", "--json", "--interval", "0.05"],
+        env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "Ctrl-C" in process.stderr.readline()
+        job_id = run("enqueue", "send-email", WELCOME).stdout.strip()
+        told = json.loads(process.stdout.readline())
+        assert (told["event"], told["jobId"], told["jobType"]) == ("enqueued", job_id, "send-email")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+@pytest.fixture
+def with_emulator(run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The commands, with an emulator on a socket."""
+    with ServerProcess() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        run("migrate")
+        yield run
+
+
+def test_schedules_are_made_listed_changed_and_synchronised(
+    with_emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = with_emulator
+    (tmp_path / "declaring.py").write_text(_DECLARING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("JOBS_MODULES", "declaring")
+    made = run("schedules", "create", "send-email", "0 9 * * 1", WELCOME, "--timezone", "Europe/Berlin",
+               "--id", "jobs-core.gone", "--json")  # fmt: skip
+    assert json.loads(made.stdout) == {"scheduleId": "jobs-core.gone"}
+    assert json.loads(run("schedules", "pause", "jobs-core.gone", "--json").stdout)["done"] == "pause"
+    (listed,) = json.loads(run("schedules", "list", "--json").stdout)["schedules"]
+    assert (listed["cron"], listed["isPaused"]) == ("CRON_TZ=Europe/Berlin 0 9 * * 1", True)
+    assert "paused" in run("schedules", "list").stdout
+    assert run("schedules", "resume", "jobs-core.gone").exit_code == 0
+    assert run("schedules", "pause", "nope").exit_code == 3
+    assert run("schedules", "create", "send-email", "every day", WELCOME).exit_code == 1
+
+    kept = {"declared": ["jobs-core.tidy"], "removed": [], "undeclared": ["jobs-core.gone"]}
+    assert json.loads(run("schedules", "sync", "--json").stdout) == kept
+    refused = CliRunner().invoke(app, ["schedules", "sync"], input="n\n")
+    assert "jobs-core.gone; remove from QStash?" in refused.stdout
+    assert "1 in force, 0 removed, 1 no longer declared kept" in refused.stdout
+    agreed = CliRunner().invoke(app, ["schedules", "sync"], input="y\n")
+    assert "1 in force, 1 removed" in agreed.stdout
+    assert json.loads(run("schedules", "remove", "jobs-core.tidy", "--json").stdout)["done"] == "delete"
+    assert json.loads(run("schedules", "list", "--json").stdout) == {"schedules": []}
+
+
+def test_check_says_when_no_job_arrives(with_emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASE_URL", NOWHERE)
+    failed = with_emulator("check", "--timeout", "0.1")
+    assert failed.exit_code == 1
+    assert (
+        f"FAIL round trip: no job came to {NOWHERE}/api/jobs/check-round-trip within 0.1 s" in failed.stdout
+    )
+    assert with_emulator("check", "--no-round-trip").exit_code == 0
+
+
+_DECLARING = """
+from datetime import timedelta
+from jobs_core import Cron, Job, Payload, job
+
+class Tidy(Payload):
+    days: int = 30
+
+@job("tidy", endpoint="/api/jobs/tidy", retries=0, timeout=timedelta(seconds=5), description="Tidies.",
+     schedule=Cron("0 3 * * *"))
+async def tidy(payload: Tidy, job: Job) -> None: ...
+"""

@@ -1,0 +1,55 @@
+"""An event loop in a thread of its own, for code that has none."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """Runs coroutines for threads that wait for them.
+
+    The thread starts with the first use, so what is made before a server forks works in each of its children,
+    provided that nobody used it before.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, running."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """Wait for ``call`` and answer its result.
+
+        Raises:
+            RuntimeError: from within the loop itself, which would wait for ever.
+        """
+        if threading.current_thread() is self._thread:
+            call.close()
+            raise RuntimeError(
+                "blocking here would stop the event loop that does the work; await JobDispatcher"
+            )
+        return asyncio.run_coroutine_threadsafe(call, self.loop).result()
+
+    def close(self) -> None:
+        """Stop the thread; the next use would start another."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,120 @@
+"""The command line's root: the deployment's own commands, and where the others are added."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs_core import checks, logs, migrations
+from jobs_core.cli import jobs, new, schedules
+from jobs_core.cli.session import FAILED, JsonFlag, die, load_settings, print_json
+from jobs_core.errors import RegistryError
+from jobs_core.settings import Settings
+
+app = typer.Typer(
+    name="jobs-core",
+    help="Background jobs over QStash.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def migrate(
+    revision: Annotated[str, typer.Argument(help="Where to go; 'base' removes everything.")] = "head",
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring the database's schema up to date."""
+    settings = load_settings()
+    try:
+        before = migrations.current(settings.database_url)
+        if revision == "base" or (before is not None and revision.isdigit() and revision < before):
+            migrations.downgrade(settings.database_url, revision)
+        else:
+            migrations.upgrade(settings.database_url, revision)
+        after = migrations.current(settings.database_url)
+    except SQLAlchemyError as error:
+        die(f"the database cannot be migrated: {error}")
+    if as_json:
+        print_json({"from": before, "to": after})
+    else:
+        typer.echo(f"database: {before or 'empty'} -> {after or 'empty'}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, envvar="PORT", help="Port to listen on.")] = 8000,
+) -> None:
+    """Run the worker app until interrupted."""
+    import uvicorn
+
+    from jobs_core.app import create_app
+
+    settings = load_settings()
+    logs.configure()
+    _trace(settings)
+    try:
+        worker = create_app(settings)
+    except (RegistryError, ImportError) as error:
+        die(str(error))
+    config = uvicorn.Config(
+        worker, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30
+    )
+    # uvicorn stops cleanly and then raises the signal again; being told to stop is no failure.
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, lambda *_: None)
+    server = uvicorn.Server(config)
+    with contextlib.suppress(SystemExit):  # uvicorn's own exit code means something else here
+        server.run()
+    if not server.started:
+        die(f"could not serve on {host}:{port}; is the port taken? --port changes it")
+
+
+@app.command()
+def check(
+    round_trip: Annotated[
+        bool, typer.Option(help="Enqueue a job that does nothing, and wait until the worker has done it.")
+    ] = True,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for that job.")] = 15,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a deployment: settings, job types, database, QStash, token, signing keys, one job the whole way."""
+    settings = load_settings()
+    findings = asyncio.run(checks.run(settings, round_trip_seconds=timeout if round_trip else None))
+    is_ok = all(each.ok for each in findings)
+    if as_json:
+        print_json({"ok": is_ok, "checks": [asdict(each) for each in findings]})
+    else:
+        for each in findings:
+            typer.echo(f"{'ok  ' if each.ok else 'FAIL'} {each.name}: {each.detail}")
+    if not is_ok:
+        raise typer.Exit(FAILED)
+
+
+def _trace(settings: Settings) -> None:
+    if settings.otel_exporter_otlp_endpoint is None:
+        return
+    from jobs_core import tracing
+
+    try:
+        tracing.configure(settings.otel_exporter_otlp_endpoint, service_name="jobs-core")
+    except ImportError:
+        die("OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: add the extra 'otel'")
+
+
+jobs.add_to(app)
+new.add_to(app)
+app.add_typer(schedules.app, name="schedules")
+
+
+def main() -> None:
+    """The console script. As with ``python -m``, what lies in the working directory can be imported."""
+    sys.path.insert(0, "")
+    app()

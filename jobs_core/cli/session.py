@@ -1,0 +1,83 @@
+"""What every command needs: the settings, a dispatcher, and errors that become a line and an exit code."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs_core import logs
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.envelope import Subject
+from jobs_core.errors import JobError, JobNotFoundError, RegistryError, SettingsError
+from jobs_core.settings import Settings
+
+T = TypeVar("T")
+
+FAILED = 1
+NOT_FOUND = 3
+TIMED_OUT = 4
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+
+
+def run(go: Callable[[JobDispatcher], Coroutine[Any, Any, T]]) -> T:
+    """Do one thing with a dispatcher. Raises typer.Exit with the code that fits what went wrong."""
+    settings = load_settings()
+    logs.configure(logging.WARNING)
+
+    async def within() -> T:
+        async with JobDispatcher(settings) as dispatcher:
+            return await go(dispatcher)
+
+    try:
+        return asyncio.run(within())
+    except JobNotFoundError as error:
+        die(error.message, NOT_FOUND)
+    except JobError as error:
+        die(error.message)
+    except (RegistryError, ImportError) as error:
+        die(str(error))
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        die(f"the database does not answer, or is not migrated (jobs-core migrate): {reason}")
+
+
+def load_settings() -> Settings:
+    """The settings of the environment, or the reason why there are none and the end."""
+    try:
+        return Settings.load()
+    except SettingsError as error:
+        die(str(error))
+
+
+def die(reason: str, code: int = FAILED) -> NoReturn:
+    """Say why on standard error, and end."""
+    typer.echo(f"jobs-core: {reason}", err=True)
+    raise typer.Exit(code)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on one line."""
+    typer.echo(json.dumps(value))
+
+
+def parse_payload(text: str) -> dict[str, Any]:
+    """A payload from the command line. Raises typer.BadParameter."""
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="PAYLOAD_JSON") from None
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter("must be a JSON object", param_hint="PAYLOAD_JSON")
+    return parsed
+
+
+def parse_subject(text: str | None) -> Subject | None:
+    """A user's or organization's id: a whole number is taken as one."""
+    if text is None:
+        return None
+    return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
