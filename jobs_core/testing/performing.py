@@ -103,16 +103,13 @@ async def _delivery(
     record = await dispatcher.get(job_id)
     url = dispatcher.composer.url(definition)
     body = envelope_of(record).to_json().encode()
-    return Delivery(
-        url=url,
-        body=body,
-        signature=sign_delivery(
-            url, body, key=dispatcher.settings.qstash_current_signing_key.get_secret_value()
-        ),
-        message_id=record.message_id,
-        retried=retried,
-        schedule_id=None,
-    )
+    key = dispatcher.settings.qstash_current_signing_key.get_secret_value()
+    headers = {
+        "upstash-signature": sign_delivery(url, body, key=key),
+        "upstash-message-id": record.message_id or "",
+        "upstash-retried": str(retried),
+    }
+    return Delivery.of(url, body, headers)
 
 
 async def _pretend_earlier_attempts(dispatcher: JobDispatcher, job_id: str, count: int) -> None:
