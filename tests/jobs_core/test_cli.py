@@ -34,7 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_migrate_goes_up_and_down(run: Any) -> None:
     head = migrations.head()
     assert run("migrate").output == f"database: empty -> {head}\n"
-    assert run("migrate").output == f"database: {head} -> {head}\n"
+    assert json.loads(run("migrate", "--json").stdout) == {"from": head, "to": head}
     assert run("migrate", "base").output == f"database: {head} -> empty\n"
 
 
