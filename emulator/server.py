@@ -6,11 +6,14 @@ import random
 from collections.abc import Callable
 
 from emulator.broker.broker import Broker
+from emulator.broker.publishing import LLM_URL
 from emulator.broker.state import BrokerState
 from emulator.clock import Clock, ManualClock, SystemClock
+from emulator.delivery.llm import LlmTransport
 from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
+from emulator.protocol.destination import origin_of
 from emulator.protocol.ids import IdFactory
 from emulator.runtime import Runtime
 from emulator.settings import Settings
@@ -34,9 +37,11 @@ class Emulator:
     ) -> None:
         """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock."""
         self.settings = settings
-        self.transport = transport or SocketTransport(
+        carrier = transport or SocketTransport(
             max_response_bytes=settings.limits.max_body_bytes, connect_to=settings.connect_to
         )
+        has_own_model = origin_of(LLM_URL) in map(origin_of, settings.connect_to)
+        self.transport = carrier if has_own_model else LlmTransport(carrier)
         self.ids = IdFactory(_randomness(settings.seed))
         self._make_clock = make_clock or self._clock_of_settings
         # By digest of the token: a look-up then tells nothing about how much of a guess was right.

@@ -13,9 +13,8 @@ from emulator.api.operations import Operation
 from emulator.api.reading import parse_json, read_body
 from emulator.api.routing import ok, route
 from emulator.errors import InvalidInput
+from emulator.protocol.chat import CANNED_TEXT, completion
 from emulator.runtime import Runtime
-
-_TEXT = "This is the emulator's canned completion; no model was asked."
 
 
 def routes() -> list[BaseRoute]:
@@ -35,24 +34,20 @@ async def complete(request: Request, runtime: Runtime) -> Response:
     asked = parse_json(body, what="chat completion")
     if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):
         raise InvalidInput("invalid chat completion: expected a JSON object with messages")
-    base = {
-        "id": runtime.broker.state.ids.jwt_id().replace("jwt_", "chatcmpl-"),
-        "created": runtime.clock.now_at() // 1000,
-        "model": str(asked.get("model", "emulator")),
-    }
+    canned = completion(
+        completion_id=runtime.broker.state.ids.jwt_id().replace("jwt_", "chatcmpl-"),
+        created_seconds=runtime.clock.now_at() // 1000,
+        model=str(asked.get("model", "emulator")),
+    )
     if asked.get("stream") is True:
-        return StreamingResponse(_chunks(base), media_type="text/event-stream")
-    choice = {"index": 0, "message": {"role": "assistant", "content": _TEXT}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    return ok({**base, "object": "chat.completion", "choices": [choice], "usage": usage})
+        return StreamingResponse(_chunks(canned), media_type="text/event-stream")
+    return ok(canned)
 
 
-def _chunks(base: dict[str, Any]) -> Iterator[str]:
-    for delta, reason in (({"role": "assistant", "content": _TEXT}, None), ({}, "stop")):
-        chunk = {
-            **base,
-            "object": "chat.completion.chunk",
-            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
-        }
+def _chunks(canned: dict[str, Any]) -> Iterator[str]:
+    base = {name: canned[name] for name in ("id", "created", "model")}
+    for delta, reason in (({"role": "assistant", "content": CANNED_TEXT}, None), ({}, "stop")):
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        chunk = {**base, "object": "chat.completion.chunk", "choices": [choice]}
         yield f"data: {json.dumps(chunk)}\n\n"
     yield "data: [DONE]\n\n"
