@@ -8,7 +8,7 @@ Otherwise each test has a tenant of its own on one emulator, and the hosts are s
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -35,6 +35,12 @@ class Account:
     next_signing_key: str
     is_real: bool
 
+    @staticmethod
+    def of(variables: Mapping[str, str], *, is_real: bool) -> "Account":
+        """The account that a dotenv file's four variables name."""
+        url, token, current, following = (variables[name] for name in _VARIABLES)
+        return Account(url, token, current, following, is_real)
+
     @cached_property
     def sdk(self) -> QStash:
         return QStash(self.token, base_url=self.url, retry=False)
@@ -52,9 +58,10 @@ class Account:
         return message_id
 
     def message(self, message_id: str) -> dict[str, Any]:
-        return self.get(f"/v2/messages/{message_id}")
+        message: dict[str, Any] = self.get(f"/v2/messages/{message_id}")
+        return message
 
-    def get(self, path: str, **parameters: Any) -> Any:
+    def get(self, path: str, /, **parameters: Any) -> Any:
         response = self.http.get(path, params=parameters)
         assert response.is_success, response.text
         return response.json()
@@ -129,10 +136,10 @@ def account(conforming_server: ServerProcess | None) -> Iterator[Account]:
         missing = [name for name in _VARIABLES if not os.environ.get(name)]
         if missing:
             pytest.skip(f"--qstash=real needs {', '.join(missing)} in the environment")
-        variables: dict[str, str] = dict(os.environ)
+        variables: Mapping[str, str] = os.environ
     else:
         variables = conforming_server.new_tenant()
-    made = Account(*(variables[name] for name in _VARIABLES), is_real=conforming_server is None)
+    made = Account.of(variables, is_real=conforming_server is None)
     if made.is_real:
         made.clean()
     yield made

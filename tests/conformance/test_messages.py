@@ -1,6 +1,7 @@
 """What the official suites expect of messages and of taking them back (contract, 7.2)."""
 
 import json
+from typing import Any
 
 import pytest
 from qstash.errors import QStashError
@@ -13,7 +14,7 @@ def _delayed(account: Account, *urls: str, **headers: str) -> list[str]:
     return [one["messageId"] for one in account.http.post("/v2/batch", json=items).json()]
 
 
-def _cancel(account: Account, **parameters: object) -> dict[str, int]:
+def _cancel(account: Account, **parameters: Any) -> dict[str, int]:
     response = account.http.delete("/v2/messages", params=parameters)
     assert response.status_code == 200, response.text
     answer: dict[str, int] = response.json()
