@@ -1,0 +1,125 @@
+"""Servers in processes of their own: the emulator, its baselines, and the destination."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from scripts.benchmarks.load import get
+
+ROOT = Path(__file__).resolve().parents[2]
+_START_SECONDS = 60.0
+
+
+@dataclass
+class Running:
+    """A server that answers at ``url``."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def memory_bytes(self) -> int:
+        return int(self.process.memory_info().rss)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def running(
+    command: Sequence[str], port: int, *, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Run ``command`` until the block ends, once it listens on ``port`` of loopback."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
+    process = subprocess.Popen(
+        command,
+        env=clean | {"PYTHONPATH": str(ROOT)} | dict(variables or {}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        await until_open(port, process)
+        yield Running(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+async def until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Return when somebody listens on ``port``. Raises RuntimeError with the process's own words if it ends."""
+    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        if process.poll() is not None:
+            words = process.communicate()[1] or b""
+            raise RuntimeError(f"a server ended at once: {words.decode(errors='replace')[-2000:]}")
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(0.005)
+    raise RuntimeError(f"nobody listens on port {port} after {_START_SECONDS:.0f} s")
+
+
+def emulator(
+    db: str, *arguments: str, port: int | None = None
+) -> contextlib.AbstractAsyncContextManager[Running]:
+    """``qstash-emulator dev`` on ``db``."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "emulator", "dev", "--port", str(port), "--db", db, *arguments]
+    return running(command, port)
+
+
+def baseline(name: str, *arguments: str) -> contextlib.AbstractAsyncContextManager[Running]:
+    """One of ``scripts.benchmarks.baselines``."""
+    port = free_port()
+    return running(
+        [sys.executable, "-m", f"scripts.benchmarks.baselines.{name}", str(port), *arguments], port
+    )
+
+
+class Destination:
+    """Counts what it gets, in a process of its own."""
+
+    def __init__(self, running_: Running) -> None:
+        self.url = f"{running_.url}/work"
+        self._count_url = f"{running_.url}/count"
+        self._times_url = f"{running_.url}/times"
+
+    async def count(self) -> int:
+        return int(await get(self._count_url))
+
+    async def wait_for(self, count: int, *, timeout_seconds: float = 120.0) -> None:
+        """Return when ``count`` requests have come in all."""
+        async with asyncio.timeout(timeout_seconds):
+            while await self.count() < count:
+                await asyncio.sleep(0.005)
+
+    async def arrivals(self) -> dict[str, float]:
+        """Unix milliseconds of the first arrival, by message id; forgets them."""
+        lines = (await get(self._times_url)).decode().splitlines()
+        return {name: float(at) for name, at in (line.split() for line in lines)}
+
+
+@contextlib.asynccontextmanager
+async def destination() -> AsyncIterator[Destination]:
+    """A receiver that answers 200 to everything."""
+    async with baseline("receiver") as server:
+        yield Destination(server)

@@ -1,0 +1,58 @@
+"""How much is measured, and where."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.tenants import PUBLISHED_USERS
+from scripts.benchmarks.figures import Report
+from scripts.benchmarks.load import request_bytes
+
+BODY = b'{"n": 1, "text": "' + b"x" * 200 + b'"}'
+FAR_AWAY = {"Upstash-Delay": "1d"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """``runs`` of ``count`` messages each; seconds of waiting; how many are stored before growth is measured."""
+
+    runs: int
+    count: int
+    lateness_seconds: int
+    pending: int
+    stored: tuple[int, ...]
+    jobs: int
+    virtual: int
+    has_schedules: bool
+
+
+QUICK = Size(
+    runs=3, count=1_000, lateness_seconds=5, pending=50_000, stored=(1_000, 10_000), jobs=300, virtual=500,
+    has_schedules=False,
+)  # fmt: skip
+FULL = Size(
+    runs=5, count=5_000, lateness_seconds=15, pending=1_000_000, stored=(1_000, 10_000, 100_000, 1_000_000),
+    jobs=2_000, virtual=3_000, has_schedules=True,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every section is given: its size, a folder for databases that goes away, one for pictures that stays."""
+
+    size: Size
+    folder: Path
+    pictures: Path
+    report: Report
+
+    def database(self, name: str) -> str:
+        return str(self.folder / f"{name}.db")
+
+
+def publish_request(url: str, destination: str, headers: dict[str, str] | None = None) -> bytes:
+    """One publish of the first published user."""
+    lines = {
+        "Authorization": f"Bearer {PUBLISHED_USERS[0].token}",
+        "Content-Type": "application/json",
+        **(headers or {}),
+    }
+    return request_bytes(f"{url}/v2/publish/{destination}", lines, BODY)

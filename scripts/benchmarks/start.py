@@ -1,0 +1,74 @@
+"""(g) start-up, and (h) virtual time in the test's own process."""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+from emulator.testing import Harness, Receiver
+from scripts.benchmarks.figures import Mark, say
+from scripts.benchmarks.processes import emulator
+from scripts.benchmarks.rates import publish_rate
+from scripts.benchmarks.setting import Bench
+
+_IMPORTS = "import sqlmodel, starlette.applications, uvicorn, aiohttp, pydantic_settings, croniter, typer"
+
+
+async def start_up(bench: Bench) -> None:
+    """(g) From process start to the first accepted publish."""
+    imports: list[float] = []
+    starts: list[float] = []
+    for number in range(bench.size.runs):
+        say(f"  run {number + 1} of {bench.size.runs}")
+        imports.append(await asyncio.to_thread(_import_milliseconds))
+        started = time.perf_counter()
+        async with emulator(bench.database(f"start-{number}")) as server:
+            await publish_rate(server, 1)
+            starts.append((time.perf_counter() - started) * 1000)
+    report, section = bench.report, "(g) start"
+    report.add(section, "bare import of the dependencies", "ms", imports)
+    report.add(
+        section, "process start to first accepted publish", "ms", starts,
+        against=("bare import", imports), mark=Mark(1.5, "most"),
+    )  # fmt: skip
+
+
+def _import_milliseconds() -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", _IMPORTS], check=True, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - started) * 1000
+
+
+async def virtual_time(bench: Bench) -> None:
+    """(h) Deliveries a second under a turned clock, and what an emulator of one's own costs a test."""
+    runs = bench.size.runs
+    rates = [await _virtual_rate(bench.size.virtual) for _ in range(runs)]
+    await _fixture_milliseconds()
+    fixtures = [await _fixture_milliseconds() for _ in range(runs * 4)]
+    report, section = bench.report, "(h) manual clock"
+    report.add(section, "virtual deliveries", "deliveries/s", rates, mark=Mark(1_500))
+    report.add(section, "in-process emulator, up and down", "ms", fixtures, mark=Mark(15, "most"))
+
+
+async def _virtual_rate(count: int) -> float:
+    """One message for each virtual second, published by a client of the harness."""
+    async with Harness() as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        for number in range(count):
+            await qstash.client.post(
+                "/v2/publish/https://example.com/x", headers={"Upstash-Delay": f"{number + 1}s"}
+            )
+        started = time.perf_counter()
+        await qstash.run_until_idle()
+        seconds = time.perf_counter() - started
+        if len(receiver.got) != count:
+            raise RuntimeError(f"{len(receiver.got)} deliveries of {count}")
+        return count / seconds
+
+
+async def _fixture_milliseconds() -> float:
+    started = time.perf_counter()
+    async with Harness():
+        pass
+    return (time.perf_counter() - started) * 1000
