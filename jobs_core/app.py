@@ -5,6 +5,10 @@
     POST (each job type's endpoint)        a delivery
     POST /api/jobs/callbacks/failure       QStash gave a job up
     GET  /api/jobs/{job_id}                one job with its attempts
+    POST /api/stripe/webhook               webhooks of third parties (webhooks.endpoints)
+    POST /api/webhooks/{source}
+    GET  /api/notifications                in-app notifications (notifications.endpoints)
+    GET  /api/files/{name}                 a download by a signed link
     GET  /health                           whether this process can work
     GET  /api/admin/…, /metrics, /jobs     for operators (``jobs_core.monitoring``)
 
@@ -27,6 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from jobs_core.bodies import BodyTooLargeError, bounded_body
 from jobs_core.clock import Clock
 from jobs_core.closing import Closer
 from jobs_core.dispatcher import JobDispatcher
@@ -37,20 +42,22 @@ from jobs_core.monitoring.guard import AdminGuard
 from jobs_core.monitoring.pages import page_routes
 from jobs_core.monitoring.routes import monitoring_routes
 from jobs_core.monitoring.watch import create_watch
+from jobs_core.notifications.endpoints import notification_routes
 from jobs_core.outcome import Answer
 from jobs_core.records import JobRecord
 from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
 from jobs_core.resources import Resources
 from jobs_core.settings import Settings
+from jobs_core.storage.endpoints import file_routes
+from jobs_core.storage.files import FileStorage, LocalStorage
+from jobs_core.storage.links import FileLinks
+from jobs_core.webhooks.endpoints import webhook_routes
+from jobs_core.webhooks.events import EventHandlers, default_handlers
 from jobs_core.worker import Delivery, Worker
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
-
-
-class BodyTooLargeError(Exception):
-    """A delivery is larger than the settings allow."""
 
 
 def create_app(
@@ -70,7 +77,8 @@ def create_app(
         clock: what the records' times are taken from.
         transport: how QStash is reached; default: by network.
         dispatcher: one that exists already; its owner closes it.
-        resources: what handlers may ``use``; an e-mail sender is added unless there is one.
+        resources: what handlers may ``use``; an e-mail sender, a file storage and the
+            handlers of webhook events are added unless they are there.
 
     Raises:
         SettingsError, RegistryError: what is wrong, at start.
@@ -80,6 +88,11 @@ def create_app(
     resources = resources or Resources()
     if EmailSender not in resources:
         resources.provide(EmailSender, create_sender(dispatcher.settings))
+    if EventHandlers not in resources:
+        resources.provide(EventHandlers, default_handlers(dispatcher.settings.jobs_modules))
+    if FileStorage not in resources:
+        resources.provide(FileStorage, LocalStorage(dispatcher.settings.storage_dir))
+    resources.provide(FileLinks, FileLinks.of(dispatcher.settings))
     resources.provide(JobDispatcher, dispatcher)
     worker, closer = Worker(dispatcher, resources), Closer(dispatcher)
     metrics, guard = ProcessMetrics(), AdminGuard(dispatcher.settings)
@@ -93,6 +106,9 @@ def create_app(
             *(_delivery_route(worker, dispatcher, definition) for definition in dispatcher.registry),
             Route(FAILURE_CALLBACK_PATH, _failure_endpoint(worker, closer, dispatcher), methods=["POST"]),
             Route("/api/jobs/{job_id}", _job_endpoint(dispatcher), methods=["GET"]),
+            *webhook_routes(dispatcher),
+            *notification_routes(dispatcher, resources),
+            *file_routes(resources.use(FileStorage), resources.use(FileLinks), dispatcher.clock),
             Route("/health", _health_endpoint(dispatcher), methods=["GET"]),
             *monitoring_routes(dispatcher, guard, metrics, watch),
             *page_routes(dispatcher, guard, watch),
@@ -203,17 +219,8 @@ async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) 
     """The request as a delivery. Raises BodyTooLargeError."""
     settings = dispatcher.settings
     query = f"?{request.url.query}" if request.url.query else ""
-    body = await _bounded_body(request, settings.max_body_bytes)
+    body = await bounded_body(request, settings.max_body_bytes)
     return Delivery.of(f"{settings.base_url}{endpoint}{query}", body, request.headers)
-
-
-async def _bounded_body(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLargeError
-    return bytes(body)
 
 
 async def _too_large(_: Request, __: Exception) -> Response:

@@ -62,7 +62,7 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until:
     Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The
     unique constraint decides, so callers may race.
     """
-    statement = _insert(executions, connection).on_conflict_do_nothing().returning(executions.c.job_id)
+    statement = insert_into(executions, connection).on_conflict_do_nothing().returning(executions.c.job_id)
     # Rows as parameters, not as VALUES: such a statement is compiled once.
     inserted = set(connection.execute(statement, [_row(job) for job in jobs]).scalars())
     rows = [
@@ -71,7 +71,7 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until:
         if job.job_id in inserted and job.message is not None
     ]
     if rows:
-        connection.execute(_insert(outbox, connection), rows)
+        connection.execute(insert_into(outbox, connection), rows)
     earlier = _find_by_key(connection, [job for job in jobs if job.job_id not in inserted])
     return [
         job.job_id if job.job_id in inserted else earlier.get((job.job_type, job.idempotency_key), job.job_id)
@@ -97,7 +97,7 @@ def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime
 
 def add_job(connection: Connection, job: NewJob) -> None:
     """Record a job that arrived from elsewhere, unless its id or its idempotency key is taken."""
-    connection.execute(_insert(executions, connection).on_conflict_do_nothing(), _row(job))
+    connection.execute(insert_into(executions, connection).on_conflict_do_nothing(), _row(job))
 
 
 def add_message(
@@ -105,7 +105,7 @@ def add_message(
 ) -> bool:
     """Write one more message of a job that exists; false if it is there already."""
     row = outbox_row(message, created_at=created_at, locked_until=locked_until)
-    return bool(connection.execute(_insert(outbox, connection).on_conflict_do_nothing(), row).rowcount)
+    return bool(connection.execute(insert_into(outbox, connection).on_conflict_do_nothing(), row).rowcount)
 
 
 # --- changes of state
@@ -313,7 +313,8 @@ def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[s
     return {(row.job_type, row.idempotency_key): row.job_id for row in found}
 
 
-def _insert(table: Table, connection: Connection) -> sqlite.Insert | postgresql.Insert:
+def insert_into(table: Table, connection: Connection) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT of the connection's own dialect, which knows ON CONFLICT."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 

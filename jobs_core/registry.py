@@ -45,6 +45,10 @@ class JobType(StrEnum):
     """The job types that ship with the package."""
 
     SEND_EMAIL = "send-email"
+    CREATE_NOTIFICATION = "create-notification"
+    PROCESS_WEBHOOK = "process-webhook"
+    PROCESS_STRIPE_WEBHOOK = "process-stripe-webhook"
+    CLEANUP_OLD_DATA = "cleanup-old-data"
 
 
 class Payload(BaseModel):
@@ -157,7 +161,7 @@ class Registry:
     @classmethod
     def of(cls, *packages: str) -> "Registry":
         """All job types defined in these packages (or modules), and in every module below them."""
-        modules = [module for package in packages for module in _modules(package)]
+        modules = [module for package in packages for module in modules_of(package)]
         found: dict[int, JobDefinition[Any]] = {}  # by identity: a definition may be imported elsewhere
         for module in modules:
             found |= {id(value): value for value in vars(module).values() if isinstance(value, JobDefinition)}
@@ -250,7 +254,8 @@ def _payload_model(job_type: str, handler: Callable[..., Any]) -> type[Any]:
     return model
 
 
-def _modules(package: str) -> Iterator[ModuleType]:
+def modules_of(package: str) -> Iterator[ModuleType]:
+    """A package (or module) and every module below it, imported."""
     root = importlib.import_module(package)
     yield root
     for found in pkgutil.walk_packages(getattr(root, "__path__", ()), prefix=f"{package}."):

@@ -6,6 +6,7 @@ first of QStash's published test users, which the emulator knows, so development
 
 import ipaddress
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs_core.errors import SettingsError
+from jobs_core.webhooks.schemes import WebhookSource, check_source_name, check_standard_secret
 
 # QStash's published test users, for local development.
 # Source: Upstash docs, howto/local-development (read 2026-08).
@@ -49,6 +51,7 @@ _SOURCES = {
     "DATABASE_URL": "such as postgresql://user:password@host/database",
     "RESEND_API_KEY": "create one at https://resend.com/api-keys",
     "RESEND_FROM_EMAIL": "an address at a domain verified at https://resend.com/domains",
+    "RESEND_WEBHOOK_SECRET": "copy it from https://resend.com/webhooks",
     "SMTP_URL": "such as smtp://user:password@host:587",
     "STRIPE_SECRET_KEY": "copy it from https://dashboard.stripe.com/apikeys",
     "STRIPE_WEBHOOK_SECRET": "copy it from https://dashboard.stripe.com/webhooks",
@@ -96,12 +99,41 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections kept for each process.")
     resend_api_key: OptionalSecret = Field(None, description="Send e-mail by Resend.")
     resend_from_email: OptionalText = Field(None, description="Sender of e-mail, for SMTP too.")
+    resend_webhook_secret: OptionalSecret = Field(
+        None, description="Signs Resend's webhooks; starts with whsec_."
+    )
+    app_name: OptionalText = Field(
+        None, description="Who writes, in e-mails and reports; default: BASE_URL's host name."
+    )
+    dashboard_url: OptionalText = Field(
+        None, description="Where e-mails send customers to see their account; default: BASE_URL."
+    )
     smtp_url: OptionalSecret = Field(
         None, description="Send e-mail by SMTP: smtp://, smtp+starttls:// or smtps://."
     )
     stripe_secret_key: OptionalSecret = Field(None, description="For Stripe's API.")
     stripe_webhook_secret: OptionalSecret = Field(None, description="Signs Stripe's webhooks.")
     github_webhook_secret: OptionalSecret = Field(None, description="Signs GitHub's webhooks.")
+    webhook_sources: dict[str, WebhookSource] = Field(
+        default_factory=dict,
+        description="Further sources of webhooks, as a JSON object of name and scheme; see webhook-jobs.md.",
+    )
+    webhook_tolerance_seconds: int = Field(
+        300, ge=10, le=3600, description="How old (or early) a signed webhook may be."
+    )
+    webhook_max_body_bytes: int = Field(
+        1024 * 1024,
+        ge=1,
+        description="A larger webhook is answered 413: it would not travel as a job either.",
+    )
+    storage_dir: Path = Field(Path("var/files"), description="Where exports and reports are kept.")
+    storage_signing_key: OptionalSecret = Field(
+        None, description="Signs download links; default: a key made from QSTASH_TOKEN."
+    )
+    download_link_hours: int = Field(24, ge=1, le=24 * 30, description="How long a download link works.")
+    mailbox_dir: Path | None = Field(
+        None, description="Where the mailbox page finds received e-mail (*.eml), as ./scripts/dev keeps it."
+    )
     environment: Environment = Field(Environment.DEVELOPMENT, description="What is tolerated, and how loud.")
     admin_token: OptionalSecret = Field(
         None,
@@ -135,6 +167,27 @@ class Settings(BaseSettings):
         5, ge=0, le=300, description="How far this machine's clock may be behind QStash's."
     )
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1, description="A larger delivery is answered 413.")
+
+    @field_validator("webhook_sources")
+    @classmethod
+    def _well_named(cls, value: dict[str, WebhookSource]) -> dict[str, WebhookSource]:
+        for name in value:
+            check_source_name(name)
+        return value
+
+    @field_validator("resend_webhook_secret")
+    @classmethod
+    def _a_standard_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_standard_secret(value.get_secret_value())
+        return value
+
+    @field_validator("dashboard_url")
+    @classmethod
+    def _a_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("it must be an http:// or https:// URL")
+        return value
 
     @field_validator("qstash_url", "base_url")
     @classmethod
@@ -181,6 +234,16 @@ class Settings(BaseSettings):
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+    @property
+    def brand_name(self) -> str:
+        """Who writes the e-mails."""
+        return self.app_name or urlsplit(self.base_url).hostname or ""
+
+    @property
+    def account_url(self) -> str:
+        """Where customers see their account."""
+        return self.dashboard_url or self.base_url
 
     def warnings(self) -> list[str]:
         """What works but should not stay so, one line each."""

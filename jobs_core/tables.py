@@ -201,11 +201,12 @@ class JobAlert(JobsModel, table=True):
     raised_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
 
 
-def _table(model: type[SQLModel]) -> Table:
+def table_of(model: type[SQLModel]) -> Table:
+    """The table behind a model, for statements that make no objects."""
     return cast("Table", getattr(model, "__table__"))  # noqa: B009 -- unknown to the type checker
 
 
-executions = _table(JobExecution)
-attempts = _table(JobAttempt)
-outbox = _table(OutboxMessage)
-alerts = _table(JobAlert)
+executions = table_of(JobExecution)
+attempts = table_of(JobAttempt)
+outbox = table_of(OutboxMessage)
+alerts = table_of(JobAlert)

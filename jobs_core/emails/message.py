@@ -5,6 +5,15 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes along. ``content_type`` is such as ``application/pdf``."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Email:
     """One e-mail with both of its parts."""
 
@@ -12,6 +21,7 @@ class Email:
     subject: str
     html: str
     text: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class EmailError(Exception):

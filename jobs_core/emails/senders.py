@@ -1,7 +1,9 @@
 """How e-mails leave: by Resend, by any SMTP server, or, where neither is set, onto the log."""
 
+import base64
 import logging
 import re
+import ssl
 from collections.abc import Sequence
 from datetime import timedelta
 from email.message import EmailMessage
@@ -72,11 +74,15 @@ class SmtpSender(EmailSender):
     idempotency, but receivers drop a second e-mail with the same Message-ID, so that is made from the key.
     """
 
-    def __init__(self, url: str, *, sender: str = DEFAULT_SENDER) -> None:
+    def __init__(
+        self, url: str, *, sender: str = DEFAULT_SENDER, tls_context: ssl.SSLContext | None = None
+    ) -> None:
+        """``tls_context`` is for servers whose certificate only you can judge; default: the system's trust."""
         parts = urlsplit(url)
         if parts.scheme not in _SMTP_PORTS or not parts.hostname:
             raise ValueError("SMTP_URL must look like smtp://user:password@host:587")
         self._sender = sender
+        self._tls_context = tls_context
         self._host = parts.hostname
         self._port = parts.port or _SMTP_PORTS[parts.scheme]
         self._username = unquote(parts.username) if parts.username else None
@@ -96,12 +102,15 @@ class SmtpSender(EmailSender):
                 password=self._password,
                 use_tls=self._use_tls,
                 start_tls=self._start_tls,
+                tls_context=self._tls_context,
                 timeout=_TIMEOUT_SECONDS,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _smtp_error([(each.code, each.message) for each in error.recipients]) from error
         except aiosmtplib.SMTPResponseException as error:
             raise _smtp_error([(error.code, error.message)]) from error
+        except ssl.SSLError as error:
+            raise TemporaryEmailError(f"no trusted TLS with {self._host}:{self._port}: {error}") from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise TemporaryEmailError(
                 f"no SMTP server at {self._host}:{self._port}: {error}; is SMTP_URL right?"
@@ -139,6 +148,14 @@ class ResendSender(EmailSender):
             "subject": email.subject,
             "html": email.html,
             "text": email.text,
+            "attachments": [
+                {
+                    "filename": attached.filename,
+                    "content_type": attached.content_type,
+                    "content": base64.b64encode(attached.content).decode(),
+                }
+                for attached in email.attachments
+            ],
         }
         try:
             async with httpx.AsyncClient(transport=self._transport, timeout=_TIMEOUT_SECONDS) as client:
@@ -150,7 +167,7 @@ class ResendSender(EmailSender):
                 f"Resend does not answer: {str(error) or type(error).__name__}"
             ) from error
         if response.is_success:
-            return str(response.json().get("id", idempotency_key))
+            return _resend_id(response) or idempotency_key
         raise _resend_error(response)
 
 
@@ -161,9 +178,14 @@ def mime(email: Email, *, sender: str, key: str) -> EmailMessage:
     message["To"] = ", ".join(email.to)
     message["Subject"] = email.subject
     domain = sender.rpartition("@")[2].rstrip(">") or "localhost"
+    # Nobody is to answer automatically (RFC 3834), nor to be told that someone is away.
+    message["Auto-Submitted"] = "auto-generated"
     message["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9.-]', '-', key)}@{domain}>"
     message.set_content(email.text)
     message.add_alternative(email.html, subtype="html")
+    for attached in email.attachments:
+        kind, _, subtype = attached.content_type.partition("/")
+        message.add_attachment(attached.content, maintype=kind, subtype=subtype, filename=attached.filename)
     return message
 
 
@@ -177,10 +199,22 @@ def _smtp_error(answers: Sequence[tuple[int, str]]) -> TemporaryEmailError | Per
 
 def _resend_error(response: httpx.Response) -> TemporaryEmailError | PermanentEmailError:
     said = f"Resend answered {response.status_code}: {response.text[:300]}"
-    # 409: an earlier request with this key is still under way.
-    if response.status_code in {408, 409, 425, 429} or response.status_code >= 500:
+    # 409 is either: an earlier request with this key is under way, or it was for another e-mail.
+    # Source: Resend docs, api-reference/errors (read 2026-11).
+    is_for_good = response.status_code == 409 and "invalid_idempotent_request" in response.text
+    if not is_for_good and (response.status_code in {408, 409, 425, 429} or response.status_code >= 500):
         return TemporaryEmailError(said, retry_after=_seconds_header(response.headers.get("retry-after")))
     return PermanentEmailError(said)
+
+
+def _resend_id(response: httpx.Response) -> str | None:
+    """The e-mail's id; it was taken even if the answer cannot be read."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    found = answer.get("id") if isinstance(answer, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _seconds_header(value: str | None) -> timedelta | None:

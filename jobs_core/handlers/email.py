@@ -5,27 +5,27 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from jobs_core.emails.catalog import find_template, parse_data, render
-from jobs_core.emails.message import PermanentEmailError, TemporaryEmailError
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.emails.addresses import Address
+from jobs_core.emails.catalog import Brand, find_template, parse_data, render
+from jobs_core.emails.deliveries import record_sent
+from jobs_core.emails.message import Attachment, PermanentEmailError, TemporaryEmailError
 from jobs_core.emails.senders import EmailSender
 from jobs_core.errors import JobValidationError, PermanentJobError, RetryLater
 from jobs_core.job import Job
 from jobs_core.registry import JobType, Payload, job
-
-
-def _an_address(value: str) -> str:
-    """Just enough to notice what cannot be one; the mail server has the last word."""
-    name, at, domain = value.strip().rpartition("@")
-    if not (name and at and domain) or any(character.isspace() or character in ",;<>" for character in value):
-        raise ValueError("must be an e-mail address, such as ada@example.com")
-    return value.strip()
+from jobs_core.storage.files import FileStorage, StoredFileNotFoundError, content_type
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Address = Annotated[str, AfterValidator(_an_address)]
+class StoredAttachment(Payload):
+    """A file of the storage that goes along."""
+
+    file: str = Field(min_length=1, max_length=500)
+    filename: str = Field(min_length=1, max_length=200, pattern=r'^[^/\\\x00-\x1f"]+$')
 
 
 class SendEmail(Payload):
@@ -34,6 +34,7 @@ class SendEmail(Payload):
     template: Annotated[str, AfterValidator(lambda name: find_template(name).name)]
     to: Annotated[list[Address], BeforeValidator(_as_list), Field(min_length=1, max_length=50)]
     data: dict[str, Any]
+    attachments: list[StoredAttachment] = Field(default_factory=list, max_length=10)
 
     @model_validator(mode="after")
     def _data_fits_template(self) -> Self:
@@ -54,7 +55,14 @@ class SendEmail(Payload):
 async def send_email(payload: SendEmail, job: Job) -> dict[str, Any]:
     """Render the template and hand it to the sender; the job's id keeps a retry from sending it twice."""
     template = find_template(payload.template)
-    email = render(template, parse_data(template, payload.data), to=tuple(payload.to))
+    dispatcher = job.use(JobDispatcher)
+    email = render(
+        template,
+        parse_data(template, payload.data),
+        to=tuple(payload.to),
+        brand=Brand(dispatcher.settings.brand_name),
+        attachments=await _attached(payload, job),
+    )
     try:
         provider_id = await job.use(EmailSender).send(email, idempotency_key=job.id)
     except PermanentEmailError as error:
@@ -63,4 +71,26 @@ async def send_email(payload: SendEmail, job: Job) -> dict[str, Any]:
         if error.retry_after is not None:
             raise RetryLater(error.retry_after, str(error)) from error
         raise
+    now = dispatcher.clock.now()
+    job.on_completion(
+        lambda connection: record_sent(
+            connection, provider_id, job_id=job.id, template=template.name, recipients=payload.to, now=now
+        )
+    )
     return {"providerId": provider_id, "template": template.name, "recipients": len(payload.to)}
+
+
+async def _attached(payload: SendEmail, job: Job) -> tuple[Attachment, ...]:
+    if not payload.attachments:
+        return ()
+    storage = job.use(FileStorage)
+    try:
+        contents = [await storage.read(each.file) for each in payload.attachments]
+    except (StoredFileNotFoundError, ValueError) as error:
+        raise PermanentJobError(
+            f"an attachment cannot be read: {error}", "attachment_missing", job.id
+        ) from error
+    return tuple(
+        Attachment(each.filename, content_type(each.filename), content)
+        for each, content in zip(payload.attachments, contents, strict=True)
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import email
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.message import EmailMessage
@@ -22,8 +23,9 @@ from jobs_core import (
     create_app,
     default_registry,
 )
-from jobs_core.emails.catalog import TEMPLATES, find_template, parse_data, render
+from jobs_core.emails.catalog import TEMPLATES, Brand, find_template, parse_data, render
 from jobs_core.emails.message import Email, PermanentEmailError, TemporaryEmailError
+from jobs_core.emails.previews import SAMPLES, preview
 from jobs_core.emails.senders import ConsoleSender, EmailSender, ResendSender, SmtpSender, create_sender
 
 WELCOME = {"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}}
@@ -68,13 +70,48 @@ async def smtp_url(mailbox: Mailbox) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_every_template_has_both_parts(name: str) -> None:
-    template = find_template(name)
-    mail = render(template, parse_data(template, {"recipientName": "Ada"}), to=("a@b.c",))
-    assert "Ada" in mail.subject
-    assert "Ada" in mail.text
-    assert "Ada" in mail.html
+def test_every_template_has_both_parts_that_say_the_same(name: str) -> None:
+    mail = preview(name, Brand("Acme"))
+    data = SAMPLES[name].model_dump()
     assert mail.html.startswith("<!doctype html>")
+    for value in (value for value in data.values() if isinstance(value, str)):
+        assert value in mail.text or value in mail.subject, value
+        assert value.replace("&", "&amp;") in mail.html, value
+    assert "with Acme" in mail.text or name in {"teamInvitation", "reportReady"}
+    assert "{{" not in mail.html + mail.text
+    assert max(map(len, mail.text.splitlines())) <= 200
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_is_readable_where_clients_drop_the_style_element(name: str) -> None:
+    html = preview(name, Brand("Acme")).html
+    body = html.partition("</head>")[2]
+    for element in re.findall(r"<(?:h1|p|a|body|td class)[^>]*>", body):
+        assert "style=" in element, element
+    assert "<img" not in html
+    assert "<script" not in html
+    assert "prefers-color-scheme: dark" in html
+    assert '<meta name="color-scheme" content="light dark">' in html
+    # The preheader comes first in the body, hidden.
+    assert body.index("display:none") < body.index("<table")
+
+
+def test_the_wire_is_camel_case_and_unknown_fields_are_refused() -> None:
+    parse = default_registry().get("send-email").parse
+    payload = {"template": "teamInvitation", "to": "ada@example.com"}
+    data = SAMPLES["teamInvitation"].model_dump(by_alias=True)
+    assert set(data) == {"recipientName", "inviterName", "organizationName", "invitationUrl"}
+    parse(payload | {"data": data})
+    with pytest.raises(JobValidationError, match=r"invitationUrl: Field required"):
+        parse(payload | {"data": {"recipientName": "Ada", "inviterName": "C", "organizationName": "O"}})
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "dashboard", "//x", "data:text/html,x", "https://"])
+def test_links_lead_to_the_web_alone(url: str) -> None:
+    with pytest.raises(JobValidationError, match="resetUrl"):
+        default_registry().get("send-email").parse(
+            {"template": "passwordReset", "to": "a@b.c", "data": {"recipientName": "Ada", "resetUrl": url}}
+        )
 
 
 def test_html_is_escaped_text_is_not_and_a_subject_stays_one_line() -> None:
@@ -194,7 +231,7 @@ async def test_what_a_sender_says_decides_whether_the_job_is_retried(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"template": "wellcome"}, "unknown template 'wellcome'; known: welcome"),
+        ({"template": "wellcome"}, "unknown template 'wellcome'; known: emailChange"),
         ({"to": "ada"}, "must be an e-mail address"),
         ({"to": []}, "to: "),
         ({"data": {}}, "recipientName: Field required"),

@@ -1,0 +1,60 @@
+"""Amounts of money: whole numbers of a currency's minor unit, as Stripe gives them.
+
+Source: Stripe docs, currencies: zero-decimal currencies, three-decimal currencies, and ISK and UGX, which have no
+minor unit but are given in hundredths all the same (read 2026-11).
+"""
+
+from decimal import Decimal
+
+_ZERO_DECIMAL = frozenset(
+    {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"}
+)
+_THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+_WHOLE_IN_HUNDREDTHS = frozenset({"isk", "ugx"})
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩"}
+
+
+def decimals(currency: str) -> int:
+    """How many digits of an amount stand behind the point.
+
+    >>> decimals("usd"), decimals("JPY"), decimals("kwd")
+    (2, 0, 3)
+    """
+    code = currency.lower()
+    if code in _ZERO_DECIMAL:
+        return 0
+    return 3 if code in _THREE_DECIMAL else 2
+
+
+def to_major(amount: int, currency: str) -> Decimal:
+    """The amount in the currency's major unit, exactly.
+
+    >>> to_major(1999, "usd")
+    Decimal('19.99')
+    """
+    return Decimal(amount).scaleb(-decimals(currency))
+
+
+def format_amount(amount: int, currency: str) -> str:
+    """Ready to be read.
+
+    >>> format_amount(123456, "usd"), format_amount(500, "jpy"), format_amount(-5120, "kwd")
+    ('$1,234.56', '¥500', '-KWD 5.120')
+    """
+    code = currency.lower()
+    digits = 0 if code in _WHOLE_IN_HUNDREDTHS else decimals(code)
+    sign = "-" if amount < 0 else ""
+    symbol = _SYMBOLS.get(code, f"{code.upper()} ")
+    return f"{sign}{symbol}{abs(to_major(amount, code)):,.{digits}f}"
+
+
+def format_price(amount: int, currency: str, interval: str | None, count: int | None = 1) -> str:
+    """An amount for each interval.
+
+    >>> format_price(1200, "eur", "month"), format_price(9900, "usd", "month", 3), format_price(5, "usd", None)
+    ('€12.00 a month', '$99.00 every 3 months', '$0.05')
+    """
+    shown = format_amount(amount, currency)
+    if interval is None:
+        return shown
+    return f"{shown} a {interval}" if (count or 1) == 1 else f"{shown} every {count} {interval}s"

@@ -1,0 +1,134 @@
+"""What we read from Stripe's objects, in the shapes that its API versions give them. Pure.
+
+Objects come as plain dictionaries, unverified beyond the signature, so every field may be absent or of another
+type; what cannot be read is ``None``.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs_core.envelope import Subject
+
+Json = dict[str, Any]
+_LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a subscription costs for one interval, in minor units."""
+
+    name: str | None
+    amount: int | None
+    currency: str | None
+    interval: str | None
+    interval_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a customer is here."""
+
+    user_id: Subject | None
+    organization_id: Subject | None
+
+
+def text(value: Json, name: str, limit: int = 255) -> str | None:
+    """A field that is text, cut to ``limit`` characters."""
+    found = value.get(name)
+    return found[:limit].replace("\0", "") if isinstance(found, str) and found else None
+
+
+def number(value: Json, name: str) -> int | None:
+    """A field that is a whole number of 64 bits."""
+    found = value.get(name)
+    if not isinstance(found, int) or isinstance(found, bool):
+        return None
+    return found if -(1 << 63) <= found < 1 << 63 else None
+
+
+def instant(value: Json, name: str) -> datetime | None:
+    """A field in unix seconds."""
+    seconds = number(value, name)
+    return (
+        None if seconds is None or not 0 <= seconds <= _LAST_SECOND else datetime.fromtimestamp(seconds, UTC)
+    )
+
+
+def part(value: Json, *names: str) -> Json:
+    """An object inside, or an empty one."""
+    found: Any = value
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def reference(value: Json, name: str) -> str | None:
+    """The id of another object, given as its id or expanded."""
+    found = value.get(name)
+    return text(found, "id") if isinstance(found, dict) else text(value, name)
+
+
+def subscription_of_invoice(invoice: Json) -> str | None:
+    """API versions from 2025-03-31 on name the subscription in ``parent``; earlier ones on top."""
+    return reference(invoice, "subscription") or reference(
+        part(invoice, "parent", "subscription_details"), "subscription"
+    )
+
+
+def period_end(subscription: Json) -> datetime | None:
+    """API versions from 2025-03-31 on keep the period with the items; earlier ones on top."""
+    ends = [end for item in _items(subscription) if (end := instant(item, "current_period_end")) is not None]
+    return instant(subscription, "current_period_end") or max(ends, default=None)
+
+
+def plan(subscription: Json) -> Plan:
+    """The sum of the items; their names joined. Items of different intervals are priced by the first's."""
+    items = _items(subscription)
+    prices = [part(item, "price") or part(item, "plan") for item in items]
+    if not prices:
+        return Plan(None, None, None, None, None)
+    first = prices[0]
+    recurring = part(first, "recurring") or first
+    names = [name for price in prices if (name := _price_name(price)) is not None]
+    amounts = [_item_amount(item, price) for item, price in zip(items, prices, strict=True)]
+    return Plan(
+        name=(" + ".join(names))[:200] or None,
+        amount=None if None in amounts else sum(amount for amount in amounts if amount is not None),
+        currency=(text(first, "currency", 3) or text(subscription, "currency", 3) or "").lower() or None,
+        interval=text(recurring, "interval", 16),
+        interval_count=number(recurring, "interval_count"),
+    )
+
+
+def owner(value: Json) -> Owner:
+    """Whose it is, from ``client_reference_id`` or the metadata ``userId`` and ``organizationId``.
+
+    Stripe keeps them as text, so a whole number is taken as one.
+    """
+    metadata = part(value, "metadata")
+    user = text(value, "client_reference_id") or text(metadata, "userId") or text(metadata, "user_id")
+    organization = text(metadata, "organizationId") or text(metadata, "organization_id")
+    return Owner(_subject(user), _subject(organization))
+
+
+def _items(subscription: Json) -> list[Json]:
+    found = part(subscription, "items").get("data")
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _price_name(price: Json) -> str | None:
+    return text(price, "nickname") or text(part(price, "product"), "name") or text(price, "lookup_key")
+
+
+def _item_amount(item: Json, price: Json) -> int | None:
+    amount, quantity = number(price, "unit_amount"), number(item, "quantity")
+    if amount is None:
+        amount = number(price, "amount")
+    return None if amount is None else amount * (1 if quantity is None else quantity)
+
+
+def _subject(value: str | None) -> Subject | None:
+    if value is None:
+        return None
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else value[:250]

@@ -1,0 +1,1 @@
+"""Figures over a period, as PDF, HTML or JSON."""

@@ -1,0 +1,1 @@
+"""Files that jobs make, and links to them that expire."""

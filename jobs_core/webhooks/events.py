@@ -1,0 +1,121 @@
+"""What is done with an event: functions, tied to sources and events by a decorator.
+
+::
+
+    @on_stripe("invoice.paid")
+    async def thank(event: ProcessStripeWebhook, job: Job) -> None: ...
+
+    @on_webhook("github", "push")
+    async def build(event: ProcessWebhook, job: Job) -> dict[str, str]: ...
+
+Like job types, they are collected from the modules of packages: the package's own, and those of ``JOBS_MODULES``.
+An event may have several handlers; they run in order, and when one fails the job is retried from the first, so
+each must bear to run twice.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from pydantic import Field
+
+from jobs_core.errors import RegistryError
+from jobs_core.job import Job
+from jobs_core.registry import Payload, modules_of
+
+ANY = "*"
+STRIPE = "stripe"
+
+E = TypeVar("E", bound="ProcessWebhook | ProcessStripeWebhook")
+
+
+class ProcessWebhook(Payload):
+    """An event of any source but Stripe. ``data`` is the body that was received."""
+
+    source: str = Field(min_length=1, max_length=64)
+    event: str = Field(min_length=1, max_length=255)
+    data: dict[str, Any]
+    delivery_id: str | None = Field(None, max_length=255)
+
+
+class ProcessStripeWebhook(Payload):
+    """An event of Stripe. ``event_data`` is its ``data.object``; ``created`` its time, in unix seconds."""
+
+    event_type: str = Field(min_length=1, max_length=255)
+    event_id: str = Field(min_length=1, max_length=255)
+    event_data: dict[str, Any]
+    created: int | None = Field(None, ge=0, lt=1 << 40)
+    customer_id: str | None = Field(None, max_length=255)
+    subscription_id: str | None = Field(None, max_length=255)
+    ip_address: str | None = Field(None, max_length=64)
+
+
+Handle = Callable[[E, Job], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventHandler(Generic[E]):
+    """One function and what it is called for."""
+
+    source: str
+    events: tuple[str, ...]
+    handle: Handle[E]
+
+    def __call__(self, event: E, job: Job) -> Awaitable[Any]:
+        """Call it, as if the decorator were not there."""
+        return self.handle(event, job)
+
+
+def on_webhook(source: str, *events: str) -> Callable[[Handle[ProcessWebhook]], EventHandler[ProcessWebhook]]:
+    """Handle these events of a source; without any, or with ``*``, all of them.
+
+    ``custom`` is every source that is neither built in nor named by a handler of its own.
+
+    Raises:
+        RegistryError: for ``stripe``, which has a job type of its own.
+    """
+    if source == STRIPE:
+        raise RegistryError("events of Stripe are handled by on_stripe")
+    return lambda handle: EventHandler(source, events or (ANY,), handle)
+
+
+def on_stripe(*events: str) -> Callable[[Handle[ProcessStripeWebhook]], EventHandler[ProcessStripeWebhook]]:
+    """Handle these events of Stripe."""
+    return lambda handle: EventHandler(STRIPE, events or (ANY,), handle)
+
+
+class EventHandlers:
+    """The handlers of one application."""
+
+    def __init__(self, handlers: Iterable[EventHandler[Any]] = ()) -> None:
+        self._handlers = tuple(handlers)
+        self._sources = {handler.source for handler in self._handlers}
+
+    @classmethod
+    def of(cls, *packages: str) -> "EventHandlers":
+        """All handlers defined in these packages (or modules), and in every module below them."""
+        found: dict[int, EventHandler[Any]] = {}
+        for package in packages:
+            for module in modules_of(package):
+                found |= {id(handler): handler for handler in _handlers_in(module)}
+        return cls(found.values())
+
+    def find(self, source: str, event: str) -> list[EventHandler[Any]]:
+        """Those for one event, in order."""
+        name = source if source in self._sources else "custom"
+        return [
+            handler
+            for handler in self._handlers
+            if handler.source == name and (event in handler.events or ANY in handler.events)
+        ]
+
+
+def default_handlers(modules: str = "") -> EventHandlers:
+    """The package's own handlers, and those of ``modules`` (a comma list of packages)."""
+    named = [name.strip() for name in modules.split(",") if name.strip()]
+    return EventHandlers.of("jobs_core.billing.stripe_events", "jobs_core.webhooks.builtin", *named)
+
+
+def _handlers_in(module: ModuleType) -> list[EventHandler[Any]]:
+    return [value for value in vars(module).values() if isinstance(value, EventHandler)]

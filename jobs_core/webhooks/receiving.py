@@ -1,0 +1,116 @@
+"""From a genuine event to a job: written down once, in one transaction, and answered without waiting for QStash.
+
+The event's id is the job's idempotency key, and stands in ``webhook_events``, which outlives the job. Where the id
+is not signed, whoever has one signed body could send it again under another id, so there the body itself must be
+new as well.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, or_, select
+
+from jobs_core import executions
+from jobs_core.composing import JobRequest
+from jobs_core.dispatcher import JobDispatcher
+from jobs_core.registry import JobType
+from jobs_core.webhooks.events import STRIPE
+from jobs_core.webhooks.schemes import Received
+from jobs_core.webhooks.tables import webhook_events
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of an event. ``is_new`` is false for one that was received before."""
+
+    job_id: str
+    is_new: bool
+
+
+async def accept(
+    dispatcher: JobDispatcher, source: str, received: Received, body: bytes, *, ip_address: str | None = None
+) -> Receipt:
+    """Record the event and its job; returns after the commit, and the job is published right after.
+
+    Raises:
+        JobValidationError: the event cannot be carried by a job.
+    """
+    job = dispatcher.composer.prepare(_request(source, received, ip_address))
+    digest = hashlib.sha256(body).hexdigest()
+    now = dispatcher.clock.now()
+
+    def write(connection: Connection) -> Receipt:
+        if (earlier := _earlier(connection, source, received, digest)) is not None:
+            return Receipt(earlier, is_new=False)
+        (job_id,) = executions.insert_jobs(connection, [job], locked_until=now)
+        _remember(connection, source, received, digest, job_id, now)
+        return Receipt(job_id, is_new=job_id == job.job_id)
+
+    receipt = await dispatcher.database.write(write)
+    if receipt.is_new:
+        dispatcher.outbox.wake()
+    return receipt
+
+
+def _request(source: str, received: Received, ip_address: str | None) -> JobRequest:
+    key = f"{source}:{received.event_id}"
+    if source != STRIPE:
+        payload: dict[str, Any] = {
+            "source": source,
+            "event": received.event,
+            "data": received.data,
+            "deliveryId": received.event_id,
+        }
+        return JobRequest(JobType.PROCESS_WEBHOOK, payload, idempotency_key=key)
+    subject = _object(received.data)
+    payload = {
+        "eventType": received.event,
+        "eventId": received.event_id,
+        "eventData": subject,
+        "created": received.data.get("created"),
+        "customerId": _id_of(subject, "customer"),
+        "subscriptionId": _id_of(subject, "subscription"),
+        "ipAddress": ip_address,
+    }
+    return JobRequest(JobType.PROCESS_STRIPE_WEBHOOK, payload, idempotency_key=key)
+
+
+def _object(event: dict[str, Any]) -> dict[str, Any]:
+    data = event.get("data")
+    subject = data.get("object") if isinstance(data, dict) else None
+    return subject if isinstance(subject, dict) else {}
+
+
+def _id_of(subject: dict[str, Any], kind: str) -> str | None:
+    """The id of the ``kind`` that the object is, or points to (as an id or as the expanded object)."""
+    value = subject.get("id") if subject.get("object") == kind else subject.get(kind)
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) else None
+
+
+def _earlier(connection: Connection, source: str, received: Received, digest: str) -> str | None:
+    columns = webhook_events.c
+    is_same = columns.event_id == received.event_id
+    if not received.is_id_signed:
+        is_same = or_(is_same, columns.body_digest == digest)
+    found: str | None = connection.execute(
+        select(columns.job_id).where(columns.source == source, is_same).limit(1)
+    ).scalar_one_or_none()
+    return found
+
+
+def _remember(
+    connection: Connection, source: str, received: Received, digest: str, job_id: str, now: datetime
+) -> None:
+    row = {
+        "source": source,
+        "event_id": received.event_id,
+        "event": received.event,
+        "body_digest": digest,
+        "job_id": job_id,
+        "received_at": now,
+    }
+    connection.execute(executions.insert_into(webhook_events, connection).on_conflict_do_nothing(), row)
