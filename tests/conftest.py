@@ -1,6 +1,10 @@
-"""What every test may use: an emulator in the process, and receivers that record what is delivered."""
+"""What every test may use: an emulator in the process, and receivers that record what is delivered.
 
-from collections.abc import AsyncIterator
+The fixture ``qstash`` is the one of our own pytest plugin, as users have it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -13,9 +17,8 @@ pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
-async def qstash() -> AsyncIterator[Harness]:
-    async with Harness(now_at=NOW_AT) as harness:
-        yield harness
+def qstash_options() -> Mapping[str, Any]:
+    return {"now_at": NOW_AT}
 
 
 @pytest.fixture

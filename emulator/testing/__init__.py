@@ -1,9 +1,46 @@
-"""An emulator in the test's own process: memory store, manual clock, deliveries without sockets."""
+"""An emulator in the test's own process: memory store, a clock the test turns, deliveries without sockets.
 
-from emulator.testing.apps import AppTransport
-from emulator.testing.harness import Harness
-from emulator.testing.listener import Listener
-from emulator.testing.receiver import Delivery, Receiver
-from emulator.testing.server import ServerProcess
+The names below are imported when they are first asked for: pytest imports this package in every run for the
+sake of its plugin, also where no test uses it.
+"""
 
-__all__ = ["AppTransport", "Delivery", "Harness", "Listener", "Receiver", "ServerProcess"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emulator.testing.apps import AppTransport
+    from emulator.testing.calls import Call, NotAwaited
+    from emulator.testing.harness import Harness, Turned
+    from emulator.testing.listener import Listener
+    from emulator.testing.receiver import Delivery, Receiver
+    from emulator.testing.server import ServerProcess
+
+__all__ = [
+    "AppTransport",
+    "Call",
+    "Delivery",
+    "Harness",
+    "Listener",
+    "NotAwaited",
+    "Receiver",
+    "ServerProcess",
+    "Turned",
+]
+
+_MODULES = {
+    "AppTransport": "apps",
+    "Call": "calls",
+    "Delivery": "receiver",
+    "Harness": "harness",
+    "Listener": "listener",
+    "NotAwaited": "calls",
+    "Receiver": "receiver",
+    "ServerProcess": "server",
+    "Turned": "harness",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,57 +1,165 @@
-"""Deliveries to ASGI apps in the same process: no socket, no port, the app's real code."""
+"""Deliveries to apps in the same process: no socket, no port, the app's real code.
+
+An ASGI app is called in the emulator's loop, or in the one it was mounted from if that is another that runs. A
+WSGI app blocks, so it is called where that does no harm: in the test's own thread while a plain test waits for
+the emulator, on a worker thread in an async test.
+"""
 
 import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 
 from emulator.broker.message import AttemptResult
 from emulator.delivery import explain
+from emulator.delivery.explain import is_loopback
 from emulator.delivery.request import OutboundRequest
+from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
-from emulator.protocol.destination import origin_of
+from emulator.errors import InvalidInput
+from emulator.protocol.destination import check_url, origin_of
+from emulator.protocol.headers import Headers
+from emulator.protocol.limits import LENIENT
+from emulator.testing.asgi import Answer, call_asgi, http_scope
+from emulator.testing.homes import running_loop
+
+log = logging.getLogger(__name__)
+
+Interface = Literal["asgi", "wsgi"]
+Send = Callable[[OutboundRequest], Awaitable[AttemptResult]]
+RunBlocking = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
 
 class AppTransport:
-    """Calls the app that was mounted for a request's origin; everything else goes to ``fallback``, if there is one."""
+    """Calls what was mounted for a request's origin; servers on this machine are reached over sockets.
 
-    def __init__(self, fallback: Transport | None = None) -> None:
+    Everything else goes to ``fallback``, if there is one: by default nothing leaves the machine.
+    """
+
+    def __init__(self, fallback: Transport | None = None, *, run_blocking: RunBlocking | None = None) -> None:
+        """``run_blocking`` runs a WSGI app's call; by default on a worker thread."""
         self._fallback = fallback
-        self._mounted: dict[str, httpx.ASGITransport] = {}
+        self._run_blocking = run_blocking or asyncio.to_thread
+        self._mounted: dict[str, Send] = {}
+        self._opened: list[Transport] = []
+        self._sockets: Transport | None = None
 
-    def mount(self, origin: str, app: object) -> None:
-        """Have ``app`` answer for ``origin``, such as ``https://example.com``."""
-        self._mounted[origin_of(origin)] = httpx.ASGITransport(
-            app,  # type: ignore[arg-type]  # any ASGI app
-            raise_app_exceptions=False,
-        )
+    def mount(self, origin: str, app: object, interface: Interface | None = None) -> None:
+        """Have ``app`` answer for ``origin``, such as ``https://example.com``.
+
+        ``app`` is an ASGI app, a WSGI app, or the URL of a server that plays the part of ``origin``; which of the
+        first two is seen from its parameters unless ``interface`` says it. Raises InvalidInput for an origin that
+        is none, and for an app that is nothing of these.
+        """
+        check_url(origin, what="origin to mount at")
+        self._mounted[origin_of(origin)] = self._way_to(origin, app, interface)
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
-        mounted = self._mounted.get(origin_of(request.url))
-        if mounted is not None:
-            return await _call(mounted, request)
+        way = self._mounted.get(origin_of(request.url))
+        if way is not None:
+            return await way(request)
         if self._fallback is not None:
             return await self._fallback.send(request)
+        if is_loopback(urlsplit(request.url).hostname or ""):
+            self._sockets = self._sockets or self._open_sockets()
+            return await self._sockets.send(request)
         known = ", ".join(self._mounted) or "none"
         return AttemptResult(
             status=0, error=f"no app is mounted for {origin_of(request.url)} (mounted: {known})"
         )
 
     async def close(self) -> None:
-        if self._fallback is not None:
-            await self._fallback.close()
+        for transport in (*self._opened, *((self._fallback,) if self._fallback else ())):
+            await transport.close()
+
+    def _way_to(self, origin: str, app: object, interface: Interface | None) -> Send:
+        if isinstance(app, str):
+            check_url(app, what=f"URL to mount at {origin}")
+            return self._open_sockets({origin: app}).send
+        if (interface or _interface_of(app)) == "asgi":
+            return _asgi_way(app, running_loop())
+        return self._wsgi_way(app)
+
+    def _wsgi_way(self, app: Any) -> Send:
+        async def send(request: OutboundRequest) -> AttemptResult:
+            return _result(request, await self._run_blocking(lambda: _call_wsgi(app, request)))
+
+        return send
+
+    def _open_sockets(self, connect_to: Mapping[str, str] | None = None) -> Transport:
+        sockets = SocketTransport(max_response_bytes=LENIENT.max_body_bytes, connect_to=connect_to)
+        self._opened.append(sockets)
+        return sockets
 
 
-async def _call(mounted: httpx.ASGITransport, request: OutboundRequest) -> AttemptResult:
-    # Past httpx's client, which would add header lines of its own.
-    outgoing = httpx.Request(request.method, request.url, headers=list(request.headers), content=request.body)
+def _interface_of(app: object) -> Interface:
+    if not callable(app):
+        raise InvalidInput(f"cannot mount {app!r}: expected an ASGI app, a WSGI app, or a URL")
+    parameters = inspect.signature(app).parameters.values()
+    required = [one for one in parameters if one.kind in _POSITIONAL and one.default is one.empty]
+    if len(required) == 3 or inspect.iscoroutinefunction(app):
+        return "asgi"
+    if len(required) == 2:
+        return "wsgi"
+    raise InvalidInput(
+        f"cannot tell whether {app!r} is an ASGI or a WSGI app: it takes {len(required)} arguments, not 3 or 2; "
+        f"say interface='asgi' or interface='wsgi'"
+    )
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _asgi_way(app: Any, loop: asyncio.AbstractEventLoop | None) -> Send:
+    async def send(request: OutboundRequest) -> AttemptResult:
+        call = _call_asgi(app, request)
+        if loop is None or loop is asyncio.get_running_loop() or not loop.is_running():
+            return await call
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, loop))
+
+    return send
+
+
+async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
+    headers = [(name.encode(), value.encode()) for name, value in _with_framing(request)]
+    scope = http_scope(request.method, httpx.URL(request.url), headers)
     try:
         async with asyncio.timeout(request.timeout_ms / 1000):
-            response = await mounted.handle_async_request(outgoing)
-            body = await response.aread()
+            return _result(request, await call_asgi(app, scope, request.body))
     except TimeoutError:
         return AttemptResult(status=0, error=explain.timed_out(request.url, request.timeout_ms))
-    except httpx.HTTPError as error:
-        return AttemptResult(status=0, error=explain.cut_off(request.url, error))
+
+
+def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:
+    transport = httpx.WSGITransport(app)
+    outgoing = httpx.Request(
+        request.method, request.url, headers=list(_with_framing(request)), content=request.body
+    )
+    try:
+        response = transport.handle_request(outgoing)
+        return Answer(response.status_code, response.headers.raw, response.read())
+    except Exception as error:  # noqa: BLE001  an app's failure is an answer, as behind a server
+        return Answer(500, [], b"", error)
+
+
+def _with_framing(request: OutboundRequest) -> Headers:
+    """The request's header lines and those a connection adds: Host and Content-Length."""
+    own = (
+        ("Host", urlsplit(request.url).netloc.rpartition("@")[2]),
+        ("Content-Length", str(len(request.body))),
+    )
+    return (*own, *request.headers)
+
+
+def _result(request: OutboundRequest, answer: Answer) -> AttemptResult:
+    if answer.error is not None:
+        log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)
     return AttemptResult(
-        status=response.status_code, headers=tuple(response.headers.multi_items()), body=body
+        status=answer.status,
+        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers),
+        body=answer.body,
     )

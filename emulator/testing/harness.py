@@ -1,14 +1,19 @@
 """A whole emulator inside a test, whose clock the test turns."""
 
-from datetime import timedelta
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.api.app import create_app
-from emulator.clock import Clock, ManualClock
+from emulator.clock import Clock, ManualClock, wall_now_at
 from emulator.control.routes import control_routes
 from emulator.dashboard.routes import dashboard_routes
 from emulator.delivery.transport import Transport
@@ -16,57 +21,190 @@ from emulator.protocol.durations import parse_duration
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
-from emulator.testing.apps import AppTransport
+from emulator.tenants import PUBLISHED_USERS
+from emulator.testing import reach
+from emulator.testing.apps import AppTransport, Interface
+from emulator.testing.asgi import Answer, call_asgi
+from emulator.testing.calls import Call, NotAwaited
+from emulator.testing.homes import BackgroundHome, Home, running_loop
+
+T = TypeVar("T")
 
 URL = "http://localhost:8080"
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What turning the clock led to. Times are unix milliseconds.
+
+    ``delivered`` counts the attempts made, ``fired`` the schedules that fired; ``next_due`` is when time alone
+    will next make something happen, ``None`` if never.
+    """
+
+    now: int
+    next_due: int | None
+    delivered: int
+    fired: int
 
 
 class Harness:
-    """``async with Harness() as qstash``: publish with any client, then turn the clock.
+    """The fixture ``qstash``, and what it is outside pytest: publish with any client, then turn the clock.
 
-    Apps are mounted by origin and called in-process. Times are unix milliseconds.
+    ``async with Harness() as qstash`` lives in the running event loop, ``with Harness() as qstash`` beside a
+    plain test. Calls that take time return a ``Call``: await it in an async test; in a plain one the work is done
+    already. Apps are mounted by origin and called in-process. Times are unix milliseconds.
     """
 
     def __init__(
         self,
         *,
         db: str = "memory",
-        now_at: int | None = None,
+        now_at: int | datetime | None = None,
         seed: int | None = None,
         fallback: Transport | None = None,
+        is_reachable: bool = False,
         **settings: Any,
     ) -> None:
-        """``fallback`` carries deliveries to origins without an app; ``settings`` are the server's."""
-        self.apps = AppTransport(fallback)
-        self._now_at = now_at
+        """``now_at`` is where the clock starts, by default the real time; ``settings`` are the server's.
+
+        ``fallback`` carries deliveries to origins without an app (by default only those to this machine are
+        made). ``is_reachable`` has clients anywhere in the process find this emulator: the environment's
+        variables name it, and clients made for the real service are answered by it too.
+        """
+        self.apps = AppTransport(fallback, run_blocking=self._run_blocking)
+        self._start_at = wall_now_at() if now_at is None else _instant(now_at)
         self.emulator = Emulator(
             Settings(db=db, clock="manual", seed=seed, **settings),
             transport=self.apps,
             make_clock=self._make_clock,
         )
-        self.app: ASGIApp = create_app(self.emulator, extra_routes=[*control_routes(), *dashboard_routes()])
-        self.client = self.make_client()
+        self.app: ASGIApp = _StartingApp(
+            self, create_app(self.emulator, extra_routes=[*control_routes(), *dashboard_routes()])
+        )
+        self._is_reachable = is_reachable
+        self._exits = contextlib.ExitStack()
+        self._home: Home | None = None
+        self._thread = threading.get_ident()
+        self._is_started = False
+        self._lifetime: AsyncIterator[None] | None = None
+        self._calls: list[Call[Any]] = []
+        self.client = self.make_client(self.token)
+
+    # Lifetime
+
+    def open(self, *, is_async: bool = False) -> Self:
+        """Be there for clients; start when first used.
+
+        With ``is_async`` the emulator lives in the event loop that first uses it in this thread, and ends with
+        that loop.
+        """
+        if self._is_reachable:
+            self._exits.enter_context(reach.reachable(self))
+        if not is_async:
+            self._home = BackgroundHome()
+        return self
+
+    def close(self) -> None:
+        """End, and forget everything. Raises NotAwaited for calls that did nothing."""
+        self._exits.close()
+        home = self._home
+        if self._is_started and home is not None and not home.loop.is_closed():
+            home.perform(self._stop())
+        self._check_awaited()
+
+    def __enter__(self) -> Self:
+        self.open()
+        self._start_now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
-        await self.emulator.start()
-        self.client.headers["Authorization"] = f"Bearer {self.token}"
+        self.open(is_async=True)
+        await self.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.client.aclose()
-        await self.emulator.close(grace_seconds=0.1)
+        self._exits.close()
+        await self._stop()
+        if error is None:
+            self._check_awaited()
+
+    async def start(self) -> None:
+        """Start, unless that is done; the first event loop that gets here is the emulator's."""
+        self._home_here()
+        if self._is_started:
+            return
+        self._is_started = True
+        await self.emulator.start()
+        self._lifetime = self._live()
+        await anext(self._lifetime)
+
+    async def _live(self) -> AsyncIterator[None]:
+        # A loop that ends closes its async generators while it still runs: the one moment at which an emulator
+        # that lives in a test's own loop can be closed, whoever made that loop.
+        try:
+            yield
+        finally:
+            await self.client.aclose()
+            await self.emulator.close(grace_seconds=0)
+
+    async def _stop(self) -> None:
+        lifetime, self._lifetime = self._lifetime, None
+        if lifetime is not None:
+            await lifetime.aclose()  # type: ignore[attr-defined]  # an async generator
+
+    def _start_now(self) -> None:
+        if not self._is_started:
+            self._home_here().perform(self.start())
+
+    def _home_here(self) -> Home:
+        """The emulator's home; settled by the first use, unless it was before."""
+        if self._home is None:
+            loop = running_loop() if threading.get_ident() == self._thread else None
+            self._home = BackgroundHome() if loop is None else Home(loop)
+        return self._home
+
+    def _check_awaited(self) -> None:
+        forgotten = [call.complaint() for call in self._calls if not call.is_begun]
+        self._calls.clear()
+        if forgotten:
+            raise NotAwaited("\n".join(forgotten))
+
+    # What it is
+
+    @property
+    def url(self) -> str:
+        """Where clients find it: the value of QSTASH_URL."""
+        return reach.loopback_url() if self._is_reachable else URL
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The four variables that every QStash client and receiver reads."""
+        user = PUBLISHED_USERS[0]
+        return {
+            "QSTASH_URL": self.url,
+            "QSTASH_TOKEN": user.token,
+            "QSTASH_CURRENT_SIGNING_KEY": user.keys.current,
+            "QSTASH_NEXT_SIGNING_KEY": user.keys.next,
+        }
 
     @property
     def runtime(self) -> Runtime:
         """The default user's runtime."""
+        self._start_now()
         return self.emulator.runtimes[0]
 
     @property
     def token(self) -> str:
         """The default user's token."""
-        return self.runtime.tenant.token
+        return PUBLISHED_USERS[0].token
 
     @property
     def clock(self) -> Clock:
@@ -76,34 +214,153 @@ class Harness:
     @property
     def now(self) -> int:
         """What time it is."""
-        return self.runtime.clock.now_at()
+        return self.emulator.runtimes[0].clock.now_at() if self._is_started else self._start_at
+
+    def utc_now(self) -> datetime:
+        """What time it is, as an aware datetime: for code that is given a clock."""
+        return datetime.fromtimestamp(self.now / 1000, UTC)
 
     @property
     def next_due(self) -> int | None:
-        """When time alone will next make something happen."""
-        return self.runtime.next_due_at()
+        """When time alone will next make something happen, schedules included."""
+        return self._look(self.runtime.next_due_at)
 
-    def mount(self, origin: str, app: object) -> None:
-        """Have an ASGI app answer for ``origin``."""
-        self.apps.mount(origin, app)
+    # Who is called, and who calls
+
+    def mount(self, origin: str, app: object, interface: Interface | None = None) -> None:
+        """Have ``app`` answer for ``origin``: an ASGI app, a WSGI app, or the URL of a server."""
+        self.apps.mount(origin, app, interface)
 
     def make_client(self, token: str | None = None) -> httpx.AsyncClient:
         """An HTTP client that reaches this emulator without a socket."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=URL, headers=headers)
+        return httpx.AsyncClient(transport=_InProcess(self), base_url=URL, headers=headers)
 
-    async def advance(self, by: str | timedelta) -> None:
-        """Turn the clock on; returns when all that fell due has happened."""
-        span_ms = parse_duration(by, field="by") if isinstance(by, str) else by // timedelta(milliseconds=1)
-        await self.runtime.advance_to(self.now + span_ms)
+    async def answer(self, scope: Scope, body: bytes) -> Answer:
+        """What the emulator answers to one request, from any event loop."""
+        return await self._home_here().join(call_asgi(self.app, scope, body))
 
-    async def run_until_idle(self, limit: str = "30d") -> None:
-        """Turn the clock until no message waits for its time. Raises Conflict at the limit."""
-        await self.runtime.run_until_idle(parse_duration(limit, field="limit"))
+    def answer_blocking(self, scope: Scope, body: bytes) -> Answer:
+        """What the emulator answers to one request of a client that blocks."""
+        return self._home_here().perform(call_asgi(self.app, scope, body))
 
-    async def settle(self) -> None:
-        """Return when nothing that is due now is left to do."""
+    # Time
+
+    def advance(self, by: str | timedelta) -> Call[Turned]:
+        """Turn the clock on by ``"24h"`` or a timedelta; what falls due meanwhile happens, in order."""
+        span_ms = _span_ms(by, "by")
+        return self._call(f"advance({by!r})", lambda: self._turn_to(self.now + span_ms))
+
+    def advance_to(self, when: datetime | int) -> Call[Turned]:
+        """Turn the clock to an aware datetime or unix milliseconds. Raises Conflict if that is in the past."""
+        when_at = _instant(when)
+        return self._call(f"advance_to({when!r})", lambda: self._turn_to(when_at))
+
+    def run_until_idle(self, limit: str | timedelta = "30d") -> Call[Turned]:
+        """Turn the clock until no message waits for its time; schedules fire on the way.
+
+        Raises Conflict when that takes more than ``limit``, with the destinations that keep going round.
+        """
+        limit_ms = _span_ms(limit, "limit")
+        return self._call(
+            "run_until_idle()", lambda: self._turned(lambda: self.runtime.run_until_idle(limit_ms))
+        )
+
+    def settle(self) -> Call[None]:
+        """Let everything happen that is due now; the clock stands still."""
+        return self._call("settle()", self._settle)
+
+    async def _settle(self) -> None:
         await self.runtime.settle()
 
+    async def _turn_to(self, when_at: int) -> Turned:
+        return await self._turned(lambda: self.runtime.advance_to(when_at))
+
+    async def _turned(self, turn: Callable[[], Coroutine[Any, Any, None]]) -> Turned:
+        runtime = self.runtime
+        attempts, fired = runtime.attempts_made, runtime.schedules_fired
+        await turn()
+        return Turned(
+            now=runtime.clock.now_at(),
+            next_due=runtime.next_due_at(),
+            delivered=runtime.attempts_made - attempts,
+            fired=runtime.schedules_fired - fired,
+        )
+
+    # From here to the emulator's loop
+
+    def _call(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> Call[T]:
+        home = self._home_here()
+        call = Call(name, partial(self._do, home, work))
+        if running_loop() is None:
+            return call.finish_with(self._perform)
+        self._calls.append(call)
+        return call
+
+    async def _do(self, home: Home, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def started() -> T:
+            await self.start()
+            return await work()
+
+        return await home.join(started()) if running_loop() is not None else await started()
+
+    def _perform(self, work: Coroutine[Any, Any, T]) -> T:
+        home = self._home_here()
+        if isinstance(home, BackgroundHome):
+            return home.perform_with_errands(work)
+        return home.perform(work)
+
+    def _look(self, read: Callable[[], T]) -> T:
+        """Read the emulator's state. In a plain test what is due now happens first, as nobody can await it."""
+        self._check_awaited()
+        if running_loop() is not None:
+            self._start_now()
+            return read()
+
+        async def settled() -> T:
+            await self.start()
+            await self._settle()
+            return read()
+
+        return self._perform(settled())
+
+    async def _run_blocking(self, call: Callable[[], T]) -> T:
+        return await self._home_here().call_blocking(call)
+
     def _make_clock(self) -> Clock:
-        return ManualClock(self._now_at)
+        return ManualClock(self._start_at)
+
+
+class _StartingApp:
+    """The emulator as an ASGI app that starts it with the first request."""
+
+    def __init__(self, harness: Harness, app: ASGIApp) -> None:
+        self._harness = harness
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._harness.start()
+        await self._app(scope, receive, send)
+
+
+class _InProcess(httpx.AsyncBaseTransport):
+    """Carries an httpx client's requests to the emulator."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await reach.answer_httpx(self._harness, request)
+
+
+def _span_ms(span: str | timedelta, field: str) -> int:
+    return parse_duration(span, field=field) if isinstance(span, str) else span // _MILLISECOND
+
+
+def _instant(when: datetime | int) -> int:
+    if isinstance(when, int):
+        return when
+    if when.tzinfo is None:
+        raise ValueError(f"{when!r} has no time zone; say which: datetime(..., tzinfo=UTC)")
+    return round(when.timestamp() * 1000)

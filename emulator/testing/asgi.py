@@ -1,0 +1,70 @@
+"""One call of an ASGI app, from a request's parts to an answer's; no socket, no client's header lines."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Message, Scope
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an app answered; ``error`` is what it raised, if it did."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+    error: Exception | None = None
+
+
+def http_scope(method: str, url: httpx.URL, headers: Iterable[tuple[bytes, bytes]]) -> Scope:
+    """The connection scope of one request; the path also raw, as destinations need it."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "headers": [(name.lower(), value) for name, value in headers],
+        "scheme": url.scheme,
+        "path": url.path,
+        "raw_path": url.raw_path.split(b"?")[0],
+        "query_string": url.query,
+        "server": (url.host, url.port or (443 if url.scheme == "https" else 80)),
+        "client": ("127.0.0.1", 123),
+        "root_path": "",
+    }
+
+
+async def call_asgi(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
+    """The whole answer; 500 if the app raised before it began one."""
+    answer = Answer(500, [], b"")
+    parts: list[bytes] = []
+    ended = asyncio.Event()
+    is_read = False
+
+    async def receive() -> Message:
+        nonlocal is_read
+        if not is_read:
+            is_read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        await ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answer.status, answer.headers = message["status"], list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            parts.append(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                ended.set()
+
+    try:
+        await app(scope, receive, send)
+    except Exception as error:  # noqa: BLE001  an app's failure is an answer, as behind a server
+        answer.error = error
+    answer.body = b"" if scope["method"] == "HEAD" else b"".join(parts)
+    return answer
