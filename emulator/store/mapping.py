@@ -155,7 +155,8 @@ PENDING_COLUMNS = (
 
 def pending_of(row: Record) -> Pending:
     """What the broker must know of an unfinished message. An attempt cut off by a crash is still to be made."""
-    options = json.loads(row["options_json"]) if row["slot_of"] is not None else {}
+    # A callback without a queue may have no options at all.
+    options = json.loads(row["options_json"] or "{}") if row["slot_of"] is not None else {}
     return Pending(
         seq=row["seq"],
         due_at=row["due_at"],

@@ -101,6 +101,22 @@ async def test_a_slot_waits_for_its_callback_across_a_restart(life: Life) -> Non
         assert _paths(receiver) == ["1"]
 
 
+async def test_a_callback_that_waits_for_its_time_does_not_keep_the_next_process_from_starting(
+    life: Life,
+) -> None:
+    async with life() as (qstash, _):
+        await qstash.client.post(
+            "/v2/publish/https://example.com/x",
+            headers={"Upstash-Callback": "https://nobody.example/", "Upstash-Retries": "1"},
+        )
+        await qstash.settle()
+    async with life() as (qstash, _):
+        back = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://nobody.example", back)
+        await qstash.run_until_idle()
+        assert [one.retried for one in back.got] == [1]
+
+
 async def test_a_rate_that_is_used_up_stays_used_up(life: Life) -> None:
     headers = {"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": "rate=1, period=1h"}
     async with life() as (qstash, receiver):
