@@ -230,6 +230,10 @@ class Runtime:
                 await self.settle()
             clock.set(max(target_at, clock.now_at()))
 
+    def run_schedules(self) -> None:
+        """Under a clock that somebody else turns: fire the schedules whose time has come."""
+        self._timetable.run_due(self.clock.now_at())
+
     async def run_until_idle(self, limit_ms: int) -> None:
         """Turn a manual clock until no message waits for its time, at most by ``limit_ms``.
 

@@ -65,8 +65,6 @@ _ALWAYS: tuple[Check, ...] = (
     check_cancels,
     check_callbacks,
     check_attempts,
-    check_queue_parallelism,
-    check_flow_parallelism,
     check_signatures,
 )
 
@@ -74,8 +72,10 @@ _ALWAYS: tuple[Check, ...] = (
 _WHILE_TIME_GOES_ON: tuple[Check, ...] = (
     check_retries,
     check_due_times,
+    check_queue_parallelism,
     check_queue_order,
     check_queue_pauses,
+    check_flow_parallelism,
     check_flow_pauses,
     check_flow_rates,
     check_schedules,

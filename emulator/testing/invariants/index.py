@@ -18,8 +18,7 @@ class RunIndex:
         self.record = record
         self.messages = {message.id: message for message in record.messages}
         self.attempts: dict[str, list[AttemptRecord]] = defaultdict(list)
-        # Stable: attempts of the same millisecond stay in the order in which they were seen.
-        for attempt in sorted(record.attempts, key=lambda one: one.started_at):
+        for attempt in record.attempts:
             self.attempts[attempt.message_id].append(attempt)
         self.positions: dict[str, list[int]] = defaultdict(list)
         for position, line in enumerate(record.log):

@@ -28,19 +28,15 @@ class Change(Generic[T]):
 def possible(changes: Sequence[Change[T]], from_at: int, to_at: int, default: T) -> list[T]:
     """The values that may have been in force at some time from ``from_at`` to ``to_at``, both inclusive.
 
-    ``default`` held before the first change.
+    ``default`` held before the first change. Of changes in one millisecond, the later in ``changes`` came later.
     """
-    begun = [change for change in changes if change.sent_at <= to_at]
-    settled = [change for change in begun if change.is_certain and change.done_at < from_at]
-
-    def is_superseded(sent_before: int) -> bool:
-        return any(later.sent_at >= sent_before for later in settled)
-
+    begun = [(order, change) for order, change in enumerate(changes) if change.sent_at <= to_at]
+    settled = [(order, change) for order, change in begun if change.is_certain and change.done_at < from_at]
     values = [] if settled else [default]
     return values + [
         change.value
-        for change in begun
-        if not any(later is not change and later.sent_at >= change.done_at for later in settled)
+        for order, change in begun
+        if not any((later.sent_at, after) > (change.done_at, order) for after, later in settled)
     ]
 
 
@@ -108,7 +104,9 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """The emulator was gone, or its clock was turned on, from ``from_at`` to ``to_at``."""
+    """The emulator was gone from ``from_at`` to ``to_at``; or, if ``is_crash`` is false, its clock was turned from one
+    to the other. A stop that does not wait for all that is under way counts as a crash.
+    """
 
     from_at: int
     to_at: int
@@ -155,10 +153,10 @@ class ScheduleRecord:
 class Record:
     """A whole run. What is not known is left empty, and is not checked.
 
-    ``messages`` are in the order of publishing. ``is_idle``: the run ended with nothing left to do, so every
-    message must have come to its end. ``went_back``: the clock was turned back, so that times of different lines
-    cannot be compared. ``dead_letters`` are the message ids with an entry in the DLQ at the end,
-    ``removed_dead_letters`` those whose entry was, or may have been, deleted or published again.
+    ``messages`` are in the order of publishing, ``attempts`` in the order in which they were sent. ``is_idle``: the
+    run ended with nothing left to do, so every message must have come to its end. ``went_back``: the clock was turned
+    back, so that times of different lines cannot be compared. ``dead_letters`` are the message ids with an entry in
+    the DLQ at the end, ``removed_dead_letters`` those whose entry was, or may have been, deleted or published again.
     ``cancels`` maps the ids of messages whose cancel was answered 2xx to the time of the answer.
     """
 

@@ -1,0 +1,23 @@
+"""A whole emulator in one process, with simulated time, disk, network and clients: the same seed, the same run.
+
+    scenario     what will be done, step by step: made from a seed, or shrunk from one that failed
+    steps        the kinds of steps; each says what it does to the emulator, and notes what it was answered
+    generator    random steps from a seed
+    loop         an event loop whose time is simulated and whose threads are not threads
+    network      the destinations: they answer late, fail, hang, refuse, lose their answer
+    life         one process of the emulator, from its start to its end or its crash
+    world        runs a scenario through as many lives as it takes
+    history      what the clients saw
+    recording    from history, requests and the API's logs to a record
+    shrinking    drops steps from a scenario while it still fails
+
+The invariants are checked on the record by ``emulator.testing.invariants``, which knows nothing of the broker.
+Everything under test is real: the API, the broker, the runtime, the store's writer, and SQLite on a file.
+"""
+
+from emulator.simulator.generator import make_scenario
+from emulator.simulator.scenario import Scenario
+from emulator.simulator.shrinking import shrink
+from emulator.simulator.world import Outcome, run_scenario
+
+__all__ = ["Outcome", "Scenario", "make_scenario", "run_scenario", "shrink"]

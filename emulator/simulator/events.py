@@ -1,0 +1,36 @@
+"""What happened in a run, line by line: the same seed gives the same text."""
+
+from dataclasses import dataclass, field
+
+from emulator.simulator.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line; ``tags`` are the labels and ids it is about."""
+
+    at_us: int
+    text: str
+    tags: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.at_us / 1_000_000:14.6f} s  {self.text}"
+
+
+@dataclass
+class EventLog:
+    """The lines of a run in the order in which things happened; time is the world's, from the start of the run."""
+
+    timeline: Timeline
+    happenings: list[Happening] = field(default_factory=list)
+
+    def note(self, text: str, *tags: str) -> None:
+        """Add a line at the present time."""
+        self.happenings.append(Happening(self.timeline.now_us, text, frozenset(tags)))
+
+    def about(self, tags: frozenset[str]) -> list[Happening]:
+        """The lines about any of ``tags``, and those that concern everything."""
+        return [one for one in self.happenings if not one.tags or one.tags & tags]
+
+    def __str__(self) -> str:
+        return "".join(f"{one}\n" for one in self.happenings)

@@ -1,0 +1,98 @@
+"""What the clients of a run saw: what they asked, from when to when, and what they were answered."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from emulator.simulator.spec import FlowSpec, MessageSpec
+from emulator.testing.invariants import Change, Interruption
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a call. ``status`` is ``None`` when it was cut off: nobody knows whether it took effect."""
+
+    status: int | None
+    content: Any
+    sent_at: int
+    done_at: int
+
+    @property
+    def is_ok(self) -> bool:
+        return self.status is not None and self.status < 300
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether what was asked may have taken effect."""
+        return self.status is None or self.is_ok
+
+    def change(self, value: T) -> Change[T]:
+        """``value`` as a setting that this call put in force, or may have."""
+        return Change(
+            value=value, sent_at=self.sent_at, done_at=self.done_at, is_certain=self.status is not None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowEvent:
+    """Something that may change a flow-control key's limits."""
+
+    kind: Literal["message", "pin", "unpin", "reset"]
+    sent_at: int
+    done_at: int
+    is_certain: bool
+    limits: FlowSpec | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleEvent:
+    """Something that was asked of a schedule; ``cron`` is given when it was created or overwritten, and so is
+    whether it publishes to the URL group.
+    """
+
+    kind: Literal["save", "pause", "resume", "delete"]
+    sent_at: int
+    done_at: int
+    is_certain: bool
+    cron: str = ""
+    is_for_group: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A publish of ``spec`` that made ``ids`` (duplicates left out)."""
+
+    spec: MessageSpec
+    ids: tuple[str, ...]
+    sent_at: int
+
+
+@dataclass
+class History:
+    """Everything that clients know at the end of a run."""
+
+    specs: dict[str, MessageSpec] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    queue_parallelism: dict[str, list[Change[int]]] = field(default_factory=lambda: defaultdict(list))
+    queue_pauses: dict[str, list[Change[bool]]] = field(default_factory=lambda: defaultdict(list))
+    queue_deletions: dict[str, list[Change[None]]] = field(default_factory=lambda: defaultdict(list))
+    flow_events: dict[str, list[FlowEvent]] = field(default_factory=lambda: defaultdict(list))
+    flow_pauses: dict[str, list[Change[bool]]] = field(default_factory=lambda: defaultdict(list))
+    schedule_events: dict[str, list[ScheduleEvent]] = field(default_factory=lambda: defaultdict(list))
+    signing_keys: list[Change[str]] = field(default_factory=list)
+    group_since_at: int | None = None
+    cancels: dict[str, int] = field(default_factory=dict)
+    removed_dead_letters: set[str] = field(default_factory=set)
+    republished: set[str] = field(default_factory=set)
+    has_unknown_republished: bool = False
+    interruptions: list[Interruption] = field(default_factory=list)
+    went_back: bool = False
+    faults: list[str] = field(default_factory=list)
+
+    def ids_of(self, label: str) -> tuple[str, ...]:
+        """The ids that the publisher of ``label`` was answered so far."""
+        return tuple(
+            one for published in self.published if published.spec.label == label for one in published.ids
+        )

@@ -1,0 +1,20 @@
+"""What will be done in a run."""
+
+from dataclasses import dataclass, replace
+
+from emulator.simulator.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Steps in the order of their times. ``seed`` also decides all latencies, by the moment."""
+
+    seed: int
+    steps: tuple[Step, ...]
+
+    def without(self, start: int, count: int) -> "Scenario":
+        """The same without ``count`` steps from ``start`` on."""
+        return replace(self, steps=self.steps[:start] + self.steps[start + count :])
+
+    def __str__(self) -> str:
+        return "".join(f"{step.at_us / 1_000_000:14.6f} s  {step}\n" for step in self.steps)

@@ -1,0 +1,36 @@
+"""From a scenario that fails to a small one that fails in the same way: steps are dropped while it still does."""
+
+from collections.abc import Callable
+
+from emulator.simulator.scenario import Scenario
+from emulator.simulator.world import Outcome, run_scenario
+
+_MOST_RUNS = 300
+
+
+def shrink(
+    failed: Outcome,
+    *,
+    run: Callable[[Scenario], Outcome] = run_scenario,
+    note: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """The smallest failing run that was found. ``note`` is told how many runs it took so far, and the steps left."""
+    smallest, runs = failed, 0
+    chunk = max(1, len(failed.scenario.steps) // 2)
+    while runs < _MOST_RUNS:
+        start = 0
+        before = len(smallest.scenario.steps)
+        while start < len(smallest.scenario.steps) and runs < _MOST_RUNS:
+            tried = run(smallest.scenario.without(start, chunk))
+            runs += 1
+            if tried.fails_like(failed):
+                smallest = tried
+            else:
+                start += chunk
+            if note is not None:
+                note(runs, len(smallest.scenario.steps))
+        if chunk > 1:
+            chunk //= 2
+        elif len(smallest.scenario.steps) == before:
+            break
+    return smallest

@@ -1,0 +1,115 @@
+"""What a simulated publisher asks for, as header lines, and what must then be true of its messages."""
+
+from dataclasses import dataclass
+
+from emulator.simulator.network import Plan
+
+# Retry-delay expressions with the waits in milliseconds that they mean, worked out by hand; the last wait repeats.
+RETRY_DELAYS: dict[str, tuple[int, ...]] = {
+    "1000": (1_000,),
+    "1000 * (1 + retried)": (1_000, 2_000, 3_000, 4_000, 5_000, 6_000),
+    "pow(2, retried) * 1000": (1_000, 2_000, 4_000, 8_000, 16_000, 32_000),
+    "max(500, 3000 - 1000 * retried)": (3_000, 2_000, 1_000, 500),
+}
+
+GROUP = "everyone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSpec:
+    """A flow-control key with its limits, as a message brings them."""
+
+    key: str
+    parallelism: int | None = None
+    rate: int | None = None
+    period_seconds: int = 1
+
+    @property
+    def value(self) -> str:
+        """The header's value."""
+        parts = []
+        if self.parallelism is not None:
+            parts.append(f"parallelism={self.parallelism}")
+        if self.rate is not None:
+            parts.append(f"rate={self.rate}, period={self.period_seconds}s")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSpec:
+    """A publish. ``label`` names it: it stands in the url, so that every request tells whose it is.
+
+    ``host`` is where it goes, ``None`` for the URL group. Two steps with one label publish the same once more.
+    """
+
+    label: str
+    host: str | None = "one"
+    queue: str | None = None
+    flow: FlowSpec | None = None
+    delay_seconds: int | None = None
+    not_before_seconds: int | None = None
+    retries: int | None = None
+    retry_delay: str | None = None
+    timeout_seconds: int | None = None
+    deduplication_id: str | None = None
+    is_content_deduplicated: bool = False
+    has_callback: bool = False
+    has_failure_callback: bool = False
+    plan: Plan = ()
+    callback_plan: Plan = ()
+
+    @property
+    def body(self) -> bytes:
+        """What is sent."""
+        return f"body of {self.label}".encode()
+
+    @property
+    def max_retries(self) -> int:
+        """How many retries it gets: 3 unless it says otherwise (contract, 3.2)."""
+        return 3 if self.retries is None else self.retries
+
+    @property
+    def deduplication_key(self) -> str | None:
+        """What makes two publishes the same; an explicit id wins (contract, 3.5)."""
+        if self.deduplication_id is not None:
+            return f"id {self.deduplication_id}"
+        return f"content of {self.label}" if self.is_content_deduplicated else None
+
+    @property
+    def destination(self) -> str:
+        """The publish target."""
+        return f"{GROUP}?m={self.label}" if self.host is None else self.url
+
+    @property
+    def url(self) -> str:
+        """Where a message goes that is not for the group."""
+        return f"https://{self.host}.example/hook?m={self.label}"
+
+    def headers(self) -> dict[str, str]:
+        """The publish options."""
+        options: dict[str, object | None] = {
+            "Upstash-Delay": None if self.delay_seconds is None else f"{self.delay_seconds}s",
+            "Upstash-Not-Before": self.not_before_seconds,
+            "Upstash-Retries": self.retries,
+            "Upstash-Retry-Delay": self.retry_delay,
+            "Upstash-Timeout": None if self.timeout_seconds is None else f"{self.timeout_seconds}s",
+            "Upstash-Deduplication-Id": self.deduplication_id,
+            "Upstash-Content-Based-Deduplication": "true" if self.is_content_deduplicated else None,
+            "Upstash-Flow-Control-Key": self.flow and self.flow.key,
+            "Upstash-Flow-Control-Value": self.flow and self.flow.value,
+            "Upstash-Label": self.label,
+            "Upstash-Callback": self._callback("callback") if self.has_callback else None,
+            "Upstash-Failure-Callback": self._callback("failure") if self.has_failure_callback else None,
+        }
+        return {name: str(value) for name, value in options.items() if value is not None}
+
+    def _callback(self, kind: str) -> str:
+        return f"https://callbacks.example/report?m={self.label}&cb={kind}"
+
+    def __str__(self) -> str:
+        told = [f"{name}: {value}" for name, value in self.headers().items() if name != "Upstash-Label"]
+        where = [f"queue {self.queue}"] if self.queue else []
+        to = "the group" if self.host is None else self.host
+        plan = [f"attempt {number} {reaction}" for number, reaction in enumerate(self.plan)]
+        plan += [f"callback {number} {reaction}" for number, reaction in enumerate(self.callback_plan)]
+        return f"{self.label} to {to} ({'; '.join([*where, *told, *plan]) or 'plain'})"

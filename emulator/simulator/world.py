@@ -1,0 +1,211 @@
+"""Runs a scenario through as many lives of the emulator as it takes, and checks what came of it."""
+
+import logging
+import tempfile
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.simulator.events import EventLog
+from emulator.simulator.history import History
+from emulator.simulator.life import Life
+from emulator.simulator.network import Network
+from emulator.simulator.recording import Shown, make_record, read_all
+from emulator.simulator.scenario import Scenario
+from emulator.simulator.steps import ChangeSchedule, PauseFlow, PauseQueue, Step
+from emulator.simulator.timeline import BASE_AT, Timeline
+from emulator.tenants import PUBLISHED_USERS
+from emulator.testing.invariants import Change, Interruption, Invariant, Violation, check_invariants
+
+# Longer than the retries of any message take: the longest wait is a day.
+_LONGEST_DRAIN_SECONDS = 40 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a run. ``faults`` are errors that the emulator logged, and answers of 500.
+
+    ``urls`` tells where each message went, by its id. ``lives`` counts processes, the one that looks at the end
+    included.
+    """
+
+    scenario: Scenario
+    violations: list[Violation]
+    faults: list[str]
+    events: EventLog
+    urls: dict[str, str]
+    attempts: int = 0
+    messages: int = 0
+    lives: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything was as it must be."""
+        return not self.violations and not self.faults
+
+    def fails_like(self, other: "Outcome") -> bool:
+        """Whether something is wrong here that was wrong there, too."""
+        kinds = {violation.invariant for violation in self.violations}
+        return bool(kinds & {violation.invariant for violation in other.violations}) or bool(
+            self.faults and other.faults
+        )
+
+
+def run_scenario(scenario: Scenario) -> Outcome:
+    """Run it in a directory of its own, and check the invariants. Must not be called on an event loop."""
+    with tempfile.TemporaryDirectory(prefix="qstash-simulation-", dir=_quick_directory()) as directory:
+        return _World(scenario, Path(directory)).run()
+
+
+class _World:
+    def __init__(self, scenario: Scenario, directory: Path) -> None:
+        self._scenario = scenario
+        self._directory = directory
+        self._timeline = Timeline(scenario.seed)
+        self._events = EventLog(self._timeline)
+        self._network = Network(self._timeline, self._events)
+        self._history = History()
+        self._lives = 0
+        first = PUBLISHED_USERS[0].keys.current
+        self._history.signing_keys.append(Change(value=first, sent_at=0, done_at=BASE_AT - 1))
+
+    def run(self) -> Outcome:
+        violations: list[Violation] = []
+        urls: dict[str, str] = {}
+        with _listening(self._history.faults):
+            try:
+                last = self._live_through()
+                shown = self._drain(last)
+                record = make_record(self._history, self._network, shown, end_at=self._timeline.now_at())
+                urls = {line["messageId"]: line["url"] for line in shown.log}
+                violations = [*check_invariants(record), *self._kill_at_rest(last, shown)]
+            except Exception:  # noqa: BLE001  the simulated process fell over: that is a finding
+                self._history.faults.append(traceback.format_exc())
+        return Outcome(
+            scenario=self._scenario,
+            violations=violations,
+            faults=self._history.faults,
+            events=self._events,
+            urls=urls,
+            attempts=len(self._network.attempts),
+            messages=len(urls),
+            lives=self._lives,
+        )
+
+    def _live_through(self) -> Life:
+        """Go through all steps; the last life goes on."""
+        todo: deque[Step] = deque(self._scenario.steps)
+        for step in todo:
+            self._plan(step)
+        while True:
+            life = self._new_life()
+            end = life.live(life.go_through(todo, self._directory_of(self._lives + 1)))
+            self._history.faults += life.loop.unexpected
+            if end is None:
+                return life
+            self._away(life, end)
+
+    def _away(self, life: Life, end: Step) -> None:
+        """Nobody is there for a while."""
+        from_at = self._timeline.now_at()
+        life.die(self._directory_of(self._lives + 1))
+        self._timeline.now_us += 1000 * getattr(end, "downtime_ms", 0)
+        self._history.interruptions.append(Interruption(from_at=from_at, to_at=self._timeline.now_at()))
+
+    def _drain(self, life: Life) -> Shown:
+        """Open everything that was closed, and let all come to its end."""
+        shown: Shown = life.live(self._finish(life))
+        self._history.faults += life.loop.unexpected
+        return shown
+
+    async def _finish(self, life: Life) -> Shown:
+        client = life.client
+        assert client is not None
+        now_us = self._timeline.now_us
+        for path, key, step in (
+            ("schedules", "scheduleId", lambda name: ChangeSchedule(now_us, name, "delete")),
+            ("queues", "name", lambda name: PauseQueue(now_us, name, is_paused=False)),
+            ("flowControl", "flowControlKey", lambda name: PauseFlow(now_us, name, is_paused=False)),
+        ):
+            listed = await client.call("GET", f"/v2/{path}", is_quiet=True)
+            for one in listed.content:
+                await step(one[key]).run(client)
+        await life.wait_until_idle(_LONGEST_DRAIN_SECONDS)
+        self._events.note("idle")
+        return await read_all(client)
+
+    def _kill_at_rest(self, life: Life, shown: Shown) -> list[Violation]:
+        """A kill when nothing is under way changes nothing."""
+        life.die(self._directory_of(self._lives + 1))
+        again = self._new_life()
+        after: Shown = again.live(_start_and_read(again))
+        again.die(self._directory_of(self._lives + 1))
+        if after == shown:
+            return []
+        text = f"after a kill at rest the log has {len(after.log)} lines instead of {len(shown.log)}"
+        return [Violation(invariant=Invariant.NOTHING_LOST, text=text)]
+
+    def _new_life(self) -> Life:
+        self._lives += 1
+        directory = self._directory_of(self._lives)
+        directory.mkdir(exist_ok=True)
+        return Life(
+            directory,
+            id_seed=self._scenario.seed * 1_000 + self._lives,
+            timeline=self._timeline,
+            network=self._network,
+            events=self._events,
+            history=self._history,
+        )
+
+    def _directory_of(self, life: int) -> Path:
+        return self._directory / f"life-{life}"
+
+    def _plan(self, step: Step) -> None:
+        """Tell the destinations how they will react."""
+        messages = getattr(step, "messages", None) or [getattr(step, "message", None)]
+        for message in messages:
+            if message is not None:
+                self._network.plans[message.label] = message.plan
+                for kind in ("callback", "failure"):
+                    self._network.plans[f"{message.label}.{kind}"] = message.callback_plan
+
+
+async def _start_and_read(life: Life) -> Shown:
+    await life.start()
+    assert life.client is not None
+    return await read_all(life.client)
+
+
+@contextmanager
+def _listening(faults: list[str]) -> Iterator[None]:
+    """Collect what the emulator logs as an error, and keep its log to ourselves meanwhile."""
+    logger = logging.getLogger("emulator")
+    handler = _Collector(faults)
+    was_propagating = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = was_propagating
+        logger.removeHandler(handler)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._faults = faults
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._faults.append(self.format(record))
+
+
+def _quick_directory() -> str | None:
+    """In memory where the system offers it: durability is simulated, so no disk is needed."""
+    quick = Path("/dev/shm")  # noqa: S108  a directory of our own is made in it
+    return str(quick) if quick.is_dir() else None
