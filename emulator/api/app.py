@@ -20,6 +20,9 @@ from emulator.api import (
     queues,
     schedules,
     url_groups,
+    workflow_dlq,
+    workflow_events,
+    workflow_logs,
     workflow_publishing,
     workflow_runs,
 )
@@ -33,7 +36,8 @@ def api_routes() -> list[BaseRoute]:
     """Every route of the vendor's API, publishing first, it is called most; and their description."""
     modules = (publishing, messages, logs, dlq, queues, schedules, url_groups, flow_control, keys, llm)
     described = [one for module in modules for one in module.routes()]
-    workflows = [one for module in (workflow_publishing, workflow_runs) for one in module.routes()]
+    runs = (workflow_publishing, workflow_runs, workflow_events, workflow_logs, workflow_dlq)
+    workflows = [one for module in runs for one in module.routes()]
     return [*described, *workflows, openapi_route(described)]
 
 

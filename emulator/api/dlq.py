@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api import workflow_dlq
 from emulator.api.models.dlq import (
     Deleted,
     DlqBulkQuery,
@@ -77,6 +78,8 @@ def _bulk(**said: Any) -> Operation:
 async def list_entries(request: Request, runtime: Runtime) -> Response:
     """Entries that match, newest first unless told otherwise."""
     parameters = query_parameters(request)
+    if parameters.get("source") == ["workflow"]:
+        return await workflow_dlq.list_entries(request, runtime)
     check_known(parameters, _LIST)
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
     entries, has_more = await runtime.read(_by_filters(runtime, parameters))

@@ -16,6 +16,8 @@ class RunRow(SQLModel, table=True):
     __tablename__ = "workflow_runs"
     __table_args__ = (
         Index("ix_workflow_runs_id", "tenant_id", "id", "seq"),
+        Index("ix_workflow_runs_created", "tenant_id", "created_at", "seq"),
+        Index("ix_workflow_runs_invoker", "tenant_id", "invoker_id"),
         Index(
             "ix_workflow_runs_active", "tenant_id", "seq",
             sqlite_where=text("ended_at IS NULL"),
@@ -54,7 +56,10 @@ class EntryRow(SQLModel, table=True):
     """``body`` is a step's, byte for byte; of other messages the body is kept with the message."""
 
     __tablename__ = "workflow_entries"
-    __table_args__ = (Index("ix_workflow_entries_message", "message_seq"),)
+    __table_args__ = (
+        Index("ix_workflow_entries_message", "message_seq"),
+        Index("ix_workflow_entries_message_id", "message_id"),
+    )
 
     run_seq: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     position: int = Field(primary_key=True)
