@@ -5,6 +5,7 @@ more with every further concurrent one, and that is most of what an emulator und
 """
 
 import asyncio
+import io
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from emulator.protocol.destination import origin_of
 # moment looks like a failed attempt.
 _KEEP_ALIVE_SECONDS = 4.0
 _CHUNK_BYTES = 65_536
+_LARGE_BYTES = 1_000_000
 
 
 class SocketTransport:
@@ -60,7 +62,11 @@ class SocketTransport:
     async def _exchange(self, request: OutboundRequest) -> AttemptResult:
         url, headers = self._resolve(request)
         async with self._open_session().request(
-            request.method, URL(url, encoded=True), data=request.body, headers=headers, allow_redirects=False
+            request.method,
+            URL(url, encoded=True),
+            data=_data(request.body),
+            headers=headers,
+            allow_redirects=False,
         ) as response:
             body = await self._read(response)
             return AttemptResult(
@@ -103,6 +109,11 @@ class SocketTransport:
                 max_field_size=65_536,
             )
         return self._session
+
+
+def _data(body: bytes) -> bytes | io.BytesIO:
+    """A large body as a file, which aiohttp sends in pieces; as one piece it would hold up the event loop."""
+    return io.BytesIO(body) if len(body) > _LARGE_BYTES else body
 
 
 def _no_response(words: str) -> AttemptResult:

@@ -184,7 +184,6 @@ def _load_failed(store: SqlStore, stored: StoredRun) -> FailedRun:
     if callback is not None:
         seqs.add(callback.message_seq)
     messages = select(table_of(MessageRow)).where(_M.seq.in_(seqs))
-    payload = select(_ENTRIES.c.body).where(_ENTRIES.c.run_seq == run.seq, _ENTRIES.c.position == 0)
     last = select(func.max(_ENTRIES.c.position)).where(_ENTRIES.c.run_seq == run.seq)
     waiters = select(_WAITERS).where(_WAITERS.c.run_seq == run.seq).order_by(_WAITERS.c.seq)
     with store.connect() as connection:
@@ -192,7 +191,7 @@ def _load_failed(store: SqlStore, stored: StoredRun) -> FailedRun:
             run=run,
             failure=failure,
             callback=callback,
-            payload=connection.execute(payload).scalar() or b"",
+            steps=tuple(load_steps(store, run.seq)),
             next_position=(connection.execute(last).scalar() or 0) + 1,
             messages={row["seq"]: mapping.message_of(row) for row in connection.execute(messages).mappings()},
             waiters=tuple(map(workflow_mapping.waiter_of, connection.execute(waiters).mappings())),

@@ -7,13 +7,14 @@ from emulator.broker.cancelling import cancel as cancel_messages
 from emulator.broker.message import Message, Pending
 from emulator.broker.publishing import accept
 from emulator.errors import InvalidInput
-from emulator.protocol.headers import Headers
+from emulator.protocol.headers import Headers, first_value
 from emulator.protocol.options import Callback, PublishOptions, parse_options
 from emulator.protocol.workflow import (
     CREATED_AT_HEADER,
     CallType,
     inherited,
     plain_spelling,
+    read_step,
     rebind,
     trigger_configuration,
 )
@@ -43,12 +44,13 @@ class FailedRun:
     """A failed run as the store has it: with the messages that a resume delivers again, and what it waited for.
 
     ``messages`` are by seq: the trigger, the one that failed, those that were open, the failure callback.
+    ``steps`` is the log, the initial payload first.
     """
 
     run: Run
     failure: Failure
     callback: FailureCallback | None
-    payload: bytes
+    steps: tuple[Entry, ...]
     next_position: int
     messages: Mapping[int, Message]
     waiters: tuple[Waiter, ...] = ()
@@ -81,17 +83,45 @@ def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at
     active = _start_copy(state, failed, overrides, now_at, next_position=failed.next_position)
     state.broker.write(EntriesCopied(failed.run.seq, active.run.seq))
     delay_ms = overrides.options.delay_ms or 0
-    for seq in (failed.failure.message_seq, *failed.failure.open_seqs):
-        message = failed.messages.get(seq)
-        if message is None:
-            continue
-        is_failed = seq == failed.failure.message_seq
-        due_at = now_at + delay_ms if is_failed else max(now_at, message.not_before_at)
-        _deliver_again(state, active, message, overrides, due_at, now_at)
+    _deliver_again(
+        state, active, failed.messages[failed.failure.message_seq], overrides, now_at + delay_ms, now_at
+    )
+    for message in _unfinished(failed):
+        _deliver_again(state, active, message, overrides, max(now_at, message.not_before_at), now_at)
     for waiter in failed.waiters:
         state.add_waiter(active, _again(state, waiter, active.run, now_at))
     state.broker.write(RunSaved(active.run))
     return active.run
+
+
+def _unfinished(failed: FailedRun) -> list[Message]:
+    """The messages that were open when the run failed, and whose step is not in the log.
+
+    A step is published before the delivery that runs it is answered: a delivery that was under way may have done
+    its work all the same.
+    """
+    steps = [(entry.position, read_step(entry.body or b"")) for entry in failed.steps[1:]]
+    results = {step.get("stepId") for _, step in steps}
+    targets = {position: step.get("targetStep") for position, step in steps if step.get("stepId") == 0}
+    last = failed.steps[-1].position
+
+    def is_done(message: Message) -> bool:
+        note = MessageNote.of(message)
+        if note.call_type is CallType.FROM_CALLBACK:
+            return _step_id_of_report(message) in results
+        if note.call_type is CallType.TO_CALLBACK:
+            return False
+        if note.position in targets:
+            return targets[note.position] in results
+        return note.position < last
+
+    found = (failed.messages.get(seq) for seq in failed.failure.open_seqs)
+    return [message for message in found if message is not None and not is_done(message)]
+
+
+def _step_id_of_report(message: Message) -> int | None:
+    text = first_value(message.headers, "Upstash-Workflow-StepId")
+    return int(text) if text is not None and text.isdigit() else None
 
 
 def restart(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at: int) -> Run:
@@ -106,7 +136,7 @@ def restart(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_a
         message_id=message.id,
         call_type=CallType.STEP,
         created_at=now_at,
-        body=failed.payload,
+        body=failed.steps[0].body,
     )
     state.broker.write(EntryAppended(entry))
     active.pending[message.seq] = accept(state.broker, message, None, now_at)

@@ -1,0 +1,388 @@
+// The workflows under test. Each saves what it computed under its run id; a wrong value throws, and shows.
+import assert from "node:assert/strict";
+import { WorkflowMiddleware, WorkflowNonRetryableError } from "@upstash/workflow";
+import { createWorkflow } from "@upstash/workflow/express";
+
+const LARGE = "x".repeat(1024 * 1024 * 2);
+
+export function mount(router, tools) {
+  const { express, serve, serveMany, options, client, state, origin, url, token } = tools;
+  const save = (context, value) => (state.results[context.workflowRunId] = value ?? null);
+  const parsers = [express.json({ limit: "50mb" }), express.text({ limit: "50mb" })];
+  const workflow = (path, run, more = {}) => router.use(path, ...parsers, serve(run, { ...options, ...more }));
+  const route = (path, handler) => router.all(path, express.text({ type: "*/*", limit: "50mb" }), handler);
+
+  // The worked example
+
+  workflow("/order", async (context) => {
+    const { orderId, qty } = context.requestPayload;
+    assert.equal(context.headers.get("x-tenant"), "acme");
+    const price = await context.run("price", () => ({ total: 21 * qty }));
+    await context.sleep("cool-off", 2);
+    const held = await context.run("reserve", () => "held");
+    const charge = await context.call("charge", {
+      url: `${origin}/charge`, method: "POST", body: { amount: price.total }, headers: { "x-idem": String(orderId) },
+    });
+    const both = await Promise.all([
+      context.run("email", () => "sent"),
+      context.run("stock", () => 1),
+    ]);
+    const { eventData } = await context.waitForEvent("approval", "order-7", { timeout: "1h" });
+    save(context, { held, charge: charge.body, status: charge.status, both, eventData });
+    return { done: true, by: eventData.by };
+  });
+  route("/charge", (request, response) => {
+    state.charged = { headers: request.headers, body: request.body, method: request.method };
+    response.status(201).json({ id: "ch_1" });
+  });
+
+  // Values, headers, sleeps
+
+  workflow("/path", async (context) => {
+    const input = context.requestPayload;
+    assert.equal(context.headers.get("x-test"), "value");
+    const first = await context.run("step 1", async () => input);
+    const second = await context.run("step 2", () => first);
+    const third = await context.run("step 3", () => Promise.resolve({ second }));
+    save(context, third.second);
+  });
+  workflow("/raw-payload", async (context) => {
+    const kept = await context.run("keep", () => context.requestPayload);
+    save(context, kept);
+  }, { initialPayloadParser: (text) => `raw:${text}` });
+  workflow("/sleep", async (context) => {
+    const times = [await context.run("one", () => 1)];
+    await context.sleep("three", 3);
+    times.push(await context.run("two", () => 2));
+    await context.sleepUntil("until", context.requestPayload.until);
+    times.push(await context.run("three", () => 3));
+    save(context, times);
+  });
+  workflow("/charges", async (context) => {
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      const success = await context.run("attempt", () => attempt === 3);
+      if (success) {
+        const all = await Promise.all([
+          context.run("db", () => 10), context.run("receipt", () => "mail"), context.sleep("sleep", 5),
+        ]);
+        save(context, all.map((one) => one ?? null));
+        return;
+      }
+      await context.sleep("again", 2);
+    }
+  });
+
+  // Authorization at the endpoint
+
+  workflow("/auth", async (context) => {
+    if (context.headers.get("authorization") !== "Bearer secret") return;
+    await context.run("one", () => 1);
+    save(context, await context.run("two", () => "authorized"));
+  });
+  workflow("/auth-target", async (context) => {
+    if (context.headers.get("authorization") !== "Bearer secret") return;
+    await context.run("never", () => 1);
+  }, { failureFunction: async () => {} });
+  workflow("/auth-custom", async (context) => {
+    const answers = [];
+    for (const headers of [
+      { "Upstash-Workflow-Is-Failure": "true" }, { "Upstash-Workflow-Callback": "true" }, {},
+    ]) {
+      const body = { status: 200, header: "", body: "", url: "", sourceHeader: {}, sourceBody: "", workflowRunId: "", sourceMessageId: "" };
+      const answer = await context.call(`call ${answers.length}`, {
+        url: `${origin}/auth-target`, method: "POST", headers, body,
+      });
+      answers.push([answer.status, answer.body.message]);
+    }
+    save(context, answers);
+  });
+
+  // Calls
+
+  workflow("/calls", async (context) => {
+    const target = `${origin}/third-party`;
+    const post = await context.call("post", {
+      url: target, method: "POST", body: "post-payload",
+      headers: { "post-header": "post-value", "content-type": "application/x-custom" },
+    });
+    await context.sleep("sleep", 2);
+    const get = await context.call("get", { url: target, headers: { "get-header": "get-value" } });
+    const patch = await context.call("patch", { url: target, method: "PATCH", retries: 1, retryDelay: "1000" });
+    const put = await context.call("put", { url: target, method: "PUT", retries: 0 });
+    const del = await context.call("delete", { url: target, method: "DELETE", retries: 0 });
+    save(context, {
+      post: [post.status, post.body], get: [get.status, get.body, get.header["X-Reply-Name"]],
+      patch: [patch.status, patch.body], put: [put.status, put.body, typeof put.body], delete: [del.status, del.body],
+    });
+  }, { retries: 0 });
+  route("/third-party", (request, response) => {
+    switch (request.method) {
+      case "POST":
+        return response.status(201).type("text/plain")
+          .send(`POST '${request.headers["post-header"]}' '${request.headers["content-type"]}' '${request.body}'`);
+      case "PATCH":
+        return response.status(401).type("text/plain").send("failing request");
+      case "PUT":
+        return response.status(300).end();
+      case "DELETE":
+        return response.status(400).json({ foo: "bär – ☃", zed: 2 });
+      default:
+        return response.status(200).set("x-reply-name", "reply").type("text/plain").send("got it");
+    }
+  });
+  workflow("/call-fails", async (context) => {
+    const answer = await context.call("fails", { url: `${origin}/third-party`, method: "PATCH" });
+    save(context, answer.status);
+  }, { failureFunction: async () => state.failures.push("called") });
+  workflow("/call-fails-url", async (context) => {
+    const answer = await context.call("fails", { url: `${origin}/third-party`, method: "PATCH" });
+    save(context, answer.status);
+  });
+
+  // Failures
+
+  const failing = async ({ context, failStatus, failResponse, failStack }) => {
+    state.failures.push({
+      runId: context.workflowRunId, failStatus, failResponse, hasStack: Boolean(failStack),
+      payload: context.requestPayload ?? null, label: context.label ?? null, tenant: context.headers.get("x-tenant"),
+    });
+    return state.failureAnswer;
+  };
+  // A route that lets its first request in, and again the one that brings its failure.
+  let requests = 0;
+  workflow("/returns-before-step", async (context) => {
+    requests += 1;
+    if (requests === 2) await context.run("never run", () => {});
+  }, { failureFunction: failing });
+  workflow("/fails", async (context) => {
+    await context.run("step", () => { throw new Error("my-error"); });
+  }, { failureFunction: failing });
+  workflow("/fails-for-good", async (context) => {
+    await context.run("step", () => { throw new WorkflowNonRetryableError("no way"); });
+  }, { failureFunction: failing });
+  workflow("/fails-plainly", async (context) => {
+    await context.run("ok", () => 1);
+    await context.run("step", () => { throw new Error("my-error"); });
+  });
+  let broken = true;
+  route("/mend", (_request, response) => { broken = false; response.json({}); });
+  workflow("/mended", async (context) => {
+    const one = await context.run("counted", () => { state.log.counted = (state.log.counted ?? 0) + 1; return 1; });
+    const two = await context.run("breaks", () => { if (broken) throw new Error("broken"); return 2; });
+    save(context, [one, two]);
+  });
+  route("/failure-url", (request, response) => {
+    state.failures.push({ headers: request.headers, body: JSON.parse(request.body) });
+    response.status(state.failureUrlStatus ?? 200).json({});
+  });
+  route("/set", (request, response) => { Object.assign(state, JSON.parse(request.body)); response.json({}); });
+  route("/not-a-workflow", (request, response) => response.status(200).type("text/plain").send("not a workflow"));
+  workflow("/trigger-non-workflow", async (context) => {
+    const { workflowRunId } = await context.run("trigger", () => client.trigger({ url: `${origin}/not-a-workflow` }));
+    await context.sleep("wait", 5);
+    save(context, await context.run("check", async () => (await client.logs({ workflowRunId })).runs[0]));
+  });
+  workflow("/quota-single", async (context) => {
+    await context.call("huge", { url: `${origin}/third-party`, method: "GET", retries: 1_000_000 });
+  });
+  workflow("/quota-parallel", async (context) => {
+    await Promise.all([
+      context.sleep("long", 1000),
+      context.call("huge", { url: `${origin}/third-party`, method: "GET", retries: 1_000_000 }),
+    ]);
+  });
+
+  // Events and webhooks
+
+  workflow("/waits", async (context) => {
+    const gone = await context.waitForEvent("nobody", "nobody", { timeout: 1 });
+    const ids = await context.run("ids", () => ["text-event", "object-event"]);
+    const [call, text] = await Promise.all([
+      context.call("notifier", { url: `${origin}/notifier`, method: "POST", body: { eventId: ids[0], data: "text ☃" } }),
+      context.waitForEvent("text", ids[0], { timeout: "5m" }),
+    ]);
+    const [other, object] = await Promise.all([
+      context.call("notifier", { url: `${origin}/notifier-workflow`, method: "POST", body: { eventId: ids[1] } }),
+      context.waitForEvent("object", ids[1], { timeout: "5m" }),
+    ]);
+    save(context, {
+      gone: [gone.timeout, gone.eventData ?? null], call: call.status, text: [text.timeout, text.eventData],
+      other: Boolean(other.body.workflowRunId), object: [object.timeout, object.eventData],
+    });
+  });
+  route("/notifier", async (request, response) => {
+    const { eventId, data } = JSON.parse(request.body);
+    // The branch that waits is delivered beside the call that leads here.
+    while ((await client.getWaiters({ eventId })).length === 0) await new Promise((done) => setTimeout(done, 10));
+    const notified = await client.notify({ eventId, eventData: data });
+    response.json(notified.length);
+  });
+  workflow("/notifier-workflow", async (context) => {
+    await context.sleep("until somebody waits", 1);
+    const { notifyResponse } = await context.notify("notify", context.requestPayload.eventId, { some: ["data"] });
+    save(context, notifyResponse.length);
+  });
+  workflow("/lookback", async (context) => {
+    await context.sleep("late", 60);
+    const first = await context.waitForEvent("early", "early", { timeout: "1d" });
+    const second = await context.waitForEvent("early again", "early", { timeout: "1d" });
+    save(context, [first.eventData, second.eventData]);
+  });
+  workflow("/webhook", async (context) => {
+    const unused = await context.createWebhook("unused");
+    const gone = await context.waitForWebhook("never", unused, "1s");
+    const webhook = await context.createWebhook("webhook");
+    await context.call("caller", { url: `${origin}/webhook-caller`, method: "POST", body: webhook });
+    const { request, timeout } = await context.waitForWebhook("wait", webhook, "30s");
+    const seen = await context.run("see", async () => ({
+      same: request.url === webhook.webhookUrl, method: request.method, header: request.headers.get("x-hook"),
+      body: await request.json(),
+    }));
+    save(context, { gone: [gone.timeout, gone.request ?? null], timeout, seen });
+  });
+  route("/webhook-caller", async (request, response) => {
+    const { webhookUrl } = JSON.parse(request.body);
+    const answer = await fetch(webhookUrl, { method: "PUT", headers: { "x-hook": "yes" }, body: '{"hook":"bär"}' });
+    response.json(answer.status);
+  });
+
+  // Invoke
+
+  const two = createWorkflow(async (context) => {
+    assert.equal(context.requestPayload, "invoke-payload");
+    await context.run("one", () => {});
+    assert.equal(context.executor.invokeCount, 1);
+    await context.run("two", () => {});
+    const [left, right] = await Promise.all([
+      context.invoke("branch one", { workflow: branchOne, body: 1 }),
+      context.invoke("branch two", { workflow: branchTwo, body: 2 }),
+    ]);
+    return [left.body, right.body, context.label, context.headers.get("invoke-header")];
+  });
+  const three = createWorkflow(async () => { throw new Error("what"); });
+  const four = createWorkflow(async (context) => { await context.run("mock", () => {}); });
+  const branchOne = createWorkflow(async (context) => {
+    const { timeout } = await context.waitForEvent("timeout", "invoke-timeout", { timeout: 1 });
+    assert.equal(timeout, true);
+    assert.equal(context.executor.invokeCount, 2);
+    const { timeout: late } = await context.waitForEvent("notified", "invoke-event", { timeout: "20s" });
+    await context.sleep("check", 1);
+    return { late };
+  });
+  const branchTwo = createWorkflow(async (context) => {
+    await context.call("call", { url: `${origin}/third-party`, method: "GET" });
+    await context.sleep("wait", 5);
+    const { notifyResponse } = await context.notify("notify", "invoke-event", "data");
+    await context.sleep("check", 1);
+    return notifyResponse.length;
+  });
+  const one = createWorkflow(async (context) => {
+    const runId = await context.run("step 1", () => "invoked-two");
+    const done = await context.invoke("two", {
+      workflow: two, body: "invoke-payload", headers: { "invoke-header": "yes" }, workflowRunId: runId, label: "invoke-label",
+    });
+    const called = await context.call("four", { workflow: four, body: { some: "payload" }, retries: 0 });
+    const failed = await context.invoke("three", { workflow: three, body: "invoke-payload", retries: 0 });
+    await context.run("step 2", () => {});
+    await context.sleep("wait for four", 3);
+    save(context, {
+      done: [done.body, done.isFailed, done.isCanceled], called: typeof called.body.workflowRunId,
+      failed: [failed.body ?? null, failed.isFailed, failed.isCanceled],
+    });
+  });
+  router.use("/invoke", ...parsers, serveMany({ one, two, three, four, branchOne, branchTwo }, options));
+
+  const child = createWorkflow(async (context) => {
+    await context.sleep("sleep", 3);
+    await context.run("child step", () => {});
+  });
+  const failingParent = createWorkflow(async (context) => {
+    await Promise.all([
+      context.invoke("invoke child", { workflow: child, body: undefined }),
+      context.run("failing step", () => { throw new WorkflowNonRetryableError("step failed"); }),
+    ]);
+  });
+  const top = createWorkflow(async (context) => {
+    const runId = await context.run("step 1", () => "failing-parent");
+    const { isFailed } = await context.invoke("invoke", { workflow: failingParent, body: undefined, workflowRunId: runId });
+    save(context, isFailed);
+  });
+  router.use("/parent", ...parsers, serveMany({ top, failingParent, child }, options));
+
+  // What the SDK says of itself
+
+  const log = (context, line) => (state.log[context.workflowRunId] ??= []).push(line);
+  const middleware = new WorkflowMiddleware({
+    name: "log",
+    callbacks: {
+      runStarted: ({ context }) => log(context, "runStarted"),
+      runCompleted: ({ context }) => log(context, "runCompleted"),
+      beforeExecution: ({ context, stepName }) => log(context, `before ${stepName}`),
+      afterExecution: ({ context, stepName }) => log(context, `after ${stepName}`),
+      onInfo: ({ workflowRunId, info }) => workflowRunId && log({ workflowRunId }, info),
+    },
+  });
+  workflow("/middleware", async (context) => {
+    await context.run("run step", () => 1);
+    await context.sleep("sleep step", 1);
+    return "complete";
+  }, { middlewares: [middleware] });
+
+  // Large bodies: the list is left for the SDK to fetch
+
+  workflow("/large-initial", async (context) => {
+    const size = context.requestPayload.length;
+    await context.run("one", () => 1);
+    await context.run("two", () => 2);
+    await context.run("three", () => 3);
+    save(context, size);
+  });
+  workflow("/large-result", async (context) => {
+    const large = await context.run("large", () => LARGE);
+    save(context, await context.run("size", () => large.length));
+  });
+  workflow("/large-parallel", async (context) => {
+    const first = await Promise.all([context.run("none", () => undefined), context.run("large", () => LARGE)]);
+    const second = await Promise.all([context.run("large 2", () => LARGE), context.run("none 2", () => undefined)]);
+    save(context, [first[0] ?? null, first[1].length, second[0].length, second[1] ?? null]);
+  });
+  workflow("/large-call", async (context) => {
+    const answer = await context.call("large", { url: `${origin}/large`, method: "GET" });
+    save(context, await context.run("size", () => answer.body.length));
+  });
+  route("/large", (_request, response) => response.type("text/plain").send(LARGE));
+  workflow("/large-error", async (context) => {
+    await context.run("throws", () => { throw new Error(LARGE); });
+  }, { failureFunction: async ({ failResponse }) => state.failures.push(failResponse.length) });
+
+  // Over the REST API, and other first deliveries
+
+  workflow("/triggered", async (context) => {
+    await context.run("work", () => 1);
+    save(context, [context.requestPayload, context.headers.get("x-trigger")]);
+    return "triggered";
+  }, { failureFunction: failing });
+
+  // Cancelled while it works
+
+  workflow("/slow", async (context) => {
+    await context.run("cancels itself", async () => {
+      await client.cancel(context.workflowRunId);
+      return 1;
+    });
+    save(context, "went on");
+  });
+  workflow("/slow-parallel", async (context) => {
+    await context.run("cancels itself", () => client.cancel(context.workflowRunId).then(() => 1));
+    await Promise.all([context.run("a", () => 1), context.run("b", () => 1)]);
+    save(context, "went on");
+  });
+  workflow("/cancels", async (context) => {
+    await context.run("one", () => 1);
+    await context.cancel();
+  });
+  workflow("/sleeps", async (context) => {
+    await context.sleep("long", "7d");
+    save(context, "slept");
+  });
+}
