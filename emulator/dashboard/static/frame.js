@@ -1,0 +1,114 @@
+// What stands around every page: the bar with the clock and whose messages these are, and the navigation.
+
+import { get } from "./api.js";
+import { button, h, throttle } from "./dom.js";
+import { clockTime, count } from "./format.js";
+import { live } from "./live.js";
+import { pages } from "./pages.js";
+import { currentName, currentToken, forgetToken, server, useToken } from "./session.js";
+import { isManual, nowAt } from "./time.js";
+
+const liveMark = h("span", { class: "live", data: { on: "false" }, title: "Whether changes are shown as they happen" }, h("i"), h("span", {}, "connecting"));
+const clockLink = h("a", { class: "clock-link", href: "#/clock", hidden: true, title: "The manual clock" });
+const dlqCount = h("span", { class: "count" });
+const nav = document.getElementById("nav");
+
+function draw() {
+  document.getElementById("bar").replaceChildren(
+    button("☰", () => toggleMenu(), { kind: "plain menu-button", title: "Pages" }),
+    h("a", { class: "brand", href: "#/overview", "aria-label": "QStash emulator, overview" }, h("img", { src: "/emulator/static/icon.svg", alt: "" }), h("span", {}, "QStash emulator")),
+    h("span", { class: "grow" }),
+    clockLink,
+    liveMark,
+    whoSelect(),
+    themeButton(),
+    button("?", () => window.dispatchEvent(new Event("show-help")), { kind: "plain", title: "Keyboard help" }),
+  );
+  document.querySelector(".menu-button").setAttribute("aria-expanded", "false");
+  document.querySelector(".menu-button").setAttribute("aria-label", "Pages");
+  nav.replaceChildren(
+    ...pages.map((page) => h("a", { href: `#/${page.name}`, data: { page: page.name }, onclick: closeMenu }, page.title, page.name === "dlq" ? dlqCount : null)),
+    h("div", { class: "foot" }, `version ${server.version}`),
+  );
+  setClock(isManual() ? clockTime(nowAt()) : null);
+  countDeadLetters();
+}
+
+function mark(name) {
+  closeMenu();
+  for (const link of nav.querySelectorAll("a[data-page]")) {
+    if (link.dataset.page === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function toggleMenu() {
+  const isOpen = nav.classList.toggle("open");
+  document.querySelector(".menu-button").setAttribute("aria-expanded", String(isOpen));
+}
+
+function closeMenu() {
+  nav.classList.remove("open");
+  document.querySelector(".menu-button")?.setAttribute("aria-expanded", "false");
+}
+
+function whoSelect() {
+  if (!currentToken()) return null;
+  const names = server.users.map((user) => h("option", { value: user.token, selected: user.token === currentToken() }, user.name));
+  if (!server.users.some((user) => user.token === currentToken())) names.push(h("option", { value: currentToken(), selected: true }, currentName()));
+  names.push(h("option", { value: "" }, "another token…"));
+  return h(
+    "select",
+    {
+      class: "who", "aria-label": "Whose messages",
+      onchange: (event) => {
+        if (!event.target.value) return forgetToken();
+        useToken(event.target.value);
+        window.dispatchEvent(new Event("user-changed"));
+      },
+    },
+    names,
+  );
+}
+
+function themeButton() {
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const made = button(isDark() ? "☀" : "☾", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    made.textContent = isDark() ? "☀" : "☾";
+    try {
+      localStorage.setItem("qstash.theme", root.dataset.theme);
+    } catch {
+      // The choice lasts as long as the page.
+    }
+  }, { kind: "plain", title: "Light or dark" });
+  made.setAttribute("aria-label", "Light or dark");
+  return made;
+}
+
+function setClock(text) {
+  clockLink.hidden = text === null;
+  clockLink.textContent = text ?? "";
+}
+
+function setLive(isOn) {
+  liveMark.dataset.on = String(isOn);
+  liveMark.lastChild.textContent = isOn ? "live" : "reconnecting";
+}
+
+async function countDeadLetters() {
+  if (!currentToken()) return;
+  try {
+    const { deadLetters } = await get("/overview?windowSeconds=10");
+    dlqCount.textContent = deadLetters ? count(deadLetters) : "";
+  } catch {
+    dlqCount.textContent = "";
+  }
+}
+
+const recount = throttle(countDeadLetters, 1000);
+live.addEventListener("changed", ({ detail }) => detail.includes("dlq") && recount());
+live.addEventListener("cleared", recount);
+
+export const frame = { draw, mark, setClock, setLive };
