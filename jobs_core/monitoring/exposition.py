@@ -62,7 +62,7 @@ class ProcessMetrics(Observer):
         self._rejected.labels(cause).inc()
 
 
-class _Records:
+class Records:
     """What the records say, as metric families."""
 
     def __init__(
@@ -98,9 +98,9 @@ async def expose(metrics: ProcessMetrics, database: Database, clock: Clock) -> b
     return generate_latest(metrics.registry) + generate_latest(of_records)
 
 
-def _read(connection: Connection, now: datetime) -> _Records:
+def _read(connection: Connection, now: datetime) -> Records:
     due_at = figures.oldest_overdue_at(connection, now=now)
-    return _Records(
+    return Records(
         figures.unfinished(connection),
         figures.outbox_size(connection),
         (now - due_at).total_seconds() if due_at is not None else 0.0,

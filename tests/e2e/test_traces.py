@@ -29,13 +29,13 @@ def context_of(span: ReadableSpan) -> SpanContext:
     return found
 
 
-@pytest.fixture(scope="module")
-def exporter() -> Iterator[InMemorySpanExporter]:
-    """The application's tracing, set up as an application does: once, for the process."""
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """The application's tracing. An application sets it once, for the process; other tests must not see it."""
     made = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(made))
-    trace.set_tracer_provider(provider)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     yield made
     provider.shutdown()
 
@@ -72,7 +72,6 @@ class Traced:
 
 @pytest.fixture
 async def traced(exporter: InMemorySpanExporter) -> AsyncIterator[Traced]:
-    exporter.clear()
     harness = Harness()
     tracer = trace.get_tracer("emulator")
     harness.emulator.transport = TracingTransport(harness.emulator.transport, tracer)
