@@ -32,13 +32,22 @@ from emulator.api.openapi import openapi_route
 from emulator.server import Emulator
 
 
-def api_routes() -> list[BaseRoute]:
-    """Every route of the vendor's API, publishing first, it is called most; and their description."""
+def queue_routes() -> list[BaseRoute]:
+    """Every route of the queue's own API, publishing first, it is called most."""
     modules = (publishing, messages, logs, dlq, queues, schedules, url_groups, flow_control, keys, llm)
-    described = [one for module in modules for one in module.routes()]
-    runs = (workflow_publishing, workflow_runs, workflow_events, workflow_logs, workflow_dlq)
-    workflows = [one for module in runs for one in module.routes()]
-    return [*described, *workflows, openapi_route(described)]
+    return [one for module in modules for one in module.routes()]
+
+
+def workflow_routes() -> list[BaseRoute]:
+    """Every route that the Workflow SDKs call beside it."""
+    modules = (workflow_publishing, workflow_runs, workflow_events, workflow_logs, workflow_dlq)
+    return [one for module in modules for one in module.routes()]
+
+
+def api_routes() -> list[BaseRoute]:
+    """Every route of the vendor's API, and the description of the queue's."""
+    described = queue_routes()
+    return [*described, *workflow_routes(), openapi_route(described)]
 
 
 def create_app(emulator: Emulator, *, extra_routes: list[BaseRoute] | None = None) -> ASGIApp:

@@ -7,12 +7,12 @@ from pydantic import TypeAdapter
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.api.app import api_routes
+from emulator.api.app import queue_routes
 from emulator.api.models.common import Error
 from emulator.api.routing import TargetRoute
 from emulator.testing import Harness
 
-_ROUTES = [one for one in api_routes() if isinstance(one, TargetRoute)]
+_ROUTES = [one for one in queue_routes() if isinstance(one, TargetRoute)]
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {}
 
 

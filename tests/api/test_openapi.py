@@ -17,12 +17,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from emulator.api.app import api_routes
+from emulator.api.app import queue_routes
 from emulator.api.openapi import document
 from emulator.api.routing import TargetRoute
 from emulator.testing import Harness
 
-_SCHEMA = schemathesis.openapi.from_dict(document(api_routes()))
+_SCHEMA = schemathesis.openapi.from_dict(document(queue_routes()))
 _FOUND = [found.ok() for found in _SCHEMA.get_all_operations() if isinstance(found, Ok)]
 _OPERATIONS = {operation.label: operation for operation in _FOUND}
 _CHECKS = [
@@ -91,7 +91,7 @@ async def _send(harness: Harness, case: schemathesis.Case[Any]) -> httpx.Respons
 
 async def test_every_route_is_described_with_every_answer(qstash) -> None:
     described = (await qstash.client.get("/openapi.json", headers={"Authorization": ""})).json()
-    for route in api_routes():
+    for route in queue_routes():
         if isinstance(route, TargetRoute):
             path = described["paths"][route.path.replace(":path}", "}")]
             for method in (route.methods or set()) - {"HEAD"}:
