@@ -1,68 +1,68 @@
-"""Commands. Modules that take long to import are imported where they are used, so that --help is quick."""
+"""The command ``qstash-emulator``: one module a group. What takes long to import is imported where it is used, so that
+``--help`` is quick."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from emulator.cli import clock, dlq, faults, messages, schedules
+from emulator.cli.options import (
+    AllowedHost,
+    ClockMode,
+    ConnectTo,
+    Db,
+    Host,
+    Memory,
+    Now,
+    OtlpEndpoint,
+    Quota,
+    Strict,
+    Verbose,
+)
+from emulator.cli.publish import publish
+from emulator.cli.state import export, import_, reset
+from emulator.cli.tail import tail
 
 app = typer.Typer(
     name="qstash-emulator",
     help="All of QStash on your own machine: same API, same signatures, same retries, same cron.",
+    epilog="Exit codes: 0 done; 1 refused, or the answer is no; 2 the command line is wrong; 3 no server answers.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
 )
 
+_SERVER = "Server"
+_MESSAGES = "Messages"
+_TIME = "Time, faults and state"
 
-@app.callback()
-def root() -> None:
-    """Keeps ``dev`` a command of its own while it is the only one."""
+_PASS_ON = {"allow_interspersed_args": False}
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVER)
 def dev(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    host: Host = None,
     port: Annotated[
         int | None, typer.Option(help="Port to listen on.", envvar="QSTASH_DEV_PORT", show_default="8080")
     ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(help="SQLite file or SQLAlchemy URL that keeps the state.", show_default="qstash.db"),
-    ] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing beyond this run.")] = False,
-    clock: Annotated[
-        str | None, typer.Option(help="'system', or 'manual' to turn it by hand.", show_default="system")
-    ] = None,
-    now: Annotated[
-        int | None, typer.Option(help="Where a manual clock starts, in unix milliseconds.")
-    ] = None,
-    connect_to: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ORIGIN=ORIGIN",
-            help="Send deliveries for the first origin to the second; url, signature and Host stay. Repeatable.",
-        ),
-    ] = None,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Another Host name under which /emulator/ may be called. Repeatable."),
-    ] = None,
-    quota: Annotated[
-        str | None,
-        typer.Option(help="Plan whose limits apply: lenient, free, payg, pro.", envvar="QSTASH_DEV_QUOTA"),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what the real service would ignore.")
-    ] = False,
-    otlp_endpoint: Annotated[
-        str | None, typer.Option(help="Send traces there by OTLP over HTTP; needs the extra 'otel'.")
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every request.")] = False,
+    db: Db = None,
+    memory: Memory = False,
+    clock: ClockMode = None,
+    now: Now = None,
+    connect_to: ConnectTo = None,
+    allowed_host: AllowedHost = None,
+    quota: Quota = None,
+    strict: Strict = False,
+    otlp_endpoint: OtlpEndpoint = None,
+    verbose: Verbose = False,
 ) -> None:
     """Run the server until it is stopped."""
     from emulator.cli.serve import load_settings, serve
 
-    given = {
+    if memory and db:
+        raise typer.BadParameter("--memory and --db exclude each other")
+    given: dict[str, Any] = {
         "host": host,
         "port": port,
         "db": "memory" if memory else db,
@@ -74,10 +74,52 @@ def dev(
         "strict": strict or None,
         "otlp_endpoint": otlp_endpoint,
     }
-    if memory and db:
-        raise typer.BadParameter("--memory and --db exclude each other")
     settings = load_settings({name: value for name, value in given.items() if value is not None})
     raise typer.Exit(serve(settings, is_verbose=verbose))
+
+
+@app.command(rich_help_panel=_SERVER, context_settings=_PASS_ON)
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND [ARGUMENT]...", help="What to run.")],
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            help="SQLite file or SQLAlchemy URL that keeps the state.", show_default="nothing is kept"
+        ),
+    ] = None,
+    clock: ClockMode = None,
+    now: Now = None,
+    connect_to: ConnectTo = None,
+    quota: Quota = None,
+    strict: Strict = False,
+) -> None:
+    """Run a command with a server of its own; both end together, the exit code is the command's.
+
+    The command finds QSTASH_URL, QSTASH_TOKEN and the two signing keys in its environment:
+
+    qstash-emulator run -- pytest
+    """
+    from emulator.cli.run import run_with_server
+
+    arguments = ["--port", str(port), *(["--db", db] if db else ["--memory"])]
+    options = {"--clock": clock, "--now": now, "--quota": quota}
+    arguments += [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    arguments += [part for pair in connect_to or [] for part in ("--connect-to", pair)]
+    arguments += ["--strict"] if strict else []
+    raise typer.Exit(run_with_server(command, arguments))
+
+
+app.command("publish", rich_help_panel=_MESSAGES)(publish)
+app.command("tail", rich_help_panel=_MESSAGES)(tail)
+app.add_typer(messages.app, name="messages", rich_help_panel=_MESSAGES)
+app.add_typer(dlq.app, name="dlq", rich_help_panel=_MESSAGES)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=_MESSAGES)
+app.add_typer(clock.app, name="clock", rich_help_panel=_TIME)
+app.add_typer(faults.app, name="faults", rich_help_panel=_TIME)
+app.command("reset", rich_help_panel=_TIME)(reset)
+app.command("export", rich_help_panel=_TIME)(export)
+app.command("import", rich_help_panel=_TIME)(import_)
 
 
 def _pairs(items: list[str]) -> dict[str, str]:
@@ -100,4 +142,9 @@ def main() -> None:
     for argument in sys.argv[1:]:
         name, equals, value = argument.partition("=")
         arguments.append(f"-{name}{equals}{value}" if name in _VENDOR_FLAGS else argument)
-    app(arguments)
+    try:
+        app(arguments)
+    except BrokenPipeError:
+        # ``| head`` has seen enough.
+        sys.stderr.close()
+        raise SystemExit(0) from None

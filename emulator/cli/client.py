@@ -1,0 +1,101 @@
+"""Talking to a running server from a command, and what a command says when that fails.
+
+Exit codes, for scripts: 0 done; 1 the server refused, or the answer is no; 2 the command line is wrong; 3 nobody
+answers there.
+"""
+
+import json
+import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+
+REFUSED = 1
+NOT_RUNNING = 3
+
+
+class Client:
+    """Calls of one tenant. Every failure ends the command with one line on stderr."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        """``token`` is the default published user's when it is not given."""
+        import httpx
+
+        if token is None:
+            from emulator.tenants import PUBLISHED_USERS
+
+            token = PUBLISHED_USERS[0].token
+        self.url = url.rstrip("/")
+        try:
+            self._http = httpx.Client(
+                base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=600, trust_env=False
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise typer.BadParameter(f"--url {url!r}: {error}") from None
+        # However a command ends, the client goes with it, and closes its connections.
+        weakref.finalize(self, self._http.close)
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        """The JSON answer of one call; ``request`` as httpx takes it."""
+        with self._failing():
+            response = self._http.request(method, path, **request)
+        self._check(response.status_code, response.text, path)
+        return response.json() if response.content else {}
+
+    @contextmanager
+    def stream(self, path: str, headers: dict[str, str]) -> Iterator[Iterator[str]]:
+        """The lines of a server-sent event stream. Raises httpx.TransportError when it is cut."""
+        with self._http.stream("GET", path, headers=headers) as response:
+            if response.status_code >= 400:
+                self._check(response.status_code, response.read().decode(errors="replace"), path)
+            yield response.iter_lines()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        import httpx
+
+        try:
+            yield
+        except httpx.UnsupportedProtocol:
+            fail(f"{self.url} is not a URL of http or https", 2)
+        except httpx.ConnectError:
+            self.not_running()
+        except httpx.TransportError as error:
+            fail(f"{self.url} broke off: {str(error) or type(error).__name__}", NOT_RUNNING)
+
+    def not_running(self) -> NoReturn:
+        """End the command: nobody listens there."""
+        fail(f"nothing answers at {self.url}; start it with: qstash-emulator dev", NOT_RUNNING)
+
+    def _check(self, status: int, text: str, path: str) -> None:
+        if status < 400:
+            return
+        try:
+            words = str(json.loads(text)["error"])
+        except (ValueError, KeyError, TypeError):
+            words = f"{self.url} answered {status}"
+        if status == 404 and words.startswith("Not Found") and path.startswith("/emulator"):
+            words = f"{self.url} does not know {path}: is it an emulator, and as new as this command?"
+        if status == 401:
+            words += "; set QSTASH_TOKEN, or give --token"
+        fail(words, REFUSED)
+
+
+def fail(words: str, code: int = REFUSED) -> NoReturn:
+    """One line on stderr, and the exit code."""
+    typer.echo(f"qstash-emulator: {words}", err=True)
+    raise typer.Exit(code)
+
+
+def read_input(name: str) -> bytes:
+    """A file's bytes, or standard input's for ``-``."""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123  a path from the command line, read as it is
+            return file.read()
+    except OSError as error:
+        fail(f"cannot read {name}: {error.strerror}", 2)

@@ -1,0 +1,61 @@
+"""Options that several commands share, each declared once."""
+
+from typing import Annotated
+
+import typer
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+# Which server a command talks to
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url", help="The server.", envvar="QSTASH_URL", show_envvar=True, rich_help_panel="Server"
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        help="Whose messages; the default user's if not given.",
+        envvar="QSTASH_TOKEN",
+        show_envvar=True,
+        show_default=False,
+        rich_help_panel="Server",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the server's JSON and nothing else.")]
+
+# How a server is run
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+Db = Annotated[
+    str | None,
+    typer.Option(help="SQLite file or SQLAlchemy URL that keeps the state.", show_default="qstash.db"),
+]
+Memory = Annotated[bool, typer.Option("--memory", help="Keep nothing beyond this run.")]
+ClockMode = Annotated[
+    str | None,
+    typer.Option("--clock", help="'system', or 'manual' to turn it by hand.", show_default="system"),
+]
+Now = Annotated[int | None, typer.Option(help="Where a manual clock starts, in unix milliseconds.")]
+ConnectTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN=ORIGIN",
+        help="Send deliveries for the first origin to the second; url, signature and Host stay. Repeatable.",
+    ),
+]
+AllowedHost = Annotated[
+    list[str] | None, typer.Option(help="Another Host name under which /emulator/ may be called. Repeatable.")
+]
+Quota = Annotated[
+    str | None,
+    typer.Option(help="Plan whose limits apply: lenient, free, payg, pro.", envvar="QSTASH_DEV_QUOTA"),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what the real service would ignore.")]
+OtlpEndpoint = Annotated[
+    str | None, typer.Option(help="Send traces there by OTLP over HTTP; needs the extra 'otel'.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every request.")]

@@ -1,0 +1,73 @@
+"""What commands print: tables that fit the terminal, states in their colours, times of day."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+COLORS = {
+    "CREATED": "white", "ACTIVE": "blue", "RETRY": "yellow", "ERROR": "red", "DELIVERED": "green", "FAILED": "red",
+    "CANCELED": "bright_black", "CANCEL_REQUESTED": "bright_black", "SUCCESS": "green", "FAIL": "red",
+    "IN_PROGRESS": "blue", "paused": "yellow",
+}  # fmt: skip
+
+
+def print_json(value: Any) -> None:
+    """The value on its own, for programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
+    """Columns as wide as they must be; the last one is cut where the terminal ends."""
+    if not rows:
+        typer.echo(nothing)
+        return
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    room = shutil.get_terminal_size((200, 24)).columns - sum(widths[:-1]) - 2 * (len(head) - 1)
+    last = max(room, 16)
+    typer.secho(
+        "  ".join(name.ljust(width) for name, width in zip(head, widths, strict=True)).rstrip(), bold=True
+    )
+    for row in rows:
+        cells = [*row[:-1], _cut(row[-1], last)]
+        typer.echo(
+            "  ".join(_coloured(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        )
+
+
+def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
+    """Names and values; those without a value are left out."""
+    shown = [(name, value) for name, value in facts if value not in (None, "", [], {})]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        typer.echo(f"{typer.style(name.ljust(width), dim=True)}  {_coloured(text, 0)}")
+
+
+def state(name: str, width: int = 0) -> str:
+    """A state in its colour."""
+    return typer.style(name.ljust(width), fg=COLORS.get(name))
+
+
+def moment(at: int | None, *, millis: bool = False) -> str:
+    """An instant (unix ms) in this machine's zone; empty for none."""
+    if at is None:
+        return ""
+    local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
+    return local.strftime("%Y-%m-%d %H:%M:%S") + (f".{at % 1000:03d}" if millis else "")
+
+
+def time_of_day(at: int) -> str:
+    """An instant's time of day, to the millisecond."""
+    return datetime.fromtimestamp(at / 1000, UTC).astimezone().strftime("%H:%M:%S") + f".{at % 1000:03d}"
+
+
+def _coloured(cell: str, width: int) -> str:
+    return state(cell, width) if cell in COLORS else cell.ljust(width)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,136 @@
+"""``qstash-emulator publish``: one message, and perhaps what becomes of it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from emulator.cli.client import REFUSED, Client, fail, read_input
+from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
+from emulator.cli.output import print_json
+from emulator.cli.tail import follow, line_of
+
+
+def publish(
+    destination: Annotated[str, typer.Argument(help="A URL, or the name of a URL group.")],
+    body: Annotated[
+        str | None, typer.Option("--body", "-d", help="The body; @FILE reads a file, @- standard input.")
+    ] = None,
+    content_type: Annotated[
+        str | None,
+        typer.Option(help="Content-Type; application/json for a body that is JSON.", show_default=False),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", "-H", metavar="NAME:VALUE", help="A header for the destination. Repeatable."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", "-X", help="POST, GET, PUT, PATCH, DELETE.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="Enqueue, instead of publishing at once.")] = None,
+    delay: Annotated[str | None, typer.Option(help="A duration, such as 10s or 1d2h.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, help="How many; 3 if not given.")] = None,
+    retry_delay: Annotated[
+        str | None, typer.Option(help="An expression in milliseconds, such as 1000 * retried.")
+    ] = None,
+    timeout: Annotated[str | None, typer.Option(help="A duration for each attempt.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A label. Repeatable.")] = None,
+    callback: Annotated[str | None, typer.Option(help="URL that is told of every attempt.")] = None,
+    failure_callback: Annotated[str | None, typer.Option(help="URL that is told when all failed.")] = None,
+    deduplication_id: Annotated[
+        str | None, typer.Option(help="The same id within ten minutes is the same message.")
+    ] = None,
+    flow_key: Annotated[str | None, typer.Option(help="Flow-control key.")] = None,
+    flow_value: Annotated[str | None, typer.Option(help="Such as rate=10,period=1m,parallelism=2.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:VALUE", help="Any other Upstash-… header. Repeatable.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show what becomes of it; exit 1 unless it is delivered.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a message; prints its id."""
+    content = _content(body)
+    given = {
+        "Content-Type": content_type or ("application/json" if _is_json(content) else None),
+        "Upstash-Method": method,
+        "Upstash-Delay": delay,
+        "Upstash-Retries": None if retries is None else str(retries),
+        "Upstash-Retry-Delay": retry_delay,
+        "Upstash-Timeout": timeout,
+        "Upstash-Label": ",".join(label) if label else None,
+        "Upstash-Callback": callback,
+        "Upstash-Failure-Callback": failure_callback,
+        "Upstash-Deduplication-Id": deduplication_id,
+        "Upstash-Flow-Control-Key": flow_key,
+        "Upstash-Flow-Control-Value": flow_value,
+    }
+    lines = [(name, value) for name, value in given.items() if value is not None]
+    lines += [(f"Upstash-Forward-{name}", value) for name, value in map(_pair, header or [])]
+    lines += map(_pair, option or [])
+    target = f"/v2/enqueue/{queue}/{destination}" if queue else f"/v2/publish/{destination}"
+    client = Client(url, token)
+    # Events are listened to from before the publish, so that none is missed.
+    events = follow(client) if wait else None
+    if events is not None:
+        next(events)
+    answer = client.call("POST", target, content=content, headers=lines)
+    accepted = answer if isinstance(answer, list) else [answer]
+    if as_json:
+        print_json(answer)
+    else:
+        for one in accepted:
+            typer.echo(
+                one["messageId"]
+                + ("  (a duplicate: nothing new was published)" * bool(one.get("deduplicated")))
+            )
+    if events is not None:
+        _wait(client, events, {one["messageId"] for one in accepted}, is_quiet=as_json)
+
+
+def _wait(client: Client, events: Any, waiting: set[str], *, is_quiet: bool) -> None:
+    failed = False
+    for message_id in list(waiting):
+        # A duplicate of a message that finished long ago has no more events.
+        known = client.call("GET", f"/emulator/messages/{message_id}")["summary"]["state"]
+        if known in ("DELIVERED", "FAILED", "CANCELED"):
+            waiting.discard(message_id)
+            failed = failed or known != "DELIVERED"
+    while waiting:
+        step = next(events)
+        if step is None or step["messageId"] not in waiting:
+            continue
+        if not is_quiet:
+            typer.echo(line_of(step), err=True)
+        if step["state"] in ("DELIVERED", "FAILED", "CANCELED"):
+            waiting.discard(step["messageId"])
+            failed = failed or step["state"] != "DELIVERED"
+    if failed:
+        raise typer.Exit(REFUSED)
+
+
+def _content(body: str | None) -> bytes:
+    if body is None:
+        return b""
+    return read_input(body[1:]) if body.startswith("@") else body.encode()
+
+
+def _is_json(content: bytes) -> bool:
+    import json
+
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        fail(f"{text!r}: expected NAME:VALUE", 2)
+    return name.strip(), value.strip()

@@ -1,0 +1,81 @@
+"""``qstash-emulator run -- COMMAND``: a server for as long as one command lives."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import typer
+
+_STOP_SECONDS = 10.0
+
+
+def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> int:
+    """Start a server, run ``command`` with its variables, stop the server; the command's exit code.
+
+    127 when there is no such command, 128 and the signal's number when a signal ended it, as shells say it.
+    """
+    with _server(server_arguments) as variables:
+        typer.echo(f"qstash-emulator: {variables['QSTASH_URL']}/emulator/ while this runs", err=True)
+        try:
+            process = subprocess.Popen(list(command), env={**os.environ, **variables})  # noqa: S603  what the user asked for
+        except OSError as error:
+            typer.echo(f"qstash-emulator: cannot run {command[0]}: {error.strerror}", err=True)
+            return 127
+        with _signals_passed_on(process):
+            code = process.wait()
+    return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
+    """A server in a session of its own: Ctrl-C reaches the command first, the server when that has ended."""
+    process = subprocess.Popen(  # noqa: S603  our own command line
+        [sys.executable, "-m", "emulator", "dev", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield _read_variables(process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _read_variables(process: subprocess.Popen[str]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    assert process.stdout is not None
+    for line in process.stdout:
+        name, equals, value = line.strip().partition("=")
+        if equals and name.startswith("QSTASH_"):
+            variables[name] = value.strip('"')
+        if "is running" in line:
+            return variables
+    # Its own words are on stderr already.
+    raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _signals_passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """The terminal sends Ctrl-C to the command itself; everything else is handed to it."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,55 @@
+"""``qstash-emulator reset``, ``export`` and ``import``: a tenant's state as a whole."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from emulator.cli.client import Client, fail, read_input
+from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
+from emulator.cli.output import print_json
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Forget all messages, queues, groups, schedules and logs; token, keys and clock stay."""
+    client = Client(url, token)
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Forget everything at {client.url}?", abort=True)
+    client.call("POST", "/emulator/reset")
+    typer.echo("reset", err=True)
+
+
+def export(
+    file: Annotated[str, typer.Argument(help="Where to write it; - is standard output.")] = "-",
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Write the tenant's state as JSON."""
+    import json
+    from pathlib import Path
+
+    text = json.dumps(Client(url, token).call("GET", "/emulator/export"), indent=2, ensure_ascii=False) + "\n"
+    if file == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"cannot write {file}: {error.strerror}", 2)
+
+
+def import_(
+    file: Annotated[str, typer.Argument(help="What export wrote; - is standard input.")] = "-",
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what export wrote."""
+    content = read_input(file)
+    headers = {"Content-Type": "application/json"}
+    answer = Client(url, token).call("POST", "/emulator/import", content=content, headers=headers)
+    print_json(answer) if as_json else typer.echo("imported", err=True)
