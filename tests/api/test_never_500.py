@@ -1,12 +1,14 @@
 """Whatever is sent, the answer is a success or a refusal with words: never a 500, and nothing accepted is lost."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.testing import Harness
+from tests.api.conftest import checked
 
 _PATHS = [
     "/v2/publish/https://example.com", "/v2/publish/g", "/v2/enqueue/q/https://example.com", "/v2/batch",
@@ -62,6 +64,16 @@ _JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[asyncio.Runner, Harness]]:
+    """One emulator for all examples, emptied before each."""
+    with asyncio.Runner() as runner:
+        harness = checked(Harness(now_at=1_780_315_200_000))
+        runner.run(harness.__aenter__())
+        yield runner, harness
+        runner.run(harness.__aexit__(None, None, None))
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"]),
@@ -70,21 +82,19 @@ _JSON = st.recursive(
     headers=st.lists(st.tuples(st.sampled_from(_HEADERS), _TEXT), max_size=4),
     body=st.one_of(st.just(None), _JSON, st.binary(max_size=30)),
 )
-def test_whatever_is_sent(method, path, query, headers, body) -> None:
+def test_whatever_is_sent(server, method, path, query, headers, body) -> None:
+    runner, harness = server
     lines = [(name.encode(), value.encode("utf-8", "replace")) for name, value in headers]
+    content = {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
 
-    async def send() -> tuple[int, str, str]:
-        async with Harness(now_at=1_780_315_200_000) as qstash:
-            content = (
-                {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
-            )
-            response = await qstash.client.request(method, path, params=query, headers=lines, **content)
-            kept = (await qstash.client.get("/v2/events")).status_code
-            return response.status_code, response.text, str(kept)
+    async def send() -> tuple[int, str, int]:
+        await harness.client.post("/emulator/reset")
+        response = await harness.client.request(method, path, params=query, headers=lines, **content)
+        return response.status_code, response.text, (await harness.client.get("/v2/events")).status_code
 
-    status, text, kept = asyncio.run(send())
+    status, text, kept = runner.run(send())
     assert status < 500, text
-    assert kept == "200"
+    assert kept == 200
     assert status < 400 or "error" in text
 
 

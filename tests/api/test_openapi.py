@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -84,9 +85,12 @@ async def _send(harness: Harness, case: schemathesis.Case[Any]) -> httpx.Respons
     content = {name: asked[name] for name in ("json", "content", "data") if name in asked}
     if isinstance(content.get("data"), bytes | str):
         content["content"] = content.pop("data")
-    return await harness.client.request(
+    response = await harness.client.request(
         case.method, httpx.URL(f"http://localhost:8080{path}"), params=query, headers=headers, **content
     )
+    # What comes without a socket takes no time that httpx would have noted.
+    response.elapsed = timedelta(0)
+    return response
 
 
 async def test_every_route_is_described_with_every_answer(qstash) -> None:
