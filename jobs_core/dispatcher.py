@@ -175,6 +175,10 @@ class JobDispatcher:
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
 
+    async def flush(self) -> None:
+        """Publish what callers' transactions have committed, and wait for it: for scripts, and for tests."""
+        await self.outbox.flush()
+
     async def schedule(
         self,
         job_type: str | JobDefinition[P],

@@ -97,6 +97,14 @@ class Outbox:
         if self._relaying is None or self._relaying.done():
             self._relaying = asyncio.create_task(self.relay())
 
+    async def flush(self) -> None:
+        """Publish what is committed and in nobody's hands, and wait for what others of this process publish."""
+        await asyncio.sleep(0)  # the word of a commit may still be on its way
+        if self._relaying is not None:
+            await asyncio.gather(self._relaying, return_exceptions=True)
+        await self.relay()
+        await self._publisher.join()
+
     async def run(self) -> None:
         """Relay until cancelled. What other processes left is found within seconds after their locks end."""
         while True:

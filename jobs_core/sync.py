@@ -78,6 +78,10 @@ class SyncJobDispatcher:
             return self.background.run(self.dispatcher.enqueue_many(requests))
         return self.dispatcher.write_within(session, requests, self.background.loop)
 
+    def flush(self) -> None:
+        """As ``JobDispatcher.flush``."""
+        self.background.run(self.dispatcher.flush())
+
     def get(self, job_id: str) -> JobRecord:
         """As ``JobDispatcher.get``."""
         return self.background.run(self.dispatcher.get(job_id))

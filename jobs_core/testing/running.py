@@ -86,12 +86,14 @@ async def wait_for_job(
 ) -> JobRecord:
     """The job's record once it is finished, in the state that was expected.
 
-    ``turn`` is awaited first, ``qstash.run_until_idle`` for one; ``timeout`` is real time.
+    What is committed is published first; then ``turn`` is awaited, ``qstash.run_until_idle`` for one.
+    ``timeout`` is real time.
 
     Raises:
         AssertionError: it ended in another state, or did not end; with every attempt's outcome.
         JobNotFoundError: there is no such job.
     """
+    await dispatcher.flush()
     if turn is not None:
         await turn()
     try:
