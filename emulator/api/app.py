@@ -1,7 +1,8 @@
 """The emulator as one ASGI application."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -44,13 +45,17 @@ def workflow_routes() -> list[BaseRoute]:
     return [one for module in modules for one in module.routes()]
 
 
-def api_routes() -> list[BaseRoute]:
-    """Every route of the vendor's API, and the description of the queue's."""
+@cache
+def api_routes() -> Sequence[BaseRoute]:
+    """Every route of the vendor's API, and the description of the queue's.
+
+    Routes hold no state: one list serves every app of the process.
+    """
     described = queue_routes()
     return [*described, *workflow_routes(), openapi_route(described)]
 
 
-def create_app(emulator: Emulator, *, extra_routes: list[BaseRoute] | None = None) -> ASGIApp:
+def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) -> ASGIApp:
     """The application; starts ``emulator`` with its lifespan, and closes it.
 
     ``extra_routes`` serve what the vendor does not have, under ``/emulator``.
@@ -65,7 +70,7 @@ def create_app(emulator: Emulator, *, extra_routes: list[BaseRoute] | None = Non
             await emulator.close()
 
     app = Starlette(
-        routes=[*api_routes(), *(extra_routes or [])],
+        routes=[*api_routes(), *extra_routes],
         lifespan=lifespan,
         exception_handlers={HTTPException: errors.http_exception, Exception: errors.internal_error},
     )

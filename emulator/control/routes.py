@@ -1,8 +1,8 @@
 """The control API (design, "The control API, exactly")."""
 
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 from starlette.requests import Request
@@ -23,7 +23,8 @@ _STARTED = time.monotonic()
 _DEFAULT_LIMIT_MS = 30 * 86_400_000
 
 
-def control_routes() -> list[BaseRoute]:
+@cache
+def control_routes() -> Sequence[BaseRoute]:
     """Every route under ``/emulator/``."""
     return [
         open_route("/emulator/health", "GET", health),

@@ -1,5 +1,8 @@
 """Every route of the dashboard. All but the page's own files and what a stranger may ask need a tenant's token."""
 
+from collections.abc import Sequence
+from functools import cache
+
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, Router
@@ -16,7 +19,8 @@ from emulator.errors import EmulatorError, InvalidInput
 from emulator.runtime import Runtime
 
 
-def dashboard_routes() -> list[BaseRoute]:
+@cache
+def dashboard_routes() -> Sequence[BaseRoute]:
     """The page, what it reads, what it does."""
     return [
         page_route("/", front_door),
@@ -43,7 +47,7 @@ class GuardedApi:
     """
 
     def __init__(self) -> None:
-        self._router = Router(api_routes(), redirect_slashes=False)
+        self._router = Router(list(api_routes()), redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -98,11 +98,12 @@ def load_due(
 
 def load_for_delivery(store: SqlStore, seqs: Sequence[int]) -> dict[int, tuple[Message, bytes]]:
     """Messages with their bodies, by seq."""
-    return {
-        stored.message.seq: (stored.message, stored.body)
-        for start in range(0, len(seqs), _IDS_PER_QUERY)
-        for stored in _messages(store, _M.seq.in_(seqs[start : start + _IDS_PER_QUERY]))
-    }
+    found: dict[int, tuple[Message, bytes]] = {}
+    with store.connect() as connection:
+        for start in range(0, len(seqs), _IDS_PER_QUERY):
+            for row in store.select_for_delivery(connection, seqs[start : start + _IDS_PER_QUERY]):
+                found[row["seq"]] = (mapping.message_of(row), row["body"] or b"")
+    return found
 
 
 def load_body(store: SqlStore, seq: int) -> bytes:

@@ -5,6 +5,8 @@ Everything here is synchronous and runs on one thread at a time; ``emulator.stor
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -12,9 +14,7 @@ from sqlalchemy import (
     Engine,
     Table,
     bindparam,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     null,
@@ -22,16 +22,15 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 from sqlmodel import SQLModel
 
 from emulator.broker.writes import Cleared, Write
-from emulator.errors import EmulatorError, StoreUnavailable
+from emulator.errors import StoreUnavailable
 from emulator.store.batch import Batch, EntityTable
+from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.mapping import Row
-from emulator.store.prepared import Prepared
+from emulator.store.prepared import Prepared, PreparedSelect
 from emulator.store.tables import (
     TABLES,
     BodyRow,
@@ -49,8 +48,6 @@ from emulator.store.tables import (
 from emulator.store.workflow_tables import WORKFLOW_TABLES, EventRow, RunRow, WaiterRow
 
 __all__ = ["MEMORY_URL", "SqlStore", "TenantWrites", "table_of"]
-
-MEMORY_URL = "sqlite://"
 
 TenantWrites = tuple[int, Sequence[Write]]
 
@@ -98,28 +95,69 @@ _NAME_COLUMN: dict[EntityTable, str] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _HotStatements:
+    """What every message needs."""
+
+    add_bodies: Prepared
+    add_messages: Prepared
+    add_logs: Prepared
+    reschedule: Prepared
+    finish: Prepared
+    for_delivery: PreparedSelect
+
+
+@cache
+def _hot_statements(dialect_name: str) -> _HotStatements:
+    bodies = table_of(BodyRow)
+    with_body = select(_MESSAGES, bodies.c.body).join_from(
+        _MESSAGES, bodies, bodies.c.seq == _MESSAGES.c.body_seq, isouter=True
+    )
+    return _HotStatements(
+        add_bodies=Prepared(insert(bodies), dialect_name),
+        add_messages=Prepared(insert(_MESSAGES), dialect_name),
+        add_logs=Prepared(_ADD_LOG, dialect_name),
+        reschedule=Prepared(_RESCHEDULE, dialect_name),
+        finish=Prepared(_FINISH, dialect_name),
+        for_delivery=PreparedSelect(with_body, _MESSAGES.c.seq, dialect_name),
+    )
+
+
+@cache
+def _upserts(dialect_name: str) -> dict[type[SQLModel], Any]:
+    models = (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, DeduplicationRow, RunRow)
+    return {model: _upsert(table_of(model), dialect_name) for model in models}
+
+
+def _upsert(table: Table, dialect_name: str) -> Any:
+    statement = (sqlite if dialect_name == "sqlite" else postgresql).insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+def _create_tables(engine: Engine) -> None:
+    SQLModel.metadata.create_all(engine, tables=[_TENANTS, *map(table_of, _STATE)])
+
+
 class SqlStore:
     """Tables in one database. Raises StoreUnavailable with the database's own words when it refuses."""
 
     def __init__(self, url: str = MEMORY_URL) -> None:
         """``url`` is any SQLAlchemy URL of SQLite or PostgreSQL; the default keeps everything in memory."""
-        self.engine = _create_engine(url)
-        self.is_memory = self.engine.dialect.name == "sqlite" and self.engine.url.database in (
-            None,
-            ":memory:",
-        )
-        self._add_bodies, self._add_messages, self._add_logs, self._reschedule, self._finish = (
-            Prepared(statement, self.engine.dialect)
-            for statement in (
-                insert(table_of(BodyRow)), insert(_MESSAGES), _ADD_LOG, _RESCHEDULE, _FINISH,
-            )
-        )  # fmt: skip
-        self._upserts = {
-            model: self._upsert(table_of(model))
-            for model in (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, DeduplicationRow, RunRow)
-        }
+        self.is_memory = is_memory_url(url)
+        self._refusals: tuple[type[Exception], ...] = (SQLAlchemyError,)
         with self._translating("open the store"):
-            SQLModel.metadata.create_all(self.engine, tables=[_TENANTS, *map(table_of, _STATE)])
+            if self.is_memory:
+                self.engine = memory_engine(_create_tables)
+            else:
+                self.engine = open_engine(url)
+                _create_tables(self.engine)
+        driver: Any = self.engine.dialect.loaded_dbapi
+        self._refusals = (SQLAlchemyError, driver.Error)
+        self._hot = _hot_statements(self.engine.dialect.name)
+        self._upserts = _upserts(self.engine.dialect.name)
+        self._connection: Connection | None = None
 
     @property
     def description(self) -> str:
@@ -132,19 +170,48 @@ class SqlStore:
 
     def close(self) -> None:
         """Close all connections."""
+        if self._connection is not None:
+            self._connection.close()
         self.engine.dispose()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A connection for reading."""
+        if self.is_memory:
+            # There is but one; what it read is let go of as a pool would.
+            with self._translating("read"):
+                try:
+                    yield self._only_connection()
+                finally:
+                    self._only_connection().rollback()
+            return
         with self._translating("read"), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A connection in a transaction."""
-        with self._translating("write"), self.engine.begin() as connection:
-            yield connection
+        with self._translating("write"):
+            connection = self._only_connection()
+            try:
+                with connection.begin():
+                    yield connection
+            except BaseException:
+                self._let_go_of(connection)
+                raise
+
+    def _only_connection(self) -> Connection:
+        """The one that writes, kept open: there is one writer."""
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        return self._connection
+
+    def _let_go_of(self, connection: Connection) -> None:
+        """Begin anew with a fresh connection: this one may be broken, and the hot statements go past SQLAlchemy."""
+        if not self.is_memory:
+            self._connection = None
+            connection.invalidate()
+            connection.close()
 
     def next_seq(self) -> int:
         """One more than the largest sequence number in use."""
@@ -154,6 +221,10 @@ class SqlStore:
                 for table in (_MESSAGES, *(table_of(model) for model in _NUMBERED))
             ]
         return max(largest) + 1
+
+    def select_for_delivery(self, connection: Connection, seqs: Sequence[int]) -> Iterator[Row]:
+        """Message rows, each with its ``body``, of the messages numbered ``seqs``."""
+        return self._hot.for_delivery.rows(connection, seqs)
 
     def apply(self, work: Iterable[TenantWrites]) -> None:
         """Carry out writes in order, in one transaction: all of them are durable afterwards, or none."""
@@ -170,12 +241,13 @@ class SqlStore:
             self._flush(connection, batch)
 
     def _flush(self, connection: Connection, batch: Batch) -> None:
+        hot = self._hot
         for prepared, rows in (
-            (self._add_bodies, batch.bodies),
-            (self._add_messages, batch.messages),
-            (self._reschedule, batch.rescheduled),
-            (self._finish, batch.finished),
-            (self._add_logs, batch.logs),
+            (hot.add_bodies, batch.bodies),
+            (hot.add_messages, batch.messages),
+            (hot.reschedule, batch.rescheduled),
+            (hot.finish, batch.finished),
+            (hot.add_logs, batch.logs),
         ):
             if rows:
                 prepared.execute(connection, rows)
@@ -207,48 +279,10 @@ class SqlStore:
         for table in map(table_of, _STATE):
             connection.execute(delete(table).where(table.c.tenant_id == tenant_id))
 
-    def _upsert(self, table: Table) -> Any:
-        dialect = sqlite if self.engine.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table)
-        keys = [column.name for column in table.primary_key]
-        changed = {
-            column.name: statement.excluded[column.name] for column in table.c if column.name not in keys
-        }
-        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
-
     @contextmanager
     def _translating(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except self._refusals as error:
             cause = getattr(error, "orig", None) or error
             raise StoreUnavailable(f"cannot {verb}: {cause}") from error
-
-
-def _create_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    name = parsed.get_backend_name()
-    if name not in ("sqlite", "postgresql"):
-        raise EmulatorError(f"cannot use {name!r} as a store: SQLite and PostgreSQL are supported")
-    if name == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database in (None, "", ":memory:"):
-        return create_engine(parsed, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    engine = create_engine(parsed, connect_args={"timeout": 30})
-    event.listen(engine, "connect", _tune_sqlite)
-    return engine
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode = WAL",
-        # Every commit reaches the disk; grouped commits make that cheap.
-        "synchronous = FULL",
-        "cache_size = -65536",
-        "wal_autocheckpoint = 4000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
