@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         None,
         description="Traces are sent there by OTLP over HTTP, such as http://127.0.0.1:4318; needs extra otel.",
     )
+    jobs_url: str | None = Field(
+        None, description="Where the job system's own page is; the dashboard links to it."
+    )
     capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
     per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
     workflow_lazy_fetch_bytes: int = Field(

@@ -74,6 +74,7 @@ class Message:
     ``seq`` grows with every message of the store and orders queues. ``body_seq`` names the stored body (the
     seq of the first message that brought it; ``None`` when empty), so that a fan-out stores one body.
     ``slot_of`` is set on callbacks: the seq of the message in ``slot_queue`` whose slot waits for this one.
+    ``source_id`` is set on callbacks: the id of the message they report.
     ``tag`` is set on messages of a layer, which then decides what is delivered and what follows.
     """
 
@@ -101,6 +102,7 @@ class Message:
     api: str | None = None
     slot_of: int | None = None
     slot_queue: str | None = None
+    source_id: str | None = None
     tag: LayerTag | None = None
 
     @property

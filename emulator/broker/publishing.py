@@ -99,6 +99,7 @@ def make_message(
 def callback_message(state: BrokerState, draft: Draft, reported: Message, now_at: int) -> Message:
     """The message that carries a callback of ``reported``; that message's slot, if any, is kept until it is done."""
     message = make_message(state, draft, Target(url=draft.destination.value), now_at, body_seq=None)
+    message = replace(message, source_id=reported.id)
     if reported.queue_name is None:
         return message
     return replace(message, slot_of=reported.seq, slot_queue=reported.queue_name)

@@ -90,6 +90,14 @@ def fail(words: str, code: int = REFUSED) -> NoReturn:
     raise typer.Exit(code)
 
 
+def read_pair(text: str) -> tuple[str, str]:
+    """``NAME:VALUE`` of an option."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        fail(f"{text!r}: expected NAME:VALUE", 2)
+    return name.strip(), value.strip()
+
+
 def read_input(name: str) -> bytes:
     """A file's bytes, or standard input's for ``-``."""
     if name == "-":

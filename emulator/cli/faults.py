@@ -1,10 +1,12 @@
 """``qstash-emulator faults``: what goes wrong on purpose."""
 
+from typing import Annotated, Any
+
 import typer
 
-from emulator.cli.client import Client
+from emulator.cli.client import Client, fail, read_pair
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
-from emulator.cli.output import print_json
+from emulator.cli.output import print_json, print_table
 
 app = typer.Typer(help="Faults: list them, switch one on, switch them off.", no_args_is_help=False)
 
@@ -13,6 +15,84 @@ app = typer.Typer(help="Faults: list them, switch one on, switch them off.", no_
 def list_faults(
     context: typer.Context, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """List the faults that are switched on."""
-    if context.invoked_subcommand is None:
-        print_json(Client(url, token).call("GET", "/emulator/faults"))
+    """List the faults that are on."""
+    if context.invoked_subcommand is not None:
+        return
+    found = Client(url, token).call("GET", "/emulator/faults")
+    if as_json:
+        print_json(found)
+        return
+    rows = [[one["id"], one["kind"], str(one["struck"]), _conditions(one)] for one in found["faults"]]
+    print_table(["ID", "KIND", "STRUCK", "WHERE AND HOW"], rows, nothing="no fault is on")
+
+
+@app.command("add")
+def add(
+    kind: Annotated[
+        str,
+        typer.Argument(help="refuse, drop, answer, delay, time-out, crash …; a wrong one lists them all."),
+    ],
+    destination: Annotated[
+        str | None, typer.Option(help="The URL, or where it begins; * stands for any characters.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="Only this queue.")] = None,
+    label: Annotated[str | None, typer.Option(help="Only messages with this label.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="How many it strikes; without it all.")
+    ] = None,
+    skip: Annotated[int | None, typer.Option(help="How many pass first.")] = None,
+    probability: Annotated[float | None, typer.Option(help="How likely each is struck, up to 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="What the probability is drawn from.")] = None,
+    status: Annotated[int | None, typer.Option(help="The status that is answered.")] = None,
+    response_header: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:VALUE", help="A header of that answer. Repeatable.")
+    ] = None,
+    response_body: Annotated[str | None, typer.Option(help="The body of that answer.")] = None,
+    delay: Annotated[str | None, typer.Option(help="How long a delivery is held, such as 30s.")] = None,
+    accepted: Annotated[
+        bool, typer.Option("--accepted", help="The publish takes effect all the same.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Switch a fault on; prints its id."""
+    given = {
+        "kind": kind,
+        "destination": destination,
+        "queue": queue,
+        "label": label,
+        "count": count,
+        "skip": skip,
+        "probability": probability,
+        "seed": seed,
+        "status": status,
+        "responseHeaders": dict(map(read_pair, response_header)) if response_header else None,
+        "responseBody": response_body,
+        "delay": delay,
+        "accepted": accepted or None,
+    }
+    fault = {name: value for name, value in given.items() if value is not None}
+    made = Client(url, token).call("POST", "/emulator/faults", json=fault)
+    print_json(made) if as_json else typer.echo(made["id"])
+
+
+@app.command("remove")
+def remove(
+    fault_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[FAULT_ID]...", help="As the list names them.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every fault.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Switch faults off."""
+    if bool(fault_ids) == every:
+        fail("name the faults, or say --all", 2)
+    Client(url, token).call("DELETE", "/emulator/faults", params={"id": fault_ids} if fault_ids else {})
+    typer.echo("off", err=True)
+
+
+def _conditions(fault: dict[str, Any]) -> str:
+    shown = {name: value for name, value in fault.items() if name not in ("id", "kind", "struck")}
+    return ", ".join(f"{name} {value}" for name, value in shown.items()) or "everything"

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emulator.cli.client import REFUSED, Client, fail, read_input
+from emulator.cli.client import REFUSED, Client, read_input, read_pair
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import print_json
 from emulator.cli.tail import follow, line_of
@@ -70,8 +70,8 @@ def publish(
         "Upstash-Flow-Control-Value": flow_value,
     }
     lines = [(name, value) for name, value in given.items() if value is not None]
-    lines += [(f"Upstash-Forward-{name}", value) for name, value in map(_pair, header or [])]
-    lines += map(_pair, option or [])
+    lines += [(f"Upstash-Forward-{name}", value) for name, value in map(read_pair, header or [])]
+    lines += map(read_pair, option or [])
     target = f"/v2/enqueue/{queue}/{destination}" if queue else f"/v2/publish/{destination}"
     client = Client(url, token)
     # Events are listened to from before the publish, so that none is missed.
@@ -127,10 +127,3 @@ def _is_json(content: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        fail(f"{text!r}: expected NAME:VALUE", 2)
-    return name.strip(), value.strip()

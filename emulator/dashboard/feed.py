@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from emulator.broker import writes as w
 from emulator.runtime import Runtime
-from emulator.store.summaries import Step, last_step_seq, list_steps
+from emulator.store.summaries import Step, count_dead_letters, last_step_seq, list_steps
 
 _STEPS_AT_ONCE = 500
 _GATHER_SECONDS = 0.1
@@ -83,7 +83,7 @@ class Feed:
             if self._seq is None:
                 query = partial(last_step_seq, tenant_id=self._runtime.tenant.id)
                 self._seq = await self._runtime.read(query)
-            yield b"retry: 1000\nevent: hello\ndata: {}\n\n"
+            yield b"retry: 1000\n" + _event("hello", await self._dead_letters())
             async for chunk in self._steps():
                 yield chunk
             while not self._runtime.is_ending:
@@ -96,9 +96,15 @@ class Feed:
                     yield _event("cleared", {})
                 async for chunk in self._steps():
                     yield chunk
-                yield _event("changed", {"kinds": sorted(changed)})
+                counted = await self._dead_letters() if changed & {"dlq", "cleared"} else {}
+                yield _event("changed", {"kinds": sorted(changed), **counted})
                 # A burst then costs a few reads, not one for each of its messages.
                 await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _dead_letters(self) -> dict[str, int]:
+        """How many there are, for a mark that is always in sight."""
+        query = partial(count_dead_letters, tenant_id=self._runtime.tenant.id)
+        return {"deadLetters": await self._runtime.read(query)}
 
     async def _steps(self) -> AsyncGenerator[bytes, None]:
         """What was written behind the last step told of."""

@@ -75,12 +75,12 @@ async def get_message(request: Request, runtime: Runtime) -> Response:
         has_callback = message.callback is not None or message.failure_callback is not None
         return {
             "history": [mapping.log_entry_of(row) for row in summaries.steps_of(store, message.seq)],
-            "row": summaries.find_summary(store, tenant_id, message.seq, active=active),
-            "callbacks": summaries.family_of(store, tenant_id, message.seq, active=active)
+            "row": summaries.find_summary(store, tenant_id, message.id, active=active),
+            "callbacks": summaries.callbacks_of(store, tenant_id, message.seq, message.id, active=active)
             if has_callback
             else [],
-            "parent": message.slot_of is not None
-            and summaries.find_summary(store, tenant_id, message.slot_of, active=active),
+            "parent": message.source_id
+            and summaries.find_summary(store, tenant_id, message.source_id, active=active),
             "siblings": siblings,
             "dlq_id": summaries.dlq_id_of(store, tenant_id, message.seq),
             "pending": select_pending(store, tenant_id, MessageFilter(message_ids=(message.id,)), 1),

@@ -26,6 +26,7 @@ async def session(request: Request) -> Response:
             "version": __version__,
             "clock": emulator.settings.clock,
             "url": f"{request.url.scheme}://{request.headers.get('host', '')}",
+            "jobsUrl": emulator.settings.jobs_url,
             "users": _offered(request, emulator),
         }
     )

@@ -94,6 +94,7 @@ def _dump_options(message: Message) -> str | None:
         "redact": message.redact_fields,
         "api": message.api,
         "slotQueue": message.slot_queue,
+        "source": message.source_id,
         "tag": [message.tag.layer, message.tag.note] if message.tag else None,
     }
     given = {name: value for name, value in options.items() if value is not None}
@@ -136,6 +137,7 @@ def message_of(row: Record) -> Message:
         api=options.get("api"),
         slot_of=row["slot_of"],
         slot_queue=options.get("slotQueue"),
+        source_id=options.get("source"),
         tag=LayerTag(*options["tag"]) if "tag" in options else None,
     )
 

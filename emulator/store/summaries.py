@@ -88,7 +88,8 @@ class Step:
 
 _SUMMARY = (
     _M.seq, _M.id, _M.url, _M.method, _M.state, _M.created_at, _M.due_at, _M.finished_at, _M.retried,
-    _M.max_retries, _M.queue_name, _M.schedule_id, _M.topic_name, _M.flow_key, _M.labels, _M.slot_of,
+    _M.max_retries, _M.queue_name, _M.schedule_id, _M.topic_name, _M.flow_key, _M.labels,
+    _M.options_json.contains('"source":"', autoescape=True).label("is_callback"),
 )  # fmt: skip
 _STEP = (
     _L.seq, _L.time_at, _L.state, _L.retried, _L.next_delivery_at, _L.response_status.label("status"), _L.error,
@@ -128,8 +129,15 @@ def count_summaries(
 
 
 def count_by_state(store: SqlStore, tenant_id: int, *, active: Collection[int]) -> dict[State, int]:
-    """How many messages are in each state, finished ones included."""
-    query = select(_M.state, func.count()).where(_M.tenant_id == tenant_id).group_by(_M.state)
+    """How many of the newest ``MOST_COUNTED`` messages are in each state."""
+    newest = (
+        select(_M.state)
+        .where(_M.tenant_id == tenant_id)
+        .order_by(_M.seq.desc())
+        .limit(MOST_COUNTED)
+        .subquery()
+    )
+    query = select(newest.c.state, func.count()).group_by(newest.c.state)
     with store.connect() as connection:
         counts = {State(state): count for state, count in connection.execute(query)}
         if active:
@@ -169,9 +177,12 @@ def last_step_seq(store: SqlStore, tenant_id: int) -> int:
         return connection.execute(query).scalar() or 0
 
 
-def family_of(store: SqlStore, tenant_id: int, seq: int, *, active: Collection[int]) -> list[Summary]:
-    """What came of a message: its callbacks, oldest first."""
-    query = select(*_SUMMARY).where(_M.tenant_id == tenant_id, _M.seq > seq, _M.slot_of == seq)
+def callbacks_of(
+    store: SqlStore, tenant_id: int, seq: int, message_id: str, *, active: Collection[int]
+) -> list[Summary]:
+    """The messages that report a message's attempts, oldest first, at most a hundred."""
+    names_it = _M.options_json.contains(f'"source":"{message_id}"', autoescape=True)
+    query = select(*_SUMMARY).where(_M.tenant_id == tenant_id, _M.seq > seq, names_it)
     with store.connect() as connection:
         return [
             _summary_of(row, active)
@@ -179,9 +190,11 @@ def family_of(store: SqlStore, tenant_id: int, seq: int, *, active: Collection[i
         ]
 
 
-def find_summary(store: SqlStore, tenant_id: int, seq: int, *, active: Collection[int]) -> Summary | None:
-    """One message by its seq."""
-    query = select(*_SUMMARY).where(_M.tenant_id == tenant_id, _M.seq == seq)
+def find_summary(
+    store: SqlStore, tenant_id: int, message_id: str, *, active: Collection[int]
+) -> Summary | None:
+    """One message by its public id."""
+    query = select(*_SUMMARY).where(_M.tenant_id == tenant_id, _M.id == message_id)
     with store.connect() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else _summary_of(row, active)
@@ -282,13 +295,12 @@ def _few(active: Collection[int]) -> list[int]:
 
 
 def _summary_of(row: RowMapping, active: Collection[int]) -> Summary:
-    fields = dict(row)
     return Summary(
         **{
-            **{name: value for name, value in fields.items() if name != "slot_of"},
+            **row,
             "state": State.ACTIVE if row["seq"] in active else State(row["state"]),
             "labels": _labels(row["labels"]),
-            "is_callback": row["slot_of"] is not None,
+            "is_callback": bool(row["is_callback"]),
         }
     )
 

@@ -1,7 +1,6 @@
 // What stands around every page: the bar with the clock and whose messages these are, and the navigation.
 
-import { get } from "./api.js";
-import { button, h, throttle } from "./dom.js";
+import { button, h } from "./dom.js";
 import { clockTime, count } from "./format.js";
 import { live } from "./live.js";
 import { pages } from "./pages.js";
@@ -28,10 +27,11 @@ function draw() {
   document.querySelector(".menu-button").setAttribute("aria-label", "Pages");
   nav.replaceChildren(
     ...pages.map((page) => h("a", { href: `#/${page.name}`, data: { page: page.name }, onclick: closeMenu }, page.title, page.name === "dlq" ? dlqCount : null)),
+    ...(server.jobsUrl ? [h("hr"), h("a", { href: server.jobsUrl, rel: "noreferrer" }, "Jobs ↗")] : []),
     h("div", { class: "foot" }, `version ${server.version}`),
   );
   setClock(isManual() ? clockTime(nowAt()) : null);
-  countDeadLetters();
+  dlqCount.textContent = "";
 }
 
 function mark(name) {
@@ -97,18 +97,8 @@ function setLive(isOn) {
   liveMark.lastChild.textContent = isOn ? "live" : "reconnecting";
 }
 
-async function countDeadLetters() {
-  if (!currentToken()) return;
-  try {
-    const { deadLetters } = await get("/overview?windowSeconds=10");
-    dlqCount.textContent = deadLetters ? count(deadLetters) : "";
-  } catch {
-    dlqCount.textContent = "";
-  }
-}
-
-const recount = throttle(countDeadLetters, 1000);
-live.addEventListener("changed", ({ detail }) => detail.includes("dlq") && recount());
-live.addEventListener("cleared", recount);
+live.addEventListener("deadLetters", ({ detail }) => {
+  dlqCount.textContent = detail ? count(detail) : "";
+});
 
 export const frame = { draw, mark, setClock, setLive };

@@ -4,7 +4,7 @@ import { currentToken } from "./session.js";
 
 const RETRY_MS = 1000;
 
-/** Tells `step` (detail: the step), `changed` (detail: kinds), `cleared`, and `state` (detail: whether connected). */
+/** Tells `step` (detail: the step), `changed` (detail: kinds), `cleared`, `deadLetters` (how many), and `state` (detail: whether connected). */
 export const live = new EventTarget();
 let controller = null;
 let lastId = null;
@@ -58,9 +58,10 @@ function tellBlock(block) {
     if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
   }
   if (fields.id) lastId = fields.id;
-  if (!fields.event || fields.event === "hello") return;
+  if (!fields.event) return;
   const data = JSON.parse(fields.data);
-  tell(fields.event, fields.event === "changed" ? data.kinds : data);
+  if (data.deadLetters !== undefined) tell("deadLetters", data.deadLetters);
+  if (fields.event !== "hello") tell(fields.event, fields.event === "changed" ? data.kinds : data);
 }
 
 function tell(name, detail) {

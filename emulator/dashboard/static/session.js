@@ -3,7 +3,7 @@
 import { button, field, h } from "./dom.js";
 
 const KEY = "qstash.token";
-export const server = { version: "", clock: "system", url: location.origin, users: [] };
+export const server = { version: "", clock: "system", url: location.origin, jobsUrl: null, users: [] };
 
 let token = read();
 

@@ -73,7 +73,7 @@ function drawn(figures) {
         label: "How long after their due time attempts start", from, to, format: span,
         series: [{ name: "95th percentile", className: "c-errors", values: pick("latenessP95") }],
       })),
-      card("All messages by state", "", states(figures.states))),
+      card("Messages by state", "of the newest 100,000", states(figures.states))),
     h("div", { class: "cards wider" },
       card("Slowest destinations", "by 95th percentile", destinations("Slowest destinations", figures.slowest, "Nothing was attempted in this time.")),
       card("Most failing destinations", "by failed attempts", destinations("Most failing destinations", figures.failing, "No attempt failed in this time."))),
