@@ -37,6 +37,7 @@ from jobs_core.closing import Closer
 from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.senders import EmailSender, create_sender
 from jobs_core.errors import JobNotFoundError
+from jobs_core.exports.entities import ExportEntities, default_entities
 from jobs_core.monitoring.exposition import ProcessMetrics
 from jobs_core.monitoring.guard import AdminGuard
 from jobs_core.monitoring.pages import page_routes
@@ -77,8 +78,8 @@ def create_app(
         clock: what the records' times are taken from.
         transport: how QStash is reached; default: by network.
         dispatcher: one that exists already; its owner closes it.
-        resources: what handlers may ``use``; an e-mail sender, a file storage and the
-            handlers of webhook events are added unless they are there.
+        resources: what handlers may ``use``; an e-mail sender, a file storage, the
+            handlers of webhook events and the export entities are added unless they are there.
 
     Raises:
         SettingsError, RegistryError: what is wrong, at start.
@@ -90,6 +91,8 @@ def create_app(
         resources.provide(EmailSender, create_sender(dispatcher.settings))
     if EventHandlers not in resources:
         resources.provide(EventHandlers, default_handlers(dispatcher.settings.jobs_modules))
+    if ExportEntities not in resources:
+        resources.provide(ExportEntities, default_entities(dispatcher.settings.jobs_modules))
     if FileStorage not in resources:
         resources.provide(FileStorage, LocalStorage(dispatcher.settings.storage_dir))
     resources.provide(FileLinks, FileLinks.of(dispatcher.settings))

@@ -48,6 +48,8 @@ class JobType(StrEnum):
     CREATE_NOTIFICATION = "create-notification"
     PROCESS_WEBHOOK = "process-webhook"
     PROCESS_STRIPE_WEBHOOK = "process-stripe-webhook"
+    EXPORT_DATA = "export-data"
+    GENERATE_REPORT = "generate-report"
     CLEANUP_OLD_DATA = "cleanup-old-data"
 
 

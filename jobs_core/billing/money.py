@@ -48,6 +48,17 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{sign}{symbol}{abs(to_major(amount, code)):,.{digits}f}"
 
 
+def format_with_code(amount: int, currency: str) -> str:
+    """Ready to be read where several currencies stand together.
+
+    >>> format_with_code(123456, "usd"), format_with_code(500, "jpy")
+    ('USD 1,234.56', 'JPY 500')
+    """
+    code = currency.lower()
+    digits = 0 if code in _WHOLE_IN_HUNDREDTHS else decimals(code)
+    return f"{code.upper()} {to_major(amount, code):,.{digits}f}"
+
+
 def format_price(amount: int, currency: str, interval: str | None, count: int | None = 1) -> str:
     """An amount for each interval.
 

@@ -1,0 +1,155 @@
+"""What can be exported: a table, the columns of the file, and what it may be filtered by.
+
+::
+
+    orders = ExportEntity("orders", Order.__table__, created=Order.__table__.c.created_at, columns=(
+        ExportColumn("Order", Order.__table__.c.number),
+        ExportColumn("Total", Order.__table__.c.total, lambda row: row.total / 100),
+    ))
+
+Like job types, entities are collected from the modules of packages: the package's own, and those of
+``JOBS_MODULES``. The table must be in the jobs' database and have a column ``id`` that grows.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from sqlalchemy import Column, Connection, Row, Select, Table, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from jobs_core.errors import RegistryError
+from jobs_core.registry import modules_of
+
+_INSTANT = TypeAdapter(AwareDatetime)
+_MOST_VALUES = 500
+
+
+class ExportRefusedError(ValueError):
+    """There is no such entity, or it cannot be filtered so; the text says what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportColumn:
+    """One column of the file: its heading, the database's column, and perhaps what is made of a row."""
+
+    heading: str
+    column: Column[Any]
+    value: Callable[[Row[Any]], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportEntity:
+    """One thing that can be exported. ``filters`` are camelCase names; ``created`` makes it filterable by time."""
+
+    name: str
+    table: Table
+    columns: tuple[ExportColumn, ...]
+    created: Column[Any] | None = None
+    filters: Mapping[str, Column[Any]] = field(default_factory=dict)
+
+    def conditions(self, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+        """What rows must fulfil. A value may be a list of values; ``None`` is the absence of one.
+
+        Raises:
+            ExportRefusedError: for a filter nobody knows, or a value that cannot be one.
+        """
+        return [self._condition(name, value) for name, value in filters.items()]
+
+    def bounds(self, connection: Connection, conditions: list[ColumnElement[bool]]) -> tuple[int, int]:
+        """How many rows there are now, and the greatest key among them (0 if there are none)."""
+        key = self.table.c.id
+        count, last = connection.execute(select(func.count(), func.max(key)).where(*conditions)).one()
+        return count, last or 0
+
+    def page(
+        self, conditions: list[ColumnElement[bool]], *, after: int, up_to: int, limit: int
+    ) -> Select[tuple[Any, ...]]:
+        """The next rows by their key, which comes first."""
+        key = self.table.c.id
+        columns = {column.key: column for column in [key, *self._needed()]}
+        return (
+            select(*columns.values()).where(key > after, key <= up_to, *conditions).order_by(key).limit(limit)
+        )
+
+    def values(self, row: Row[Any]) -> list[Any]:
+        """The row as the file shows it."""
+        return [
+            column.value(row) if column.value is not None else getattr(row, column.column.key)
+            for column in self.columns
+        ]
+
+    @property
+    def headings(self) -> list[str]:
+        return [column.heading for column in self.columns]
+
+    def _needed(self) -> Iterable[Column[Any]]:
+        """A value may be made of any column."""
+        is_computed = any(column.value is not None for column in self.columns)
+        return self.table.columns if is_computed else [column.column for column in self.columns]
+
+    def _condition(self, name: str, value: Any) -> ColumnElement[bool]:
+        if name in {"createdAfter", "createdBefore"} and self.created is not None:
+            instant = _instant(name, value)
+            return self.created >= instant if name == "createdAfter" else self.created < instant
+        column = self.filters.get(name)
+        if column is None:
+            known = [*self.filters, *(("createdAfter", "createdBefore") if self.created is not None else ())]
+            raise ExportRefusedError(f"{self.name} cannot be filtered by {name!r}; known: {', '.join(known)}")
+        values = value if isinstance(value, list) else [value]
+        if not 0 < len(values) <= _MOST_VALUES or not all(_is_plain(each) for each in values):
+            raise ExportRefusedError(
+                f"filter {name} must be text, a number, true, false or null, or a list of up to {_MOST_VALUES}"
+            )
+        return column.is_(None) if values == [None] else column.in_(values)
+
+
+class ExportEntities:
+    """The entities of one application, by name."""
+
+    def __init__(self, entities: Iterable[ExportEntity] = ()) -> None:
+        self._by_name: dict[str, ExportEntity] = {}
+        for entity in entities:
+            if entity.name in self._by_name:
+                raise RegistryError(f"two export entities are called {entity.name!r}")
+            self._by_name[entity.name] = entity
+
+    @classmethod
+    def of(cls, *packages: str) -> "ExportEntities":
+        """All entities defined in these packages (or modules), and in every module below them."""
+        found: dict[int, ExportEntity] = {}
+        for package in packages:
+            for module in modules_of(package):
+                found |= {
+                    id(value): value for value in vars(module).values() if isinstance(value, ExportEntity)
+                }
+        return cls(found.values())
+
+    def get(self, name: str) -> ExportEntity:
+        """The entity of that name. Raises ExportRefusedError naming those there are."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = ", ".join(sorted(self._by_name))
+            raise ExportRefusedError(f"there is no entity {name!r} to export; known: {known}") from None
+
+
+def default_entities(modules: str = "") -> ExportEntities:
+    """The package's own entities, and those of ``modules`` (a comma list of packages)."""
+    named = [name.strip() for name in modules.split(",") if name.strip()]
+    return ExportEntities.of("jobs_core.exports.builtin", *named)
+
+
+def _instant(name: str, value: Any) -> datetime:
+    try:
+        return _INSTANT.validate_python(value)
+    except ValidationError:
+        raise ExportRefusedError(
+            f"filter {name} must be an instant with a zone, such as 2026-01-01T00:00:00Z, not {value!r}"
+        ) from None
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, int | str | bool)

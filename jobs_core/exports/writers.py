@@ -1,0 +1,110 @@
+"""Files of rows, written row by row in bounded memory."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import xlsxwriter
+
+from jobs_core.exports.cells import Plain, csv_text, is_dangerous, plain
+
+# Excel's own limits. Source: Microsoft, Excel specifications and limits (read 2026-11).
+SHEET_ROWS = 1_048_576
+_CELL_CHARACTERS = 32_767
+_EXACT_INTEGER = 1 << 53  # a cell's number is a double
+_OLDEST_DATE = 1900
+
+
+class RowWriter(Protocol):
+    """Writes rows under headings. Blocking; not for two threads at once."""
+
+    def write(self, rows: Iterable[Sequence[Any]]) -> None: ...
+
+    def close(self) -> None:
+        """Finish the file. Without it there is none."""
+        ...
+
+
+class CsvWriter:
+    """CSV as RFC 4180 has it, in UTF-8 without a byte order mark."""
+
+    def __init__(self, path: Path, headings: Sequence[str]) -> None:
+        # A stray surrogate must not stop a million rows.
+        self._file = path.open("w", encoding="utf-8", errors="replace", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(headings)
+
+    def write(self, rows: Iterable[Sequence[Any]]) -> None:
+        self._writer.writerows([csv_text(value) for value in row] for row in rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class XlsxWriter:
+    """An Excel file. Rows go to disk as they come; what does not fit on one sheet goes on the next."""
+
+    def __init__(self, path: Path, headings: Sequence[str], *, sheet_rows: int = SHEET_ROWS) -> None:
+        self._book = xlsxwriter.Workbook(
+            str(path),
+            {
+                "constant_memory": True,
+                "tmpdir": str(path.parent),
+                "strings_to_urls": False,
+                "default_date_format": "yyyy-mm-dd hh:mm:ss",
+            },
+        )
+        self._book.use_zip64()
+        self._bold = self._book.add_format({"bold": True})
+        self._instant = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        # Excel's own apostrophe: the cell stays text even when someone edits it.
+        self._quoted = self._book.add_format({"quote_prefix": True})
+        self._headings = headings
+        self._sheet_rows = sheet_rows
+        self._add_sheet()
+
+    def write(self, rows: Iterable[Sequence[Any]]) -> None:
+        for row in rows:
+            if self._next_row == self._sheet_rows:
+                self._add_sheet()
+            for column, value in enumerate(row):
+                self._write_cell(column, plain(value))
+            self._next_row += 1
+
+    def close(self) -> None:
+        self._book.close()
+
+    def _add_sheet(self) -> None:
+        self._sheet = self._book.add_worksheet()
+        self._sheet.freeze_panes(1, 0)
+        self._sheet.set_column(0, max(0, len(self._headings) - 1), 22)
+        for column, heading in enumerate(self._headings):
+            self._sheet.write_string(0, column, heading, self._bold)
+        self._next_row = 1
+
+    def _write_cell(self, column: int, value: Plain) -> None:
+        row, sheet = self._next_row, self._sheet
+        if value is None:
+            return
+        if isinstance(value, bool):
+            sheet.write_boolean(row, column, value)
+        elif isinstance(value, datetime) and value.year >= _OLDEST_DATE:
+            sheet.write_datetime(row, column, value.replace(tzinfo=None), self._instant)
+        elif isinstance(value, int | float | Decimal) and _fits_a_number(value):
+            sheet.write_number(row, column, value)
+        else:
+            text = str(value)[:_CELL_CHARACTERS]
+            sheet.write_string(row, column, text, self._quoted if is_dangerous(text) else None)
+
+
+def _fits_a_number(value: float | Decimal) -> bool:
+    return math.isfinite(value) and abs(float(value)) <= _EXACT_INTEGER
+
+
+def open_writer(kind: str, path: Path, headings: Sequence[str]) -> RowWriter:
+    """The writer of ``csv`` or ``xlsx``."""
+    return XlsxWriter(path, headings) if kind == "xlsx" else CsvWriter(path, headings)
