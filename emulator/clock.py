@@ -63,6 +63,7 @@ class ManualClock:
 
     def __init__(self, now_at: int | None = None) -> None:
         self._now_at = wall_now_at() if now_at is None else now_at
+        self._wakes: list[_Wake] = []
 
     def now_at(self) -> int:
         return self._now_at
@@ -70,8 +71,39 @@ class ManualClock:
     def call_at(self, when_at: int, callback: Callable[[], None]) -> None:
         return None
 
+    def wake_at(self, when_at: int, callback: Callable[[], None]) -> Alarm:
+        """Call back once when the clock is turned to ``when_at``, or further."""
+        wake = _Wake(when_at, callback)
+        self._wakes.append(wake)
+        return wake
+
+    def next_wake_at(self) -> int | None:
+        """When somebody wants to be called back next."""
+        return min((wake.when_at for wake in self._wakes if not wake.is_off), default=None)
+
     def set(self, now_at: int) -> None:
-        """Turn to ``now_at`` (unix ms). Raises Conflict if that is in this clock's past."""
+        """Turn to ``now_at`` (unix ms), and wake who waited for it. Raises Conflict if that is in this clock's past."""
         if now_at < self._now_at:
             raise Conflict(f"the clock stands at {self._now_at} and cannot be turned back to {now_at}")
         self._now_at = now_at
+        due = [wake for wake in self._wakes if wake.when_at <= now_at]
+        self._wakes = [wake for wake in self._wakes if wake.when_at > now_at]
+        for wake in sorted(due, key=lambda wake: wake.when_at):
+            if not wake.is_off:
+                wake.callback()
+
+    def start_again_at(self, now_at: int) -> None:
+        """Stand at ``now_at`` from now on, also if that is in the past: for a state that was taken there."""
+        self._now_at = now_at
+
+
+class _Wake:
+    """A call that comes when a manual clock is turned so far."""
+
+    def __init__(self, when_at: int, callback: Callable[[], None]) -> None:
+        self.when_at = when_at
+        self.callback = callback
+        self.is_off = False
+
+    def cancel(self) -> None:
+        self.is_off = True

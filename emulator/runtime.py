@@ -27,9 +27,11 @@ from emulator.broker.writes import (
 )
 from emulator.clock import Alarm, Clock, ManualClock, wall_now_at
 from emulator.delivery.recent import RecentRequests
-from emulator.delivery.request import build_request
+from emulator.delivery.request import OutboundRequest, build_request
 from emulator.delivery.transport import Transport
+from emulator.disturbing import Disturber
 from emulator.errors import Conflict, EmulatorError, InvalidInput, StoreUnavailable
+from emulator.faults import FaultBook
 from emulator.protocol.durations import format_duration
 from emulator.protocol.headers import Headers
 from emulator.protocol.limits import Limits
@@ -83,8 +85,9 @@ class Runtime:
         region: str | None = None,
         is_strict: bool = False,
         shells: Sequence[LayerShell] = (),
+        faults: FaultBook | None = None,
     ) -> None:
-        """``shells`` do the I/O of the broker's layers."""
+        """``shells`` do the I/O of the broker's layers; ``faults`` are what goes wrong on purpose."""
         self.tenant = tenant
         self.broker = broker
         self.shells = {shell.name: shell for shell in shells}
@@ -107,6 +110,16 @@ class Runtime:
         self._turning = asyncio.Lock()
         self._dead_letters = asyncio.Lock()
         self._timetable = Timetable(clock, self._fire)
+        self.faults = faults if faults is not None else FaultBook(broker.state.ids)
+        self._disturber = Disturber(
+            self.faults,
+            transport,
+            state=broker.state,
+            clock=clock,
+            note_held=self._note_held,
+            crash=self._begin_crash,
+        )
+        self._restarting: asyncio.Task[None] | None = None
         self.schedules_fired = 0
         self._is_closed = False
 
@@ -138,9 +151,7 @@ class Runtime:
         self._timetable.close()
         if self._work and grace_seconds > 0:
             await asyncio.wait(self._work, timeout=grace_seconds)
-        for task in self._work:
-            task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
+        await self._end_work()
 
     @property
     def limits(self) -> Limits:
@@ -203,12 +214,23 @@ class Runtime:
         """Run a query on committed state."""
         return await self._writer.read(query)
 
+    async def read_after_writes(self, query: Callable[[SqlStore], T]) -> T:
+        """Run a query that sees everything that happened before this call."""
+        return await self._writer.read_after_writes(query)
+
     # Time
 
     def next_due_at(self) -> int | None:
         """When time alone will next make something happen, schedules included."""
-        times = (self.broker.next_change_at(self.clock.now_at()), self._timetable.next_at())
+        times = (
+            self.broker.next_change_at(self.clock.now_at()),
+            self._timetable.next_at(),
+            self._next_wake_at(),
+        )
         return min((time for time in times if time is not None), default=None)
+
+    def _next_wake_at(self) -> int | None:
+        return self.clock.next_wake_at() if isinstance(self.clock, ManualClock) else None
 
     async def settle(self) -> None:
         """Return when nothing that is due now is left to do."""
@@ -243,7 +265,7 @@ class Runtime:
         clock = self._manual_clock()
         deadline_at = clock.now_at() + limit_ms
         await self.settle()
-        while self.broker.next_due_at(clock.now_at()) is not None:
+        while self.broker.next_due_at(clock.now_at()) is not None or clock.next_wake_at() is not None:
             next_at = self.next_due_at()
             assert next_at is not None
             if next_at > deadline_at:
@@ -259,8 +281,51 @@ class Runtime:
         return f"not idle after {format_duration(limit_ms)}; what keeps going round: {counted}"
 
     async def reset(self) -> None:
-        """Forget all of this tenant's messages, queues, groups, schedules and logs."""
+        """Forget all of this tenant's messages, queues, groups, schedules and logs, and its faults."""
+        self.faults.clear()
         await self.change(lambda state, _now_at: state.clear())
+
+    async def crash(self) -> None:
+        """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""
+        await self.start_again(lambda _store: None)
+
+    async def start_again(self, change: Callable[[SqlStore], None], now_at: int | None = None) -> None:
+        """Stop at once, change what the store has of this tenant, and start from that; nothing is accepted meanwhile.
+
+        ``now_at`` is where a manual clock stands then.
+        """
+        if self._restarting is not None:
+            raise StoreUnavailable("the emulator is starting again")
+        self._restarting = asyncio.current_task()
+        self._unsettled += 1
+        try:
+            self._disarm()
+            self._timetable.clear()
+            await self._end_work()
+            self._cache = _MessageCache()
+            self.broker.state.forget()
+            try:
+                await self._writer.read_after_writes(change)
+                if now_at is not None and isinstance(self.clock, ManualClock):
+                    self.clock.start_again_at(now_at)
+            finally:
+                await self.start()
+        finally:
+            self._restarting = None
+            self._note_settled()
+
+    def _begin_crash(self) -> None:
+        if self._restarting is None:
+            self._unsettled += 1
+            self._crash_task = asyncio.create_task(self.crash())
+            self._crash_task.add_done_callback(lambda _: self._note_settled())
+
+    async def _end_work(self) -> None:
+        own = asyncio.current_task()
+        work = [task for task in self._work if task is not own]
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
     def _manual_clock(self) -> ManualClock:
         if not isinstance(self.clock, ManualClock):
@@ -279,6 +344,8 @@ class Runtime:
     def _check_accepting(self) -> None:
         if self._is_closed:
             raise StoreUnavailable("the server is shutting down")
+        if self._restarting is not None:
+            raise StoreUnavailable("the emulator is starting again")
         if self._writer.refusal is not None:
             raise StoreUnavailable(self._writer.refusal)
 
@@ -367,7 +434,13 @@ class Runtime:
             default_timeout_ms=state.limits.max_timeout_ms,
             region=self.region,
         )
-        self.recent_requests.keep(message.seq, attempt.retried, request.headers)
+
+        def note_sent(sent: OutboundRequest) -> None:
+            self.recent_requests.keep(message.seq, attempt.retried, sent.headers)
+
+        if self.faults:
+            return await self._disturber.send(message, request, note_sent)
+        note_sent(request)
         return await self._transport.send(request)
 
     def _begin_refill(self) -> tuple[Timeline, Callable[[SqlStore], tuple[list[Pending], bool]]]:
@@ -385,6 +458,10 @@ class Runtime:
             await self._carry_out(self.clock.now_at())
         finally:
             self._note_settled()
+
+    def _note_held(self, change: int) -> None:
+        """An attempt waits for the clock, and is nothing to wait for; or it goes on."""
+        self._note_settled(change)
 
     def _note_settled(self, count: int = 1) -> None:
         self._unsettled -= count

@@ -13,10 +13,12 @@ from emulator.delivery.llm import LlmTransport
 from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
+from emulator.faults import FaultBook
 from emulator.protocol.destination import origin_of
 from emulator.protocol.ids import IdFactory
 from emulator.runtime import Runtime
 from emulator.settings import Settings
+from emulator.store.snapshots import Rows, empty, import_rows
 from emulator.store.sql import SqlStore
 from emulator.store.tenants import add_tenants, load_tenants
 from emulator.store.writer import StoreWriter
@@ -43,6 +45,7 @@ class Emulator:
         has_own_model = origin_of(LLM_URL) in map(origin_of, settings.connect_to)
         self.transport = carrier if has_own_model else LlmTransport(carrier)
         self.ids = IdFactory(_randomness(settings.seed))
+        self.disturbed_publishing: set[FaultBook] = set()
         self._make_clock = make_clock or self._clock_of_settings
         # By digest of the token: a look-up then tells nothing about how much of a guess was right.
         self._runtimes: dict[bytes, Runtime] = {}
@@ -97,6 +100,22 @@ class Emulator:
         [tenant] = await self.writer.read_after_writes(lambda store: add_tenants(store, [credentials]))
         return await self._run(tenant)
 
+    async def replace_state(self, runtime: Runtime, tables: Rows, now_at: int) -> None:
+        """Have a tenant hold exactly ``tables``, and its manual clock stand at ``now_at``.
+
+        Raises Conflict when something in them is another tenant's, and InvalidInput for what cannot be taken up:
+        the tenant is then empty.
+        """
+
+        def change(store: SqlStore) -> None:
+            self._next_seq = import_rows(store, runtime.tenant.id, tables, free_from=self._next_seq)
+
+        try:
+            await runtime.start_again(change, now_at)
+        except (AttributeError, LookupError, TypeError, ValueError, InvalidInput) as error:
+            await runtime.start_again(lambda store: empty(store, runtime.tenant.id))
+            raise InvalidInput(f"invalid export: it cannot be taken up: {error}") from error
+
     async def _run(self, tenant: Tenant) -> Runtime:
         state = BrokerState(
             ids=self.ids,
@@ -117,6 +136,7 @@ class Emulator:
             shells=(
                 WorkflowShell(WorkflowLayer(state), lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),
             ),
+            faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
         )
         await runtime.start()
         self._runtimes[_digest(tenant.token)] = runtime

@@ -6,8 +6,9 @@ from functools import cache
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from emulator.api import (
     dlq,
@@ -30,6 +31,10 @@ from emulator.api import (
 from emulator.api.cors import Cors
 from emulator.api.direct import Direct
 from emulator.api.openapi import openapi_route
+from emulator.api.routing import authenticate
+from emulator.errors import EmulatorError
+from emulator.faults import FaultBook
+from emulator.faults.publishing import PublishFaults
 from emulator.server import Emulator
 
 
@@ -76,4 +81,11 @@ def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) ->
     )
     app.router.redirect_slashes = False
     app.state.emulator = emulator
-    return Cors(Direct(app))
+
+    def find_faults(scope: Scope) -> FaultBook | None:
+        try:
+            return authenticate(Request({**scope, "app": app})).faults
+        except EmulatorError:
+            return None
+
+    return Cors(PublishFaults(Direct(app), disturbed=emulator.disturbed_publishing, find=find_faults))

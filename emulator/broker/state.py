@@ -67,10 +67,15 @@ class BrokerState:
 
     def clear(self) -> None:
         """Forget everything but the signing keys; what comes of attempts under way will be ignored."""
+        self.forget()
+        self.write(Cleared())
+
+    def forget(self) -> None:
+        """Lose the working memory, as a crash does; what is kept stays so."""
         self._forget()
+        self._effects = Effects()
         for layer in self.layers.values():
             layer.clear()
-        self.write(Cleared())
 
     def layer_of(self, message: Message) -> Layer | None:
         """The layer that decides what follows from ``message``; ``None`` for plain ones."""

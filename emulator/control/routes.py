@@ -12,8 +12,10 @@ from starlette.routing import BaseRoute
 from emulator import __version__
 from emulator.api.reading import check_object, parse_json, read_body
 from emulator.api.routing import ok
+from emulator.control.faults import fault_routes
 from emulator.control.guard import control_route, open_route
 from emulator.control.metrics import metrics_routes
+from emulator.control.snapshots import snapshot_routes
 from emulator.errors import InvalidInput
 from emulator.protocol.durations import parse_duration
 from emulator.runtime import Runtime
@@ -33,6 +35,8 @@ def control_routes() -> Sequence[BaseRoute]:
         control_route("/emulator/clock/advance", "POST", advance),
         control_route("/emulator/clock/run-until-idle", "POST", run_until_idle),
         control_route("/emulator/reset", "POST", reset),
+        *fault_routes(),
+        *snapshot_routes(),
         *metrics_routes(),
     ]
 
@@ -95,7 +99,7 @@ async def run_until_idle(request: Request, runtime: Runtime) -> Response:
 
 
 async def reset(request: Request, runtime: Runtime) -> Response:
-    """Forget this tenant's state; its token, keys and clock stay."""
+    """Forget this tenant's state and faults; its token, keys and clock stay."""
     await runtime.reset()
     return ok()
 

@@ -25,13 +25,17 @@ def timed_out(url: str, timeout_ms: int) -> str:
 
 def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
     """The connection could not be made."""
-    host = _host(url)
     if error.errno == errno.ECONNREFUSED:
-        words = f"connection refused by {host}: nobody listens on that port; is the app running, and there?"
+        words = refused(url)
     else:
-        words = f"could not connect to {host}: {error.strerror or error}"
+        words = f"could not connect to {_host(url)}: {error.strerror or error}"
     hostname = urlsplit(url).hostname or ""
     return f"{words} {_container_hint(url, hostname)}" if is_in_container and is_loopback(hostname) else words
+
+
+def refused(url: str) -> str:
+    """Nobody listens."""
+    return f"connection refused by {_host(url)}: nobody listens on that port; is the app running, and there?"
 
 
 def _container_hint(url: str, hostname: str) -> str:

@@ -47,12 +47,13 @@ from emulator.store.tables import (
 )
 from emulator.store.workflow_tables import WORKFLOW_TABLES, EventRow, RunRow, WaiterRow
 
-__all__ = ["MEMORY_URL", "SqlStore", "TenantWrites", "table_of"]
+__all__ = ["MEMORY_URL", "STATE_TABLES", "SqlStore", "TenantWrites", "table_of"]
 
 TenantWrites = tuple[int, Sequence[Write]]
 
 
-_STATE: tuple[type[SQLModel], ...] = (*TABLES, *WORKFLOW_TABLES)
+STATE_TABLES: tuple[type[SQLModel], ...] = (*TABLES, *WORKFLOW_TABLES)
+"""Every table that holds a tenant's state; all have a ``tenant_id``."""
 
 # Whose rows are numbered from the one sequence, beside messages.
 _NUMBERED: tuple[type[SQLModel], ...] = (BodyRow, RunRow, WaiterRow, EventRow)
@@ -137,7 +138,7 @@ def _upsert(table: Table, dialect_name: str) -> Any:
 
 
 def _create_tables(engine: Engine) -> None:
-    SQLModel.metadata.create_all(engine, tables=[_TENANTS, *map(table_of, _STATE)])
+    SQLModel.metadata.create_all(engine, tables=[_TENANTS, *map(table_of, STATE_TABLES)])
 
 
 class SqlStore:
@@ -276,7 +277,7 @@ class SqlStore:
             connection.execute(self._upserts[model], rows)
 
     def _clear(self, connection: Connection, tenant_id: int) -> None:
-        for table in map(table_of, _STATE):
+        for table in map(table_of, STATE_TABLES):
             connection.execute(delete(table).where(table.c.tenant_id == tenant_id))
 
     @contextmanager

@@ -39,9 +39,17 @@ def http_scope(method: str, url: httpx.URL, headers: Iterable[tuple[bytes, bytes
     }
 
 
-async def call_asgi(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
-    """The whole answer; 500 if the app raised before it began one."""
+class NeverAnswered(Exception):
+    """The app waits for the client to go away, and does not answer."""
+
+
+async def call_asgi(app: ASGIApp, scope: Scope, body: bytes, *, is_patient: bool = True) -> Answer:
+    """The whole answer; 500 if the app raised before it began one.
+
+    A client that is not patient goes away at once when the app waits for that: its answer is ``NeverAnswered``.
+    """
     answer = Answer(500, [], b"")
+    has_begun = False
     parts: list[bytes] = []
     ended = asyncio.Event()
     is_read = False
@@ -51,11 +59,14 @@ async def call_asgi(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
         if not is_read:
             is_read = True
             return {"type": "http.request", "body": body, "more_body": False}
-        await ended.wait()
+        if is_patient or has_begun:
+            await ended.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
+        nonlocal has_begun
         if message["type"] == "http.response.start":
+            has_begun = True
             answer.status, answer.headers = message["status"], list(message.get("headers", ()))
         elif message["type"] == "http.response.body":
             parts.append(bytes(message.get("body", b"")))
@@ -66,5 +77,7 @@ async def call_asgi(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
         await app(scope, receive, send)
     except Exception as error:  # noqa: BLE001  an app's failure is an answer, as behind a server
         answer.error = error
+    if not has_begun and answer.error is None:
+        answer.error = NeverAnswered()
     answer.body = b"" if scope["method"] == "HEAD" else b"".join(parts)
     return answer

@@ -1,11 +1,13 @@
 """A whole emulator inside a test, whose clock the test turns."""
 
 import contextlib
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,8 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from emulator.api.app import create_app
 from emulator.clock import Clock, ManualClock, wall_now_at
 from emulator.control.routes import control_routes
+from emulator.control.snapshots import exported, import_into
 from emulator.dashboard.routes import dashboard_routes
 from emulator.delivery.transport import Transport
+from emulator.faults import FaultBook
 from emulator.protocol.durations import parse_duration
 from emulator.runtime import Runtime
 from emulator.server import Emulator
@@ -74,13 +78,13 @@ class Harness:
         """
         self.apps = AppTransport(fallback, run_blocking=self._run_blocking)
         self._start_at = wall_now_at() if now_at is None else _instant(now_at)
-        self.emulator = Emulator(
+        self._emulator = Emulator(
             Settings(db=db, clock="manual", seed=seed, **settings),
             transport=self.apps,
             make_clock=self._make_clock,
         )
         self.app: ASGIApp = _StartingApp(
-            self, create_app(self.emulator, extra_routes=[*control_routes(), *dashboard_routes()])
+            self, create_app(self._emulator, extra_routes=[*control_routes(), *dashboard_routes()])
         )
         self._is_reachable = is_reachable
         self._exits = contextlib.ExitStack()
@@ -142,7 +146,7 @@ class Harness:
         if self._is_started:
             return
         self._is_started = True
-        await self.emulator.start()
+        await self._emulator.start()
         self._lifetime = self._live()
         await anext(self._lifetime)
 
@@ -153,7 +157,7 @@ class Harness:
             yield
         finally:
             await self.client.aclose()
-            await self.emulator.close(grace_seconds=0)
+            await self._emulator.close(grace_seconds=0)
 
     async def _stop(self) -> None:
         lifetime, self._lifetime = self._lifetime, None
@@ -196,9 +200,14 @@ class Harness:
         }
 
     @property
+    def emulator(self) -> Emulator:
+        """The whole server; more tenants are made with its ``add_tenant``."""
+        self._start_now()
+        return self._emulator
+
+    @property
     def runtime(self) -> Runtime:
         """The default user's runtime."""
-        self._start_now()
         return self.emulator.runtimes[0]
 
     @property
@@ -214,7 +223,7 @@ class Harness:
     @property
     def now(self) -> int:
         """What time it is."""
-        return self.emulator.runtimes[0].clock.now_at() if self._is_started else self._start_at
+        return self._emulator.runtimes[0].clock.now_at() if self._is_started else self._start_at
 
     def utc_now(self) -> datetime:
         """What time it is, as an aware datetime: for code that is given a clock."""
@@ -238,11 +247,11 @@ class Harness:
 
     async def answer(self, scope: Scope, body: bytes) -> Answer:
         """What the emulator answers to one request, from any event loop."""
-        return await self._home_here().join(call_asgi(self.app, scope, body))
+        return await self._home_here().join(call_asgi(self.app, scope, body, is_patient=False))
 
     def answer_blocking(self, scope: Scope, body: bytes) -> Answer:
         """What the emulator answers to one request of a client that blocks."""
-        return self._home_here().perform(call_asgi(self.app, scope, body))
+        return self._home_here().perform(call_asgi(self.app, scope, body, is_patient=False))
 
     # Time
 
@@ -286,6 +295,34 @@ class Harness:
             delivered=runtime.attempts_made - attempts,
             fired=runtime.schedules_fired - fired,
         )
+
+    # What goes wrong on purpose, and the whole state
+
+    @property
+    def faults(self) -> FaultBook:
+        """The faults in force; ``qstash.faults.add("refuse", destination="https://app.example.com", count=2)``."""
+        return self.runtime.faults
+
+    def crash(self) -> Call[None]:
+        """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""
+        return self._call("crash()", self._crash)
+
+    async def _crash(self) -> None:
+        await self.runtime.crash()
+
+    def snapshot(self) -> Call[dict[str, Any]]:
+        """The whole state as JSON's values, as ``GET /emulator/export`` answers it."""
+        return self._call("snapshot()", lambda: exported(self.runtime))
+
+    def restore(self, state: dict[str, Any] | str | Path) -> Call[None]:
+        """Have a state that ``snapshot()`` gave, or a file of it; the clock stands where it stood then."""
+
+        fields = state if isinstance(state, dict) else json.loads(Path(state).read_text())
+
+        async def restored() -> None:
+            await import_into(self._emulator, self.runtime, fields)
+
+        return self._call("restore(...)", restored)
 
     # From here to the emulator's loop
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from emulator.testing.asgi import Answer, http_scope
+from emulator.testing.asgi import Answer, NeverAnswered, http_scope
 from emulator.testing.homes import LoopUnavailable, background_loop
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ async def answer_httpx(harness: "Harness", request: httpx.Request) -> httpx.Resp
 
 
 def httpx_response(request: httpx.Request, answer: Answer) -> httpx.Response:
-    """An app's answer as httpx's. Raises what the app raised."""
+    """An app's answer as httpx's. Raises what the app raised; for an answer that never comes, httpx's timeout."""
+    if isinstance(answer.error, NeverAnswered):
+        raise httpx.ReadTimeout("the publish API did not answer (a fault says so)", request=request)
     if answer.error is not None:
         raise answer.error
     return httpx.Response(answer.status, headers=answer.headers, content=answer.body, request=request)
@@ -180,6 +182,11 @@ async def _pass_on(scope: Scope, receive: Receive, send: Send) -> None:
             "the event loop of the test is blocked, and the emulator lives in it: call blocking clients from a "
             "thread (asyncio.to_thread), use an async client, or let the app run as a process with qstash_server"
         )
+    if isinstance(answer.error, NeverAnswered):
+        # As the emulator itself would: until the client has had enough.
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
     await _send(send, answer)
 
 

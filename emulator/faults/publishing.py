@@ -1,0 +1,131 @@
+"""Faults of the publish API, as ASGI middleware: clients see them, whatever their language."""
+
+import json
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from urllib.parse import unquote
+
+from starlette.datastructures import Headers as RequestHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.clock import wall_now_at
+from emulator.faults.book import FaultBook
+from emulator.faults.fault import Fault, Kind
+from emulator.faults.matching import Facts
+
+FindBook = Callable[[Scope], FaultBook | None]
+
+_FORWARDED = "upstash-forward-"
+
+
+class PublishFaults:
+    """Strikes publish, enqueue and batch; costs nothing while no tenant has such a fault."""
+
+    def __init__(self, app: ASGIApp, *, disturbed: AbstractSet[FaultBook], find: FindBook) -> None:
+        """``disturbed`` are the books with such faults; ``find`` the one of a request's token, if it has one."""
+        self._app = app
+        self._disturbed = disturbed
+        self._find = find
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        book = self._find(scope) if self._disturbed and _is_publish(scope) else None
+        if book is None or book not in self._disturbed:
+            await self._app(scope, receive, send)
+            return
+        body = await _read(receive)
+        fault = book.for_publish(_facts(scope, body))
+        if fault is None:
+            await self._app(scope, _replay(body, receive), send)
+            return
+        if fault.accepted:
+            await self._app(scope, _replay(body, receive), _discard)
+        if fault.kind is Kind.PUBLISH_ANSWER:
+            await _answer(fault, send)
+        else:
+            await _until_gone(receive)
+
+
+def _is_publish(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    path: str = scope["path"].lstrip("/").lower()
+    return path.startswith(("v2/publish/", "v2/enqueue/")) or path.rstrip("/") == "v2/batch"
+
+
+def _facts(scope: Scope, body: bytes) -> Facts:
+    """What the call is about; the headers are those that would be forwarded."""
+    raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").lstrip("/")
+    _, what, *rest = raw.split("/", 2)
+    queue, url = None, rest[0] if rest else ""
+    if what.lower() == "enqueue":
+        queue, _, url = url.partition("/")
+    headers = RequestHeaders(scope=scope)
+    return Facts(
+        url=url,
+        queue=unquote(queue) if queue else headers.get("upstash-queue-name"),
+        labels=tuple(label.strip() for label in headers.get("upstash-label", "").split(",") if label.strip()),
+        headers=tuple(
+            (name.removeprefix(_FORWARDED), value)
+            for name, value in headers.items()
+            if name.startswith(_FORWARDED) or name == "content-type"
+        ),
+        body=body,
+    )
+
+
+async def _read(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    is_sent = False
+
+    async def replaying() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            return await receive()
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replaying
+
+
+async def _discard(message: Message) -> None:
+    """The answer that nobody will see."""
+
+
+async def _answer(fault: Fault, send: Send) -> None:
+    status = fault.status or 429
+    headers = {"content-type": "application/json", **_rate_limit(status), **fault.response_headers}
+    body = fault.response_body or json.dumps({"error": f"rate limit exceeded (fault {fault.id})"})
+    if status != 429 and not fault.response_body:
+        body = json.dumps({"error": f"internal error (fault {fault.id})"})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+def _rate_limit(status: int) -> dict[str, str]:
+    """The header set of a burst limit, by which SDKs tell what kind it is (contract, 1.9)."""
+    if status != 429:
+        return {}
+    return {
+        "burst-ratelimit-limit": "100",
+        "burst-ratelimit-remaining": "0",
+        "burst-ratelimit-reset": str(wall_now_at() // 1000 + 1),
+    }
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
