@@ -16,6 +16,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; loopback unless you say otherwise.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    log_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="A second port that answers all the same, as the vendor's log server; none by default.",
+    )
     db: str = Field(
         "qstash.db", description="Where state is kept: a SQLite file, an SQLAlchemy URL, or 'memory'."
     )

@@ -25,6 +25,8 @@ from emulator.store.queries import StoredLogEntry, list_logs, list_logs_by_messa
 
 _MOST = 1_000
 _DEFAULT_GROUPS = 10
+# The last one is an old filter that says nothing any more (contract, 1.8).
+_KNOWN = frozenset(LogQuery.__annotations__) | {"api"}
 
 
 def routes() -> list[BaseRoute]:
@@ -49,6 +51,9 @@ async def list_entries(
 ) -> Response:
     """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
     parameters = query_parameters(request)
+    runtime.note_warnings(
+        [f"unknown parameter {name} is ignored" for name in parameters if name not in _KNOWN]
+    )
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
     if "groupBy" in parameters:
         return await _grouped(runtime, parameters, trim)

@@ -1,7 +1,7 @@
 """Publish, enqueue and batch (contract, 2.1 to 2.3): from request to draft, from accepted to answer."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +24,9 @@ from emulator.api.workflow_publishing import (
 from emulator.broker.message import Accepted, Draft
 from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
 from emulator.protocol.destination import DestinationKind, check_name, parse_destination, split_target
-from emulator.protocol.headers import Headers, first_value
-from emulator.protocol.options import parse_options
+from emulator.protocol.headers import Headers, canonical_name, first_value
+from emulator.protocol.option_headers import OPTION_HEADERS
+from emulator.protocol.options import PublishOptions, parse_options
 from emulator.protocol.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 from emulator.runtime import Runtime
 from emulator.workflow.publishing import WorkflowDraft
@@ -72,6 +73,7 @@ async def batch(request: Request, runtime: Runtime) -> Response:
     items = parse_json(body, what="batch", allows_nul=RUN_ID_HEADER.lower().encode() in body.lower())
     if not isinstance(items, list):
         raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    runtime.note_warnings(tuple(_ignored_by_batch(header_lines(request))))
     if any(_is_of_workflow(item) for item in items):
         return await _workflow_batch(runtime, items, caller_ip(request))
     read: list[Draft | EmulatorError] = [_try_item(runtime, item, caller_ip(request)) for item in items]
@@ -120,10 +122,24 @@ def read_draft(
     if destination.kind is DestinationKind.URL_GROUP:
         defaults = runtime.group_headers(destination.value)
     options = parse_options(lines, parameters, defaults, limits=runtime.limits)
-    runtime.note_warnings(options.warnings)
+    runtime.note_warnings((*options.warnings, *_ignored(options)))
     if queue_name is not None:
         options = replace(options, queue_name=queue_name)
     return Draft(destination=destination, options=options, body=body, caller_ip=ip)
+
+
+def _ignored(options: PublishOptions) -> Iterator[str]:
+    """What comes to nothing beside the other options."""
+    if options.schedule_id is not None:
+        yield "Upstash-Schedule-Id is ignored without Upstash-Cron"
+    if options.not_before_at is not None and options.delay_ms is not None:
+        yield "Upstash-Delay is ignored beside Upstash-Not-Before"
+
+
+def _ignored_by_batch(lines: Headers) -> Iterator[str]:
+    for name, _ in lines:
+        if name.startswith("upstash-") and name.removeprefix("upstash-") in OPTION_HEADERS:
+            yield f"{canonical_name(name)} of the batch itself is ignored: options belong into each item's headers"
 
 
 def accepted_view(draft: Draft, accepted: Sequence[Accepted]) -> Any:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from emulator.api.routing import raw_header, raw_query
+from emulator.api.routing import carries_token, raw_header, raw_query
 from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
 from emulator.protocol.destination import check_text
@@ -26,7 +26,7 @@ def header_lines(request: Request) -> Headers:
         [
             (name.decode("latin-1"), _text(value))
             for name, value in request.scope["headers"]
-            if name != b"authorization"
+            if name != b"authorization" or not carries_token(value)
         ]
     )
 

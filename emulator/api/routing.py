@@ -30,6 +30,7 @@ Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 _READING = frozenset({"GET", "HEAD"})
+_BEARER = b"bearer "
 
 
 class TargetRoute(Route):
@@ -93,17 +94,21 @@ def authenticate(request: Request) -> Runtime:
 
 def _token(request: Request) -> str:
     header = raw_header(request, b"authorization")
-    if header is not None:
-        scheme, _, token = header.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("unauthorized: the Authorization header must read 'Bearer <token>'")
-        return token.strip()
+    if header is not None and carries_token(header):
+        return header[len(_BEARER) :].decode("latin-1").strip()
     token_in_query = token_parameter(raw_query(request))
+    if token_in_query is None and header is not None:
+        raise Unauthorized("unauthorized: the Authorization header must read 'Bearer <token>'")
     if token_in_query is None:
         raise Unauthorized(
             "unauthorized: no token; send 'Authorization: Bearer <QSTASH_TOKEN>' or ?qstash_token=<QSTASH_TOKEN>"
         )
     return token_in_query
+
+
+def carries_token(authorization: bytes) -> bool:
+    """Whether an Authorization line is for us. A webhook's own, such as Basic, is not: its token is in the query."""
+    return authorization[: len(_BEARER)].lower() == _BEARER
 
 
 def raw_header(request: Request, name: bytes) -> bytes | None:

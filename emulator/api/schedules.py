@@ -1,5 +1,6 @@
 """Schedules (contract, 2.6)."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from starlette.requests import Request
@@ -72,7 +73,7 @@ async def save_schedule_from(
     if queue_name is not None:
         parameters = [("upstash-queue-name", queue_name), *parameters]
     options = read_schedule_options(runtime.broker.state, destination, [lines, tuple(parameters)])
-    runtime.note_warnings(options.warnings)
+    runtime.note_warnings((*options.warnings, *_ignored((*lines, *parameters))))
     if options.cron is None:
         raise InvalidInput("Invalid cron expression empty spec string")
     kept_lines = _kept_lines(lines, is_copying=_copies_headers(lines, parameters))
@@ -120,6 +121,13 @@ async def _view(runtime: Runtime, schedule: Schedule) -> dict[str, object]:
     body_seq = schedule.body_seq
     body = b"" if body_seq is None else await runtime.read(lambda store: load_body(store, body_seq))
     return schedule_view(schedule, body)
+
+
+def _ignored(lines: Headers) -> Iterator[str]:
+    """What says nothing about a schedule: every firing is a new message, and only a delay can put it off."""
+    for name in ("Upstash-Not-Before", "Upstash-Deduplication-Id", "Upstash-Content-Based-Deduplication"):
+        if first_value(lines, name):
+            yield f"{name} is ignored for a schedule"
 
 
 def _copies_headers(lines: Headers, parameters: list[tuple[str, str]]) -> bool:

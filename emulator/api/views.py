@@ -24,8 +24,8 @@ def present(fields: Json) -> Json:
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 
 
-def message_view(message: Message, body: bytes) -> Json:
-    """A Message."""
+def message_view(message: Message, body: bytes, *, trim: int | None = None) -> Json:
+    """A Message; what is redacted is the whole body, of which ``trim`` bytes are shown then."""
     redaction = parse_redaction(message.redact_fields)
     return {
         "messageId": message.id,
@@ -49,7 +49,7 @@ def message_view(message: Message, body: bytes) -> Json:
                 "api": message.api,
             }
         ),
-        **body_fields("body", redaction.apply_to_body(body) if redaction else body),
+        **body_fields("body", cut(redaction.apply_to_body(body) if redaction else body, trim)),
     }
 
 
@@ -57,7 +57,7 @@ def dead_letter_view(stored: StoredDeadLetter, *, trim: int | None = None) -> Js
     """A DLQMessage: the message, and the last response."""
     response = stored.dead_letter.response
     return {
-        **message_view(stored.message, cut(stored.body, trim)),
+        **message_view(stored.message, stored.body, trim=trim),
         "dlqId": stored.dead_letter.dlq_id,
         "responseStatus": response.status,
         **present({"responseHeader": header_map(response.headers)}),
@@ -69,7 +69,7 @@ def log_view(stored: StoredLogEntry, *, trim: int | None = None) -> Json:
     """A LogEntry; bodies are always base64 here."""
     entry, message = stored.entry, stored.message
     redaction = parse_redaction(message.redact_fields)
-    body = redaction.apply_to_body(stored.body) if redaction and stored.body else stored.body
+    body = redaction.apply_to_body(stored.body) if redaction else stored.body
     flow = _flow(message)
     return {
         "time": entry.time_at,
@@ -169,7 +169,7 @@ def schedule_view(schedule: Schedule, body: bytes) -> Json:
                 "error": schedule.error,
             }
         ),
-        **body_fields("body", options.redaction.apply_to_body(body) if options.redaction and body else body),
+        **body_fields("body", options.redaction.apply_to_body(body) if options.redaction else body),
     }
 
 
@@ -260,6 +260,7 @@ def _callbacks(callback: Callback | None, failure_callback: Callback | None, *, 
     fields: Json = {}
     for name, one in (("callback", callback), ("failureCallback", failure_callback)):
         if one is not None:
+            options = parse_options(one.headers, limits=LENIENT)
             fields[name] = one.url
-            fields[f"{name}{suffix}"] = header_map(parse_options(one.headers, limits=LENIENT).headers)
+            fields[f"{name}{suffix}"] = header_map(_shown(options.headers, options.redaction))
     return fields

@@ -13,6 +13,7 @@ from emulator.cli.options import (
     ConnectTo,
     Db,
     Host,
+    LogPort,
     Memory,
     Now,
     OtlpEndpoint,
@@ -46,6 +47,7 @@ def dev(
     port: Annotated[
         int | None, typer.Option(help="Port to listen on.", envvar="QSTASH_DEV_PORT", show_default="8080")
     ] = None,
+    log_port: LogPort = None,
     db: Db = None,
     memory: Memory = False,
     clock: ClockMode = None,
@@ -65,6 +67,7 @@ def dev(
     given: dict[str, Any] = {
         "host": host,
         "port": port,
+        "log_port": log_port,
         "db": "memory" if memory else db,
         "clock": clock,
         "now": now,

@@ -30,6 +30,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the server's JSON an
 # How a server is run
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+LogPort = Annotated[
+    int | None,
+    typer.Option(
+        help="A second port that answers all the same, as the vendor's log server does.",
+        envvar="QSTASH_DEV_LOG_PORT",
+        show_default="none",
+    ),
+]
 Db = Annotated[
     str | None,
     typer.Option(help="SQLite file or SQLAlchemy URL that keeps the state.", show_default="qstash.db"),

@@ -36,8 +36,13 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
     logging.basicConfig(
         level=logging.INFO if is_verbose else logging.WARNING, format="%(levelname)s %(message)s"
     )
-    listener = _listen(settings)
-    if listener is None:
+    listeners = [
+        _listen(settings.host, port, flag)
+        for flag, port in (("--port", settings.port), ("--log-port", settings.log_port))
+        if port is not None
+    ]
+    opened = [one for one in listeners if one is not None]
+    if len(opened) < len(listeners):
         return 1
     emulator = Emulator(settings)
     try:
@@ -58,11 +63,11 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         access_log=is_verbose,
         timeout_graceful_shutdown=5,
     )
-    server = _Server(config, emulator, listener)
+    server = _Server(config, emulator, opened[0])
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is a success.
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: None)
-    server.run(sockets=[listener])
+    server.run(sockets=opened)
     return 0 if server.started else 1
 
 
@@ -115,19 +120,19 @@ class _Server(uvicorn.Server):
         )
 
 
-def _listen(settings: Settings) -> socket.socket | None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int, flag: str) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
         print(
-            f"qstash-emulator: cannot listen ({error.strerror}); choose another port with --port\n"
-            f"listen tcp: address already in use {settings.host}:{settings.port}"
+            f"qstash-emulator: cannot listen ({error.strerror}); choose another port with {flag}\n"
+            f"listen tcp: address already in use {host}:{port}"
             if error.errno in (48, 98)
-            else f"qstash-emulator: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            else f"qstash-emulator: cannot listen on {host}:{port}: {error.strerror}",
             file=sys.stderr,
         )
         listener.close()

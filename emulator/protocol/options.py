@@ -4,7 +4,7 @@ Publish, enqueue, batch items, schedules and callbacks all create messages from 
 through ``parse_options``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum, auto
@@ -116,6 +116,8 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
         _FIELDS[name]: _READERS[name](reader) for name in given.options if name in _READERS
     }
     warnings = [_warning(name, prefix) for name in given.unknown]
+    if given.forwards:
+        warnings += _not_sent_on(given.forwards)
     if given.callback or "callback" in given.options:
         fields["callback"] = _callback(reader, "Callback", given.callback, limits, warnings)
     if given.failure_callback or "failure-callback" in given.options:
@@ -265,6 +267,12 @@ def _callback(
     headers = tuple(line for lines in given.values() for line in lines)
     warnings += parse_options(headers, limits=limits, prefix=prefix).warnings
     return Callback(url=url, headers=headers)
+
+
+def _not_sent_on(names: Iterable[str]) -> Iterator[str]:
+    for name in map(canonical_name, names):
+        if is_hop_by_hop(name):
+            yield f"Upstash-Forward-{name} is ignored: a delivery's {name} is its own"
 
 
 def _prefixed(prefix: str, name: str) -> str:

@@ -28,8 +28,8 @@ class Redaction:
         )
 
     def apply_to_body(self, body: bytes) -> bytes:
-        """The body as it may be shown."""
-        return redacted(body).encode() if self.body else body
+        """The body as it may be shown; an empty one hides nothing."""
+        return redacted(body).encode() if self.body and body else body
 
     def _hides(self, name: str) -> bool:
         return self.all_headers or name.lower() in self.header_names

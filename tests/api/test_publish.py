@@ -1,5 +1,8 @@
 """Publishing to a URL (contract, 2.1 and section 3)."""
 
+import base64
+import hashlib
+import json
 from collections.abc import AsyncIterator
 
 import httpx
@@ -132,6 +135,49 @@ async def test_redacted_fields_are_digests_wherever_shown_and_originals_when_del
         assert message["body"].startswith("REDACTED:")
         assert message["header"]["Authorization"][0].startswith("REDACTED:")
         assert message["header"]["Plain"] == ["shown"]
+
+
+async def test_what_is_redacted_is_so_in_every_view_and_payload(qstash, receiver, callbacks) -> None:
+    receiver.always = 500
+    redacted = {"Upstash-Redact-Fields": "body,header", "Upstash-Forward-Authorization": "secret header"}
+    options = {
+        **redacted,
+        "Upstash-Retries": "0",
+        "Upstash-Failure-Callback": "https://callback.com/",
+        "Upstash-Failure-Callback-Forward-Authorization": "secret of the callback",
+        "Upstash-Failure-Callback-Redact-Fields": "header",
+    }
+    for content in (b"secret body", b""):
+        await qstash.client.post("/v2/publish/https://example.com/", content=content, headers=options)
+    await qstash.client.post(
+        "/v2/schedules/https://example.com/",
+        content=b"secret body",
+        headers={**redacted, "Upstash-Cron": "0 0 1 1 *"},
+    )
+    await qstash.settle()
+    shown = [
+        (await qstash.client.get(path)).text
+        for path in (
+            "/v2/logs",
+            "/v2/logs?groupBy=messageId",
+            "/v2/dlq",
+            "/v2/dlq?trimBody=5",
+            "/v2/schedules",
+        )
+    ]
+    payloads = [json.loads(one.body) for one in callbacks.got]
+    decoded = [base64.b64decode(one["sourceBody"]).decode() for one in payloads]
+    digest = f"REDACTED:{hashlib.sha256(b'secret body').hexdigest()}"
+    assert sorted(decoded) == ["", digest]
+    secret = base64.b64encode(b"secret body").decode()
+    for text in (*shown, *(one.body.decode() for one in callbacks.got)):
+        assert "secret" not in text
+        assert secret not in text
+    [whole] = [one for one in json.loads(shown[2])["messages"] if "body" in one]
+    [cut] = [one for one in json.loads(shown[3])["messages"] if "body" in one]
+    assert (whole["body"], cut["body"]) == (digest, digest[:5])
+    assert {one.headers["authorization"] for one in receiver.got} == {"secret header"}
+    assert {one.headers["authorization"] for one in callbacks.got} == {"secret of the callback"}
 
 
 @pytest.mark.parametrize(

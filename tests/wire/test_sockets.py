@@ -137,3 +137,13 @@ def test_the_control_api_refuses_foreign_pages_and_names(tenant) -> None:
         assert client.get("/emulator/clock", headers={"Host": "rebound.evil.com"}).status_code == 403
         assert client.post("/emulator/clock/advance", json={"by": "1h"}).status_code == 409
         assert httpx.get(f"{tenant['QSTASH_URL']}/emulator/health").json()["status"] == "ok"
+
+
+def test_a_second_port_answers_all_the_same() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ServerProcess("-log-port", str(port)) as server:
+        headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
+        for url in (server.url, f"http://127.0.0.1:{port}"):
+            assert httpx.get(f"{url}/v2/logs", headers=headers).json() == {"logs": [], "events": []}

@@ -1,0 +1,60 @@
+"""Many messages in one call (contract, 2.3 and 5.7)."""
+
+import pytest
+
+
+async def test_a_bad_item_among_good_ones_stops_nobody(qstash, receiver) -> None:
+    await qstash.client.post(
+        "/v2/topics/group/endpoints", json={"endpoints": [{"url": "https://example.com/g"}]}
+    )
+    items = [
+        {"destination": "https://example.com/1", "body": "one"},
+        {"destination": "ftp://example.com"},
+        {"destination": "nobody"},
+        {"destination": "group", "headers": {"Upstash-Retries": "1"}},
+        {"destination": "https://example.com/2", "headers": {"Upstash-Delay": "soon"}},
+        {"destination": "https://example.com/3", "headers": {"Upstash-Cron": "* * * * *"}},
+        {"destination": "api/email"},
+        {"destination": "https://example.com/4", "headers": {"Upstash-Label": ["a", "b"]}, "queue": "q"},
+    ]
+    response = await qstash.client.post("/v2/batch", json=items)
+    assert response.status_code == 200
+    answers = response.json()
+    errors = {index: answer["error"] for index, answer in enumerate(answers) if "error" in answer}
+    assert list(errors) == [1, 2, 4, 5, 6]
+    assert "invalid scheme" in errors[1]
+    assert errors[2] == "topic nobody not found"
+    assert "Upstash-Delay 'soon'" in errors[4]
+    assert "Upstash-Cron" in errors[5]
+    assert [one["url"] for one in answers[3]] == ["https://example.com/g"]
+    await qstash.settle()
+    assert [one.url for one in receiver.got] == [f"https://example.com/{path}" for path in ("1", "g", "4")]
+    message = (await qstash.client.get(f"/v2/messages/{answers[7]['messageId']}")).json()
+    assert (message["labels"], message["queueName"]) == (["a", "b"], "q")
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b"null", b"[{}]", b'[{"destination": ""}]', b"[1]", b'[{"destination": null}]']
+)
+async def test_what_has_no_destination_is_refused_as_a_whole(qstash, receiver, body: bytes) -> None:
+    good = b'[{"destination": "https://example.com"}, ' + body[1:] if body.startswith(b"[") else body
+    for content in (body, good):
+        response = await qstash.client.post("/v2/batch", content=content)
+        assert response.status_code == 400
+        assert "destination" in response.json()["error"]
+    await qstash.settle()
+    assert receiver.got == []
+
+
+async def test_the_second_of_two_equal_items_is_the_duplicate(qstash) -> None:
+    item = {"destination": "https://example.com", "headers": {"Upstash-Deduplication-Id": "x"}}
+    first, second = (await qstash.client.post("/v2/batch", json=[item, item])).json()
+    assert second == {"messageId": first["messageId"], "deduplicated": True}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("path", ["/v2/batch", "/v2/queues", "/v2/topics/g/endpoints"])
+async def test_what_is_not_json_is_refused_whatever_it_is_called(qstash, kind: str, path: str) -> None:
+    response = await qstash.client.post(path, content=b"<xml/>", headers={"Content-Type": kind})
+    assert response.status_code == 400
+    assert "not JSON" in response.json()["error"]

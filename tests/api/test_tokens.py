@@ -1,0 +1,89 @@
+"""Who may do what: tokens in header and query, read-only tokens, foreign pages (contract, 1.2 and 1.12)."""
+
+import pytest
+from starlette.routing import BaseRoute
+
+from emulator.api.app import queue_routes
+from emulator.api.routing import TargetRoute
+
+
+def _writes(routes: list[BaseRoute]) -> list[tuple[str, str]]:
+    return [
+        (method, route.path.replace(":path}", "}").format_map(_Anything()))
+        for route in routes
+        if isinstance(route, TargetRoute)
+        for method in sorted(route.methods or ())
+        if method not in ("GET", "HEAD")
+    ]
+
+
+class _Anything(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "https://example.com" if name == "destination" else "x"
+
+
+@pytest.mark.parametrize(("method", "path"), _writes(queue_routes()))
+async def test_a_read_only_token_changes_nothing(qstash, method: str, path: str) -> None:
+    async with qstash.make_client(qstash.runtime.tenant.read_only_token) as client:
+        response = await client.request(method, path)
+    assert response.status_code == 403
+    assert "read-only token" in response.json()["error"]
+
+
+async def test_a_read_only_token_reads_everything(qstash) -> None:
+    async with qstash.make_client(qstash.runtime.tenant.read_only_token) as client:
+        for path in ("logs", "events", "dlq", "queues", "schedules", "topics", "flowControl", "keys"):
+            assert (await client.get(f"/v2/{path}")).status_code == 200
+
+
+async def test_a_webhooks_own_authorization_travels_on_beside_the_token_in_the_query(
+    qstash, receiver
+) -> None:
+    query = f"qstash_token={qstash.token}&upstash-header-forward=true&x=1"
+    async with qstash.make_client() as webhook:
+        response = await webhook.post(
+            f"/v2/publish/https://example.com/hook?{query}",
+            content=b'{"zen": "x"}',
+            headers={
+                "Authorization": "Basic dXNlcjpwYXNz",
+                "Content-Type": "application/json",
+                "X-Hub-Signature-256": "sha256=AbC",
+                "Upstash-Forward-X-Mine": "1",
+            },
+        )
+    assert response.status_code == 200, response.text
+    await qstash.settle()
+    [delivery] = receiver.got
+    assert delivery.url == "https://example.com/hook?x=1"
+    assert delivery.headers["authorization"] == "Basic dXNlcjpwYXNz"
+    assert delivery.headers["x-hub-signature-256"] == "sha256=AbC"
+    assert (delivery.headers["x-mine"], delivery.headers["user-agent"]) == ("1", "Upstash-QStash")
+
+
+async def test_the_publishers_token_never_travels_on(qstash, receiver) -> None:
+    await qstash.client.post(
+        "/v2/publish/https://example.com/hook",
+        headers={"Upstash-Header-Forward": "true", "Authorization": f"bearer {qstash.token}"},
+    )
+    await qstash.settle()
+    assert qstash.token not in str(receiver.got[0].headers)
+
+
+async def test_the_header_wins_over_the_query(qstash) -> None:
+    async with qstash.make_client("wrong") as client:
+        response = await client.get(f"/v2/keys?qstash_token={qstash.token}")
+    assert response.status_code == 401
+
+
+async def test_every_page_may_ask_and_read(qstash) -> None:
+    async with qstash.make_client() as page:
+        asked = {"Access-Control-Request-Headers": "authorization, upstash-delay", "Origin": "https://a.com"}
+        preflight = await page.options("/v2/publish/https://example.com", headers=asked)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-headers"] == "authorization, upstash-delay"
+    assert preflight.headers["access-control-allow-methods"] == "GET,POST,PUT,PATCH,DELETE,OPTIONS"
+    assert preflight.headers["access-control-allow-private-network"] == "true"
+    for path in ("/v2/keys", "/v2/nothing"):
+        response = await qstash.client.get(path)
+        assert response.headers["access-control-allow-origin"] == "*"
+        assert response.headers["access-control-expose-headers"] == "*"
