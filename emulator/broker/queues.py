@@ -59,6 +59,10 @@ class QueueLine:
         """Whether a slot holder's attempt may start now: not while paused, nor past a lowered parallelism."""
         return not self.queue.is_paused and seq in islice(self._holders, self.queue.parallelism)
 
+    def has_slot(self, seq: int) -> bool:
+        """Whether a message stands in this line and got its slot; one of a deleted queue of the same name did not."""
+        return seq in self._granted
+
     def hold_back(self, pending: Pending) -> None:
         """Keep a due slot holder that may not start until ``take_held_back`` finds that it may."""
         self._held_back[pending.seq] = pending

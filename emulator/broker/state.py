@@ -177,7 +177,7 @@ class BrokerState:
 
     def _admit(self, pending: Pending, now_at: int) -> None:
         line = self.queues.get(pending.queue_name) if pending.queue_name else None
-        if line is not None and not line.may_start(pending.seq):
+        if line is not None and line.has_slot(pending.seq) and not line.may_start(pending.seq):
             line.hold_back(pending)
         else:
             self.lanes.enter(pending, now_at)

@@ -184,6 +184,8 @@ class Life:
         self._clock.notice_jump()
         if self.client is not None:
             self.runtime.run_schedules()
+            self._timekeeper.cancel()
+            self._timekeeper = asyncio.create_task(self._keep_time())
 
     async def _wait_for_tear(self, step: Crash, next_directory: Path) -> None:
         if step.torn is None:

@@ -220,3 +220,17 @@ async def test_a_slow_host_does_not_hold_up_the_others() -> None:
 )
 async def test_what_is_not_there_is_said(qstash, path: str, status: int) -> None:
     assert (await qstash.client.get(path)).status_code == status
+
+
+async def test_a_retry_of_a_deleted_queue_does_not_wait_for_a_slot_in_a_new_one(qstash, receiver) -> None:
+    receiver.answers = [500]
+    receiver.gate = asyncio.Event()
+    await _enqueue(qstash, 1, Upstash_Retry_Delay="1000")
+    while not receiver.got:
+        await asyncio.sleep(0)
+    await qstash.client.delete("/v2/queues/q")
+    await _enqueue(qstash, 1)
+    receiver.gate.set()
+    await qstash.settle()
+    await qstash.advance("1s")
+    assert [one.retried for one in receiver.got] == [0, 0, 1]
