@@ -60,4 +60,5 @@ def find_queue(state: BrokerState, name: str) -> QueueLine:
 def _save(state: BrokerState, queue: Queue) -> None:
     state.queues[queue.name].queue = queue
     state.write(QueueSaved(queue))
+    state.recall(queue.name)
     state.rouse(queue.name)

@@ -82,6 +82,10 @@ class QueueLine:
             place for place, waiting in enumerate(self._waiting) if waiting == seq
         )
 
+    def with_slot(self) -> list[Pending]:
+        """The unfinished messages that have a slot."""
+        return list(self._granted.values())
+
     def members(self) -> list[Pending]:
         """All unfinished messages of the queue, those with a slot first."""
         return [*self._granted.values(), *self._waiting.values()]

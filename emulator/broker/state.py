@@ -158,6 +158,14 @@ class BrokerState:
         """Have a queue's slots handed out anew at the next ``advance``."""
         self._restless[queue_name] = None
 
+    def recall(self, queue_name: str) -> None:
+        """Hold back what waits for its turn, but may not start any more: its queue was paused or narrowed."""
+        line = self.queues[queue_name]
+        for pending in line.with_slot():
+            if not line.may_start(pending.seq) and self.lanes.get(pending.lane, pending.seq) is not None:
+                self.lanes.withdraw(pending)
+                line.hold_back(pending)
+
     def advance(self, now_at: int) -> None:
         """Start whatever may start at ``now_at``: slots, due times, lanes, in this order."""
         self._grant_slots(now_at)

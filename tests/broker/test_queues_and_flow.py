@@ -234,3 +234,19 @@ async def test_a_retry_of_a_deleted_queue_does_not_wait_for_a_slot_in_a_new_one(
     await qstash.settle()
     await qstash.advance("1s")
     assert [one.retried for one in receiver.got] == [0, 0, 1]
+
+
+async def test_a_message_that_waits_for_its_flow_key_does_not_start_once_its_queue_is_paused(
+    qstash, receiver
+) -> None:
+    flow = {"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": "parallelism=1"}
+    receiver.gate = asyncio.Event()
+    await qstash.client.post("/v2/publish/https://example.com/first", headers=flow)
+    await qstash.client.post("/v2/enqueue/q/https://example.com/second", headers=flow)
+    await qstash.client.post("/v2/queues/q/pause")
+    receiver.gate.set()
+    await qstash.settle()
+    assert [one.url for one in receiver.got] == ["https://example.com/first"]
+    await qstash.client.post("/v2/queues/q/resume")
+    await qstash.settle()
+    assert [one.url for one in receiver.got] == ["https://example.com/first", "https://example.com/second"]
