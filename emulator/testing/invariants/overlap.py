@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from emulator.testing.invariants.index import RunIndex
-from emulator.testing.invariants.record import Change, MessageRecord, possible
+from emulator.testing.invariants.record import AttemptRecord, Change, MessageRecord, possible
 from emulator.testing.invariants.violation import Invariant, Violation
 
 
@@ -21,20 +21,18 @@ def check_overlap(
     held then, ``None`` for none.
     """
     attempts = [attempt for message in members for attempt in index.attempts[message.id]]
-    for attempt in attempts:
+    under_way: list[AttemptRecord] = []
+    for attempt in sorted(attempts, key=lambda one: one.started_at):
         started_at = attempt.started_at
-        under_way = [
-            other.message_id
-            for other in attempts
-            if other is not attempt and other.started_at <= started_at < other.ended_at
-        ]
+        under_way = [*(other for other in under_way if other.ended_at > started_at), attempt]
         most = limit(_decided_at(index, attempt.message_id, started_at), started_at)
-        if most is not None and len(under_way) + 1 > most:
+        if most is not None and len(under_way) > most:
+            ids = tuple(other.message_id for other in under_way)
             yield Violation(
                 invariant=invariant,
-                text=f"{what} allows {most} at a time, but at {started_at} {len(under_way) + 1} were under way:"
-                f" {', '.join([attempt.message_id, *under_way])}",
-                message_ids=(attempt.message_id, *under_way),
+                text=f"{what} allows {most} at a time, but at {started_at} {len(ids)} were under way:"
+                f" {', '.join(ids)}",
+                message_ids=ids,
             )
 
 

@@ -25,24 +25,24 @@ def check_queue_parallelism(index: RunIndex) -> Iterator[Violation]:
 def check_queue_order(index: RunIndex) -> Iterator[Violation]:
     """A message starts when a slot is free; with parallelism 1, after all that were published before it."""
     for name, queue in index.record.queues.items():
-        members = index.members(name)
-        started = [message for message in members if index.first(message.id, "ACTIVE") is not None]
-        for message in started:
+        started = [
+            message for message in index.members(name) if index.first(message.id, "ACTIVE") is not None
+        ]
+        holding: list[MessageRecord] = []
+        for message in sorted(started, key=lambda one: _start(index, one)):
             start = _start(index, message)
-            holding = [
-                one.id
-                for one in started
-                if one is not message and _start(index, one) < start and _is_held_at(index, one, start)
-            ]
             start_at = index.time_at(start)
+            holding = [one for one in holding if _is_held_at(index, one, start)]
             limit = _limit(queue, start_at, start_at)
             if len(holding) >= limit:
+                ids = tuple(one.id for one in holding)
                 yield Violation(
                     invariant=Invariant.QUEUE,
                     text=f"{message.id} started in queue {name!r} at {start_at} with parallelism {limit} while"
-                    f" {', '.join(holding)} still held their slots (their retries and callbacks included)",
-                    message_ids=(message.id, *holding),
+                    f" {', '.join(ids)} still held their slots (their retries and callbacks included)",
+                    message_ids=(message.id, *ids),
                 )
+            holding.append(message)
         if {change.value for change in queue.parallelism} <= {1}:
             yield from _check_order(index, name, started)
 
