@@ -43,6 +43,7 @@ _RETRIES, _RETRY_DELAY_MS = 5, 200
 # A server that just started on a busy machine is not punctual yet.
 _LATE_MS = 5_000
 _DRAIN_SECONDS = 120.0
+_LONGEST_ROUND_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,7 @@ class _Run:
         self._dice = dice
         self._count = 0
         self._count_lock = threading.Lock()
+        self._progress = threading.Condition()
         self.accepted: dict[str, str] = {}
         self._reported: dict[str, int] = {}
         self._interruptions: list[Interruption] = []
@@ -131,12 +133,19 @@ class _Run:
         )
         with ThreadPoolExecutor(len(kinds)) as pool:
             running: list[Future[None]] = [pool.submit(self._repeat, kind, is_over) for kind in kinds]
-            is_over.wait(self._dice.uniform(0.05, 1.5))
+            self._wait_for_moment()
             self._killed_at = wall_now_at()
             self._server.kill()
             is_over.set()
             for one in running:
                 one.result()
+
+    def _wait_for_moment(self) -> None:
+        """Mostly until some messages were accepted, and a moment more; now and then not at all."""
+        wanted = len(self.accepted) + self._dice.choice((0, 10, 40, 120))
+        with self._progress:
+            self._progress.wait_for(lambda: len(self.accepted) >= wanted, timeout=_LONGEST_ROUND_SECONDS)
+            self._progress.wait(self._dice.uniform(0.0, 0.05))
 
     def finish(self, rounds: int) -> KillReport:
         """Let everything be delivered, look at it all, and stop."""
@@ -236,8 +245,9 @@ class _Run:
             return f"m{self._count}"
 
     def _keep(self, label: str, made: list[dict[str, Any]]) -> None:
-        for one in made:
-            self.accepted[one["messageId"]] = label
+        with self._progress:
+            self.accepted.update((one["messageId"], label) for one in made)
+            self._progress.notify_all()
 
     def _drain(self, client: httpx.Client) -> None:
         deadline_at = wall_now_at() + int(_DRAIN_SECONDS * 1000)
