@@ -5,6 +5,7 @@ hand what it wants kept to the writer; when that is durable, answer the caller a
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -416,7 +417,9 @@ class Runtime:
                 self._cache.put(message, body)
             now_at = self.clock.now_at()
             self.broker.attempt_finished(message, body, result, now_at)
-            await self._carry_out(now_at)
+            # A store that refuses says so itself, and does what it was handed when it can.
+            with contextlib.suppress(StoreUnavailable):
+                await self._carry_out(now_at)
         finally:
             self._note_settled()
 

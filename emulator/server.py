@@ -57,10 +57,14 @@ class Emulator:
     def open(self) -> None:
         """Open the store, unless that is done. Raises StoreUnavailable in the database's own words."""
         if self._store is None:
-            self._store = SqlStore(self.settings.store_url)
+            store = SqlStore(self.settings.store_url)
+            store.check_writable()
+            self._store = store
 
     async def start(self) -> None:
-        """Open the store, and take up what every tenant has pending. Raises StoreUnavailable."""
+        """Open the store, and take up what every tenant has pending, unless that is done. Raises StoreUnavailable."""
+        if self._runtimes:
+            return
         self.open()
         assert self._store is not None
         store = self._store

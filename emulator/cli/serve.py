@@ -92,6 +92,15 @@ class _Server(uvicorn.Server):
         self._listener = listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await self._emulator.start()
+        except EmulatorError as error:
+            # A damaged file may be opened, and refuse to be read.
+            print(
+                f"qstash-emulator: cannot start: {error} (--db {self._emulator.settings.db})", file=sys.stderr
+            )
+            self.should_exit = True
+            return
         await super().startup(sockets)
         if self.started:
             self._announce()

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    false,
     func,
     insert,
     null,
@@ -168,6 +169,14 @@ class SqlStore:
         if self.engine.dialect.name == "sqlite":
             return str(self.engine.url.database)
         return self.engine.url.render_as_string(hide_password=True)
+
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable if this can only be read: better now than with the first message."""
+        if self.engine.dialect.name == "sqlite" and not self.is_memory:
+            with self._translating("write to the store"), self.engine.connect() as connection:
+                # BEGIN IMMEDIATE is content with reading where nothing can be written.
+                connection.execute(update(_TENANTS).where(false()).values(name=_TENANTS.c.name))
+                connection.rollback()
 
     def close(self) -> None:
         """Close all connections."""

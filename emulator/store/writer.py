@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRY_SECONDS = 0.5
+# Shorter than the time after which clients give up, so that they hear the reason.
+_PATIENCE_SECONDS = 5.0
 
 
 Then = Callable[[BaseException | None], None]
@@ -33,6 +35,13 @@ class _Waiting:
     work: TenantWrites
     done: asyncio.Future[None]
     then: Then | None
+
+    def disappoint(self, failure: BaseException) -> None:
+        """Tell who waits that it takes too long."""
+        if not self.done.done():
+            self.done.set_exception(failure)
+            # Looked at, so that asyncio does not complain when nobody waits.
+            self.done.exception()
 
     def settle(self, failure: BaseException | None = None) -> None:
         if self.then is not None:
@@ -50,12 +59,14 @@ class StoreWriter:
     """The asynchronous face of a store: ``write`` returns once the writes are durable.
 
     When the store refuses (a full disk, a read-only file), what was handed over stays in order and is tried
-    again; ``refusal`` says why, so that nothing new is accepted meanwhile.
+    again; ``refusal`` says why, so that nothing new is accepted meanwhile. Who waits for it is told after a few
+    seconds, with StoreUnavailable, and it is done all the same when the store takes writes again.
     """
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
         self.refusal: str | None = None
+        self._refused_since = 0.0
         self._waiting: deque[_Waiting] = deque()
         self._has_work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -164,7 +175,14 @@ class StoreWriter:
             log.warning("the store takes writes again", extra={"event": "store_recovered"})
 
     async def _note_refusal(self, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.refusal is None:
+            self._refused_since = now
         if self.refusal != reason:
             self.refusal = reason
             log.error("the store refuses writes: %s", reason, extra={"event": "store_refused"})
+        if now - self._refused_since >= _PATIENCE_SECONDS:
+            text = f"{reason}; this is kept, and may still be carried out when the store takes writes again"
+            for one in self._waiting:
+                one.disappoint(StoreUnavailable(text))
         await asyncio.sleep(_RETRY_SECONDS)

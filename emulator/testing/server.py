@@ -39,6 +39,13 @@ class ServerProcess:
         """Where it listens."""
         return self.environment["QSTASH_URL"]
 
+    @property
+    def pid(self) -> int:
+        """The process's id. Raises EmulatorError while there is none."""
+        if self._process is None:
+            raise EmulatorError("the server is not running")
+        return self._process.pid
+
     def start(self) -> None:
         """Start, and return when it is ready. Raises EmulatorError with its words if it is not."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
