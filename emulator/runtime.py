@@ -33,9 +33,10 @@ from emulator.delivery.transport import Transport
 from emulator.disturbing import Disturber
 from emulator.errors import Conflict, EmulatorError, InvalidInput, StoreUnavailable
 from emulator.faults import FaultBook
+from emulator.housekeeping import Housekeeping
 from emulator.protocol.durations import format_duration
 from emulator.protocol.headers import Headers
-from emulator.protocol.limits import Limits
+from emulator.protocol.limits import Limits, Retention
 from emulator.store import queries
 from emulator.store.filters import MessageFilter
 from emulator.store.sql import SqlStore
@@ -87,8 +88,12 @@ class Runtime:
         is_strict: bool = False,
         shells: Sequence[LayerShell] = (),
         faults: FaultBook | None = None,
+        retention: Retention | None = None,
     ) -> None:
-        """``shells`` do the I/O of the broker's layers; ``faults`` are what goes wrong on purpose."""
+        """``shells`` do the I/O of the broker's layers; ``faults`` are what goes wrong on purpose.
+
+        Without ``retention`` everything is kept for ever.
+        """
         self.tenant = tenant
         self.broker = broker
         self.shells = {shell.name: shell for shell in shells}
@@ -122,6 +127,16 @@ class Runtime:
         )
         self._restarting: asyncio.Task[None] | None = None
         self.schedules_fired = 0
+        self._housekeeping: Housekeeping | None = None
+        if retention is not None:
+            self._housekeeping = Housekeeping(
+                tenant.id,
+                retention,
+                clock=clock,
+                writer=writer,
+                dead_letters=self._dead_letters,
+                change=self.change,
+            )
         self._is_closed = False
 
     async def start(self) -> None:
@@ -138,6 +153,8 @@ class Runtime:
             # Now and not by a task that comes later: what a test sees must not depend on when it gives way.
             await self._refill(*self._begin_refill())
         await self._carry_out(now_at)
+        if self._housekeeping is not None:
+            self._housekeeping.start()
 
     def end_streams(self) -> None:
         """Have observers look up and see that it is time to go: a server that stops waits for its listeners."""
@@ -150,6 +167,8 @@ class Runtime:
         self._is_closed = True
         self._disarm()
         self._timetable.close()
+        if self._housekeeping is not None:
+            self._housekeeping.close()
         if self._work and grace_seconds > 0:
             await asyncio.wait(self._work, timeout=grace_seconds)
         await self._end_work()
@@ -252,6 +271,8 @@ class Runtime:
                 await self._carry_out(clock.now_at())
                 await self.settle()
             clock.set(max(target_at, clock.now_at()))
+            if self._housekeeping is not None:
+                await self._housekeeping.run_if_due()
 
     def run_schedules(self) -> None:
         """Under a clock that somebody else turns: fire the schedules whose time has come."""

@@ -137,6 +137,7 @@ class Emulator:
             transport=self.transport,
             region=self.settings.region,
             is_strict=self.settings.strict,
+            retention=self.settings.retention,
             shells=(
                 WorkflowShell(WorkflowLayer(state), lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),
             ),

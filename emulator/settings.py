@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from emulator.protocol.destination import check_url
-from emulator.protocol.limits import PLANS, Limits
+from emulator.protocol.limits import PLANS, Limits, Retention
 
 
 class Settings(BaseSettings):
@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     jobs_url: str | None = Field(
         None, description="Where the job system's own page is; the dashboard links to it."
     )
+    keep_messages_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Hours that finished messages and their logs are kept; default: as in the plan.",
+    )
+    keep_dead_letters_hours: float | None = Field(
+        None, gt=0, description="Hours that the dead letter queue keeps an entry; default: as in the plan."
+    )
     capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
     per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
     workflow_lazy_fetch_bytes: int = Field(
@@ -67,6 +75,14 @@ class Settings(BaseSettings):
         return PLANS[self.quota]
 
     @property
+    def retention(self) -> Retention:
+        """How long what is over is kept (contract, 1.10)."""
+        return Retention(
+            messages_ms=_milliseconds(self.keep_messages_hours, self.limits.retention_ms),
+            dead_letters_ms=_milliseconds(self.keep_dead_letters_hours, self.limits.retention_ms),
+        )
+
+    @property
     def store_url(self) -> str:
         """``db`` as an SQLAlchemy URL."""
         if self.db == "memory":
@@ -79,3 +95,7 @@ class Settings(BaseSettings):
         for origin in (*value, *value.values()):
             check_url(origin, what="--connect-to origin")
         return value
+
+
+def _milliseconds(hours: float | None, default_ms: int) -> int:
+    return default_ms if hours is None else round(hours * 3_600_000)

@@ -24,6 +24,14 @@ class Limits:
     retention_ms: int = 7 * _DAY_MS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long finished messages with their logs, and entries of the dead letter queue, are kept."""
+
+    messages_ms: int
+    dead_letters_ms: int
+
+
 LENIENT = Limits()
 
 PLANS = {

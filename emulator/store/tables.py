@@ -55,9 +55,14 @@ class MessageRow(SQLModel, table=True):
             postgresql_where=text("due_at IS NOT NULL AND slot_of IS NOT NULL"),
         ),
         Index(
-            "ix_messages_finished", "finished_at",
+            "ix_messages_finished", "tenant_id", "finished_at",
             sqlite_where=text("finished_at IS NOT NULL"),
             postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_messages_shared_body", "body_seq",
+            sqlite_where=text("body_seq != seq"),
+            postgresql_where=text("body_seq != seq"),
         ),
     )  # fmt: skip
 
@@ -115,9 +120,10 @@ class LogRow(SQLModel, table=True):
 
 class DeadLetterRow(SQLModel, table=True):
     __tablename__ = "dead_letters"
+    __table_args__ = (Index("ix_dead_letters_failed", "tenant_id", "failed_at"),)
 
     message_seq: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
-    tenant_id: int = Field(index=True)
+    tenant_id: int
     dlq_id: str
     failed_at: int = Field(sa_column=_instant())
     response_status: int

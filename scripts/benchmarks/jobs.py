@@ -78,7 +78,7 @@ async def _ours(bench: Bench, name: str, database_url: str) -> list[float]:
             "DATABASE_URL": database_url,
             "JOBS_MODULES": _MODULES,
         }
-        command = [sys.executable, "-m", "jobs_core.cli", "serve", "--port", str(port)]
+        command = [str(Path(sys.executable).parent / "jobs-core"), "serve", "--port", str(port)]
         async with running(command, port, variables=variables), _dispatcher(variables) as dispatcher:
             await _enqueue_and_wait(dispatcher, database_url, 50)
             return [

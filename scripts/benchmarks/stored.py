@@ -28,24 +28,38 @@ async def pending(bench: Bench) -> None:
         await publish_rate(empty, 1_000)
         empty_bytes = empty.memory_bytes()
         await _fill(db, size.pending, receiver, is_delivered=False)
-        started = time.perf_counter()
+        empty_seconds = await _seconds_to_ready(bench.database("empty-start"))
+        ready_seconds = await _seconds_to_ready(db)
         async with emulator(db) as server:
-            await get(f"{server.url}/emulator/health")
-            ready_seconds = time.perf_counter() - started
             rates: dict[str, list[float]] = {"empty": [], "full": []}
+            costs: dict[str, list[float]] = {"empty": [], "full": []}
             await publish_rate(server, 1_000)
             for number in range(size.runs):
                 say(f"  run {number + 1} of {size.runs}")
-                rates["empty"].append(await publish_rate(empty, size.count))
-                rates["full"].append(await publish_rate(server, size.count))
+                for name, one in (("empty", empty), ("full", server)):
+                    spent = one.cpu_seconds()
+                    rates[name].append(await publish_rate(one, size.count))
+                    costs[name].append((one.cpu_seconds() - spent) / size.count * 1e6)
             grown = (server.memory_bytes() - empty_bytes) / _MB
     report, section = bench.report, f"(e) {size.pending:,} pending"
     report.add(section, "memory above the empty server", "MB", [grown], mark=Mark(150, "most"))
     report.add(section, "start to ready", "s", [ready_seconds], mark=Mark(2, "most"))
+    report.add(section, "the same with an empty store", "s", [empty_seconds])
     report.add(
         section, "publish with them there", "messages/s", rates["full"],
         against=("empty store", rates["empty"]), mark=Mark(0.8),
     )  # fmt: skip
+    report.add(
+        section, "CPU of a publish with them there", "µs/message", costs["full"],
+        against=("empty store", costs["empty"]),
+    )  # fmt: skip
+
+
+async def _seconds_to_ready(db: str) -> float:
+    started = time.perf_counter()
+    async with emulator(db) as server:
+        await get(f"{server.url}/emulator/health")
+        return time.perf_counter() - started
 
 
 async def growth(bench: Bench) -> None:

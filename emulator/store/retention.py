@@ -1,0 +1,107 @@
+"""Throwing away what has been kept long enough, in small batches: the writer is never held up for long.
+
+A finished message goes with its log, when its time has passed, it is not in the dead letter queue (any more), and no
+workflow run needs it; a run goes with its steps.
+A body goes with the last message that needs it: fan-outs, schedules and messages published again from the dead
+letter queue share one.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, delete, exists, or_, select
+
+from emulator.store.sql import SqlStore
+from emulator.store.tables import (
+    BodyRow,
+    DeadLetterRow,
+    DeduplicationRow,
+    LogRow,
+    MessageRow,
+    ScheduleRow,
+    table_of,
+)
+from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
+
+_MESSAGES, _BODIES, _LOGS = table_of(MessageRow), table_of(BodyRow), table_of(LogRow)
+_RUNS, _ENTRIES = table_of(RunRow), table_of(EntryRow)
+_WAITERS, _EVENTS = table_of(WaiterRow), table_of(EventRow)
+_DEAD, _KEPT, _SCHEDULES = table_of(DeadLetterRow), table_of(DeduplicationRow), table_of(ScheduleRow)
+
+BATCH = 500
+
+
+def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int, dead_before: int) -> bool:
+    """Delete up to ``BATCH`` of each kind; whether there may be more.
+
+    ``messages_before`` and ``dead_before`` are the unix ms before which messages must have ended, or entries of
+    the dead letter queue have come there, to go.
+    """
+    with store.begin() as connection:
+        counts = (
+            _prune_dead_letters(connection, tenant_id, dead_before),
+            _prune_runs(connection, tenant_id, messages_before, dead_before),
+            _prune_messages(connection, tenant_id, messages_before),
+            _prune_deduplications(connection, tenant_id, now_at),
+        )
+    return max(counts) >= BATCH
+
+
+def _prune_dead_letters(connection: Connection, tenant_id: int, before_at: int) -> int:
+    oldest = (
+        select(_DEAD.c.message_seq)
+        .where(_DEAD.c.tenant_id == tenant_id, _DEAD.c.failed_at < before_at)
+        .limit(BATCH)
+    )
+    return connection.execute(delete(_DEAD).where(_DEAD.c.message_seq.in_(oldest))).rowcount
+
+
+def _prune_runs(connection: Connection, tenant_id: int, before_at: int, dead_before: int) -> int:
+    ended = (
+        select(_RUNS.c.seq)
+        .where(_RUNS.c.tenant_id == tenant_id, _RUNS.c.created_at < before_at, _RUNS.c.ended_at < before_at)
+        .where(or_(_RUNS.c.dlq_id.is_(None), _RUNS.c.ended_at < dead_before))
+        .order_by(_RUNS.c.created_at)
+        .limit(BATCH)
+    )
+    seqs = list(connection.execute(ended).scalars())
+    if seqs:
+        for table in (_ENTRIES, _WAITERS, _EVENTS):
+            connection.execute(delete(table).where(table.c.run_seq.in_(seqs)))
+        connection.execute(delete(_RUNS).where(_RUNS.c.seq.in_(seqs)))
+    return len(seqs)
+
+
+def _prune_messages(connection: Connection, tenant_id: int, before_at: int) -> int:
+    oldest = (
+        select(_MESSAGES.c.seq, _MESSAGES.c.body_seq)
+        .where(_MESSAGES.c.tenant_id == tenant_id, _MESSAGES.c.finished_at < before_at)
+        .where(~exists().where(_DEAD.c.message_seq == _MESSAGES.c.seq))
+        .where(~exists().where(_ENTRIES.c.message_seq == _MESSAGES.c.seq))
+        .order_by(_MESSAGES.c.finished_at)
+        .limit(BATCH)
+    )
+    found = connection.execute(oldest).all()
+    if found:
+        seqs = [row.seq for row in found]
+        connection.execute(delete(_LOGS).where(_LOGS.c.message_seq.in_(seqs)))
+        connection.execute(delete(_MESSAGES).where(_MESSAGES.c.seq.in_(seqs)))
+        _prune_bodies(connection, sorted({row.body_seq for row in found if row.body_seq is not None}))
+    return len(found)
+
+
+def _prune_bodies(connection: Connection, body_seqs: Sequence[int]) -> None:
+    is_needed = or_(
+        exists().where(_MESSAGES.c.seq == _BODIES.c.seq),
+        # The second condition is the index's: only those that share another's body are in it.
+        exists().where(and_(_MESSAGES.c.body_seq == _BODIES.c.seq, _MESSAGES.c.body_seq != _MESSAGES.c.seq)),
+        exists().where(_SCHEDULES.c.body_seq == _BODIES.c.seq),
+    )
+    connection.execute(delete(_BODIES).where(_BODIES.c.seq.in_(body_seqs), ~is_needed))
+
+
+def _prune_deduplications(connection: Connection, tenant_id: int, now_at: int) -> int:
+    expired = (
+        select(_KEPT.c.key).where(_KEPT.c.tenant_id == tenant_id, _KEPT.c.expires_at <= now_at).limit(BATCH)
+    )
+    gone = delete(_KEPT).where(_KEPT.c.tenant_id == tenant_id, _KEPT.c.key.in_(expired))
+    return connection.execute(gone).rowcount
