@@ -18,6 +18,7 @@ from scripts.benchmarks.setting import FULL, QUICK, Bench
 from scripts.benchmarks.start import start_up, virtual_time
 from scripts.benchmarks.stored import growth, pending
 from scripts.benchmarks.transports import transports
+from scripts.benchmarks.workflows import workflows
 
 SECTIONS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "publish": publishing,
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "growth": growth,
     "start": start_up,
     "virtual": virtual_time,
+    "workflows": workflows,
 }
 # Only when asked for by name: they answer other questions than "how fast is it".
 EXTRAS: dict[str, Callable[[Bench], Awaitable[None]]] = {"transports": transports, "profile": profile}

@@ -13,7 +13,7 @@ FAR_AWAY = {"Upstash-Delay": "1d"}
 
 @dataclass(frozen=True)
 class Size:
-    """``runs`` of ``count`` messages each; seconds of waiting; how many are stored before growth is measured."""
+    """``runs`` of ``count`` messages each; seconds of waiting; how many are stored before growth is measured; runs."""
 
     runs: int
     count: int
@@ -22,16 +22,17 @@ class Size:
     stored: tuple[int, ...]
     jobs: int
     virtual: int
+    workflow_runs: int
     has_schedules: bool
 
 
 QUICK = Size(
     runs=3, count=1_000, lateness_seconds=5, pending=50_000, stored=(1_000, 10_000), jobs=300, virtual=500,
-    has_schedules=False,
+    workflow_runs=300, has_schedules=False,
 )  # fmt: skip
 FULL = Size(
     runs=5, count=5_000, lateness_seconds=15, pending=1_000_000, stored=(1_000, 10_000, 100_000, 1_000_000),
-    jobs=2_000, virtual=3_000, has_schedules=True,
+    jobs=2_000, virtual=3_000, workflow_runs=10_000, has_schedules=True,
 )  # fmt: skip
 
 
