@@ -60,6 +60,9 @@ class WorkflowShell:
 
     async def restore(self, writer: StoreWriter, tenant_id: int, now_at: int) -> None:
         self._writer = writer
+        self._logs.clear()
+        self._bytes = 0
+        self.layer.clear()
         load = partial(workflow_queries.load_runs, tenant_id=tenant_id)
         restore(self.layer.state, await writer.read(load))
 
