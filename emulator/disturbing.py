@@ -13,6 +13,7 @@ from emulator.faults import FaultBook, Kind
 from emulator.faults.matching import Facts
 from emulator.faults.signing import sign_again
 from emulator.faults.transport import FaultyTransport
+from emulator.workflow.naming import step_name_of
 
 
 class Disturber:
@@ -46,6 +47,7 @@ class Disturber:
                 body=request.body,
                 queue=message.queue_name,
                 labels=message.labels,
+                step=step_name_of(message, request.body),
             )
         )
         if fault is not None and fault.kind.is_in_signature:

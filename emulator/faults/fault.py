@@ -86,6 +86,11 @@ class Fault(BaseModel):
     body: str | dict[str, Any] | None = Field(
         None, description="Text that the body contains, or members that its JSON object has."
     )
+    step: str | None = Field(
+        None,
+        min_length=1,
+        description="The workflow step that a delivery brings the result or plan of, or calls for; init: the trigger.",
+    )
     skip: int = Field(0, ge=0, description="How many that it would strike pass first.")
     count: int | None = Field(None, ge=1, description="How many it strikes; without a count all.")
     probability: float = Field(1.0, gt=0, le=1, description="How likely each is struck.")

@@ -18,6 +18,7 @@ class Facts:
     body: bytes
     queue: str | None = None
     labels: tuple[str, ...] = ()
+    step: str | None = None
 
 
 def matches(fault: Fault, facts: Facts) -> bool:
@@ -28,6 +29,7 @@ def matches(fault: Fault, facts: Facts) -> bool:
         and (fault.label is None or fault.label in facts.labels)
         and (fault.header is None or headers_match(fault.header, facts.headers))
         and (fault.body is None or body_matches(fault.body, facts.body))
+        and (fault.step is None or fault.step == facts.step)
     )
 
 

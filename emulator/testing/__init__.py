@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from emulator.testing.listener import Listener
     from emulator.testing.receiver import Delivery, Receiver
     from emulator.testing.server import ServerProcess
+    from emulator.testing.workflow import WorkflowRun, WorkflowStep
 
 __all__ = [
     "AppTransport",
@@ -25,6 +26,8 @@ __all__ = [
     "Receiver",
     "ServerProcess",
     "Turned",
+    "WorkflowRun",
+    "WorkflowStep",
 ]
 
 _MODULES = {
@@ -37,6 +40,8 @@ _MODULES = {
     "Receiver": "receiver",
     "ServerProcess": "server",
     "Turned": "harness",
+    "WorkflowRun": "workflow",
+    "WorkflowStep": "workflow",
 }
 
 

@@ -31,6 +31,7 @@ from emulator.testing.apps import AppTransport, Interface
 from emulator.testing.asgi import Answer, call_asgi
 from emulator.testing.calls import Call, NotAwaited
 from emulator.testing.homes import BackgroundHome, Home, running_loop
+from emulator.testing.workflow import WorkflowRun, read_run
 
 T = TypeVar("T")
 
@@ -302,6 +303,10 @@ class Harness:
     def faults(self) -> FaultBook:
         """The faults in force; ``qstash.faults.add("refuse", destination="https://app.example.com", count=2)``."""
         return self.runtime.faults
+
+    def workflow(self, run_id: str) -> Call[WorkflowRun]:
+        """A workflow run as it stands once all that is due now has happened. Raises NotFound."""
+        return self._call(f"workflow({run_id!r})", lambda: read_run(self.runtime, run_id, self._call))
 
     def crash(self) -> Call[None]:
         """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""

@@ -41,7 +41,9 @@ class WorkflowStep:
     def assert_succeeded(self, result: Any = ...) -> Self:
         """Raise AssertionError unless the step has its result, and the one that is given, if one is."""
         assert self.state == "STEP_SUCCESS", f"step {self.name!r} is {self.state}: {self.details}"
-        assert result is ... or self.result == result, f"step {self.name!r} returned {self.result!r}, not {result!r}"
+        assert result is ... or self.result == result, (
+            f"step {self.name!r} returned {self.result!r}, not {result!r}"
+        )
         return self
 
     def assert_waits_for(self, event_id: str) -> Self:

