@@ -1,0 +1,153 @@
+"""Try an installed package with nothing but what it brings: one message delivered, or one job done.
+
+Usage: smoke.py emulator | jobs
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+_BIN = Path(sys.executable).parent
+_SECONDS = 60.0
+
+
+class _Destination(BaseHTTPRequestHandler):
+    """Keeps the signature of what it is sent."""
+
+    signatures: list[str] = []  # noqa: RUF012 -- one list for all requests is what is wanted
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.signatures.append(self.headers["upstash-signature"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _wait(happened: Any, what: str) -> Any:
+    deadline = time.monotonic() + _SECONDS
+    while not (found := happened()):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"smoke: {what} did not happen within {_SECONDS:g} s")
+        threading.Event().wait(0.05)
+    return found
+
+
+def _start_emulator(folder: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    server = subprocess.Popen(
+        [_BIN / "qstash-emulator", "dev", "--port", "0", "--db", str(folder / "q.db")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    variables: dict[str, str] = {}
+    assert server.stdout is not None
+    for line in server.stdout:
+        name, equals, value = line.strip().partition("=")
+        if equals and name.startswith("QSTASH_"):
+            variables[name] = value.strip('"')
+        if "is running" in line:
+            return server, variables
+    raise SystemExit("smoke: the emulator did not start")
+
+
+def _call(variables: dict[str, str], path: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(
+        variables["QSTASH_URL"] + path,
+        data=body,
+        headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def emulator(folder: Path) -> str:
+    """The emulator alone: it starts, delivers, says so, and stops; nothing of the job system came along."""
+    for absent in ("alembic", "aiosmtplib", "jinja2", "stripe", "reportlab"):
+        if importlib.util.find_spec(absent) is not None:
+            raise SystemExit(f"smoke: the emulator alone should not bring {absent}")
+    subprocess.run([_BIN / "qstash-emulator", "--help"], check=True, stdout=subprocess.DEVNULL)
+    destination = HTTPServer(("127.0.0.1", 0), _Destination)
+    threading.Thread(target=destination.serve_forever, daemon=True).start()
+    server, variables = _start_emulator(folder)
+    try:
+        url = f"http://127.0.0.1:{destination.server_address[1]}/hook"
+        message_id = _call(variables, f"/v2/publish/{url}", b"{}")["messageId"]
+        _wait(lambda: _Destination.signatures, "a delivery")
+        query = f"/v2/logs?messageId={message_id}&state=DELIVERED"
+        _wait(lambda: _call(variables, query)["logs"], "the log of a delivery")
+        with urllib.request.urlopen(variables["QSTASH_URL"] + "/emulator/", timeout=10) as page:
+            if b"<html" not in page.read():
+                raise SystemExit("smoke: the dashboard is not there")
+    finally:
+        server.terminate()
+        code = server.wait(20)
+    if code:
+        raise SystemExit(f"smoke: the emulator ended with code {code}")
+    return "one message published, delivered with a signature, and logged"
+
+
+def jobs(folder: Path) -> str:
+    """The job system: a job enqueued from the terminal is done by a worker."""
+    server, variables = _start_emulator(folder)
+    port = _free_port()
+    environment = {
+        **os.environ,
+        **variables,
+        "BASE_URL": f"http://127.0.0.1:{port}",
+        "DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
+    }
+    tool = str(_BIN / "jobs-core")
+    subprocess.run([tool, "migrate"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    worker = subprocess.Popen(
+        [tool, "serve", "--port", str(port)], env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        payload = '{"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}}'
+        command = [tool, "enqueue", "send-email", payload, "--json"]
+        enqueued = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        job_id = json.loads(enqueued.stdout)["jobId"]
+
+        def status() -> str | None:
+            shown = subprocess.run(
+                [tool, "show", job_id, "--json"], check=True, env=environment, capture_output=True, text=True
+            )
+            found: str = json.loads(shown.stdout)["status"]
+            return found if found in ("completed", "failed") else None
+
+        if (ended := _wait(status, "the end of a job")) != "completed":
+            raise SystemExit(f"smoke: the job is {ended}")
+    finally:
+        for process in (worker, server):
+            process.terminate()
+            process.wait(20)
+    return "one job enqueued, delivered and completed"
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> None:
+    tries = {"emulator": emulator, "jobs": jobs}
+    with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
+        print(f"smoke: {tries[sys.argv[1]](Path(folder))}")
+
+
+if __name__ == "__main__":
+    main()
