@@ -27,6 +27,7 @@ APP = "https://shop.example.com"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 PAGES = ("overview", "messages", "publish", "dlq", "queues", "schedules", "groups", "keys", "faults", "clock")
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZES = {"wide": (1360, 860), "narrow": (390, 844)}
 
 
@@ -150,6 +151,21 @@ async def take(browser: Browser, url: str, out: Path, story: str) -> None:
     print(f"{len(SIZES) * 2 * len(targets)} pictures in {out}")
 
 
+async def take_for_readme(browser: Browser, url: str, out: Path, story: str) -> None:
+    """The two that the README shows."""
+    width, height = SIZES["wide"]
+    for name, target, scheme in (("overview", "overview", "light"), ("message", f"messages/{story}", "dark")):
+        context = await browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="UTC"
+        )
+        page = await context.new_page()
+        await page.goto(f"{url}/emulator/#/{target}")
+        await page.wait_for_selector("main h1")
+        await page.wait_for_timeout(350)
+        await page.screenshot(path=out / f"dashboard-{name}.png")
+        await context.close()
+
+
 def find_browser() -> str:
     """The system's Chromium. Exits with words where there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -164,7 +180,9 @@ async def main() -> None:
     parser.add_argument(
         "--serve", action="store_true", help="take no pictures; serve the made-up morning and stay up"
     )
+    parser.add_argument("--readme", action="store_true", help="take the README's two anew, into docs/images")
     arguments = parser.parse_args()
+    IMAGES.mkdir(exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     async with Harness(now_at=START_AT, seed=7) as qstash:
         assert isinstance(qstash.clock, ManualClock)
@@ -181,7 +199,10 @@ async def main() -> None:
             return
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
-            await take(browser, url, arguments.out, story)
+            if arguments.readme:
+                await take_for_readme(browser, url, IMAGES, story)
+            else:
+                await take(browser, url, arguments.out, story)
             await browser.close()
         qstash.runtime.end_streams()
         server.should_exit = True

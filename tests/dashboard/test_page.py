@@ -3,7 +3,11 @@
 Every test also holds the page to asking no other host, and to a console without errors (see ``desk``).
 """
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -263,6 +267,53 @@ def test_every_page_fits_a_phone(desk: Desk) -> None:
         desk.open(name)
         desk.page.wait_for_timeout(50)
         assert desk.page.evaluate("document.documentElement.scrollWidth") <= 360, name
+
+
+def test_the_python_and_the_curl_that_the_form_writes_publish_the_same_message(
+    desk: Desk, live_server: ServerProcess
+) -> None:
+    page = desk.page
+    desk.open("publish")
+    page.get_by_text("Delay, retries, callbacks").click()
+    for label, value in (
+        ("Destination", f"{desk.inbox_url}/x?y=1"), ("Queue", "mails"), ("Delay", "1h"), ("Retries", "2"),
+        ("Retry delay (ms)", "1000 * retried"), ("Timeout", "30s"), ("Labels", "one, two"),
+        ("Callback", f"{desk.inbox_url}/done"), ("Failure callback", f"{desk.inbox_url}/failed"),
+        ("Flow-control key", "k"), ("Flow-control value", "rate=5, period=1m, parallelism=2"),
+        ("Redact", "body, header[X-Secret]"),
+    ):  # fmt: skip
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_label("Method").select_option("PUT")
+    page.get_by_label("Body", exact=True).fill('{"it\'s": "a \\"test\\"", "$HOME": 1}')
+    page.get_by_role("button", name="Add a header").click()
+    page.get_by_label("Header name").fill("X-Secret")
+    page.get_by_label("Header value").fill("don't")
+    shown = page.get_by_label("The call as code")
+    curl = shown.inner_text()
+    page.get_by_role("tab", name="Python").click()
+    python = shown.inner_text()
+    page.get_by_role("button", name="Publish", exact=True).click()
+    expect(page.get_by_label("What became of it")).to_contain_text("CREATED")
+    environment = {
+        **os.environ,
+        "QSTASH_URL": live_server.url,
+        "QSTASH_TOKEN": desk.api.headers["Authorization"].split()[1],
+    }
+    subprocess.run([sys.executable, "-c", python], env=environment, check=True)
+    expected = 2
+    if shutil.which("curl"):
+        subprocess.run(
+            ["sh", "-c", f"{curl} --silent --fail --output /dev/null"], env=environment, check=True
+        )
+        expected = 3
+    listed = desk.api.get("/emulator/messages").json()["messages"]
+    messages = [desk.api.get(f"/v2/messages/{one['messageId']}").json() for one in listed]
+    assert len(messages) == expected
+    for message in messages:
+        assert message.pop("notBefore") - message.pop("createdAt") == 3_600_000
+        message.pop("messageId")
+    assert all(message == messages[0] for message in messages)
+    assert messages[0]["header"]["X-Secret"][0].startswith("REDACTED:")
 
 
 def test_a_stranger_is_asked_for_a_token_and_a_wrong_one_is_refused(

@@ -35,7 +35,7 @@ async function show() {
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (error.status === 401) return;
-    root.replaceChildren(h("h1", {}, page.title), h("p", { class: "problem", role: "alert" }, error.message), h("p", {}, button("Try again", show)));
+    root.replaceChildren(h("div", { class: "stack" }, h("h1", {}, page.title), h("p", { class: "problem", role: "alert" }, error.message), h("p", {}, button("Try again", show))));
   }
 }
 

@@ -63,18 +63,22 @@ function fieldsOf(publish, names, flow) {
 const redactParts = (text) => text.split(",").map((item) => item.trim()).filter(Boolean);
 
 export function python(publish) {
+  const { options, queue } = publish;
   const names = {
     group: "url_group", contentType: "content_type", retryDelay: "retry_delay", notBefore: "not_before", deduplicationId: "deduplication_id",
     failureCallback: "failure_callback", flowControl: "flow_control",
     redact: (text) => ["redact", pythonRedact(redactParts(text))],
   };
   const flow = (parts) => `{ ${Object.entries(parts).map(([name, value]) => `"${name}": ${name === "key" ? value : digits(value)}`).join(", ")} }`;
-  const fields = fieldsOf(publish, names, flow);
-  const queue = publish.queue ? [`    queue=${quoted(publish.queue)},`] : [];
+  const fields = [...(queue ? [["queue", quoted(queue)]] : []), ...fieldsOf(publish, names, flow)];
+  const call = (method) => [`client.message.${method}(`, ...fields.map(([name, value]) => `    ${name}=${value},`), ")"];
+  // The SDK's enqueue() has no parameters for these; its batch() has.
+  const isBatch = queue && (options.delay || options.notBefore || options.flowKey);
+  const batch = ["client.message.batch([", "    {", ...fields.map(([name, value]) => `        "${name}": ${value},`), "    }", "])"];
   return [
     "import os", "", "from qstash import QStash", "",
     `client = QStash(os.environ["QSTASH_TOKEN"], base_url=os.environ["QSTASH_URL"])`,
-    `client.message.${publish.queue ? "enqueue" : "publish"}(`, ...queue, ...fields.map(([name, value]) => `    ${name}=${value},`), ")",
+    ...(isBatch ? batch : call(queue ? "enqueue" : "publish")),
   ].join("\n");
 }
 

@@ -46,13 +46,14 @@ function drawn(figures) {
     h("div", { class: "tiles" },
       tile(count(figures.accepted), "accepted"),
       tile(count(figures.delivered), "delivered"),
-      tile(percent(figures.successRate), "of finished messages delivered"),
+      tile(percent(figures.successRate), "success rate"),
       tile(count(figures.inFlight), "attempts under way"),
-      tile(figures.latencyMs ? span(figures.latencyMs.p95) : "–", "attempt latency, 95th percentile"),
-      tile(figures.latenessMs ? span(figures.latenessMs.p95) : "–", "lateness, 95th percentile"),
+      tile(figures.latencyMs ? span(figures.latencyMs.p95) : "–", "latency, p95"),
+      tile(figures.latenessMs ? span(figures.latenessMs.p95) : "–", "lateness, p95"),
       tile(count(figures.deadLetters), "in the DLQ", "#/dlq")),
     figures.isCut ? h("p", { class: "notice" }, "More happened than is counted here: the figures come from the newest 10,000 log lines.") : null,
-    h("div", { class: "cards" },
+    card("Messages by state", "of the newest 100,000", states(figures.states)),
+    h("div", { class: "cards wider" },
       card("Throughput", perBar, bars({
         label: "Attempts that ended, by outcome", from, to,
         series: [
@@ -72,8 +73,7 @@ function drawn(figures) {
       card("Lateness", percentileWords(figures.latenessMs), lines({
         label: "How long after their due time attempts start", from, to, format: span,
         series: [{ name: "95th percentile", className: "c-errors", values: pick("latenessP95") }],
-      })),
-      card("Messages by state", "of the newest 100,000", states(figures.states))),
+      }))),
     h("div", { class: "cards wider" },
       card("Slowest destinations", "by 95th percentile", destinations("Slowest destinations", figures.slowest, "Nothing was attempted in this time.")),
       card("Most failing destinations", "by failed attempts", destinations("Most failing destinations", figures.failing, "No attempt failed in this time."))),

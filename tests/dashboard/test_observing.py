@@ -1,0 +1,54 @@
+"""Whoever watches a runtime is told of writes once they are durable, in order, and of nothing that is not."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from emulator.broker.writes import Logged, MessageAccepted, Write
+from emulator.delivery.recent import RecentRequests
+from emulator.errors import StoreUnavailable
+from emulator.store.queries import find_message
+from emulator.testing import Harness, Receiver
+
+
+async def test_an_observer_finds_in_the_store_what_it_is_told_of(tmp_path) -> None:
+    async with Harness(db=str(tmp_path / "q.db")) as qstash:
+        qstash.mount("https://example.com", Receiver(now=lambda: qstash.now))
+        found: list[bool] = []
+        states: list[str] = []
+
+        def observe(writes: Sequence[Write]) -> None:
+            for write in writes:
+                if isinstance(write, MessageAccepted):
+                    store = qstash.emulator.writer.store
+                    found.append(find_message(store, qstash.runtime.tenant.id, write.message.id) is not None)
+                elif isinstance(write, Logged):
+                    states.append(write.entry.state.value)
+
+        qstash.runtime.observers.append(observe)
+        for _ in range(5):
+            await qstash.client.post("/v2/publish/https://example.com")
+        await qstash.settle()
+        qstash.runtime.observers.remove(observe)
+        await qstash.client.post("/v2/publish/https://example.com")
+        await qstash.settle()
+    assert found == [True] * 5
+    assert sorted(states) == sorted(["CREATED", "ACTIVE", "DELIVERED"] * 5)
+
+
+async def test_what_the_store_refused_is_not_told(qstash: Harness) -> None:
+    told: list[Write] = []
+    qstash.runtime.observers.append(told.extend)
+    with qstash.emulator.writer.store.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE log_entries")
+    with pytest.raises(StoreUnavailable):
+        await qstash.runtime.reset()
+    assert told == []
+
+
+def test_the_latest_requests_are_remembered_and_the_oldest_give_way() -> None:
+    recent = RecentRequests(kept=2)
+    for retried in range(3):
+        recent.keep(1, retried, (("Upstash-Retried", str(retried)),))
+    assert recent.find(1, 0) is None
+    assert recent.find(1, 2) == (("Upstash-Retried", "2"),)
