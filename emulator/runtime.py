@@ -50,7 +50,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 Observer = Callable[[Sequence[Write]], None]
-"""Told of writes once they are durable, in order; must return at once and never raise."""
+"""Told of writes once they are durable, in order, and of none at all when it must look anew: everything may be
+different (an import), or the server stops. Must return at once and never raise."""
 
 _CACHED_MESSAGES = 10_000
 _CACHED_BYTES = 64 * 1024 * 1024
@@ -159,8 +160,7 @@ class Runtime:
     def end_streams(self) -> None:
         """Have observers look up and see that it is time to go: a server that stops waits for its listeners."""
         self.is_ending = True
-        for observer in tuple(self.observers):
-            observer(())
+        self._tell(())
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Start nothing more; let attempts under way end within the grace, and leave the rest to the next start."""
@@ -332,6 +332,7 @@ class Runtime:
                     self.clock.start_again_at(now_at)
             finally:
                 await self.start()
+            self._tell(())
         finally:
             self._restarting = None
             self._note_settled()
@@ -405,10 +406,13 @@ class Runtime:
             self._note_settled(len(effects.attempts))
             return
         if effects.writes:
-            for observer in tuple(self.observers):
-                observer(effects.writes)
+            self._tell(effects.writes)
         if effects.attempts:
             self._launch(effects.attempts)
+
+    def _tell(self, writes: Sequence[Write]) -> None:
+        for observer in tuple(self.observers):
+            observer(writes)
 
     def _launch(self, attempts: Sequence[Attempt]) -> None:
         missing = [attempt.seq for attempt in attempts if attempt.seq not in self._cache]

@@ -69,6 +69,6 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    done = f"{answer['delivered']} attempts made, {answer['fired']} schedules fired"
+    done = f"attempts made: {answer['delivered']}, schedules fired: {answer['fired']}"
     next_due = moment(answer["nextDue"], millis=True) or "nothing"
     typer.echo(f"{moment(answer['now'], millis=True)}: {done}; next due: {next_due}")

@@ -65,12 +65,15 @@ class Watch:
 
     def _note(self, writes: Sequence[w.Write]) -> None:
         self._changed.update(kind for write in writes if (kind := KINDS.get(type(write))) is not None)
-        if self._changed or not writes:
+        if not writes:
+            self._changed.add("replaced")
+        if self._changed:
             self._woken.set()
 
 
 class Feed:
-    """One listener's stream: ``step`` events, ``changed`` with kinds of things, ``cleared``; comments keep it alive."""
+    """One listener's stream: ``step`` events, ``changed`` with kinds of things, ``cleared`` (all gone, or different);
+    comments keep it alive."""
 
     def __init__(self, runtime: Runtime, last_seen: int | None) -> None:
         """Begins behind the step ``last_seen``, or with what happens from now on."""
@@ -81,8 +84,7 @@ class Feed:
         """The stream, until the listener goes or the server stops."""
         with Watch(self._runtime) as watch:
             if self._seq is None:
-                query = partial(last_step_seq, tenant_id=self._runtime.tenant.id)
-                self._seq = await self._runtime.read(query)
+                self._seq = await self._newest()
             yield b"retry: 1000\n" + _event("hello", await self._dead_letters())
             async for chunk in self._steps():
                 yield chunk
@@ -91,15 +93,19 @@ class Feed:
                 if not changed:
                     yield b": still here\n\n"
                     continue
-                if "cleared" in changed:
-                    self._seq = 0
+                if changed & {"cleared", "replaced"}:
+                    # After a reset all that there is is new; after an import nothing is.
+                    self._seq = 0 if "cleared" in changed else await self._newest()
                     yield _event("cleared", {})
                 async for chunk in self._steps():
                     yield chunk
-                counted = await self._dead_letters() if changed & {"dlq", "cleared"} else {}
+                counted = await self._dead_letters() if changed & {"dlq", "cleared", "replaced"} else {}
                 yield _event("changed", {"kinds": sorted(changed), **counted})
                 # A burst then costs a few reads, not one for each of its messages.
                 await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _newest(self) -> int:
+        return await self._runtime.read(partial(last_step_seq, tenant_id=self._runtime.tenant.id))
 
     async def _dead_letters(self) -> dict[str, int]:
         """How many there are, for a mark that is always in sight."""

@@ -142,11 +142,40 @@ def test_schedules_are_listed_run_paused_and_deleted(run: Run, inbox) -> None:
 def test_the_clock_is_shown_and_turned(run: Run) -> None:
     before = json.loads(run("clock", "--json").stdout)
     assert before["mode"] == "manual"
-    assert "0 attempts made, 0 schedules fired" in run("clock", "advance", "1h").stdout
+    assert "attempts made: 0, schedules fired: 0" in run("clock", "advance", "1h").stdout
     assert json.loads(run("clock", "--json").stdout)["now"] == before["now"] + 3_600_000
     assert json.loads(run("clock", "run-until-idle", "--json").stdout)["delivered"] == 0
     assert "cannot be turned back" in run("clock", "to", "1", code=1).stderr
     assert "invalid by 'soon'" in run("clock", "advance", "soon", code=1).stderr
+
+
+def test_faults_are_switched_on_listed_and_switched_off(run: Run, inbox) -> None:
+    url, receiver = inbox
+    fault_id = run(
+        "faults", "add", "answer", "--status", "503", "--response-header", "X-Why: test", "-n", "1"
+    ).stdout.strip()
+    listed = run("faults").stdout
+    assert fault_id in listed
+    assert "status 503" in listed
+    assert "status 503" in run("publish", url, "--retries", "0", "--wait", code=1).stderr
+    assert receiver.got == []
+    assert "kind 'sulk' is unknown" in run("faults", "add", "sulk", code=1).stderr
+    run("faults", "remove", fault_id)
+    run("faults", "add", "refuse", "--destination", url)
+    run("faults", "remove", "--all")
+    assert run("faults").stdout == "no fault is on\n"
+
+
+def test_a_state_is_exported_to_a_file_and_imported_again(run: Run, inbox, tmp_path) -> None:
+    url, _ = inbox
+    message_id = run("publish", url, "--delay", "1h").stdout.strip()
+    file = tmp_path / "state.json"
+    run("export", str(file))
+    run("reset")
+    run("import", str(file))
+    assert message_id in run("messages").stdout
+    assert json.loads(run("export").stdout)["format"] == json.loads(file.read_text())["format"]
+    assert "the body is not JSON" in run("import", stdin="nonsense", code=1).stderr
 
 
 def test_reset_forgets_and_asks_nobody_when_nobody_is_there(run: Run, inbox) -> None:

@@ -1,4 +1,4 @@
-"""A browser for the page's tests: the system's Chromium, one for the session; each test is a tenant of its own."""
+"""A browser for the page's tests: the system's Chromium; each test is a tenant of its own."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,8 +18,9 @@ _ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one module: while it is there, an event loop runs in this thread, and tests that are coroutines cannot."""
     path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip(f"NOT TESTED: no browser; none of {', '.join(_BROWSERS)} is on PATH")

@@ -118,7 +118,7 @@ def test_turn_the_clock_and_see_a_schedule_fire(desk: Desk) -> None:
     expect(page.get_by_role("region", name="hourly")).to_contain_text("next in")
     page.get_by_role("link", name="Clock", exact=True).click()
     page.get_by_role("button", name="+1h").click()
-    expect(page.get_by_text("1 schedules fired")).to_be_visible()
+    expect(page.get_by_text("schedules fired: 1")).to_be_visible()
     expect(page.get_by_label("What it set off")).to_contain_text("hourly")
     assert [one.url.rsplit("/", 1)[1] for one in desk.receiver.got] == ["report"]
     page.get_by_role("link", name="Schedules").click()
@@ -229,6 +229,31 @@ def test_binary_and_redacted_bodies_are_shown_as_what_they_are(desk: Desk) -> No
     desk.open(f"messages/{secret}")
     expect(desk.page.get_by_text("redacted", exact=True)).to_be_visible()
     assert "s3cret" not in desk.page.content()
+
+
+def test_a_fault_is_switched_on_strikes_and_is_switched_off(desk: Desk) -> None:
+    page = desk.page
+    desk.open("faults")
+    page.get_by_label("What goes wrong").select_option("answer")
+    page.get_by_label("Status").fill("503")
+    page.get_by_label("How many").fill("1")
+    page.get_by_role("button", name="Switch on").click()
+    row = page.locator("main tbody tr")
+    expect(row).to_contain_text("everything, once")
+    desk.publish()
+    expect(row.locator("td").nth(2)).to_have_text("1×")
+    desk.turn("1s")
+    assert desk.receiver.got == []
+    row.get_by_role("button", name="Switch off").click()
+    expect(page.get_by_text("No fault is switched on")).to_be_visible()
+    desk.turn("1m")
+    assert len(desk.receiver.got) == 1
+    page.get_by_label("What goes wrong").select_option("wrong-signature")
+    page.get_by_role("button", name="Switch on").click()
+    expect(row).to_contain_text("wrong-signature")
+    message_id = desk.publish("/unsigned")
+    desk.open(f"messages/{message_id}")
+    expect(page.get_by_label("Attempt 1", exact=True)).to_contain_text("does not verify")
 
 
 def test_rotating_the_keys_asks_first(desk: Desk) -> None:

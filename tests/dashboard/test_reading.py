@@ -315,6 +315,37 @@ async def test_the_feed_survives_a_reset_and_ends_with_the_server(
     assert [event async for event in stream if b"event:" in event] == []
 
 
+async def test_the_feed_goes_on_after_an_import_without_telling_old_steps_again(
+    qstash: Harness, receiver: Receiver
+) -> None:
+    await _publish(qstash)
+    await qstash.settle()
+    exported = (await qstash.client.get("/emulator/export")).json()
+    stream = Feed(qstash.runtime, None).events()
+    await _read_events(stream, "hello")
+    imported = await qstash.client.post("/emulator/import", json=exported)
+    assert imported.status_code == 200, imported.text
+    assert [event for event, _, _ in await _read_events(stream, "changed")] == ["cleared", "changed"]
+    message_id = await _publish(qstash)
+    await qstash.settle()
+    told = await _read_events(stream, "changed")
+    assert {data["messageId"] for event, data, _ in told if event == "step"} == {message_id}
+    await stream.aclose()
+
+
+async def test_callbacks_are_still_linked_after_an_import(
+    qstash: Harness, receiver: Receiver, callbacks: Receiver
+) -> None:
+    message_id = await _publish(qstash, Upstash_Callback="https://callback.com/done")
+    await qstash.settle()
+    exported = (await qstash.client.get("/emulator/export")).json()
+    other = qstash.make_client(qstash.emulator.runtimes[1].tenant.token)
+    await qstash.client.post("/emulator/reset")
+    assert (await other.post("/emulator/import", json=exported)).status_code == 200
+    story = (await other.get(f"/emulator/messages/{message_id}")).json()
+    assert [one["url"] for one in story["callbacks"]] == ["https://callback.com/done"]
+
+
 async def test_a_bad_last_event_id_is_refused(qstash: Harness) -> None:
     response = await qstash.client.get("/emulator/events", headers={"Last-Event-ID": "x"})
     assert response.status_code == 400

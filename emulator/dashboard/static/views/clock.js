@@ -16,7 +16,7 @@ export async function show({ root, signal, on }) {
     face.textContent = new Date(nowAt()).toISOString().replace("T", " ").replace("Z", " UTC");
     due.replaceChildren(...(nextDueAt() ? ["Next due ", ago(nextDueAt()), ` (${clockTime(nextDueAt())})`] : ["Nothing is due."]));
   };
-  const told = (answer) => `${answer.delivered} attempts made, ${answer.fired} schedules fired`;
+  const told = (answer) => `Attempts made: ${answer.delivered}, schedules fired: ${answer.fired}`;
   const go = (path, body) => async () => {
     await attempt(() => turn(path, body), told);
   };

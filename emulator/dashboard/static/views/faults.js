@@ -51,12 +51,12 @@ function row(fault, refresh) {
     destination && `destination ${destination}`, queue && `queue ${queue}`, label && `label ${label}`,
     header && `header ${typeof header === "string" ? header : JSON.stringify(header)}`, body && `body ${typeof body === "string" ? body : JSON.stringify(body)}`,
   ].filter(Boolean);
-  const how = [skip && `after ${skip}`, count && `${count} times`, probability && `${probability * 100}% of them`].filter(Boolean);
+  const how = [skip && `after ${skip}`, count && (count === 1 ? "once" : `at most ${count} times`), probability && `${probability * 100}% of them`].filter(Boolean);
   const what = Object.entries(effect).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`);
   return h("tr", {},
     h("td", {}, h("b", {}, KINDS.find(([name]) => name === kind)?.[1] ?? kind), " ", h("code", { class: "quiet" }, kind), what.length ? h("div", { class: "quiet break" }, what.join(", ")) : null),
     h("td", { class: "break", data: { label: "strikes" } }, [where.join(", ") || "everything", ...how].join(", ")),
-    h("td", { data: { label: "struck" } }, `${struck} times`),
+    h("td", { data: { label: "struck" } }, `${struck}×`),
     h("td", { class: "act" }, button("Switch off", async () => {
       await attempt(() => remove(`/faults/${encodeURIComponent(id)}`), "Off");
       await refresh();
