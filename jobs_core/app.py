@@ -11,6 +11,7 @@
     GET  /api/files/{name}                 a download by a signed link
     GET  /health                           whether this process can work
     GET  /api/admin/…, /metrics, /jobs     for operators (``jobs_core.monitoring``)
+    GET  /dev/…                            mailbox, e-mail templates and files (``jobs_core.pages``)
 
 Mounted under a prefix, BASE_URL includes it, for delivery URLs are BASE_URL + endpoint. An app that is mounted
 gets no lifespan events of its own: the outer app enters ``running(app)`` in its own lifespan.
@@ -45,6 +46,7 @@ from jobs_core.monitoring.routes import monitoring_routes
 from jobs_core.monitoring.watch import create_watch
 from jobs_core.notifications.endpoints import notification_routes
 from jobs_core.outcome import Answer
+from jobs_core.pages.routes import dev_routes, links
 from jobs_core.records import JobRecord
 from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
 from jobs_core.resources import Resources
@@ -114,7 +116,8 @@ def create_app(
             *file_routes(resources.use(FileStorage), resources.use(FileLinks), dispatcher.clock),
             Route("/health", _health_endpoint(dispatcher), methods=["GET"]),
             *monitoring_routes(dispatcher, guard, metrics, watch),
-            *page_routes(dispatcher, guard, watch),
+            *page_routes(dispatcher, guard, watch, links(dispatcher)),
+            *dev_routes(dispatcher, guard, resources.use(FileStorage), resources.use(FileLinks)),
         ],
         lifespan=running,
         exception_handlers={BodyTooLargeError: _too_large},

@@ -46,7 +46,7 @@ class Mailbox:
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         message = email.message_from_bytes(content, policy=email.policy.default)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{len(self.received) + 1:04}.eml"
+        path = self.folder / f"{self._next_number():04}.eml"
         path.write_bytes(content)
         self.received.append(message)
         self.arrived.set()
@@ -54,6 +54,11 @@ class Mailbox:
             f"mail    from {message['From']} to {message['To']}: {message['Subject']}  ({path})", flush=True
         )
         return "250 OK"
+
+    def _next_number(self) -> int:
+        """After the last one that is kept, be it from an earlier run."""
+        kept = [int(path.stem) for path in self.folder.glob("*.eml") if path.stem.isdigit()]
+        return max(kept, default=0) + 1
 
 
 @dataclass
@@ -102,6 +107,8 @@ class Dev:
             "BASE_URL": f"http://127.0.0.1:{options.port}",
             "DATABASE_URL": f"sqlite:///{folder / 'jobs.db'}",
             "SMTP_URL": f"smtp://127.0.0.1:{options.smtp_port}",
+            "STORAGE_DIR": str(folder / "files"),
+            "MAILBOX_DIR": str(folder / "mail"),
             "ENVIRONMENT": "development",
         }
 
@@ -281,6 +288,11 @@ def announce(dev: Dev) -> None:
   emulator   http://localhost:{options.emulator_port}      (QSTASH_URL; state in {dev.folder / "qstash.db"})
   worker     http://localhost:{options.port}      (BASE_URL; jobs in {dev.folder / "jobs.db"})
   mail       smtp://localhost:{options.smtp_port}     (kept in {dev.mailbox.folder})
+
+  jobs       http://localhost:{options.port}/jobs
+  mailbox    http://localhost:{options.port}/dev/mailbox
+  templates  http://localhost:{options.port}/dev/emails
+  files      http://localhost:{options.port}/dev/files     (kept in {dev.folder / "files"})
 
   Enqueue a job from another terminal:
     DATABASE_URL={dev.variables["DATABASE_URL"]} .venv/bin/jobs-core enqueue send-email \\

@@ -214,6 +214,7 @@ def render(
         subject=subject,
         html=_environment().get_template(f"{template.file}.html").render(values),
         text=_environment().get_template(f"{template.file}.txt").render(values).strip() + "\n",
+        preheader=str(values["preheader"]),
         attachments=attachments,
     )
 

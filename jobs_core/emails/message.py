@@ -21,6 +21,7 @@ class Email:
     subject: str
     html: str
     text: str
+    preheader: str = ""  # hidden at the top of the HTML, for the inbox's list
     attachments: tuple[Attachment, ...] = ()
 
 

@@ -51,7 +51,7 @@ SAMPLES: Mapping[str, TemplateData] = {
         recipient_name="Ada Lovelace",
         report_title="Job analytics",
         period="1 to 31 May 2026",
-        facts_shown=[("Jobs", "12,480"), ("Failure rate", "0.4 %"), ("Median duration", "180 ms")],
+        facts_shown=[("Jobs", "12,480"), ("Failure rate", "0.4%"), ("Median duration", "180 ms")],
         is_attached=True,
         download_url=f"{_APP}/api/files/reports/0190.pdf?expires=1780315200&signature=6c8b0e2d4f6a8c0e1b3d",
         available_until="2 June 2026, 12:00 UTC",

@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from jobs_core.reports.charts import TONES, svg
+from jobs_core.reports import charts
 from jobs_core.reports.model import Report, shown
 
 Form = Literal["pdf", "html", "json"]
@@ -29,15 +29,24 @@ def render_report(report: Report, form: Form) -> bytes:
 def render_html(report: Report) -> str:
     """One page that needs nothing from elsewhere."""
     template = _environment().get_template("report.html")
-    return template.render(report=report, svg=svg, tones=TONES, shown=shown)
+    return template.render(report=report).strip() + "\n"
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("jobs_core.reports", "templates"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {
+        "tones": charts.TONES,
+        "ceiling": charts.ceiling,
+        "moment": charts.moment,
+        "short": charts.short,
+        "ticks": charts.ticks,
+        "shown": shown,
+    }
+    return environment

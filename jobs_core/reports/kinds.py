@@ -130,7 +130,7 @@ def _billing(connection: Connection, request: Request) -> Parts:
     )
     plans = _plans(alive)
     by_plan = Chart(
-        "Subscriptions by plan", "bars", [str(plan[0]) for plan in plans[:_BARS]],
+        "Subscriptions by plan", "bars", [f"{plan[0]} ({plan[1]})" for plan in plans[:_BARS]],
         (Series("Subscriptions", [float(plan[2]) for plan in plans[:_BARS]]),),
     )  # fmt: skip
     statuses = Counter(each.status for each in alive)

@@ -60,7 +60,7 @@ class Chart:
         totals = [
             float(sum(values)) for values in zip(*(series.values for series in self.series), strict=True)
         ]
-        return max(1.0, *totals, 1.0)
+        return max([1.0, *totals])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTempl
 from reportlab.platypus import Table as Grid
 from reportlab.platypus.tables import TableStyle
 
-from jobs_core.reports.charts import TONES, ceiling, short
+from jobs_core.reports.charts import TONES, ceiling, moment, short, ticks
 from jobs_core.reports.model import Chart, Figure, Report, Series, Table, shown
 
 _MARGIN = 18 * mm
-_WIDTH = A4[0] - 2 * _MARGIN
+_PADDING = 6  # of the frame that the pages' content flows into
+_WIDTH = A4[0] - 2 * _MARGIN - 2 * _PADDING
 _TEXT, _MUTED, _LINE = HexColor("#111827"), HexColor("#5b6472"), HexColor("#e5e7eb")
 _FIGURES_IN_A_ROW = 3
 _BAR, _BAR_GAP = 14, 7
@@ -113,9 +114,9 @@ def _columns(chart: Chart) -> Drawing:
     axis.valueStep = top / 2 if top % 2 == 0 else top
     axis.labelTextFormat = lambda value: shown(int(value))
     axis.visibleGrid, axis.gridStrokeColor, axis.strokeColor, axis.visibleTicks = 1, _LINE, None, 0
-    every = -(-len(chart.labels) // _TIME_LABELS)
+    named = ticks(len(chart.labels), _TIME_LABELS)
     plot.categoryAxis.categoryNames = [
-        label if at % every == 0 else "" for at, label in enumerate(chart.labels)
+        moment(label) if at in named else "" for at, label in enumerate(chart.labels)
     ]
     plot.categoryAxis.strokeColor, plot.categoryAxis.visibleTicks = _LINE, 0
     for labels in (axis.labels, plot.categoryAxis.labels):

@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from jobs_core import JobStatus, JobValidationError, default_registry
 from jobs_core.billing.tables import subscriptions
-from jobs_core.reports.charts import svg
 from jobs_core.reports.forms import render_html, render_report
 from jobs_core.reports.kinds import monthly_revenue, steps
 from jobs_core.reports.model import Chart, Figure, Period, Report, Series, Table
@@ -230,12 +229,15 @@ def test_text_in_reports_is_escaped_and_letters_no_font_knows_do_not_stop_a_pdf(
     assert str(period) == "1 May 2026"
 
 
-def test_charts_say_every_value_to_who_cannot_see_them() -> None:
-    stacked = Chart("Jobs", "stacked", ["a", "b"], (Series("Done", [1, 2]), Series("Failed", [0, 4])))
-    picture = svg(stacked)
-    assert picture.count("<title>") == 3
-    assert "b: Failed 4" in picture
-    assert 'aria-label="Jobs"' in picture
+def test_charts_say_every_value_to_pointers_and_their_gist_to_who_cannot_see_them() -> None:
+    period = Period(FIRST, FIRST + timedelta(days=2))
+    chart = Chart(
+        "Jobs", "stacked", ["2026-05-01", "2026-05-02"], (Series("Done", [1, 2]), Series("Failed", [0, 4]))
+    )
+    html = render_html(Report("usage", "Usage", period, FIRST, "", (), (chart,)))
+    assert html.count(" title=") == 3
+    assert 'title="2026-05-02: Failed 4"' in html
+    assert 'aria-label="Jobs: 2 columns, the highest 6"' in html
 
 
 def test_what_a_month_brings_is_rounded_once() -> None:
