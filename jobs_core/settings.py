@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs_core.errors import SettingsError
-from jobs_core.webhooks.schemes import WebhookSource, check_source_name, check_standard_secret
+from jobs_core.webhook_source import WebhookSource, check_source_name, check_standard_secret
 
 # QStash's published test users, for local development.
 # Source: Upstash docs, howto/local-development (read 2026-08).

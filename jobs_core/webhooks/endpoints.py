@@ -25,7 +25,14 @@ from jobs_core.dispatcher import JobDispatcher
 from jobs_core.errors import JobValidationError
 from jobs_core.settings import Settings
 from jobs_core.webhooks.receiving import accept
-from jobs_core.webhooks.schemes import GitHubSource, Source, StandardSource, StripeSource, WebhookRejected
+from jobs_core.webhooks.schemes import (
+    GitHubSource,
+    Source,
+    StandardSource,
+    StripeSource,
+    WebhookRejected,
+    source_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +57,7 @@ def configured_sources(settings: Settings) -> dict[str, Source]:
     """Those whose secrets are set, by name."""
     tolerance = timedelta(seconds=settings.webhook_tolerance_seconds)
     sources: dict[str, Source] = {
-        name: config.source(tolerance) for name, config in settings.webhook_sources.items()
+        name: source_of(config, tolerance) for name, config in settings.webhook_sources.items()
     }
     if settings.stripe_webhook_secret is not None:
         sources["stripe"] = StripeSource(settings.stripe_webhook_secret.get_secret_value(), tolerance)

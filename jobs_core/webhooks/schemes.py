@@ -23,13 +23,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic.alias_generators import to_camel
+from jobs_core.webhook_source import WebhookSource
 
-_SOURCE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_ID = 200
 
 
@@ -65,59 +63,11 @@ class Source(Protocol):
         ...
 
 
-class WebhookSource(BaseModel):
-    """A further source, as ``WEBHOOK_SOURCES`` describes it; camelCase in JSON.
-
-    ``standard`` needs the secret alone. ``hmac`` is told what is signed (``{body}`` and ``{timestamp}``), with
-    which hash, in which encoding and where the signature stands. Event and id come from a header or from a
-    (dotted) field of the body; without an id the body's hash takes its place.
-    """
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
-
-    scheme: Literal["hmac", "standard"] = "hmac"
-    secret: SecretStr = Field(min_length=8)
-    signature_header: str = "X-Signature-256"
-    prefix: str = ""  # before the signature, such as "sha256="
-    algorithm: Literal["sha256", "sha512"] = "sha256"
-    encoding: Literal["hex", "base64"] = "hex"
-    signed: str = "{body}"  # or "{timestamp}.{body}"
-    timestamp_header: str | None = None  # unix seconds
-    event_header: str | None = None
-    event_field: str = "type"
-    id_header: str | None = None
-    id_field: str | None = "id"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.signed.count("{body}") != 1 or self.signed.count("{timestamp}") > 1:
-            raise ValueError("signed must contain {body} once and {timestamp} at most once")
-        if ("{timestamp}" in self.signed) != (self.timestamp_header is not None):
-            raise ValueError("give timestampHeader, and {timestamp} in signed, or neither")
-        if self.scheme == "standard":
-            check_standard_secret(self.secret.get_secret_value())
-        return self
-
-    def source(self, tolerance: timedelta) -> Source:
-        """What verifies it."""
-        if self.scheme == "standard":
-            return StandardSource(self.secret.get_secret_value(), tolerance)
-        return HmacSource(self, tolerance)
-
-
-def check_source_name(name: str) -> str:
-    """Names stand in paths and as sources of jobs. Raises ValueError."""
-    if not _SOURCE_NAME.fullmatch(name) or name in {"stripe", "github", "resend"}:
-        raise ValueError(
-            f"{name!r} cannot name a source: lower case letters, digits and '-', and not built in"
-        )
-    return name
+def source_of(config: WebhookSource, tolerance: timedelta) -> Source:
+    """What verifies a source that the settings describe."""
+    if config.scheme == "standard":
+        return StandardSource(config.secret.get_secret_value(), tolerance)
+    return HmacSource(config, tolerance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,16 +208,6 @@ class HmacSource:
         if value is None:
             return hashlib.sha256(body).hexdigest(), True
         return _identifier(value, config.id_field or ""), True
-
-
-def check_standard_secret(secret: str) -> None:
-    """Raises ValueError if the secret cannot be one of Standard Webhooks."""
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        key = b""
-    if not key:
-        raise ValueError("the secret of a standard webhook is whsec_ and base64") from None
 
 
 def _check_age(stamp: str, now: datetime, tolerance: timedelta, name: str) -> datetime:

@@ -20,6 +20,7 @@ from standardwebhooks import Webhook
 
 from jobs_core import JobStatus, Resources, Settings, SettingsError
 from jobs_core.emails.deliveries import status_of
+from jobs_core.webhook_source import WebhookSource
 from jobs_core.webhooks.events import EventHandlers, ProcessWebhook, default_handlers, on_webhook
 from jobs_core.webhooks.schemes import (
     GitHubSource,
@@ -27,7 +28,6 @@ from jobs_core.webhooks.schemes import (
     StandardSource,
     StripeSource,
     WebhookRejected,
-    WebhookSource,
 )
 from jobs_core.webhooks.tables import webhook_events
 
