@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.api.models.llm import Completion, CompletionRequest
@@ -40,7 +40,7 @@ async def complete(request: Request, runtime: Runtime) -> Response:
         model=str(asked.get("model", "emulator")),
     )
     if asked.get("stream") is True:
-        return StreamingResponse(_chunks(canned), media_type="text/event-stream")
+        return Response("".join(_chunks(canned)), media_type="text/event-stream")
     return ok(canned)
 
 

@@ -1,10 +1,12 @@
 """Schedules (contract, 2.6 and 5.4)."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from emulator.testing import Harness
+from emulator.testing import Harness, Receiver
 
 
 async def _create(qstash: Harness, target: str = "https://example.com/hook", **headers: str) -> str:
@@ -84,6 +86,46 @@ async def test_a_year_of_days_over_both_clock_changes(qstash, receiver) -> None:
     await _create(qstash, Upstash_Cron="CRON_TZ=America/New_York 0 9 * * *")
     await qstash.advance("365d")
     assert len(receiver.got) == 365
+
+
+@pytest.mark.parametrize(
+    ("zone", "time", "firings"),
+    [
+        # 104 Sundays in the two years, less the two whose clocks skip the time.
+        ("America/New_York", "30 2", 104 - 2),
+        # Both folds of Berlin repeat what its two gaps skip.
+        ("Europe/Berlin", "30 2", 104 - 2 + 2),
+        ("Australia/Lord_Howe", "15 2", 104 - 2),
+        ("Australia/Lord_Howe", "45 1", 104 + 2),
+        ("Pacific/Apia", "30 2", 104),
+    ],
+)
+async def test_two_years_of_sundays_over_every_clock_change(zone: str, time: str, firings: int) -> None:
+    async with Harness(now_at=1_767_225_600_000) as qstash:  # 2026-01-01 00:00 UTC
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        await _create(qstash, Upstash_Cron=f"CRON_TZ={zone} {time} * * SUN")
+        await qstash.advance("729d")
+    hours = {
+        datetime.fromtimestamp(one.at / 1000, ZoneInfo(zone)).strftime("%M %H %a") for one in receiver.got
+    }
+    minute, hour = time.split()
+    assert hours == {f"{minute} {int(hour):02} Sun"}
+    assert len(receiver.got) == firings
+
+
+async def test_a_firing_waits_in_its_queue_and_with_its_delay(qstash, receiver) -> None:
+    start_at = qstash.now
+    await qstash.client.post("/v2/queues", json={"queueName": "q", "parallelism": 2, "paused": True})
+    await _create(qstash, Upstash_Queue_Name="q", Upstash_Delay="90s", Upstash_Label="nightly")
+    await qstash.advance("10m")
+    queue = (await qstash.client.get("/v2/queues/q")).json()
+    assert (queue["lag"], queue["parallelism"]) == (1, 2)
+    assert receiver.got == []
+    await qstash.client.post("/v2/queues/q/resume")
+    await qstash.advance("2m")
+    assert [one.at - start_at for one in receiver.got] == [690_000]
+    assert len((await qstash.client.get("/v2/logs?label=nightly&state=DELIVERED")).json()["logs"]) == 1
 
 
 async def test_publishing_with_a_cron_makes_a_schedule(qstash) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from emulator.errors import EmulatorError, InvalidInput, QuotaExceeded
 from emulator.protocol.flow_control import FlowControl
 from emulator.protocol.limits import LENIENT, PLANS
+from emulator.protocol.option_headers import OPTION_PREFIXES
 from emulator.protocol.options import Callback, PublishOptions, parse_options
 
 
@@ -156,6 +157,19 @@ def test_options_of_a_callback_that_come_to_nothing_are_warnings() -> None:
         "unknown header Upstash-Callback-Retrys is ignored; did you mean Upstash-Callback-Retries?",
         "Upstash-Failure-Callback-Retries is ignored without Upstash-Failure-Callback",
     )
+
+
+def test_what_sdks_say_about_themselves_is_ignored_without_a_warning() -> None:
+    options = _parse(
+        ("Upstash-Telemetry-Sdk", "a"), ("Upstash-Feature-Set", "b"), ("Upstash-Workflow-Url", "c")
+    )
+    assert (options.headers, options.warnings) == ((), ())
+
+
+def test_every_prefix_of_the_table_is_understood() -> None:
+    lines = [(f"Upstash-{prefix}Retries", "1") for prefix in OPTION_PREFIXES]
+    urls = (("Upstash-Callback", "https://a.com"), ("Upstash-Failure-Callback", "https://a.com"))
+    assert _parse(*urls, *lines).warnings == ()
 
 
 def test_an_unknown_option_is_a_warning_with_the_likely_name() -> None:

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import httpx
@@ -81,6 +82,22 @@ def test_a_destination_that_takes_too_long_is_said(failure) -> None:
         words = failure(f"http://127.0.0.1:{silent.getsockname()[1]}/", Upstash_Timeout="1s")
     assert "no complete response" in words
     assert "within 1s" in words
+
+
+def test_a_destination_that_crashes_in_the_middle_is_said(failure) -> None:
+    with socket.socket() as crashing:
+        crashing.bind(("127.0.0.1", 0))
+        crashing.listen()
+
+        def crash() -> None:
+            accepted, _ = crashing.accept()
+            accepted.recv(4096)
+            accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
+            accepted.close()
+
+        threading.Thread(target=crash, daemon=True).start()
+        words = failure(f"http://127.0.0.1:{crashing.getsockname()[1]}/")
+    assert "closed the connection before a complete response" in words
 
 
 def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":

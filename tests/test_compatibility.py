@@ -1,0 +1,51 @@
+"""The compatibility page has a row for everything that is served and read, and each row names a test that exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from emulator.api.app import queue_routes
+from emulator.api.routing import TargetRoute
+from emulator.protocol.headers import SERVER_OWNED, canonical_name
+from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS, OPTION_PREFIXES
+
+_ROOT = Path(__file__).parent.parent
+_PAGE = (_ROOT / "docs" / "compatibility.md").read_text()
+_ROWS = re.findall(r"^\| `([^`]+)` \| (.+?) \| (.+?) \|$", _PAGE, re.MULTILINE)
+
+
+def _served() -> set[str]:
+    return {
+        f"{method} {route.path.replace(':path}', '}')}"
+        for route in queue_routes()
+        if isinstance(route, TargetRoute)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+
+def _headers() -> set[str]:
+    """Options by name, the rest of a prefix as ``<…>``, and what a delivery carries."""
+    options = {canonical_name(f"upstash-{name}") for name in OPTION_HEADERS}
+    prefixes = {f"{canonical_name(f'upstash-{name}')}<…>" for name in (*OPTION_PREFIXES, *IGNORED_PREFIXES)}
+    sent = {canonical_name(name) for name in SERVER_OWNED if name.startswith("upstash-")}
+    return options | prefixes | {f"{name} (sent)" for name in sent}
+
+
+def test_every_operation_and_every_header_has_a_row() -> None:
+    """A new route or option needs a row in docs/compatibility.md: what, its state, the test that shows it."""
+    rows = [name for name, _, _ in _ROWS]
+    assert sorted(rows) == sorted(set(rows)), "a row is there twice"
+    assert set(rows) == _served() | _headers()
+
+
+@pytest.mark.parametrize("row", _ROWS, ids=[name for name, _, _ in _ROWS])
+def test_the_tests_that_a_row_names_exist(row: tuple[str, str, str]) -> None:
+    name, state, shown_by = row
+    named = re.findall(r"`([\w/]+\.(?:py|mjs))::([^`]+)`", shown_by)
+    assert state
+    assert named, f"{name} names no test"
+    for path, test in named:
+        source = (_ROOT / "tests" / path).read_text()
+        defined = f"def {test}(" if path.endswith(".py") else f'test("{test}"'
+        assert defined in source, f"{name}: there is no test {test!r} in tests/{path}"
