@@ -109,6 +109,8 @@ def _words(model: type[BaseModel], error: ValidationError) -> str:
         case "model_type":
             accepted = ", ".join(_model_at(model, location).model_fields)
             return f"{name or 'the body'} must be a JSON object with {accepted}"
+        case "dict_type":
+            return f"{name} {first['input']!r}: expected a JSON object"
         case _:
             return f"{name} {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 

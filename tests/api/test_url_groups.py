@@ -52,6 +52,32 @@ async def test_a_groups_default_options_apply_where_the_request_gives_none(qstas
     assert message["header"] == {"Mine": ["group"]}
 
 
+async def test_a_group_can_have_all_headers_forwarded(qstash, receiver) -> None:
+    await _add(qstash, {"url": "https://example.com/a"})
+    headers = {"Upstash-Header-Forward": ["true"], "Upstash-Method": "PUT"}
+    assert (await qstash.client.patch("/v2/topics/g", json={"headers": headers})).status_code == 200
+    assert (await qstash.client.get("/v2/topics/g")).json()["headers"] == {
+        "Upstash-Header-Forward": ["true"],
+        "Upstash-Method": ["PUT"],
+    }
+    await qstash.client.post("/v2/publish/g", headers={"X-Github-Event": "push"})
+    await qstash.settle()
+    assert (receiver.got[0].method, receiver.got[0].headers["x-github-event"]) == ("PUT", "push")
+
+
+async def test_default_options_are_checked_when_they_are_given(qstash) -> None:
+    await _add(qstash, {"url": "https://example.com/a"})
+    for headers, words in (
+        ({"Upstash-Retries": "-1"}, "Upstash-Retries '-1'"),
+        ({"Upstash-Retries": 3}, "headers.Upstash-Retries 3"),
+        ([], "headers []: expected a JSON object"),
+    ):
+        response = await qstash.client.patch("/v2/topics/g", json={"headers": headers})
+        assert response.status_code == 400
+        assert words in response.json()["error"]
+    assert (await qstash.client.patch("/v2/topics/none", json={"headers": {}})).status_code == 404
+
+
 async def test_one_deduplication_id_is_one_message_for_each_endpoint(qstash) -> None:
     await _add(qstash, {"url": "https://a.com"}, {"url": "https://b.com"})
     headers = {"Upstash-Deduplication-Id": "x", "Upstash-Delay": "1h"}

@@ -1,0 +1,80 @@
+"""What a plan allows, once one is asked for (contract, 1.10); the answers name the quota."""
+
+from typing import Any
+
+import pytest
+
+from emulator.testing import Harness
+
+_URL = "/v2/publish/https://example.com"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "request_", "status", "words"),
+    [
+        ("POST", _URL, {"headers": {"Upstash-Retries": "4"}}, 412, "quota maxRetries exceeded"),
+        ("POST", _URL, {"headers": {"Upstash-Delay": "8d"}}, 412, "quota maxDelay exceeded"),
+        ("POST", _URL, {"headers": {"Upstash-Not-Before": "1780999999"}}, 412, "quota maxDelay exceeded"),
+        ("POST", _URL, {"content": b"x" * 1_048_577}, 413, "quota maxMessageSize exceeded"),
+        ("POST", "/v2/queues", {"json": {"queueName": "q", "parallelism": 3}}, 412, "quota"),
+    ],
+)
+async def test_what_is_over_the_free_plan_is_refused(
+    method: str, path: str, request_: dict[str, Any], status: int, words: str
+) -> None:
+    async with Harness(quota="free", now_at=1_780_315_200_000) as qstash:
+        response = await qstash.client.request(method, path, **request_)
+        kept = (await qstash.client.get("/v2/events")).json()
+    assert (response.status_code, kept) == (status, {"events": []})
+    assert words in response.json()["error"]
+
+
+async def test_the_free_plan_has_ten_queues_and_schedules_and_one_group() -> None:
+    async with Harness(quota="free") as qstash:
+        queues = [await _queue(qstash, f"q{number}") for number in range(11)]
+        cron = {"Upstash-Cron": "0 0 1 1 *"}
+        schedules = [
+            await _post(qstash, "/v2/schedules/https://example.com", headers=cron) for _ in range(11)
+        ]
+        endpoints = {"endpoints": [{"url": "https://example.com"}]}
+        groups = [await _post(qstash, f"/v2/topics/g{n}/endpoints", json=endpoints) for n in range(2)]
+        assert (queues, schedules, groups) == ([200] * 10 + [412], [200] * 10 + [412], [200, 412])
+        # Over the quota, what exists can still be changed.
+        assert await _queue(qstash, "q0") == 200
+
+
+async def _queue(qstash: Harness, name: str) -> int:
+    return await _post(qstash, "/v2/queues", json={"queueName": name, "parallelism": 2})
+
+
+async def _post(qstash: Harness, path: str, **request: Any) -> int:
+    return (await qstash.client.post(path, **request)).status_code
+
+
+async def test_a_timeout_over_the_plans_maximum_is_cut_to_it() -> None:
+    async with Harness(quota="free") as qstash:
+        await qstash.client.post(_URL, headers={"Upstash-Timeout": "1h", "Upstash-Delay": "1h"})
+        [event] = (await qstash.client.get("/v2/events")).json()["events"]
+    assert event["timeout"] == 900_000
+
+
+async def test_without_a_plan_much_more_is_allowed(qstash) -> None:
+    options = {"Upstash-Retries": "100", "Upstash-Delay": "400d"}
+    assert (await qstash.client.post(_URL, headers=options)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "queueName is missing"), ({"queueName": "a b"}, "invalid queue name 'a b'"),
+        ({"queueName": 5}, "queueName 5"), ({"queueName": "q", "parallelism": 0}, "parallelism 0"),
+        ({"queueName": "q", "parallelism": True}, "parallelism True"),
+        ({"queueName": "q", "paused": "yes"}, "paused 'yes'"),
+        ({"queueName": "q", "paralelism": 2}, "unknown key 'paralelism'; accepted: queueName, parallelism, paused"),
+    ],
+)  # fmt: skip
+async def test_a_queue_that_cannot_be_meant_is_refused_naming_the_key(qstash, fields, words: str) -> None:
+    response = await qstash.client.post("/v2/queues", json=fields)
+    assert response.status_code == 400
+    assert words in response.json()["error"]
+    assert (await qstash.client.get("/v2/queues")).json() == []
