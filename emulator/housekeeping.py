@@ -45,6 +45,8 @@ class Housekeeping:
 
     def start(self) -> None:
         """Wait for the next time."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._alarm = self._clock.call_at(self._next_at, self._ring)
 
     def close(self) -> None:

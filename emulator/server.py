@@ -14,6 +14,7 @@ from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
 from emulator.faults import FaultBook
+from emulator.intake import Intake
 from emulator.protocol.destination import origin_of
 from emulator.protocol.ids import IdFactory
 from emulator.runtime import Runtime
@@ -44,6 +45,9 @@ class Emulator:
         )
         has_own_model = origin_of(LLM_URL) in map(origin_of, settings.connect_to)
         self.transport = carrier if has_own_model else LlmTransport(carrier)
+        self.intake = Intake(
+            settings.intake_megabytes * 1_000_000, patience_seconds=settings.intake_patience_seconds
+        )
         self.ids = IdFactory(_randomness(settings.seed))
         self.disturbed_publishing: set[FaultBook] = set()
         self._make_clock = make_clock or self._clock_of_settings

@@ -60,6 +60,16 @@ class Settings(BaseSettings):
     keep_dead_letters_hours: float | None = Field(
         None, gt=0, description="Hours that the dead letter queue keeps an entry; default: as in the plan."
     )
+    intake_megabytes: int = Field(
+        256,
+        ge=1,
+        description="Megabytes of requests that may be under way and not yet stored; further ones wait.",
+    )
+    intake_patience_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="Seconds that a request waits for room before it is answered 429 with Retry-After.",
+    )
     capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
     per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
     workflow_lazy_fetch_bytes: int = Field(

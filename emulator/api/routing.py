@@ -29,6 +29,7 @@ Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 # Made once: json.dumps makes an encoder for every call that asks for anything.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
+_UNKNOWN_BYTES = 1_000_000
 _READING = frozenset({"GET", "HEAD"})
 _BEARER = b"bearer "
 
@@ -66,12 +67,19 @@ def route(
 
     async def handle(request: Request) -> Response:
         try:
-            response = await endpoint(request, authenticate(request))
+            runtime = authenticate(request)
+            if request.method in _READING:
+                return await endpoint(request, runtime)
+            intake = request.app.state.emulator.intake
+            taken = await intake.take(_announced_bytes(request))
+            try:
+                return await endpoint(request, runtime)
+            finally:
+                intake.give_back(taken)
         except EmulatorError as error:
             return error_response(error)
         except ClientDisconnect:
             return Response(status_code=400)
-        return response
 
     methods = [method] if isinstance(method, str) else method
     return TargetRoute(path, handle, methods, operation=operation, summary=summary_of(endpoint))
@@ -117,6 +125,14 @@ def raw_header(request: Request, name: bytes) -> bytes | None:
         if key == name:
             return bytes(value)
     return None
+
+
+def _announced_bytes(request: Request) -> int:
+    """How long the body says it will be; one that does not say counts as a long one."""
+    length = raw_header(request, b"content-length")
+    if length is not None and length.isdigit() and len(length) <= 12:
+        return int(length)
+    return 0 if raw_header(request, b"transfer-encoding") is None else _UNKNOWN_BYTES
 
 
 def raw_query(request: Request) -> str:
