@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from emulator.broker import cancelling, schedule_operations
 from emulator.broker.broker import Broker
+from emulator.broker.lanes import Lane, Lanes
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message, Pending
 from emulator.broker.state import BrokerState
 from emulator.broker.timeline import Timeline
@@ -381,6 +382,8 @@ class Runtime:
         durable = self._writer.write(self.tenant.id, effects.writes, then)
         if self.broker.state.timeline.wants_refill():
             self._spawn(self._refill(*self._begin_refill()))
+        for lane in self.broker.state.lanes.wanting_refill():
+            self._begin_lane_refill(lane, now_at)
         self._arm()
         return durable
 
@@ -490,6 +493,30 @@ class Runtime:
     def _note_held(self, change: int) -> None:
         """An attempt waits for the clock, and is nothing to wait for; or it goes on."""
         self._note_settled(change)
+
+    def _begin_lane_refill(self, lane: Lane, now_at: int) -> None:
+        state = self.broker.state
+        start, limit = state.lanes.begin_refill(lane)
+        query = partial(queries.load_due, tenant_id=self.tenant.id, start=start, limit=limit, until_at=now_at)
+        self._unsettled += 1
+        self._spawn(self._refill_lane(lane, state.lanes, query, state.timeline.horizon))
+
+    async def _refill_lane(
+        self,
+        lane: Lane,
+        lanes: Lanes,
+        query: Callable[[SqlStore], tuple[list[Pending], bool]],
+        horizon: tuple[int, int] | None,
+    ) -> None:
+        try:
+            read, is_complete = await self._writer.read_after_writes(query)
+            state, now_at = self.broker.state, self.clock.now_at()
+            if state.lanes is lanes:
+                # Else a reset, or a start anew, has forgotten the lane.
+                state.refill_lane(lane, read, now_at, is_complete=is_complete, horizon=horizon)
+                await self._carry_out(now_at)
+        finally:
+            self._note_settled()
 
     def _note_settled(self, count: int = 1) -> None:
         self._unsettled -= count

@@ -197,7 +197,7 @@ def flow_view(lane: FlowLane, now_at: int) -> Json:
     key = lane.flow_key
     return {
         "flowControlKey": key.key,
-        "waitListSize": len(lane.waiting),
+        "waitListSize": lane.waiting_count,
         "parallelismMax": key.parallelism or 0,
         "parallelismCount": len(lane.in_flight),
         "rateMax": key.rate or 0,

@@ -40,10 +40,7 @@ def _cancel_one(state: BrokerState, candidate: Pending, now_at: int) -> bool:
 def _find(state: BrokerState, candidate: Pending) -> Pending | None:
     """The unfinished message that ``candidate`` tells of, unless its cancel was asked for already."""
     pending = state.find(candidate.seq, candidate.lane, candidate.queue_name)
-    is_left_to_store = candidate.queue_name is None and state.timeline.is_beyond_horizon(
-        candidate.due_at, candidate.seq
-    )
-    if pending is None and is_left_to_store:
+    if pending is None and state.is_left_to_store(candidate):
         pending = candidate
     return None if pending is None or pending.is_cancel_requested else pending
 

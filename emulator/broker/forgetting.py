@@ -22,4 +22,4 @@ def forget(state: BrokerState, now_at: int, *, unused_since: int) -> None:
 def _is_wanted(lane: FlowLane) -> bool:
     key = lane.flow_key
     is_set_by_hand = key.is_paused or key.is_pinned_parallelism or key.is_pinned_rate
-    return bool(lane.waiting or lane.in_flight or is_set_by_hand)
+    return bool(lane.waiting_count or lane.in_flight or is_set_by_hand)

@@ -10,8 +10,11 @@ import heapq
 from collections import OrderedDict, deque
 from dataclasses import replace
 
+from emulator.broker.backlog import Backlog, Key
 from emulator.broker.entities import FlowKey
 from emulator.broker.message import Pending, flow_lane
+
+DEFAULT_LANE_WINDOW = 5_000
 
 
 class Lane:
@@ -21,11 +24,17 @@ class Lane:
         self.name = name
         self.waiting: OrderedDict[int, Pending] = OrderedDict()
         self.in_flight: set[int] = set()
+        self.backlog = Backlog()
         self._limit = limit
 
     @property
     def is_idle(self) -> bool:
-        return not self.waiting and not self.in_flight
+        return not self.waiting and not self.in_flight and self.backlog.start is None
+
+    @property
+    def waiting_count(self) -> int:
+        """How many due messages wait, those left to the store included."""
+        return len(self.waiting) + self.backlog.count
 
     def is_open(self, now_at: int) -> bool:
         """Whether one more attempt may start at ``now_at``."""
@@ -78,8 +87,11 @@ class FlowLane(Lane):
 class Lanes:
     """All lanes of a tenant: at most ``capacity`` attempts at a time, ``per_origin`` of them to one origin."""
 
-    def __init__(self, *, capacity: int, per_origin: int) -> None:
+    def __init__(self, *, capacity: int, per_origin: int, window: int = DEFAULT_LANE_WINDOW) -> None:
         self.capacity = capacity
+        self._window = window
+        # Lanes that left messages to the store; a dict keeps their order.
+        self._crowded: dict[str, Lane] = {}
         self._per_origin = per_origin
         self._lanes: dict[str, Lane] = {}
         self._round: deque[Lane] = deque()
@@ -90,8 +102,47 @@ class Lanes:
     def enter(self, pending: Pending, now_at: int) -> None:
         """A due message takes its place at the end of its lane."""
         lane = self._lane(pending.lane)
+        if pending.seq in lane.in_flight:
+            return
+        # A queue's messages are few here (its slots), and are not in the index that is read from.
+        is_full = len(lane.waiting) >= self._window
+        if pending.queue_name is None and lane.backlog.takes(pending, is_full=is_full):
+            self._crowded[lane.name] = lane
+            return
         lane.waiting[pending.seq] = pending
         self.offer(lane, now_at)
+
+    def wanting_refill(self) -> list[Lane]:
+        """Lanes of which so few are held that the store should be asked for the next ones."""
+        if not self._crowded:
+            return []
+        return [
+            lane
+            for lane in self._crowded.values()
+            if lane.backlog.wants_reading and 2 * len(lane.waiting) < self._window
+        ]
+
+    def begin_refill(self, lane: Lane) -> tuple[Key, int]:
+        """From which key, and how many due messages to read."""
+        return lane.backlog.begin_reading(), self._window
+
+    def refill(
+        self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
+    ) -> None:
+        """Take what was read, in order; ``is_complete`` says that nothing due lies behind it in the store."""
+        admitted = lane.backlog.end_reading(read, lane=lane.name, is_complete=is_complete, horizon=horizon)
+        for pending in admitted:
+            if pending.seq not in lane.in_flight:
+                lane.waiting[pending.seq] = pending
+        if lane.backlog.start is None:
+            self._crowded.pop(lane.name, None)
+        self.offer(lane, now_at)
+        self._forget_if_idle(lane)
+
+    def is_left_to_store(self, pending: Pending) -> bool:
+        """Whether a due message is one of those that its lane left to the store."""
+        lane = self._lanes.get(pending.lane)
+        return lane is not None and pending.queue_name is None and lane.backlog.holds(pending)
 
     def next_start(self, now_at: int) -> Pending | None:
         """Start the message whose turn it is, or ``None`` when capacity or open lanes are used up."""
@@ -129,8 +180,8 @@ class Lanes:
     def withdraw(self, pending: Pending) -> None:
         """A waiting message leaves its lane."""
         lane = self._lanes.get(pending.lane)
-        if lane is not None:
-            lane.waiting.pop(pending.seq, None)
+        if lane is not None and lane.waiting.pop(pending.seq, None) is None:
+            lane.backlog.remove(pending)
 
     def get(self, pending_lane: str, seq: int) -> Pending | None:
         """A message that waits in the named lane, or ``None``."""
@@ -169,7 +220,7 @@ class Lanes:
 
     def waiting_count(self) -> int:
         """Messages that are due and wait for their turn."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return sum(lane.waiting_count for lane in self._lanes.values())
 
     def _reopen(self, now_at: int) -> None:
         while self._reopenings and self._reopenings[0][0] <= now_at:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
-from emulator.broker.lanes import FlowLane, Lanes
+from emulator.broker.lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
 from emulator.broker.layer import Layer
 from emulator.broker.message import AttemptResult, LogEntry, Message, Pending, State
 from emulator.broker.queues import QueueLine
-from emulator.broker.timeline import DEFAULT_WINDOW, Timeline
+from emulator.broker.timeline import DEFAULT_WINDOW, Key, Timeline
 from emulator.broker.transitions import LOGGED, Event, after
 from emulator.broker.writes import (
     Attempt,
@@ -42,6 +42,7 @@ class BrokerState:
         capacity: int = DEFAULT_CAPACITY,
         per_origin: int = DEFAULT_PER_ORIGIN,
         window: int = DEFAULT_WINDOW,
+        lane_window: int = DEFAULT_LANE_WINDOW,
     ) -> None:
         self.ids = ids
         self.next_seq = next_seq
@@ -50,13 +51,14 @@ class BrokerState:
         self._capacity = capacity
         self._per_origin = per_origin
         self._window = window
+        self._lane_window = lane_window
         self._effects = Effects()
         self.layers: dict[str, Layer] = {}
         self._forget()
 
     def _forget(self) -> None:
         self.timeline = Timeline(self._window)
-        self.lanes = Lanes(capacity=self._capacity, per_origin=self._per_origin)
+        self.lanes = Lanes(capacity=self._capacity, per_origin=self._per_origin, window=self._lane_window)
         self.active: dict[int, Pending] = {}
         self.queues: dict[str, QueueLine] = {}
         self.groups: dict[str, UrlGroup] = {}
@@ -240,6 +242,20 @@ class BrokerState:
         lane.flow_key = key
         self.write(FlowKeySaved(key))
         self.lanes.offer(lane, now_at)
+
+    def refill_lane(
+        self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
+    ) -> None:
+        """Take what was read for a crowded lane; ``horizon`` is the timeline's when the reading began."""
+        horizons = [key for key in (horizon, self.timeline.horizon) if key is not None]
+        self.lanes.refill(lane, read, now_at, is_complete=is_complete, horizon=min(horizons, default=None))
+
+    def is_left_to_store(self, candidate: Pending) -> bool:
+        """Whether the store alone remembers an unfinished message: far away, or behind a crowded lane's window."""
+        is_far_away = candidate.queue_name is None and self.timeline.is_beyond_horizon(
+            candidate.due_at, candidate.seq
+        )
+        return is_far_away or self.lanes.is_left_to_store(candidate)
 
     def find(self, seq: int, lane: str, queue_name: str | None) -> Pending | None:
         """The unfinished message in memory, wherever it waits; ``None`` if it is finished or left to the store."""

@@ -81,9 +81,12 @@ def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
 
 
 def load_due(
-    store: SqlStore, tenant_id: int, start: tuple[int, int], limit: int
+    store: SqlStore, tenant_id: int, start: tuple[int, int], limit: int, until_at: int | None = None
 ) -> tuple[list[Pending], bool]:
-    """The next ``limit`` unqueued pending messages from key ``(due_at, seq)`` on, and whether these were all."""
+    """The next ``limit`` unqueued pending messages from key ``(due_at, seq)`` on, and whether these were all.
+
+    ``until_at`` leaves out what is due later.
+    """
     query = (
         select(*_PENDING)
         .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name.is_(None))
@@ -91,6 +94,8 @@ def load_due(
         .order_by(_M.due_at, _M.seq)
         .limit(limit)
     )
+    if until_at is not None:
+        query = query.where(_M.due_at <= until_at)
     with store.connect() as connection:
         rows = [mapping.pending_of(row) for row in connection.execute(query).mappings()]
     return rows, len(rows) < limit
