@@ -1,5 +1,6 @@
 """Runs as the API shows them (workflow contract, 8)."""
 
+import base64
 from http import HTTPStatus
 from typing import Any
 
@@ -168,6 +169,17 @@ def _out(view: StepView) -> str | None:
         text = str(out)
     redaction = parse_redaction(entry.message.redact_fields)
     return redacted(text.encode()) if redaction and redaction.body else text
+
+
+def returned_text(view: StepView) -> str | None:
+    """What the step returned, as text: JSON, or an event's data as it was sent."""
+    out = _out(view)
+    if out is None or view.kind not in ("Wait", "WaitForWebhook"):
+        return out
+    try:
+        return text_of(base64.b64decode(out, validate=True))
+    except ValueError:
+        return out
 
 
 def _kind_fields(view: StepView) -> Json:

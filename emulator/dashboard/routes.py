@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from emulator.api.app import api_routes
 from emulator.api.errors import error_response
 from emulator.control.guard import check_origin, control_route, open_route, page_route
-from emulator.dashboard import messages, overview, schedules
+from emulator.dashboard import messages, overview, runs, schedules
 from emulator.dashboard.feed import Feed
 from emulator.dashboard.page import asset, front_door, page
 from emulator.dashboard.session import session
@@ -33,6 +33,8 @@ def dashboard_routes() -> Sequence[BaseRoute]:
         control_route("/emulator/messages", "GET", messages.list_messages),
         control_route("/emulator/messages/{message_id}", "GET", messages.get_message),
         control_route("/emulator/messages/{message_id}/retry-now", "POST", messages.retry_now),
+        control_route("/emulator/runs", "GET", runs.get_runs),
+        control_route("/emulator/runs/{run_id}", "GET", runs.get_run),
         control_route("/emulator/schedules", "GET", schedules.list_schedules),
         control_route("/emulator/schedules/{schedule_id}", "GET", schedules.get_schedule),
         control_route("/emulator/schedules/{schedule_id}/run-now", "POST", schedules.fire_now),

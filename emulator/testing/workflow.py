@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from emulator.api.workflow_history import Group, StepView, read_groups
 from emulator.api.workflow_publishing import state_of
-from emulator.api.workflow_views import step_view
+from emulator.api.workflow_views import returned_text, step_view
 from emulator.errors import NotFound
 from emulator.runtime import Runtime
 from emulator.store.sql import SqlStore
@@ -170,14 +170,14 @@ def _step(group: Group, view: StepView) -> WorkflowStep:
         name=view.name,
         kind=view.kind,
         state=view.state.value,
-        result=_decoded(details.get("out")),
+        result=_decoded(returned_text(view)),
         is_parallel=group.kind == "parallel",
         details=details,
     )
 
 
 def _decoded(text: str | None) -> Any:
-    """JSON's value; text that is no JSON (an event's data, in base64) as it is."""
+    """JSON's value; text that is no JSON as it is."""
     if text is None:
         return None
     try:

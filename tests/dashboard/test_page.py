@@ -19,7 +19,9 @@ from tests.dashboard.conftest import Desk
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-PAGES = ("overview", "messages", "publish", "dlq", "queues", "schedules", "groups", "keys", "faults", "clock")
+PAGES = (
+    "overview", "messages", "publish", "dlq", "queues", "schedules", "runs", "groups", "keys", "faults", "clock",
+)  # fmt: skip
 
 
 def test_publish_from_the_form_and_see_it_delivered_without_reloading(desk: Desk) -> None:

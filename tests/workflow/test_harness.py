@@ -63,6 +63,7 @@ async def test_a_run_is_looked_at_step_by_step(qstash: Harness, order: MiniSdk) 
         run.assert_succeeded()
     run = await run.notify("order-7", {"by": "ann"})
     run.assert_succeeded(["charged", "email", "stock", '{"by": "ann"}'])
+    assert run.step("approval").result == {"by": "ann"}
     with pytest.raises(NotFound):
         await qstash.workflow("wfr_2")
 

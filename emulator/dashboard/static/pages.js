@@ -7,6 +7,7 @@ export const pages = [
   { name: "dlq", title: "DLQ", key: "d", load: () => import("./views/dlq.js") },
   { name: "queues", title: "Queues & flow", key: "q", load: () => import("./views/queues.js") },
   { name: "schedules", title: "Schedules", key: "s", load: () => import("./views/schedules.js") },
+  { name: "runs", title: "Workflow runs", key: "w", load: () => import("./views/runs.js") },
   { name: "groups", title: "URL groups", key: "u", load: () => import("./views/groups.js") },
   { name: "keys", title: "Signing keys", key: "k", load: () => import("./views/keys.js") },
   { name: "faults", title: "Faults", key: "f", load: () => import("./views/faults.js") },
@@ -15,7 +16,8 @@ export const pages = [
 
 const message = { name: "messages", title: "Message", load: () => import("./views/message.js") };
 const schedule = { name: "schedules", title: "Schedule", load: () => import("./views/schedule.js") };
-const single = { messages: message, schedules: schedule };
+const run = { name: "runs", title: "Workflow run", load: () => import("./views/run.js") };
+const single = { messages: message, schedules: schedule, runs: run };
 
 /** The page of an address's first part; with a second part, the page of one thing. */
 export function find(name) {
