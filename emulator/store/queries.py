@@ -1,7 +1,7 @@
 """Reading what was kept. Every function takes the store and returns the broker's own dataclasses."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
@@ -24,6 +24,7 @@ from emulator.store.tables import (
     UrlGroupRow,
     table_of,
 )
+from emulator.store.workflow_tables import EntryRow
 
 _M = table_of(MessageRow).c
 _B = table_of(BodyRow).c
@@ -118,8 +119,14 @@ def load_body(store: SqlStore, seq: int) -> bytes:
 
 
 def find_message(store: SqlStore, tenant_id: int, message_id: str) -> StoredMessage | None:
-    """A message by its public id, finished or not."""
-    return next(iter(_messages(store, and_(_M.tenant_id == tenant_id, _M.id == message_id))), None)
+    """A message by its public id, finished or not; a workflow's step with what was published for it."""
+    stored = next(iter(_messages(store, and_(_M.tenant_id == tenant_id, _M.id == message_id))), None)
+    if stored is None or stored.message.tag is None or stored.body:
+        return stored
+    entries = table_of(EntryRow)
+    query = select(entries.c.body).where(entries.c.message_seq == stored.message.seq)
+    with store.connect() as connection:
+        return replace(stored, body=connection.execute(query).scalar() or b"")
 
 
 def select_pending(

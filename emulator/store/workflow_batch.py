@@ -22,6 +22,8 @@ _ENTRIES = table_of(EntryRow)
 _WAITERS = table_of(WaiterRow)
 _EVENTS = table_of(EventRow)
 
+# Made once: SQLAlchemy finds a statement's compiled form by walking it, and remembers that walk with the object.
+_ADD_ENTRY, _ADD_WAITER, _ADD_EVENT = insert(_ENTRIES), insert(_WAITERS), insert(_EVENTS)
 _AT_POSITION = (
     _ENTRIES.c.run_seq == bindparam("key"),
     _ENTRIES.c.position == bindparam("key_position"),
@@ -120,15 +122,15 @@ class WorkflowBatch:
     def flush(self, connection: Connection, upsert_runs: Executable) -> None:
         """Carry all of it out."""
         _execute(connection, upsert_runs, list(self.runs.values()))
-        _execute(connection, insert(_ENTRIES), self.entries)
+        _execute(connection, _ADD_ENTRY, self.entries)
         for copy in self.copies:
             connection.execute(_copying(copy))
         for statement, rows in (
             (_REPLACE, self.replaced),
             (_REPLACE_BODY, self.replaced_bodies),
-            (insert(_WAITERS), self.waiters),
+            (_ADD_WAITER, self.waiters),
             (_REMOVE_WAITER, self.removed_waiters),
-            (insert(_EVENTS), self.events),
+            (_ADD_EVENT, self.events),
             (_TAKE_EVENT, self.taken_events),
             (_END, self.ended),
             (_NOTE_CALLBACK, list(self.callbacks.values())),

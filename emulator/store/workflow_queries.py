@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, select, tuple_
 
 from emulator.broker.message import LogEntry, Message, State
 from emulator.protocol.workflow import CallType
@@ -23,6 +23,15 @@ _RUNS = table_of(RunRow)
 _ENTRIES = table_of(EntryRow)
 _WAITERS = table_of(WaiterRow)
 _EVENTS = table_of(EventRow)
+# Made once: every delivery of a step asks it.
+_STEPS = (
+    select(_ENTRIES)
+    .where(_ENTRIES.c.run_seq == bindparam("run"))
+    .where(_ENTRIES.c.position > bindparam("behind"), _ENTRIES.c.position <= bindparam("last"))
+    .where(_ENTRIES.c.call_type == CallType.STEP.value)
+    .order_by(_ENTRIES.c.position)
+)
+_FARTHEST = 2**31 - 1
 _M = table_of(MessageRow).c
 _B = table_of(BodyRow).c
 _L = table_of(LogRow)
@@ -89,16 +98,10 @@ def load_runs(store: SqlStore, tenant_id: int) -> RunSnapshot:
 
 def load_steps(store: SqlStore, run_seq: int, *, behind: int = -1, through: int | None = None) -> list[Entry]:
     """The steps of a run's log behind one position and through another, in order."""
-    query = (
-        select(_ENTRIES)
-        .where(_ENTRIES.c.run_seq == run_seq, _ENTRIES.c.position > behind)
-        .where(_ENTRIES.c.call_type == CallType.STEP.value)
-        .order_by(_ENTRIES.c.position)
-    )
-    if through is not None:
-        query = query.where(_ENTRIES.c.position <= through)
+    last = _FARTHEST if through is None else through
     with store.connect() as connection:
-        return [workflow_mapping.entry_of(row) for row in connection.execute(query).mappings()]
+        rows = connection.execute(_STEPS, {"run": run_seq, "behind": behind, "last": last}).mappings()
+        return [workflow_mapping.entry_of(row) for row in rows]
 
 
 def find_run(store: SqlStore, tenant_id: int, run_id: str, created_at: int | None = None) -> StoredRun | None:

@@ -126,3 +126,35 @@ async def test_a_failing_step_is_retried_with_the_same_steps(qstash: Harness, ap
     await qstash.run_until_idle()
     assert app.seen == ["done"]
     assert [one["upstash-retried"] for one in app.deliveries] == ["0", "0", "1", "2", "0"]
+
+
+async def test_the_failure_function_hears_of_the_failed_step(qstash: Harness, app: App) -> None:
+    def breaks() -> None:
+        raise ValueError("my-error")
+
+    async def order(context: AsyncWorkflowContext[Any]) -> None:
+        await context.run("breaks", breaks)
+
+    async def failed(context: Any, status: int, response: str, headers: dict[str, Any]) -> None:
+        app.seen.append((context.request_payload, status, response, context.headers["x-tenant"]))
+
+    app.serve(order, retries=1, failure_function=failed)
+    await app.start({"n": 1}, **{"Upstash-Forward-X-Tenant": "acme"})
+    await qstash.run_until_idle()
+    assert app.seen == [({"n": 1}, 500, "my-error", "acme")]
+    # The publish, the trigger and its retry, the failure callback.
+    assert len(app.deliveries) == 4
+
+
+async def test_a_failed_call_is_a_result(qstash: Harness, app: App, pay: Receiver) -> None:
+    pay.always = (401, {}, b"no")
+
+    async def order(context: AsyncWorkflowContext[Any]) -> None:
+        answer = await context.call("charge", url="http://pay:4000/charge", retries=1)
+        app.seen.append((answer.status, answer.body))
+
+    app.serve(order)
+    await app.start()
+    await qstash.run_until_idle()
+    assert (app.seen, len(pay.got)) == ([(401, "no")], 2)
+    assert len(app.deliveries) == 4

@@ -97,6 +97,10 @@ async def test_a_run_lives_through_a_restart_a_failure_and_a_resume(qstash: Harn
     assert (did["first"], did["breaks"], len(pay.got)) == (1, 3, 1)
     assert (await qstash.client.get(f"/v2/workflows/dlq/{entry['dlqId']}")).status_code == 404
 
+    [message_id] = {step.details["messageId"] for step in resumed.steps if step.name == "first"}
+    message = (await qstash.client.get(f"/v2/messages/{message_id}")).json()
+    assert '"stepName": "first"' in message["body"]
+
     runs = (await qstash.client.get("/v2/workflows/logs", params={"count": "1"})).json()
     assert [run["workflowRunId"] for run in runs["runs"]] == [resumed.id]
     more = (await qstash.client.get("/v2/workflows/logs", params={"cursor": runs["cursor"]})).json()
