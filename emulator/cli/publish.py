@@ -1,5 +1,6 @@
 """``qstash-emulator publish``: one message, and perhaps what becomes of it."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -89,27 +90,34 @@ def publish(
                 + ("  (a duplicate: nothing new was published)" * bool(one.get("deduplicated")))
             )
     if events is not None:
-        _wait(client, events, {one["messageId"] for one in accepted}, is_quiet=as_json)
+        _wait(client, events, accepted, is_quiet=as_json)
 
 
-def _wait(client: Client, events: Any, waiting: set[str], *, is_quiet: bool) -> None:
-    failed = False
-    for message_id in list(waiting):
-        # A duplicate of a message that finished long ago has no more events.
+_FINAL = ("DELIVERED", "FAILED", "CANCELED")
+
+
+def _wait(
+    client: Client, events: Iterator[dict[str, Any] | None], accepted: list[dict[str, Any]], *, is_quiet: bool
+) -> None:
+    """Follow messages to their ends. Exits 1 unless all are delivered."""
+    waiting = {one["messageId"] for one in accepted}
+    outcomes: set[str] = set()
+    for message_id in [one["messageId"] for one in accepted if one.get("deduplicated")]:
+        # What it is a duplicate of may have finished long ago, and have no more events.
         known = client.call("GET", f"/emulator/messages/{message_id}")["summary"]["state"]
-        if known in ("DELIVERED", "FAILED", "CANCELED"):
+        if known in _FINAL:
             waiting.discard(message_id)
-            failed = failed or known != "DELIVERED"
+            outcomes.add(known)
     while waiting:
         step = next(events)
         if step is None or step["messageId"] not in waiting:
             continue
         if not is_quiet:
             typer.echo(line_of(step), err=True)
-        if step["state"] in ("DELIVERED", "FAILED", "CANCELED"):
+        if step["state"] in _FINAL:
             waiting.discard(step["messageId"])
-            failed = failed or step["state"] != "DELIVERED"
-    if failed:
+            outcomes.add(step["state"])
+    if outcomes != {"DELIVERED"}:
         raise typer.Exit(REFUSED)
 
 

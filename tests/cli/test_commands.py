@@ -80,6 +80,16 @@ def test_publish_and_wait_exits_1_when_the_message_fails(run: Run, inbox) -> Non
     assert "the destination answered with status 500" in failed.stderr
 
 
+def test_waiting_for_a_duplicate_tells_what_became_of_the_first(run: Run, inbox) -> None:
+    url, receiver = inbox
+    receiver.always = 500
+    arguments = ("publish", url, "--retries", "0", "--deduplication-id", "one", "--wait")
+    run(*arguments, code=1)
+    again = run(*arguments, code=1)
+    assert "a duplicate: nothing new was published" in again.stdout
+    assert len(receiver.got) == 1
+
+
 def test_messages_are_listed_shown_brought_forward_and_cancelled(run: Run, inbox) -> None:
     url, receiver = inbox
     first = run("publish", f"{url}/first", "--delay", "1h").stdout.strip()

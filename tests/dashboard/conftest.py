@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from emulator.testing import Listener, Receiver, ServerProcess
 
@@ -25,6 +25,8 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip(f"NOT TESTED: no browser; none of {', '.join(_BROWSERS)} is on PATH")
     with sync_playwright() as playwright:
+        # Patience costs nothing where there is no hurry, and much where the machine is busy.
+        expect.set_options(timeout=20_000)
         made = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         yield made
         made.close()
@@ -70,7 +72,7 @@ def desk(browser: Browser, live_server: ServerProcess) -> Iterator[Desk]:
     tenant = live_server.new_tenant()
     receiver = Receiver(now=lambda: 0)
     context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="UTC")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     context.add_init_script(f"localStorage.setItem('qstash.token', '{tenant['QSTASH_TOKEN']}')")
     page = context.new_page()
     headers = {"Authorization": f"Bearer {tenant['QSTASH_TOKEN']}"}

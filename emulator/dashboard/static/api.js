@@ -12,6 +12,7 @@ export class ApiError extends Error {
 
 /** The JSON answer of one call. Throws ApiError with the server's own words. */
 export async function call(method, path, { body, headers = {}, signal } = {}) {
+  const token = currentToken();
   let response;
   try {
     response = await fetch(`/emulator${path}`, {
@@ -19,7 +20,7 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
       body,
       signal,
       credentials: "omit",
-      headers: { Authorization: `Bearer ${currentToken() ?? ""}`, ...headers },
+      headers: { Authorization: `Bearer ${token ?? ""}`, ...headers },
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -28,7 +29,8 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
   const text = await response.text();
   const value = text ? parse(text) : {};
   if (response.ok) return value;
-  if (response.status === 401) forgetToken();
+  // A late answer to an earlier token says nothing about the present one.
+  if (response.status === 401 && token !== null && token === currentToken()) forgetToken();
   throw new ApiError(response.status, value.error ?? `the server answered ${response.status}`);
 }
 

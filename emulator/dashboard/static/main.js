@@ -68,6 +68,7 @@ async function boot() {
     window.scrollTo(0, 0);
   });
   window.addEventListener("signed-out", () => {
+    leaving.abort();
     disconnect();
     frame.draw();
     main.replaceChildren(door(start));

@@ -15,6 +15,8 @@ export async function show({ root, signal, query, on }) {
   let total = 0;
   let next;
   let isLoading = false;
+  // Answers to a question that has changed meanwhile are dropped.
+  let question = 0;
   let now = Date.now();
 
   const summary = h("span", { class: "sub", role: "status" });
@@ -35,8 +37,10 @@ export async function show({ root, signal, query, on }) {
   async function loadMore() {
     if (isLoading || next === undefined) return;
     isLoading = true;
+    const asked = question;
     try {
-      take(await get(`/messages${parameters({ before: next })}`, { signal }), { isNext: true });
+      const answer = await get(`/messages${parameters({ before: next })}`, { signal });
+      if (asked === question) take(answer, { isNext: true });
     } catch (error) {
       if (error.name !== "AbortError") summary.textContent = error.message;
     } finally {
@@ -63,13 +67,17 @@ export async function show({ root, signal, query, on }) {
 
   async function restart() {
     history.replaceState(null, "", `#/messages${toQuery(filter)}`);
-    take(await get(`/messages${parameters()}`, { signal }), { isFresh: true });
+    const asked = ++question;
+    const answer = await get(`/messages${parameters()}`, { signal });
+    if (asked === question) take(answer, { isFresh: true });
   }
 
   // The newest page is read anew; what lies further down learns its state from the events.
   const refresh = throttle(async () => {
+    const asked = question;
     try {
       const answer = await get(`/messages${parameters()}`, { signal });
+      if (asked !== question) return;
       const isGap = answer.messages.length === PAGE && !answer.messages.some((row) => rows.has(row.messageId));
       take(answer, { isFresh: isGap || !rows.size || filter.state !== "" && rows.size <= PAGE });
     } catch {
