@@ -4,9 +4,8 @@ Publish, enqueue, batch items, schedules and callbacks all create messages from 
 through ``parse_options``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Any
@@ -18,6 +17,7 @@ from emulator.protocol.flow_control import FlowControl, parse_flow_control
 from emulator.protocol.headers import Headers, canonical_name, is_hop_by_hop
 from emulator.protocol.limits import Limits
 from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS
+from emulator.protocol.option_warnings import not_sent_on, prefixed, unknown_header
 from emulator.protocol.redaction import Redaction, parse_redaction
 from emulator.protocol.retry_delay import RetryDelay
 from emulator.protocol.value import keyword_value
@@ -115,9 +115,9 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
     fields: dict[str, Any] = {
         _FIELDS[name]: _READERS[name](reader) for name in given.options if name in _READERS
     }
-    warnings = [_warning(name, prefix) for name in given.unknown]
+    warnings = [unknown_header(name, prefix) for name in given.unknown]
     if given.forwards:
-        warnings += _not_sent_on(given.forwards)
+        warnings += not_sent_on(given.forwards)
     if given.callback or "callback" in given.options:
         fields["callback"] = _callback(reader, "Callback", given.callback, limits, warnings)
     if given.failure_callback or "failure-callback" in given.options:
@@ -257,32 +257,16 @@ def _callback(
     url = reader.text(option)
     prefix = f"{reader.name(option)}-"
     if url is None:
-        warnings += (f"{_prefixed(prefix, name)} is ignored without {reader.name(option)}" for name in given)
+        warnings += (f"{prefixed(prefix, name)} is ignored without {reader.name(option)}" for name in given)
         return None
     check_url(url, what=f"{reader.name(option)} url")
     for name in ("upstash-delay", "upstash-not-before"):
         # The service rejects delayed callbacks when the message is published (contract, 8, U21).
         if name in given:
-            raise InvalidInput(f"{_prefixed(prefix, name)} is not supported: a callback is sent at once")
+            raise InvalidInput(f"{prefixed(prefix, name)} is not supported: a callback is sent at once")
     headers = tuple(line for lines in given.values() for line in lines)
     warnings += parse_options(headers, limits=limits, prefix=prefix).warnings
     return Callback(url=url, headers=headers)
-
-
-def _not_sent_on(names: Iterable[str]) -> Iterator[str]:
-    for name in map(canonical_name, names):
-        if is_hop_by_hop(name):
-            yield f"Upstash-Forward-{name} is ignored: a delivery's {name} is its own"
-
-
-def _prefixed(prefix: str, name: str) -> str:
-    return f"{prefix}{canonical_name(name).removeprefix('Upstash-')}"
-
-
-def _warning(name: str, prefix: str) -> str:
-    suggestion = get_close_matches(name.lower().removeprefix("upstash-"), OPTION_HEADERS, n=1)
-    hint = f"; did you mean {_prefixed(prefix, suggestion[0])}?" if suggestion else ""
-    return f"unknown header {prefix}{name.removeprefix('Upstash-')} is ignored{hint}"
 
 
 class _OptionReader:

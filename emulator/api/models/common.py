@@ -47,6 +47,31 @@ class Empty(TypedDict):
     """An answer that no client reads."""
 
 
+class Options(TypedDict, total=False):
+    """What a publisher may say, as messages, their log entries and schedules show it."""
+
+    header: HeaderMap
+    callback: Text
+    failureCallback: Text
+    queueName: Text
+    label: Text
+    labels: Labels
+    flowControlKey: Text
+    parallelism: Count
+    rate: Count
+    period: PeriodSeconds
+    retryDelayExpression: Text
+
+
+class Stored(Options, total=False):
+    """A message's or schedule's options, and its body: text where the bytes are UTF-8, else base64."""
+
+    body: Text
+    bodyBase64: Base64
+    callbackHeader: HeaderMap
+    failureCallbackHeader: HeaderMap
+
+
 class Request(BaseModel):
     """A JSON object that a client sends: no key but the declared ones, and no conversions."""
 
@@ -65,3 +90,21 @@ class MessageQuery(TypedDict, total=False):
     callerIp: Several
     fromDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
     toDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
+
+
+OneOrMore = str | list[str]
+
+
+class FilterRequest(Request):
+    """The same filters, as a JSON body."""
+
+    url: OneOrMore | None = None
+    label: OneOrMore | None = None
+    topicName: OneOrMore | None = None
+    queueName: OneOrMore | None = None
+    scheduleId: OneOrMore | None = None
+    flowControlKey: OneOrMore | None = None
+    callerIp: OneOrMore | None = None
+    fromDate: int | None = None
+    toDate: int | None = None
+    count: int | None = None

@@ -10,16 +10,17 @@ from emulator.api.models.common import (
     Count,
     Cursor,
     DlqId,
+    FilterRequest,
     HeaderMap,
     MessageId,
     MessageQuery,
+    OneOrMore,
     Order,
-    Request,
     SeveralOrList,
     Text,
     wire,
 )
-from emulator.api.models.messages import Message, OneOrMore, OneOrMoreNumbers
+from emulator.api.models.messages import Message, OneOrMoreNumbers
 
 
 @wire
@@ -75,21 +76,9 @@ class DlqQuery(DlqBulkQuery, total=False):
     trimBody: Annotated[int, Field(ge=-1, description="Bytes of each body to show; 0 and -1 show none.")]
 
 
-class DlqBulkRequest(Request):
-    """The same as the query of a bulk action, as a JSON body."""
-
+class DlqBulkRequest(FilterRequest):
     dlqIds: OneOrMore | None = None
     messageId: OneOrMore | None = None
     responseStatus: OneOrMoreNumbers | None = None
-    url: OneOrMore | None = None
-    label: OneOrMore | None = None
-    topicName: OneOrMore | None = None
-    queueName: OneOrMore | None = None
-    scheduleId: OneOrMore | None = None
-    flowControlKey: OneOrMore | None = None
-    callerIp: OneOrMore | None = None
-    fromDate: int | None = None
-    toDate: int | None = None
-    count: int | None = None
     cursor: str | None = None
     order: Order | None = None

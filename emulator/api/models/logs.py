@@ -10,12 +10,11 @@ from emulator.api.models.common import (
     Count,
     Cursor,
     HeaderMap,
-    Labels,
     MessageId,
     MessageQuery,
     Method,
+    Options,
     Order,
-    PeriodSeconds,
     Several,
     SeveralOrList,
     Text,
@@ -27,7 +26,7 @@ State = Literal["CREATED", "ACTIVE", "RETRY", "ERROR", "DELIVERED", "FAILED", "C
 
 
 @wire
-class LogEntry(TypedDict):
+class LogEntry(Options):
     """What happened to a message at one moment. Bodies are base64 here; some fields have two spellings."""
 
     time: UnixMs
@@ -39,28 +38,17 @@ class LogEntry(TypedDict):
     nextDeliveryTime: NotRequired[UnixMs]
     topicName: NotRequired[Text]
     endpointName: NotRequired[Text]
-    queueName: NotRequired[Text]
     scheduleId: NotRequired[Text]
-    header: NotRequired[HeaderMap]
     body: NotRequired[Base64]
     method: NotRequired[Method]
-    callback: NotRequired[Text]
     callbackHeaders: NotRequired[HeaderMap]
-    failureCallback: NotRequired[Text]
     failureCallbackHeaders: NotRequired[HeaderMap]
     timeout: NotRequired[Annotated[int, Field(ge=1, description="Milliseconds.")]]
-    retryDelayExpression: NotRequired[Text]
     retryDelayExpr: NotRequired[Text]
     responseStatus: NotRequired[Count]
     responseBody: NotRequired[Base64]
     responseHeaders: NotRequired[HeaderMap]
     responseHeader: NotRequired[HeaderMap]
-    label: NotRequired[Text]
-    labels: NotRequired[Labels]
-    flowControlKey: NotRequired[Text]
-    parallelism: NotRequired[Count]
-    rate: NotRequired[Count]
-    period: NotRequired[PeriodSeconds]
     callerIp: NotRequired[Text]
     callerIP: NotRequired[Text]
 

@@ -6,28 +6,25 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from emulator.api.models.common import (
-    Base64,
     Count,
-    HeaderMap,
-    Labels,
+    FilterRequest,
     MessageId,
     MessageQuery,
     Method,
-    PeriodSeconds,
-    Request,
+    OneOrMore,
     Several,
     SeveralOrList,
+    Stored,
     Text,
     UnixMs,
     wire,
 )
 
-OneOrMore = str | list[str]
 OneOrMoreNumbers = int | str | list[int | str]
 
 
 @wire
-class Message(TypedDict):
+class Message(Stored):
     """A message, finished or not. Of ``body`` and ``bodyBase64`` at most one is there."""
 
     messageId: MessageId
@@ -38,23 +35,8 @@ class Message(TypedDict):
     createdAt: UnixMs
     topicName: NotRequired[Text]
     endpointName: NotRequired[Text]
-    header: NotRequired[HeaderMap]
-    body: NotRequired[Text]
-    bodyBase64: NotRequired[Base64]
-    callback: NotRequired[Text]
-    failureCallback: NotRequired[Text]
-    callbackHeader: NotRequired[HeaderMap]
-    failureCallbackHeader: NotRequired[HeaderMap]
-    queueName: NotRequired[Text]
     scheduleId: NotRequired[Text]
     callerIP: NotRequired[Text]
-    label: NotRequired[Text]
-    labels: NotRequired[Labels]
-    flowControlKey: NotRequired[Text]
-    parallelism: NotRequired[Count]
-    rate: NotRequired[Count]
-    period: NotRequired[PeriodSeconds]
-    retryDelayExpression: NotRequired[Text]
     api: NotRequired[Literal["llm"]]
 
 
@@ -74,19 +56,7 @@ class CancelQuery(MessageQuery, total=False):
     count: Annotated[int, Field(ge=1, le=500)]
 
 
-class CancelRequest(Request):
-    """The same, as a JSON body."""
-
+class CancelRequest(FilterRequest):
     messageIds: OneOrMore | None = None
-    url: OneOrMore | None = None
     host: OneOrMore | None = None
     path: OneOrMore | None = None
-    label: OneOrMore | None = None
-    topicName: OneOrMore | None = None
-    queueName: OneOrMore | None = None
-    scheduleId: OneOrMore | None = None
-    flowControlKey: OneOrMore | None = None
-    callerIp: OneOrMore | None = None
-    fromDate: int | None = None
-    toDate: int | None = None
-    count: int | None = None

@@ -3,26 +3,12 @@
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
-from typing_extensions import TypedDict
 
-from emulator.api.models.common import (
-    Base64,
-    Count,
-    HeaderMap,
-    Labels,
-    MessageId,
-    Method,
-    Name,
-    PeriodSeconds,
-    Seconds,
-    Text,
-    UnixMs,
-    wire,
-)
+from emulator.api.models.common import Count, MessageId, Method, Name, Seconds, Stored, Text, UnixMs, wire
 
 
 @wire
-class Schedule(TypedDict):
+class Schedule(Stored):
     """A cron line and what it publishes. Of ``body`` and ``bodyBase64`` at most one is there."""
 
     scheduleId: Name
@@ -32,23 +18,8 @@ class Schedule(TypedDict):
     method: Method
     retries: Count
     isPaused: bool
-    header: NotRequired[HeaderMap]
-    body: NotRequired[Text]
-    bodyBase64: NotRequired[Base64]
     delay: NotRequired[Seconds]
     timeout: NotRequired[Seconds]
-    callback: NotRequired[Text]
-    failureCallback: NotRequired[Text]
-    callbackHeader: NotRequired[HeaderMap]
-    failureCallbackHeader: NotRequired[HeaderMap]
-    queueName: NotRequired[Text]
-    label: NotRequired[Text]
-    labels: NotRequired[Labels]
-    flowControlKey: NotRequired[Text]
-    parallelism: NotRequired[Count]
-    rate: NotRequired[Count]
-    period: NotRequired[PeriodSeconds]
-    retryDelayExpression: NotRequired[Text]
     callerIP: NotRequired[Text]
     callerIp: NotRequired[Text]
     lastScheduleTime: NotRequired[UnixMs]
