@@ -54,8 +54,10 @@ def line_of(step: dict[str, Any]) -> str:
     )
     if step.get("status"):
         details.append(str(step["status"]))
-    if step["state"] in ("ERROR", "FAILED") and step.get("error"):
+    if step["state"] == "ERROR" and step.get("error"):
         details.append(step["error"])
+    if step["state"] == "FAILED":
+        details.append("in the DLQ")
     if step["state"] in ("CREATED", "RETRY") and step.get("nextDeliveryTime"):
         details.append(f"due {time_of_day(step['nextDeliveryTime'])}")
     details += [f"queue {step['queueName']}"] if step.get("queueName") else []

@@ -1,7 +1,11 @@
 """Retry now and run now: only time is given up, nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
+from emulator.broker.expediting import expedite
+from emulator.store.queries import load_due
 from emulator.testing import Harness, Receiver
 
 
@@ -37,6 +41,25 @@ async def test_a_message_behind_the_horizon_goes_out_now_and_only_once(
     assert [one.url for one in receiver.got] == ["https://example.com/8"]
     await qstash.run_until_idle()
     assert [one.url[-1] for one in receiver.got] == ["8", "1", "2", "3", "4", "5", "6", "7"]
+
+
+async def test_what_the_store_is_being_asked_for_meanwhile_does_not_put_it_back(qstash: Harness) -> None:
+    timeline = qstash.runtime.broker.state.timeline
+    timeline._window = 2
+    for day in range(1, 9):
+        await _publish(qstash, str(day), Upstash_Delay=f"{day}d")
+    start, limit = timeline.begin_refill()
+    read, _ = await qstash.runtime.read(
+        lambda store: load_due(store, qstash.runtime.tenant.id, start=start, limit=limit)
+    )
+    stale = read[0]
+    as_the_store_has_it = replace(stale)
+    brought = await qstash.runtime.change(
+        lambda state, now_at: expedite(state, [as_the_store_has_it], now_at)
+    )
+    assert brought == 1
+    timeline.refill([stale], is_complete=True)
+    assert timeline.get(stale.seq) is not stale
 
 
 async def test_a_queue_keeps_its_order(qstash: Harness, receiver: Receiver) -> None:

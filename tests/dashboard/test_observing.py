@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from emulator.broker.state import BrokerState
 from emulator.broker.writes import Logged, MessageAccepted, Write
 from emulator.delivery.recent import RecentRequests
 from emulator.errors import StoreUnavailable
@@ -44,6 +45,22 @@ async def test_what_the_store_refused_is_not_told(qstash: Harness) -> None:
     with pytest.raises(StoreUnavailable):
         await qstash.runtime.reset()
     assert told == []
+
+
+async def test_what_could_not_be_stored_is_not_told(tmp_path) -> None:
+    told: list[Write] = []
+
+    def write_nonsense(state: BrokerState, _now_at: int) -> None:
+        state.write("not a write")  # type: ignore[arg-type]
+
+    async with Harness(db=str(tmp_path / "q.db")) as qstash:
+        qstash.runtime.observers.append(told.extend)
+        with pytest.raises(AssertionError):
+            await qstash.runtime.change(write_nonsense)
+        assert told == []
+        qstash.mount("https://example.com", Receiver(now=lambda: qstash.now))
+        await qstash.client.post("/v2/publish/https://example.com")
+        assert told
 
 
 def test_the_latest_requests_are_remembered_and_the_oldest_give_way() -> None:
