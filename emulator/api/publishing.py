@@ -95,6 +95,8 @@ async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -
         )
     if is_workflow(lines):
         target = request.path_params["destination"]
+        if queue_name is not None:
+            lines = (*lines, ("Upstash-Queue-Name", queue_name))
         return await publish_one(runtime, target, query, lines, body, caller_ip(request))
     draft = read_draft(
         runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name

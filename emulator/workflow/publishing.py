@@ -6,13 +6,13 @@ from functools import partial
 
 from emulator.broker import publishing as plain
 from emulator.broker.message import Accepted, Draft
-from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput, QuotaExceeded
+from emulator.errors import BodyTooLarge, EmulatorError
 from emulator.protocol.destination import check_url
 from emulator.protocol.headers import Headers
 from emulator.protocol.workflow import WorkflowHeaders, read_workflow_headers
 from emulator.workflow import starting
 from emulator.workflow.run import ActiveRun
-from emulator.workflow.sending import Parcel, read_parcel, send
+from emulator.workflow.sending import Parcel, read_parcel, reported, send
 from emulator.workflow.state import WorkflowState
 
 Commit = Callable[[int], Accepted]
@@ -35,8 +35,8 @@ def publish(state: WorkflowState, items: Sequence[WorkflowDraft | Draft], now_at
     """Accept a batch in order, plain messages among it as ever.
 
     Raises what is wrong with any message of a run; nothing is accepted then. InvalidInput means that the run has
-    ended, as the SDKs understand a 400; what else is wrong with a message that wants to join a run is raised as
-    QuotaExceeded, which they report instead of ignoring it (workflow contract, 9).
+    ended, as the SDKs understand a 400; what else is wrong is raised as QuotaExceeded, which they report instead of
+    ignoring it (workflow contract, 9).
     """
     commits = [_prepare(state, item, now_at) for item in items]
     return [commit(now_at) for commit in commits]
@@ -45,8 +45,9 @@ def publish(state: WorkflowState, items: Sequence[WorkflowDraft | Draft], now_at
 def _prepare(state: WorkflowState, item: WorkflowDraft | Draft, now_at: int) -> Callable[[int], Answer]:
     if isinstance(item, Draft):
         return partial(_publish_plain, state, item)
-    headers = read_workflow_headers(item.lines)
-    check_url(item.url, what="destination url")
+    with reported():
+        headers = read_workflow_headers(item.lines)
+        check_url(item.url, what="destination url")
     commit = (
         _prepare_start(state, item, headers, now_at)
         if headers.is_init
@@ -83,10 +84,7 @@ def _prepare_append(
     state: WorkflowState, item: WorkflowDraft, headers: WorkflowHeaders, now_at: int
 ) -> Commit:
     active = state.active(headers.run_id)
-    try:
-        parcel = _read(state, item, item.lines, active.run.configuration, now_at)
-    except InvalidInput as error:
-        raise QuotaExceeded(str(error)) from None
+    parcel = _read(state, item, item.lines, active.run.configuration, now_at)
     return partial(_append, state, active, parcel)
 
 
@@ -101,14 +99,15 @@ def _read(
     limits = state.broker.limits
     if len(item.body) > limits.max_body_bytes:
         raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(item.body)} bytes")
-    parcel = read_parcel(
-        url=item.url,
-        lines=lines,
-        parameters=item.parameters,
-        body=item.body,
-        caller_ip=item.caller_ip,
-        configuration=configuration,
-        limits=limits,
-    )
+    with reported():
+        parcel = read_parcel(
+            url=item.url,
+            lines=lines,
+            parameters=item.parameters,
+            body=item.body,
+            caller_ip=item.caller_ip,
+            configuration=configuration,
+            limits=limits,
+        )
     plain.check_not_before(state.broker, parcel.options, now_at)
     return parcel

@@ -1,10 +1,12 @@
 """Making the messages of a run: what they inherit, which headers they carry, where they stand in the log."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from emulator.broker.message import Draft, Message
 from emulator.broker.publishing import Target, accept, make_message
+from emulator.errors import InvalidInput, QuotaExceeded
 from emulator.protocol.destination import Destination, DestinationKind
 from emulator.protocol.headers import Headers
 from emulator.protocol.limits import Limits
@@ -43,6 +45,15 @@ class Parcel:
     body: bytes
     caller_ip: str | None
     is_lazy: bool = False
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Have a bad value raised as QuotaExceeded, not InvalidInput: a 400 means to the SDKs that the run has ended."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise QuotaExceeded(str(error)) from None
 
 
 def read_parcel(

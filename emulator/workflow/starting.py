@@ -15,11 +15,10 @@ from emulator.protocol.workflow import (
     Feature,
     header_lines_of,
     read_step,
-    read_workflow_headers,
     trigger_configuration,
 )
 from emulator.workflow.run import ActiveRun, Entry, Invoker, Run
-from emulator.workflow.sending import Parcel, compose, enter, read_parcel
+from emulator.workflow.sending import Parcel, compose, enter, read_parcel, reported
 from emulator.workflow.state import WorkflowState
 from emulator.workflow.writes import EntryReplaced, RunSaved
 
@@ -144,31 +143,36 @@ _ENVELOPE = "invalid invoke body"
 def read_invocation(state: WorkflowState, parcel: Parcel) -> tuple[Invoker, Parcel]:
     """Who invokes, and the message with the payload that the new run gets.
 
-    Raises InvalidInput if the invoking run has ended, or the envelope is none.
+    Raises InvalidInput if the invoking run has ended, QuotaExceeded for an envelope that is none.
     """
     envelope = read_step(parcel.body)
-    invoker = Invoker(
-        run_id=_text(envelope, "workflowRunId"),
-        run_created_at=int(envelope.get("workflowRunCreatedAt") or 0),
-        url=check_url(_text(envelope, "workflowUrl"), what=f"{_ENVELOPE}: workflowUrl"),
-        headers=header_lines_of(envelope.get("headers"), what=_ENVELOPE),
-        step=_step(envelope),
-    )
+    with reported():
+        invoker = Invoker(
+            run_id=_text(envelope, "workflowRunId"),
+            run_created_at=int(envelope.get("workflowRunCreatedAt") or 0),
+            url=check_url(_text(envelope, "workflowUrl"), what=f"{_ENVELOPE}: workflowUrl"),
+            headers=header_lines_of(envelope.get("headers"), what=_ENVELOPE),
+            step=_step(envelope),
+        )
     parent = state.active(invoker.run_id)
-    # The message that will tell the parent must be one that can be made.
-    read_workflow_headers(invoker.headers)
-    read_parcel(
-        url=invoker.url,
-        lines=invoker.headers,
-        body=b"",
-        caller_ip=None,
-        configuration=parent.run.configuration,
-        limits=state.broker.limits,
-    )
+    with reported():
+        # The message that will tell the parent must be one that can be made.
+        read_parcel(
+            url=invoker.url,
+            lines=invoker.headers,
+            body=b"",
+            caller_ip=None,
+            configuration=parent.run.configuration,
+            limits=state.broker.limits,
+        )
+        return invoker, replace(parcel, body=_payload(envelope))
+
+
+def _payload(envelope: dict[str, Any]) -> bytes:
     payload = envelope.get("body")
     if not isinstance(payload, str | None):
         raise InvalidInput(f"{_ENVELOPE}: body {payload!r} is not text")
-    return invoker, replace(parcel, body=(payload or "").encode("utf-8", "replace"))
+    return (payload or "").encode("utf-8", "replace")
 
 
 def _text(envelope: dict[str, Any], name: str) -> str:

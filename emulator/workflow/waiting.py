@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.errors import InvalidInput, NotFound, QuotaExceeded
+from emulator.errors import InvalidInput, NotFound
 from emulator.protocol.destination import check_url
 from emulator.protocol.durations import parse_duration
 from emulator.protocol.headers import Headers
@@ -16,7 +16,7 @@ from emulator.protocol.workflow import (
     timed_out_wait,
 )
 from emulator.workflow.run import ActiveRun, Run, StoredEvent, Waiter
-from emulator.workflow.sending import Parcel, send, step_parcel
+from emulator.workflow.sending import Parcel, reported, send, step_parcel
 from emulator.workflow.state import WorkflowState
 from emulator.workflow.writes import EventStored, EventTaken
 
@@ -46,10 +46,8 @@ def wait(state: WorkflowState, request: WaitRequest, now_at: int) -> str:
     Raises InvalidInput if the run has ended, QuotaExceeded for a wait that cannot be kept.
     """
     active = state.active(read_workflow_headers(request.lines).run_id)
-    try:
+    with reported():
         waiter = _read_waiter(state, active, request, now_at)
-    except InvalidInput as error:
-        raise QuotaExceeded(str(error)) from None
     again = next((one for one in active.waiters.values() if one.step_key == waiter.step_key), None)
     if again is not None:
         # The delivery that asks was repeated: it is the same wait, not a second one.

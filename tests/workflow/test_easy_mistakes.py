@@ -89,6 +89,11 @@ async def test_4_an_ended_run_is_answered_400_and_nothing_else_is(qstash: Harnes
     over = await raw.batch(qstash, raw.call_item("wfr_1", Upstash_Retries="1000000"))
     assert (over.status_code, "quota maxRetries exceeded" in over.json()["error"]) == (412, True)
     assert (await raw.wait(qstash, "e", lasting="soon")).status_code == 412
+    invoke = raw.run_headers("wfr_2", init=True, Upstash_Workflow_Invoke="true")
+    invoked = await qstash.client.post(
+        f"/v2/publish/{raw.URL}", json={"workflowRunId": "wfr_1"}, headers=invoke
+    )
+    assert (invoked.status_code, "workflowUrl" in invoked.json()["error"]) == (412, True)
     await raw.finish(qstash)
     for answer in (
         await raw.publish(qstash, raw.step(1)),
