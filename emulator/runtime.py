@@ -22,6 +22,7 @@ from emulator.broker.writes import (
     Attempt,
     Cleared,
     Effects,
+    Logged,
     MessageAccepted,
     ScheduleDeleted,
     ScheduleSaved,
@@ -56,6 +57,8 @@ different (an import), or the server stops. Must return at once and never raise.
 
 _CACHED_MESSAGES = 10_000
 _CACHED_BYTES = 64 * 1024 * 1024
+# What is due within this time is kept at hand: it goes out without a look into the store, and so more punctually.
+_SOON_MS = 60_000
 
 
 class LayerShell(Protocol):
@@ -375,7 +378,7 @@ class Runtime:
 
     def _carry_out(self, now_at: int) -> Awaitable[None]:
         effects = self.broker.step(now_at)
-        self._follow(effects)
+        self._follow(effects.writes, now_at)
         self._unsettled += len(effects.attempts)
         is_followed = bool(effects.attempts or self.observers)
         then = partial(self._made_durable, effects) if is_followed else None
@@ -387,12 +390,13 @@ class Runtime:
         self._arm()
         return durable
 
-    def _follow(self, effects: Effects) -> None:
-        """Keep at hand what is about to be delivered, and the timetable in step with the schedules."""
-        starting = {attempt.seq for attempt in effects.attempts}
-        for write in effects.writes:
+    def _follow(self, writes: Sequence[Write], now_at: int) -> None:
+        """Keep at hand what is soon delivered, and the timetable in step with the schedules."""
+        for write in writes:
             match write:
-                case MessageAccepted(message, body) if message.seq in starting:
+                case Logged():
+                    pass
+                case MessageAccepted(message, body) if message.not_before_at - now_at <= _SOON_MS:
                     if body is not None or message.body_seq is None:
                         self._cache.put(message, body or b"")
                 case ScheduleSaved(schedule):
@@ -566,6 +570,8 @@ class _MessageCache:
         return seq in self._entries
 
     def put(self, message: Message, body: bytes) -> None:
+        if message.seq in self._entries:
+            self.take(message.seq)
         self._entries[message.seq] = (message, body)
         self._bytes += len(body)
         while len(self._entries) > _CACHED_MESSAGES or self._bytes > _CACHED_BYTES:

@@ -6,9 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -45,31 +47,33 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run ``command`` until the block ends, once it listens on ``port`` of loopback."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
-    process = subprocess.Popen(
-        command,
-        env=clean | {"PYTHONPATH": str(ROOT)} | dict(variables or {}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        await until_open(port, process)
-        yield Running(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
-    finally:
-        process.terminate()
+    # A file and no pipe: a pipe that nobody empties stops who writes to it.
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(
+            command,
+            env=clean | {"PYTHONPATH": str(ROOT)} | dict(variables or {}),
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+        )
         try:
-            process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            await _until_open(port, process, words)
+            yield Running(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-async def until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
+async def _until_open(port: int, process: "subprocess.Popen[bytes]", words: IO[bytes]) -> None:
     """Return when somebody listens on ``port``. Raises RuntimeError with the process's own words if it ends."""
     deadline = asyncio.get_running_loop().time() + _START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if process.poll() is not None:
-            words = process.communicate()[1] or b""
-            raise RuntimeError(f"a server ended at once: {words.decode(errors='replace')[-2000:]}")
+            words.seek(0)
+            raise RuntimeError(f"a server ended at once: {words.read().decode(errors='replace')[-2000:]}")
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()

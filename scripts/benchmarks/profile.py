@@ -42,7 +42,7 @@ async def profile(bench: Bench) -> None:
             for number in range(bench.size.runs)
         ]
         bench.report.add("where the time goes", name, "µs CPU", costs)
-        profiler = cProfile.Profile()
+        profiler = cProfile.Profile(time.thread_time)
         await _run(bench, f"profile-{name}", delay, profiler=profiler)
         for room, share in _shares(profiler).most_common(12):
             bench.report.add("where the time goes", f"  {name}: {room}", "% of loop", [share])
@@ -121,4 +121,6 @@ def _room(file: str) -> str:
         return ".".join(parts[:2])
     if "site-packages" in path.parts:
         return path.parts[path.parts.index("site-packages") + 1]
-    return "built in" if file == "~" else f"standard library: {path.parent.name}"
+    if path.is_relative_to(ROOT):
+        return "the profile itself"
+    return "built in" if file == "~" else "standard library"

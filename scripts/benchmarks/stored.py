@@ -67,6 +67,7 @@ async def growth(bench: Bench) -> None:
     size, section = bench.size, "(f) growth"
     publish: dict[int, list[float]] = {}
     deliver: dict[int, list[float]] = {}
+    costs: dict[int, list[float]] = {}
     async with destination() as receiver, contextlib.AsyncExitStack() as stack:
         servers: dict[int, Running] = {}
         for stored in size.stored:
@@ -78,8 +79,10 @@ async def growth(bench: Bench) -> None:
         for number in range(size.runs):
             say(f"  run {number + 1} of {size.runs}")
             for stored, server in servers.items():
-                publish.setdefault(stored, []).append(await publish_rate(server, size.count // 2))
-                deliver.setdefault(stored, []).append(await delivery_rate(server, receiver, size.count // 2))
+                spent, count = server.cpu_seconds(), size.count // 2
+                publish.setdefault(stored, []).append(await publish_rate(server, count))
+                deliver.setdefault(stored, []).append(await delivery_rate(server, receiver, count))
+                costs.setdefault(stored, []).append((server.cpu_seconds() - spent) / count / 2 * 1e6)
     least, most = size.stored[0], size.stored[-1]
     for name, rates in (("publish", publish), ("deliver", deliver)):
         for stored in size.stored:
@@ -88,6 +91,10 @@ async def growth(bench: Bench) -> None:
                 section, f"{name} at {stored:,} stored", "messages/s", rates[stored],
                 against=(f"at {least:,}", rates[least]) if is_last else None, mark=Mark(0.8) if is_last else None,
             )  # fmt: skip
+    bench.report.add(
+        section, f"CPU at {most:,} stored, publish and deliver", "µs/message", costs[most],
+        against=(f"at {least:,}", costs[least]),
+    )  # fmt: skip
     curves = {
         name: [(float(stored), sorted(values)[len(values) // 2]) for stored, values in rates.items()]
         for name, rates in (("publish", publish), ("end to end", deliver))
