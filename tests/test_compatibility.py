@@ -9,6 +9,7 @@ from emulator.api.app import queue_routes
 from emulator.api.routing import TargetRoute
 from emulator.protocol.headers import SERVER_OWNED, canonical_name
 from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS, OPTION_PREFIXES
+from emulator.tenants import PUBLISHED_USERS
 
 _ROOT = Path(__file__).parent.parent
 _PAGE = (_ROOT / "docs" / "compatibility.md").read_text()
@@ -49,3 +50,7 @@ def test_the_tests_that_a_row_names_exist(row: tuple[str, str, str]) -> None:
         source = (_ROOT / "tests" / path).read_text()
         defined = f"def {test}(" if path.endswith(".py") else f'test("{test}"'
         assert defined in source, f"{name}: there is no test {test!r} in tests/{path}"
+
+
+def test_the_read_only_token_of_the_page_is_the_published_users() -> None:
+    assert f"`{PUBLISHED_USERS[0].read_only_token}`" in _PAGE

@@ -11,7 +11,7 @@ def unknown_header(name: str, prefix: str) -> str:
     """``name`` is none of ours; the nearest one that is, if one is near. ``prefix`` is said in its place."""
     suggestion = get_close_matches(name.lower().removeprefix("upstash-"), OPTION_HEADERS, n=1)
     hint = f"; did you mean {prefixed(prefix, suggestion[0])}?" if suggestion else ""
-    return f"unknown header {prefix}{name.removeprefix('Upstash-')} is ignored{hint}"
+    return f"unknown header {prefixed(prefix, name)} is ignored{hint}"
 
 
 def not_sent_on(names: Iterable[str]) -> Iterator[str]:
