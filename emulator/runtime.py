@@ -131,6 +131,8 @@ class Runtime:
             crash=self._begin_crash,
         )
         self._restarting: asyncio.Task[None] | None = None
+        self.crashed_at: list[int] = []
+        """When this tenant lost its working memory on purpose, in unix milliseconds."""
         self.schedules_fired = 0
         self._housekeeping: Housekeeping | None = None
         if retention is not None:
@@ -253,6 +255,15 @@ class Runtime:
         )
         return min((time for time in times if time is not None), default=None)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is under way or waits: for its time, its turn, a queue or a resume."""
+        state = self.broker.state
+        is_busy = (
+            self._unsettled or state.active or self.next_due_at() is not None or state.lanes.waiting_count()
+        )
+        return not is_busy and not any(line.queue.is_paused for line in state.queues.values())
+
     def _next_wake_at(self) -> int | None:
         return self.clock.next_wake_at() if isinstance(self.clock, ManualClock) else None
 
@@ -313,6 +324,7 @@ class Runtime:
 
     async def crash(self) -> None:
         """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""
+        self.crashed_at.append(self.clock.now_at())
         await self.start_again(lambda _store: None)
 
     async def start_again(self, change: Callable[[SqlStore], None], now_at: int | None = None) -> None:

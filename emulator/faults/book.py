@@ -35,6 +35,8 @@ class FaultBook:
         self._entries: list[_Entry] = []
         self._disturbing = disturbing if disturbing is not None else set()
         self._added = 0
+        self.has_spoilt_signatures = False
+        """Whether a delivery was signed wrongly so far, on purpose."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -93,6 +95,7 @@ class FaultBook:
             fault = entry.fault
             if fault.kind.strikes_publishing is is_publishing and matches(fault, facts) and _strikes(entry):
                 entry.struck += 1
+                self.has_spoilt_signatures |= fault.kind.is_in_signature
                 return fault
         return None
 

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from emulator.testing.receiver import Delivery, Receiver
     from emulator.testing.server import ServerProcess
     from emulator.testing.workflow import WorkflowRun, WorkflowStep
+    from emulator.testing.views import AttemptView, DeadLetterView, LogView, MessageView
 
 __all__ = [
     "AppTransport",
+    "AttemptView",
     "Call",
+    "DeadLetterView",
     "Delivery",
     "Harness",
     "Listener",
+    "LogView",
+    "MessageView",
     "NotAwaited",
     "Receiver",
     "ServerProcess",
@@ -32,10 +37,14 @@ __all__ = [
 
 _MODULES = {
     "AppTransport": "apps",
+    "AttemptView": "views",
     "Call": "calls",
+    "DeadLetterView": "views",
     "Delivery": "receiver",
     "Harness": "harness",
     "Listener": "listener",
+    "LogView": "views",
+    "MessageView": "views",
     "NotAwaited": "calls",
     "Receiver": "receiver",
     "ServerProcess": "server",

@@ -25,6 +25,7 @@ from emulator.protocol.durations import parse_duration
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
+from emulator.store.sql import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import reach
 from emulator.testing.apps import AppTransport, Interface
@@ -32,6 +33,9 @@ from emulator.testing.asgi import Answer, call_asgi
 from emulator.testing.calls import Call, NotAwaited
 from emulator.testing.homes import BackgroundHome, Home, running_loop
 from emulator.testing.workflow import WorkflowRun, read_run
+from emulator.testing.invariants import Record
+from emulator.testing.looking import Looking
+from emulator.testing.watch import Watch
 
 T = TypeVar("T")
 
@@ -53,7 +57,7 @@ class Turned:
     fired: int
 
 
-class Harness:
+class Harness(Looking):
     """The fixture ``qstash``, and what it is outside pytest: publish with any client, then turn the clock.
 
     ``async with Harness() as qstash`` lives in the running event loop, ``with Harness() as qstash`` beside a
@@ -92,6 +96,7 @@ class Harness:
         self._home: Home | None = None
         self._thread = threading.get_ident()
         self._is_started = False
+        self._watch: Watch
         self._lifetime: AsyncIterator[None] | None = None
         self._calls: list[Call[Any]] = []
         self.client = self.make_client(self.token)
@@ -148,6 +153,7 @@ class Harness:
             return
         self._is_started = True
         await self._emulator.start()
+        self._watch = Watch(self._emulator.runtimes[0])
         self._lifetime = self._live()
         await anext(self._lifetime)
 
@@ -248,11 +254,19 @@ class Harness:
 
     async def answer(self, scope: Scope, body: bytes) -> Answer:
         """What the emulator answers to one request, from any event loop."""
-        return await self._home_here().join(call_asgi(self.app, scope, body, is_patient=False))
+        return self._noted(scope, await self._home_here().join(self._call_app(scope, body)))
 
     def answer_blocking(self, scope: Scope, body: bytes) -> Answer:
         """What the emulator answers to one request of a client that blocks."""
-        return self._home_here().perform(call_asgi(self.app, scope, body, is_patient=False))
+        return self._noted(scope, self._home_here().perform(self._call_app(scope, body)))
+
+    async def _call_app(self, scope: Scope, body: bytes) -> Answer:
+        return await call_asgi(self.app, scope, body, is_patient=False)
+
+    def _noted(self, scope: Scope, answer: Answer) -> Answer:
+        if (b"authorization", f"Bearer {self.token}".encode()) in scope["headers"]:
+            self._watch.note_answer(scope["path"], answer.status, answer.body)
+        return answer
 
     # Time
 
@@ -326,6 +340,8 @@ class Harness:
 
         async def restored() -> None:
             await import_into(self._emulator, self.runtime, fields)
+            # What was imported was not seen.
+            self._watch.forget()
 
         return self._call("restore(...)", restored)
 
@@ -351,6 +367,15 @@ class Harness:
         if isinstance(home, BackgroundHome):
             return home.perform_with_errands(work)
         return home.perform(work)
+
+    def _look_into(self, read: Callable[[SqlStore, int], T]) -> T:
+        return self._look(lambda: read(self.emulator.writer.store, self.runtime.tenant.id))
+
+    def _recorded(self) -> Record:
+        return self._look(self._record_now)
+
+    def _record_now(self) -> Record:
+        return self._watch.record()
 
     def _look(self, read: Callable[[], T]) -> T:
         """Read the emulator's state. In a plain test what is due now happens first, as nobody can await it."""

@@ -21,8 +21,10 @@ def check_overlap(
     held then, ``None`` for none.
     """
     attempts = [attempt for message in members for attempt in index.attempts[message.id]]
+    # Where the clock stands still many things happen at one time: the record's order tells which came first.
+    place = {id(attempt): number for number, attempt in enumerate(index.record.attempts)}
     under_way: list[AttemptRecord] = []
-    for attempt in sorted(attempts, key=lambda one: one.started_at):
+    for attempt in sorted(attempts, key=lambda one: (one.started_at, place[id(one)])):
         started_at = attempt.started_at
         under_way = [*(other for other in under_way if other.ended_at > started_at), attempt]
         most = limit(_decided_at(index, attempt.message_id, started_at), started_at)

@@ -1,0 +1,184 @@
+"""The half of a harness that looks: typed views of what happened, and assertions about it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
+from emulator.broker.message import State
+from emulator.store.filters import MessageFilter, Page
+from emulator.store.queries import list_dead_letters, list_logs
+from emulator.store.sql import SqlStore
+from emulator.testing.assertions import (
+    Body,
+    Wanted,
+    check_not_published,
+    check_published,
+    check_state,
+    select,
+)
+from emulator.testing.invariants import Record, check_invariants
+from emulator.testing.views import (
+    AttemptView,
+    DeadLetterView,
+    LogView,
+    MessageView,
+    dead_letter_view,
+    message_views,
+)
+
+T = TypeVar("T")
+
+_ALL = Page(count=1_000_000_000, order="earliestFirst")
+
+
+class Looking(ABC):
+    """What a test asks after, or between, turns of the clock.
+
+    Every assertion takes the same conditions, all of which must hold: ``url`` (whole, or where it begins; ``*``
+    stands for any characters), ``body`` (a text that it contains, bytes that it is, or members of its JSON),
+    ``headers`` (a name that is there, or names with values), ``label``, ``queue``, ``method``. A failure prints the
+    history of the message concerned. In a plain test, what is due now happens first.
+    """
+
+    @abstractmethod
+    def _look_into(self, read: Callable[[SqlStore, int], T]) -> T:
+        """Read the store, given the tenant's number."""
+
+    @abstractmethod
+    def _recorded(self) -> Record:
+        """The run so far."""
+
+    @property
+    @abstractmethod
+    def now(self) -> int:
+        """What time it is, in unix milliseconds."""
+
+    # Views
+
+    @property
+    def messages(self) -> list[MessageView]:
+        """All messages, in the order of publishing; those of schedules and callbacks included."""
+        return self._look_into(_messages)
+
+    @property
+    def attempts(self) -> list[AttemptView]:
+        """All delivery attempts, in the order in which they started."""
+        attempts = [attempt for message in self.messages for attempt in message.attempts]
+        return sorted(attempts, key=lambda attempt: attempt.started_at)
+
+    @property
+    def deliveries(self) -> list[AttemptView]:
+        """The attempts that the destination answered with 2xx."""
+        return [attempt for attempt in self.attempts if attempt.is_delivered]
+
+    @property
+    def dlq(self) -> list[DeadLetterView]:
+        """The dead letter queue, the oldest entry first."""
+        return self._look_into(_dead_letters)
+
+    @property
+    def logs(self) -> list[LogView]:
+        """All log entries, in the order in which they were written."""
+        lines = [line for message in self.messages for line in message.log]
+        return sorted(lines, key=lambda line: line.at)
+
+    def find(
+        self,
+        url: str | None = None,
+        *,
+        body: Body | None = None,
+        headers: str | dict[str, str] | None = None,
+        label: str | None = None,
+        queue: str | None = None,
+        method: str | None = None,
+    ) -> list[MessageView]:
+        """The messages that fulfil the conditions, in the order of publishing."""
+        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
+        return select(self.messages, wanted)
+
+    # Assertions
+
+    def assert_published(
+        self,
+        url: str | None = None,
+        *,
+        count: int | None = None,
+        body: Body | None = None,
+        headers: str | dict[str, str] | None = None,
+        label: str | None = None,
+        queue: str | None = None,
+        method: str | None = None,
+    ) -> MessageView:
+        """Such a message was published (``count`` of them, if given); the first is returned."""
+        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
+        return check_published(self.messages, wanted, count)[0]
+
+    def assert_not_published(
+        self,
+        url: str | None = None,
+        *,
+        body: Body | None = None,
+        headers: str | dict[str, str] | None = None,
+        label: str | None = None,
+        queue: str | None = None,
+        method: str | None = None,
+    ) -> None:
+        """No such message was published."""
+        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
+        check_not_published(self.messages, wanted)
+
+    def assert_delivered(
+        self,
+        url: str | None = None,
+        *,
+        count: int | None = None,
+        attempts: int | None = None,
+        body: Body | None = None,
+        headers: str | dict[str, str] | None = None,
+        label: str | None = None,
+        queue: str | None = None,
+        method: str | None = None,
+    ) -> MessageView:
+        """Such a message was published, and all such were delivered, after ``attempts`` attempts if given."""
+        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
+        return self._check_state(wanted, State.DELIVERED, count, attempts)
+
+    def assert_failed(
+        self,
+        url: str | None = None,
+        *,
+        count: int | None = None,
+        attempts: int | None = None,
+        body: Body | None = None,
+        headers: str | dict[str, str] | None = None,
+        label: str | None = None,
+        queue: str | None = None,
+        method: str | None = None,
+    ) -> MessageView:
+        """Such a message was published, and all such failed and went to the DLQ."""
+        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
+        return self._check_state(wanted, State.FAILED, count, attempts)
+
+    def assert_invariants(self) -> None:
+        """Everything that QStash promises held so far; a violation names the messages and shows their histories."""
+        messages = {message.id: message for message in self.messages}
+        violations = check_invariants(self._recorded())
+        if violations:
+            concerned = dict.fromkeys(one for violation in violations for one in violation.message_ids)
+            histories = [messages[one].timeline() for one in concerned if one in messages]
+            raise AssertionError("\n".join(map(str, violations)) + "\n\n" + "\n\n".join(histories))
+
+    def _check_state(
+        self, wanted: Wanted, state: State, count: int | None, attempts: int | None
+    ) -> MessageView:
+        return check_state(self.messages, wanted, state, count=count, attempts=attempts, now_at=self.now)[0]
+
+
+def _messages(store: SqlStore, tenant_id: int) -> list[MessageView]:
+    entries, _ = list_logs(store, tenant_id, MessageFilter(), (), _ALL)
+    return message_views(entries)
+
+
+def _dead_letters(store: SqlStore, tenant_id: int) -> list[DeadLetterView]:
+    entries, _ = list_dead_letters(store, tenant_id, MessageFilter(), page=_ALL)
+    return [dead_letter_view(entry) for entry in entries]

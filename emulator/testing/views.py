@@ -1,0 +1,264 @@
+"""What a test sees of a run: messages with their attempts and histories, as values that never change."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from emulator.broker.message import State
+from emulator.protocol.durations import format_duration
+from emulator.store.queries import StoredDeadLetter, StoredLogEntry
+
+_SHOWN_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogView:
+    """A line of a message's history. ``at`` and ``next_delivery_at`` are unix milliseconds."""
+
+    message_id: str
+    at: int
+    state: State
+    error: str | None = None
+    next_delivery_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """One request to a destination. ``number`` counts from 1; times are unix milliseconds of the emulator's clock.
+
+    ``status`` is 0 when there was no complete response, ``None`` while the attempt is under way or when a crash
+    cut it off; ``error`` says why an attempt failed.
+    """
+
+    message_id: str
+    url: str
+    number: int
+    started_at: int
+    ended_at: int | None = None
+    status: int | None = None
+    error: str | None = None
+    response_headers: httpx.Headers = field(default_factory=httpx.Headers, compare=False)
+    response_body: bytes = b""
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the destination answered 2xx."""
+        return self.status is not None and 200 <= self.status <= 299 and self.error is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageView:
+    """A message that was accepted: published, made by a schedule, or a callback. Times are unix milliseconds.
+
+    ``headers`` are those that the destination gets; ``max_retries`` and ``timeout_ms`` are the message's own.
+    """
+
+    id: str
+    url: str
+    method: str
+    headers: httpx.Headers = field(compare=False)
+    body: bytes
+    state: State
+    created_at: int
+    not_before_at: int
+    max_retries: int
+    timeout_ms: int | None
+    queue: str | None
+    url_group: str | None
+    endpoint: str | None
+    schedule_id: str | None
+    flow_control_key: str | None
+    labels: tuple[str, ...]
+    callback: str | None
+    failure_callback: str | None
+    attempts: tuple[AttemptView, ...]
+    log: tuple[LogView, ...]
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8 text."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError if it is none."""
+        return json.loads(self.body)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is delivered, failed or cancelled."""
+        return self.state in (State.DELIVERED, State.FAILED, State.CANCELED)
+
+    def headline(self) -> str:
+        """The message in one line."""
+        about = [f"{name} {value}" for name, value in self._about() if value]
+        return f"{self.id}  {self.method} {self.url}  {self.state.value}" + (
+            f"  ({', '.join(about)})" if about else ""
+        )
+
+    def timeline(self) -> str:
+        """The message's whole history, to be read: one line an event, with its time."""
+        lines = [self.headline(), f"    body: {shown(self.body)}"]
+        number = 0
+        for entry in self.log:
+            number += entry.state is State.ACTIVE
+            lines.append(f"    {moment(entry.at)}  {_told(entry, number)}")
+        return "\n".join(lines)
+
+    def _about(self) -> list[tuple[str, str | None]]:
+        return [
+            ("queue", self.queue),
+            ("URL group", self.url_group),
+            ("schedule", self.schedule_id),
+            ("flow control", self.flow_control_key),
+            ("labels", " ".join(self.labels)),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterView:
+    """An entry of the dead letter queue: the message, and the last answer it got."""
+
+    dlq_id: str
+    message_id: str
+    url: str
+    body: bytes
+    failed_at: int
+    status: int
+    error: str | None
+    response_body: bytes
+
+
+def moment(at: int) -> str:
+    """Unix milliseconds as UTC, to be read."""
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}.{at % 1000:03}"
+
+
+def shown(body: bytes) -> str:
+    """A body to be read: text where it is text, and not all of a long one."""
+    if not body:
+        return "(empty)"
+    try:
+        text = body[:_SHOWN_BYTES].decode()
+    except UnicodeDecodeError:
+        text = repr(body[:_SHOWN_BYTES])
+    return text if len(body) <= _SHOWN_BYTES else f"{text} … ({len(body)} bytes)"
+
+
+def message_views(entries: Sequence[StoredLogEntry]) -> list[MessageView]:
+    """All messages, in the order of publishing, from all log entries in the order in which they were written."""
+    by_seq: dict[int, list[StoredLogEntry]] = {}
+    for entry in entries:
+        by_seq.setdefault(entry.message.seq, []).append(entry)
+    return [_message_view(by_seq[seq]) for seq in sorted(by_seq)]
+
+
+def dead_letter_view(stored: StoredDeadLetter) -> DeadLetterView:
+    """One entry of the dead letter queue."""
+    dead = stored.dead_letter
+    return DeadLetterView(
+        dlq_id=dead.dlq_id,
+        message_id=stored.message.id,
+        url=stored.message.url,
+        body=stored.body,
+        failed_at=dead.failed_at,
+        status=dead.response.status,
+        error=dead.response.error,
+        response_body=dead.response.body,
+    )
+
+
+_LOGGED_ONLY = {State.ERROR: State.ACTIVE, State.CANCEL_REQUESTED: None}
+
+
+def _message_view(entries: Sequence[StoredLogEntry]) -> MessageView:
+    message, body = entries[0].message, entries[0].body
+    states = [one.entry.state for one in entries if one.entry.state not in _LOGGED_ONLY]
+    return MessageView(
+        id=message.id,
+        url=message.url,
+        method=message.method,
+        headers=httpx.Headers(list(message.headers)),
+        body=body,
+        state=states[-1],
+        created_at=message.created_at,
+        not_before_at=message.not_before_at,
+        max_retries=message.max_retries,
+        timeout_ms=message.timeout_ms,
+        queue=message.queue_name,
+        url_group=message.topic_name,
+        endpoint=message.endpoint_name,
+        schedule_id=message.schedule_id,
+        flow_control_key=message.flow_control.key if message.flow_control else None,
+        labels=message.labels,
+        callback=message.callback.url if message.callback else None,
+        failure_callback=message.failure_callback.url if message.failure_callback else None,
+        attempts=tuple(_attempts(entries)),
+        log=tuple(_log_view(one) for one in entries),
+    )
+
+
+def _log_view(stored: StoredLogEntry) -> LogView:
+    entry = stored.entry
+    return LogView(
+        message_id=stored.message.id,
+        at=entry.time_at,
+        state=entry.state,
+        error=entry.error,
+        next_delivery_at=entry.next_delivery_at,
+    )
+
+
+def _attempts(entries: Sequence[StoredLogEntry]) -> list[AttemptView]:
+    attempts: list[AttemptView] = []
+    for stored in entries:
+        entry, message = stored.entry, stored.message
+        if entry.state is State.ACTIVE:
+            attempts.append(
+                AttemptView(
+                    message_id=message.id, url=message.url, number=entry.retried + 1, started_at=entry.time_at
+                )
+            )
+        elif entry.state in (State.DELIVERED, State.ERROR) and attempts:
+            attempts[-1] = _ended(attempts[-1], stored)
+    return attempts
+
+
+def _ended(attempt: AttemptView, stored: StoredLogEntry) -> AttemptView:
+    response = stored.entry.response
+    return AttemptView(
+        message_id=attempt.message_id,
+        url=attempt.url,
+        number=attempt.number,
+        started_at=attempt.started_at,
+        ended_at=stored.entry.time_at,
+        status=response.status if response else 0,
+        error=stored.entry.error,
+        response_headers=httpx.Headers(list(response.headers) if response else []),
+        response_body=response.body if response else b"",
+    )
+
+
+def _told(entry: LogView, attempt: int) -> str:
+    """One event in words."""
+    match entry.state:
+        case State.CREATED if entry.next_delivery_at is not None and entry.next_delivery_at > entry.at:
+            return f"CREATED    due {_after(entry)}"
+        case State.ACTIVE:
+            return f"ACTIVE     attempt {attempt}"
+        case State.ERROR:
+            return f"ERROR      {entry.error}"
+        case State.RETRY if entry.next_delivery_at is not None:
+            return f"RETRY      attempt {attempt + 1} is due {_after(entry)}"
+        case _:
+            return entry.state.value
+
+
+def _after(entry: LogView) -> str:
+    assert entry.next_delivery_at is not None
+    span_ms = entry.next_delivery_at - entry.at
+    span = format_duration(span_ms) if span_ms >= 1000 else f"{span_ms} ms"
+    return f"after {span}, at {moment(entry.next_delivery_at)}"
