@@ -339,6 +339,8 @@ class Runtime:
         try:
             self._disarm()
             self._timetable.clear()
+            if self._housekeeping is not None:
+                self._housekeeping.close()
             await self._end_work()
             self._cache = _MessageCache()
             self.broker.state.forget()

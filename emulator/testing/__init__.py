@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from emulator.testing.listener import Listener
     from emulator.testing.receiver import Delivery, Receiver
     from emulator.testing.server import ServerProcess
-    from emulator.testing.workflow import WorkflowRun, WorkflowStep
     from emulator.testing.views import AttemptView, DeadLetterView, LogView, MessageView
+    from emulator.testing.workflow import WorkflowRun, WorkflowStep
 
 __all__ = [
     "AppTransport",

@@ -32,15 +32,16 @@ from emulator.testing.apps import AppTransport, Interface
 from emulator.testing.asgi import Answer, call_asgi
 from emulator.testing.calls import Call, NotAwaited
 from emulator.testing.homes import BackgroundHome, Home, running_loop
-from emulator.testing.workflow import WorkflowRun, read_run
 from emulator.testing.invariants import Record
 from emulator.testing.looking import Looking
 from emulator.testing.watch import Watch
+from emulator.testing.workflow import WorkflowRun, read_run
 
 T = TypeVar("T")
 
 URL = "http://localhost:8080"
 _MILLISECOND = timedelta(milliseconds=1)
+_HOURS_OF_A_CENTURY = 876_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Harness(Looking):
         """
         self.apps = AppTransport(fallback, run_blocking=self._run_blocking)
         self._start_at = wall_now_at() if now_at is None else _instant(now_at)
+        # What a test looks at must not go, however far it turns the clock.
+        settings.setdefault("keep_messages_hours", _HOURS_OF_A_CENTURY)
         self._emulator = Emulator(
             Settings(db=db, clock="manual", seed=seed, **settings),
             transport=self.apps,
