@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from emulator.testing.harness import Harness, Turned
     from emulator.testing.listener import Listener
     from emulator.testing.receiver import Delivery, Receiver
-    from emulator.testing.server import ServerProcess
+    from emulator.testing.server import ServerProcess, ServerTenant
     from emulator.testing.views import AttemptView, DeadLetterView, LogView, MessageView
     from emulator.testing.workflow import WorkflowRun, WorkflowStep
 
@@ -30,6 +30,7 @@ __all__ = [
     "NotAwaited",
     "Receiver",
     "ServerProcess",
+    "ServerTenant",
     "Turned",
     "WorkflowRun",
     "WorkflowStep",
@@ -48,6 +49,7 @@ _MODULES = {
     "NotAwaited": "calls",
     "Receiver": "receiver",
     "ServerProcess": "server",
+    "ServerTenant": "server",
     "Turned": "harness",
     "WorkflowRun": "workflow",
     "WorkflowStep": "workflow",

@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``qstash``.
+"""The pytest plugin: the fixtures ``qstash`` and ``qstash_server``.
 
 Pytest imports this module in every run of an environment that has the package, so it imports nothing but pytest;
 the emulator comes with the first test that asks for it.
@@ -13,11 +13,19 @@ import pytest
 
 if TYPE_CHECKING:
     from emulator.testing.harness import Harness
+    from emulator.testing.server import ServerProcess, ServerTenant
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this plugin."""
     group = parser.getgroup("qstash", "QStash emulator")
+    group.addoption(
+        "--qstash",
+        choices=("emulator", "real"),
+        default="emulator",
+        help="what the fixture qstash is: an emulator, or real QStash with the credentials of the environment; "
+        "what only an emulator can do then skips the test (default: %(default)s)",
+    )
     group.addoption(
         "--qstash-seed",
         type=int,
@@ -28,7 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known. Raises UsageError for real QStash without its credentials."""
+    if _is_real(config):
+        from emulator.testing.real import missing_credentials
+
+        if missing := missing_credentials():
+            raise pytest.UsageError(f"--qstash=real needs {', '.join(missing)} in the environment")
     config.addinivalue_line(
         "markers",
         "qstash(**options): how the test's emulator is set up, such as now_at=datetime(2028, 2, 28, tzinfo=UTC), "
@@ -55,6 +68,9 @@ def qstash_options() -> Mapping[str, Any]:
 @pytest.fixture
 def qstash(request: pytest.FixtureRequest, qstash_options: Mapping[str, Any]) -> "Iterator[Harness]":
     """A fresh emulator in this process, with a clock that the test turns; every QStash client finds it."""
+    if _is_real(request.config):
+        yield from _real()
+        return
     from emulator.testing.harness import Harness
 
     options = {"seed": request.config.getoption("--qstash-seed"), **qstash_options, **_marked(request)}
@@ -64,6 +80,40 @@ def qstash(request: pytest.FixtureRequest, qstash_options: Mapping[str, Any]) ->
         yield harness
     finally:
         harness.close()
+
+
+@pytest.fixture(scope="session")
+def _qstash_server_process(request: pytest.FixtureRequest) -> "Iterator[ServerProcess]":
+    from emulator.testing.server import ServerProcess
+
+    with ServerProcess("--clock", "manual") as process:
+        yield process
+
+
+@pytest.fixture
+def qstash_server(request: pytest.FixtureRequest) -> "Iterator[ServerTenant]":
+    """A tenant of its own on a server process with a manual clock: for apps that run as processes."""
+    if _is_real(request.config):
+        pytest.skip("qstash_server is an emulator; this run is against real QStash (--qstash=real)")
+    from emulator.testing.server import ServerTenant
+
+    process: ServerProcess = request.getfixturevalue("_qstash_server_process")
+    with ServerTenant(process.new_tenant()) as tenant:
+        yield tenant
+
+
+def _real() -> Iterator[Any]:
+    from emulator.testing.real import RealQStash
+
+    service = RealQStash()
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def _is_real(config: pytest.Config) -> bool:
+    return bool(config.getoption("--qstash") == "real")
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:

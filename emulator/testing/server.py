@@ -5,11 +5,50 @@ import signal
 import subprocess
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from emulator.errors import EmulatorError
+
+
+class ServerTenant:
+    """One tenant of a server: ``environment`` is what an app's process needs, and the clock can be turned."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.url = environment["QSTASH_URL"]
+        self.token = environment["QSTASH_TOKEN"]
+        self._client = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def call(self, method: str, path: str, fields: object = None, **headers: str) -> Any:
+        """What the server answers, as JSON's values. Raises EmulatorError with its words when it refuses."""
+        answer = self._client.request(method, path, json=fields, headers=headers)
+        if answer.is_error:
+            raise EmulatorError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
+
+    def advance(self, by: str) -> Any:
+        """Turn the clock on by a duration such as ``24h``; what happened, as the control API answers."""
+        return self.call("POST", "/emulator/clock/advance", {"by": by})
+
+    def run_until_idle(self, limit: str = "30d") -> Any:
+        """Turn the clock until no message waits for its time."""
+        return self.call("POST", "/emulator/clock/run-until-idle", {"limit": limit})
+
+    def add_fault(self, kind: str, **fields: object) -> Any:
+        """Have something go wrong; ``fields`` are the control API's, in camelCase."""
+        return self.call("POST", "/emulator/faults", {"kind": kind, **fields})
 
 
 class ServerProcess:
