@@ -27,6 +27,8 @@ from emulator.workflow.run import LAYER
 from emulator.workflow.state import WorkflowState
 from emulator.workflow_shell import WorkflowShell
 
+_FORWARDED_LABEL = "Upstash-Forward-Upstash-Label"
+
 
 def shell_of(runtime: Runtime) -> WorkflowShell:
     """A tenant's workflows."""
@@ -163,6 +165,10 @@ def _trigger_draft(
     own = tuple(
         (name, value) for name, value in options if not name.lower().startswith("upstash-workflow-runid")
     )
+    label = first_value(own, "Upstash-Label")
+    if label and first_value(own, _FORWARDED_LABEL) is None:
+        # The SDKs' clients forward it too: context.label is read from the delivery.
+        own = (*own, (_FORWARDED_LABEL, label))
     made = (
         (RUN_ID_HEADER, run_id),
         ("Upstash-Workflow-Init", "true"),

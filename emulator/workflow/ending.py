@@ -87,7 +87,8 @@ def _send_failure_callback(
         further=run_fields(run),
     )
     parcel = failure_parcel(state, run, callback, body)
-    note = {"is_source_initial": Feature.INITIAL_BODY in _features_of(callback, run)}
+    features = parcel.headers.features or run.features
+    note = {"is_source_initial": Feature.INITIAL_BODY in features}
     failed = MessageNote.of(message)
     sent = compose(state, run, parcel, active.next_position, now_at, note, source_position=failed.position)
     state.broker.write(
@@ -122,11 +123,6 @@ def failure_parcel(state: WorkflowState, run: Run, callback: Callback, body: byt
         limits=state.broker.limits,
     )
     return replace(parcel, headers=replace(parcel.headers, call_type=CallType.FAILURE_CALL))
-
-
-def _features_of(callback: Callback, run: Run) -> frozenset[str]:
-    given = [value for name, value in callback.headers if name.lower() == "upstash-feature-set"]
-    return frozenset(given[0].split(",")) if given else run.features
 
 
 def run_fields(run: Run) -> dict[str, object]:

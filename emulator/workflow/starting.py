@@ -147,15 +147,16 @@ def read_invocation(state: WorkflowState, parcel: Parcel) -> tuple[Invoker, Parc
     """
     envelope = read_step(parcel.body)
     with reported():
+        run_id = _text(envelope, "workflowRunId")
+    parent = state.active(run_id)
+    with reported():
         invoker = Invoker(
-            run_id=_text(envelope, "workflowRunId"),
-            run_created_at=int(envelope.get("workflowRunCreatedAt") or 0),
+            run_id=run_id,
+            run_created_at=parent.run.created_at,
             url=check_url(_text(envelope, "workflowUrl"), what=f"{_ENVELOPE}: workflowUrl"),
             headers=header_lines_of(envelope.get("headers"), what=_ENVELOPE),
             step=_step(envelope),
         )
-    parent = state.active(invoker.run_id)
-    with reported():
         # The message that will tell the parent must be one that can be made.
         read_parcel(
             url=invoker.url,

@@ -428,7 +428,7 @@ async def test_the_rest_trigger_does_what_the_client_does(qstash: Harness, app: 
     assert started["workflowCreatedAt"] == NOW_AT
     await qstash.run_until_idle()
     run = await _log(app, started["workflowRunId"])
-    assert (await app.state())["results"] == {run["workflowRunId"]: [{"n": 1}, "yes"]}
+    assert (await app.state())["results"] == {run["workflowRunId"]: [{"n": 1}, "yes", "rest"]}
     assert (run["workflowState"], run["workflowRunResponse"], run["label"]) == (
         "RUN_SUCCESS",
         '"triggered"',
@@ -452,7 +452,7 @@ async def test_the_rest_trigger_wants_a_workflow_endpoint(qstash: Harness, app: 
 async def test_a_plain_publish_starts_a_run_with_one_more_delivery(qstash: Harness, app: App) -> None:
     await qstash.client.post(f"/v2/publish/{app.origin}/triggered", json={"n": 1})
     await qstash.run_until_idle()
-    assert list((await app.state())["results"].values()) == [[{"n": 1}, None]]
+    assert list((await app.state())["results"].values()) == [[{"n": 1}, None, None]]
     assert await app.counts() == {"/triggered": 3}
 
 

@@ -359,7 +359,7 @@ export function mount(router, tools) {
 
   workflow("/triggered", async (context) => {
     await context.run("work", () => 1);
-    save(context, [context.requestPayload, context.headers.get("x-trigger")]);
+    save(context, [context.requestPayload, context.headers.get("x-trigger"), context.label ?? null]);
     return "triggered";
   }, { failureFunction: failing });
 
