@@ -44,7 +44,8 @@ async def end(request: Request, runtime: Runtime) -> Response:
             raise NotFound(f"workflow run {run_id} not found, or it has ended")
         return ok()
     state = state_of(runtime)
-    response = body.decode("utf-8", "replace") if body else None
+    # No database's text holds U+0000.
+    response = body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}") if body else None
     operation = (
         partial(ending.cancel, state, active)
         if is_cancel

@@ -1,6 +1,7 @@
 """Runs as the API shows them (workflow contract, 8)."""
 
 import base64
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -187,22 +188,25 @@ def _kind_fields(view: StepView) -> Json:
 
 
 def _sleep_fields(view: StepView) -> Json:
-    until = view.step.get("sleepUntil")
     return {
         "sleepFor": _span_ms(view.step.get("sleepFor")),
-        "sleepUntil": round(until * 1000) if isinstance(until, int | float) else None,
+        "sleepUntil": _milliseconds(view.step.get("sleepUntil")),
     }
 
 
+def _milliseconds(seconds: object) -> int | None:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return None
+    return round(seconds * 1000)
+
+
 def _span_ms(value: object) -> int | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * 1000)
     if isinstance(value, str):
         try:
             return parse_duration(value, field="sleepFor")
         except InvalidInput:
             return None
-    return None
+    return _milliseconds(value)
 
 
 def _wait_fields(view: StepView) -> Json:

@@ -228,12 +228,22 @@ def completed_invoke(step: Step, *, body: str | None, is_failed: bool, is_cancel
 
 
 def read_step(body: bytes) -> Step:
-    """A published step; an empty one for what is not a JSON object."""
+    """A published step; an empty one for what is not a JSON object.
+
+    A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD.
+    """
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return {}
+    if b"\\ud" in body.lower():
+        text = json.dumps(value, ensure_ascii=False)
+        value = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     return value if isinstance(value, dict) else {}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def header_lines_of(value: Any, *, what: str) -> Headers:
