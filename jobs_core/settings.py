@@ -103,7 +103,8 @@ class Settings(BaseSettings):
         None, description="Signs Resend's webhooks; starts with whsec_."
     )
     app_name: OptionalText = Field(
-        None, description="Who writes, in e-mails and reports; default: BASE_URL's host name."
+        None,
+        description="Who writes, in e-mails and reports; default: BASE_URL's host name, unless it is this machine.",
     )
     dashboard_url: OptionalText = Field(
         None, description="Where e-mails send customers to see their account; default: BASE_URL."
@@ -237,8 +238,9 @@ class Settings(BaseSettings):
 
     @property
     def brand_name(self) -> str:
-        """Who writes the e-mails."""
-        return self.app_name or urlsplit(self.base_url).hostname or ""
+        """Who writes the e-mails; empty where nobody would know the name, as on one's own machine."""
+        host = "" if _is_loopback(self.base_url) else urlsplit(self.base_url).hostname
+        return self.app_name or host or ""
 
     @property
     def account_url(self) -> str:

@@ -27,6 +27,11 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 SERVER = Path(sys.executable).parent / "qstash-emulator"
 TOOL = Path(sys.executable).parent / "jobs-core"
 START_SECONDS = 40
+# So that ./scripts/send-webhook has something to sign with; your own, from the environment, win.
+WEBHOOK_SECRETS = {
+    "STRIPE_WEBHOOK_SECRET": "whsec_development",
+    "GITHUB_WEBHOOK_SECRET": "github-development",
+}
 JOB_SECONDS = 30
 
 
@@ -111,6 +116,8 @@ class Dev:
             "MAILBOX_DIR": str(folder / "mail"),
             "ENVIRONMENT": "development",
         }
+        for name, secret in WEBHOOK_SECRETS.items():
+            self.variables.setdefault(name, secret)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -297,6 +304,9 @@ def announce(dev: Dev) -> None:
   Enqueue a job from another terminal:
     DATABASE_URL={dev.variables["DATABASE_URL"]} .venv/bin/jobs-core enqueue send-email \\
         '{{"template": "welcome", "to": "ada@example.com", "data": {{"recipientName": "Ada"}}}}'
+
+  Send it a signed webhook:
+    ./scripts/send-webhook stripe invoice.payment_failed
 
   Ctrl-C stops everything.
 """,
