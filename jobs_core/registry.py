@@ -70,6 +70,7 @@ class Cron:
     timezone: str = "UTC"
 
 
+D = TypeVar("D")
 P = TypeVar("P", bound=BaseModel)
 Handler = Callable[[P, Job], Awaitable[Any]] | Callable[[P, Job], Any]
 
@@ -163,11 +164,7 @@ class Registry:
     @classmethod
     def of(cls, *packages: str) -> "Registry":
         """All job types defined in these packages (or modules), and in every module below them."""
-        modules = [module for package in packages for module in modules_of(package)]
-        found: dict[int, JobDefinition[Any]] = {}  # by identity: a definition may be imported elsewhere
-        for module in modules:
-            found |= {id(value): value for value in vars(module).values() if isinstance(value, JobDefinition)}
-        return cls(found.values())
+        return cls(defined_in(JobDefinition, *packages))
 
     def __iter__(self) -> Iterator[JobDefinition[Any]]:
         return iter(self._by_type.values())
@@ -254,6 +251,20 @@ def _payload_model(job_type: str, handler: Callable[..., Any]) -> type[Any]:
             f"the handler of {job_type!r} must take (payload: a pydantic model, job: Job), and say so"
         )
     return model
+
+
+def packages_named(modules: str) -> list[str]:
+    """The packages of a comma list."""
+    return [name.strip() for name in modules.split(",") if name.strip()]
+
+
+def defined_in(kind: type[D], *packages: str) -> list[D]:
+    """Every object of a kind in these packages (or modules) and every module below them, each once, in order."""
+    found: dict[int, D] = {}  # by identity: one may be imported elsewhere
+    for package in packages:
+        for module in modules_of(package):
+            found |= {id(value): value for value in vars(module).values() if isinstance(value, kind)}
+    return list(found.values())
 
 
 def modules_of(package: str) -> Iterator[ModuleType]:

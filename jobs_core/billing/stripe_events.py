@@ -85,13 +85,15 @@ async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[st
         at = datetime.fromtimestamp(event.created, UTC)
     applied = _Event(event.event_id, event.event_type, at, event.event_data, dispatcher.settings, now)
 
-    def write(connection: Connection) -> tuple[Outcome, list[str]]:
+    def write(connection: Connection) -> tuple[Outcome, list[NewJob]]:
         outcome = apply(connection, applied)
         children = _prepare(dispatcher, outcome.follow_ups, job)
-        ids = executions.insert_jobs(connection, children, locked_until=now) if children else []
-        return outcome, list(ids)
+        ids = set(executions.insert_jobs(connection, children, locked_until=now)) if children else set()
+        return outcome, [child for child in children if child.job_id in ids]
 
     outcome, children = await dispatcher.database.write(write)
+    for child in children:
+        dispatcher.observer.enqueued(child.job_type)
     if children:
         dispatcher.outbox.wake()
     if not outcome.applied:
@@ -100,7 +102,7 @@ async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[st
             event.event_type,
             extra={"event": "stripe_event_stale", "event_id": event.event_id},
         )
-    return {"applied": outcome.applied, "followUps": children}
+    return {"applied": outcome.applied, "followUps": [child.job_id for child in children]}
 
 
 def _prepare(dispatcher: JobDispatcher, requests: Sequence[JobRequest], job: Job) -> list[NewJob]:

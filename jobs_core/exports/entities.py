@@ -21,7 +21,7 @@ from sqlalchemy import Column, Connection, Row, Select, Table, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from jobs_core.errors import RegistryError
-from jobs_core.registry import modules_of
+from jobs_core.registry import defined_in, packages_named
 
 _INSTANT = TypeAdapter(AwareDatetime)
 _MOST_VALUES = 500
@@ -119,13 +119,7 @@ class ExportEntities:
     @classmethod
     def of(cls, *packages: str) -> "ExportEntities":
         """All entities defined in these packages (or modules), and in every module below them."""
-        found: dict[int, ExportEntity] = {}
-        for package in packages:
-            for module in modules_of(package):
-                found |= {
-                    id(value): value for value in vars(module).values() if isinstance(value, ExportEntity)
-                }
-        return cls(found.values())
+        return cls(defined_in(ExportEntity, *packages))
 
     def get(self, name: str) -> ExportEntity:
         """The entity of that name. Raises ExportRefusedError naming those there are."""
@@ -138,8 +132,7 @@ class ExportEntities:
 
 def default_entities(modules: str = "") -> ExportEntities:
     """The package's own entities, and those of ``modules`` (a comma list of packages)."""
-    named = [name.strip() for name in modules.split(",") if name.strip()]
-    return ExportEntities.of("jobs_core.exports.builtin", *named)
+    return ExportEntities.of("jobs_core.exports.builtin", *packages_named(modules))
 
 
 def _instant(name: str, value: Any) -> datetime:

@@ -15,14 +15,13 @@ each must bear to run twice.
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
 from jobs_core.errors import RegistryError
 from jobs_core.job import Job
-from jobs_core.registry import Payload, modules_of
+from jobs_core.registry import Payload, defined_in, packages_named
 
 ANY = "*"
 STRIPE = "stripe"
@@ -95,11 +94,7 @@ class EventHandlers:
     @classmethod
     def of(cls, *packages: str) -> "EventHandlers":
         """All handlers defined in these packages (or modules), and in every module below them."""
-        found: dict[int, EventHandler[Any]] = {}
-        for package in packages:
-            for module in modules_of(package):
-                found |= {id(handler): handler for handler in _handlers_in(module)}
-        return cls(found.values())
+        return cls(defined_in(EventHandler, *packages))
 
     def find(self, source: str, event: str) -> list[EventHandler[Any]]:
         """Those for one event, in order."""
@@ -113,9 +108,5 @@ class EventHandlers:
 
 def default_handlers(modules: str = "") -> EventHandlers:
     """The package's own handlers, and those of ``modules`` (a comma list of packages)."""
-    named = [name.strip() for name in modules.split(",") if name.strip()]
-    return EventHandlers.of("jobs_core.billing.stripe_events", "jobs_core.webhooks.builtin", *named)
-
-
-def _handlers_in(module: ModuleType) -> list[EventHandler[Any]]:
-    return [value for value in vars(module).values() if isinstance(value, EventHandler)]
+    own = ("jobs_core.billing.stripe_events", "jobs_core.webhooks.builtin")
+    return EventHandlers.of(*own, *packages_named(modules))

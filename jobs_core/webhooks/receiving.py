@@ -50,6 +50,7 @@ async def accept(
 
     receipt = await dispatcher.database.write(write)
     if receipt.is_new:
+        dispatcher.observer.enqueued(job.job_type)
         dispatcher.outbox.wake()
     return receipt
 

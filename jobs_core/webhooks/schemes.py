@@ -81,19 +81,18 @@ class StripeSource:
         import stripe  # slow to import; only who receives from Stripe pays
 
         header = headers.get("stripe-signature") or _missing("Stripe-Signature")
+        # The first one, as the SDK takes it: another would be a time that nobody signed.
+        stamp = next((item[2:] for item in header.split(",") if item.startswith("t=")), "")
         try:
             # Without its tolerance: the SDK would ask the system clock, and takes any time in the future.
             stripe.WebhookSignature.verify_header(body, header, self.secret, tolerance=None)
         except stripe.SignatureVerificationError as error:
-            if re.search(r"(?:^|,)t=\d+,(?:.*,)?v1=", header) or re.search(
-                r"(?:^|,)t=\d+(?:,|$).*v1=", header
-            ):
+            if stamp.isdigit() and ",v1=" in f",{header}":
                 _wrong("Stripe-Signature", "STRIPE_WEBHOOK_SECRET")
             _malformed("Stripe-Signature", "t=…,v1=…", str(error.user_message or error))
         except UnicodeDecodeError:
             _not_json()
-        stamps = re.findall(r"(?:^|,)t=(\d+)(?=,|$)", header)
-        _check_age(stamps[0] if stamps else "", now, self.tolerance, "Stripe-Signature")
+        _check_age(stamp, now, self.tolerance, "Stripe-Signature")
         event = _json_object(body)
         return Received(_text(event, "type"), _identifier(event.get("id"), "id"), event)
 

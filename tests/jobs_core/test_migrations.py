@@ -79,4 +79,15 @@ _ROWS: tuple[Any, ...] = (
        VALUES (1, 'j', 1, 'running', '2026-01-01 00:00:00')""",
     """INSERT INTO job_outbox (id, job_id, deduplication_id, destination, headers, body, locked_until, failures,
        created_at) VALUES (1, 'j', 'j', 'http://x', '{}', '', '2026-01-01 00:00:00', 0, '2026-01-01 00:00:00')""",
+    """INSERT INTO billing_customers (id, customer_id, contact_rank, contact_event_id, owner_rank, owner_event_id,
+       created_at, updated_at) VALUES (1, 'c', 0, '', 0, '', '2026-01-01 00:00:00', '2026-01-01 00:00:00')""",
+    """INSERT INTO billing_subscriptions (id, subscription_id, status, cancel_at_period_end, state_rank,
+       state_event_id, payment_rank, payment_event_id, created_at, updated_at)
+       VALUES (1, 's', 'active', false, 0, '', 0, '', '2026-01-01 00:00:00', '2026-01-01 00:00:00')""",
+    """INSERT INTO notifications (id, notification_id, user_id, type, category, priority, title, message, created_at)
+       VALUES (1, 'n', '7', 't', 't', 'info', 'T', 'M', '2026-01-01 00:00:00')""",
+    """INSERT INTO webhook_events (id, source, event_id, event, body_digest, job_id, received_at)
+       VALUES (1, 'stripe', 'e', 't', 'd', 'j', '2026-01-01 00:00:00')""",
+    """INSERT INTO email_deliveries (id, provider_id, recipients, status, status_at, created_at)
+       VALUES (1, 'p', '[]', 'sent', '2026-01-01 00:00:00', '2026-01-01 00:00:00')""",
 )

@@ -176,7 +176,7 @@ async def test_every_order_with_duplicates_ends_in_one_state(
 def _orders(events: Sequence[Event]) -> list[tuple[Event, ...]]:
     """The right order, the reverse, and some in between."""
     orders = list(itertools.permutations(events))
-    return [orders[0], orders[-1], *orders[7::23]]
+    return [orders[0], orders[-1], *orders[11::37]]
 
 
 async def test_a_checkout_is_welcomed_by_mail_and_in_the_app_as_child_jobs(system: Any) -> None:
@@ -202,6 +202,7 @@ async def test_the_same_event_twice_mails_once(system: Any) -> None:
     assert len(system.mailbox.received) == 1
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_failed_payment_is_mailed_with_the_right_amount(system: Any) -> None:
     await send(system, ("evt_1", "invoice.payment_failed", 5, invoice(currency="jpy", amount_due=1200)))
     (mail,) = system.mailbox.received
@@ -211,6 +212,7 @@ async def test_a_failed_payment_is_mailed_with_the_right_amount(system: Any) -> 
     assert "https://invoice.stripe.com/i/1" in text.get_content()
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_failure_that_arrives_after_the_payment_is_not_mailed(system: Any) -> None:
     paid: Event = ("evt_2", "invoice.payment_succeeded", 8, invoice())
     record = await send(system, paid, ("evt_1", "invoice.payment_failed", 5, invoice()))
@@ -220,6 +222,7 @@ async def test_a_failure_that_arrives_after_the_payment_is_not_mailed(system: An
     assert subscribed["payment_status"] == "paid"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_cancelled_subscription_never_comes_back(system: Any) -> None:
     late: Event = ("evt_z", "customer.subscription.updated", 999, subscription())
     await send(system, DELETED, late)
@@ -227,6 +230,7 @@ async def test_a_cancelled_subscription_never_comes_back(system: Any) -> None:
     assert only["status"] == "canceled"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_the_end_of_a_trial_is_told_of(system: Any) -> None:
     await send(system, ("evt_1", "checkout.session.completed", 0, CHECKOUT))
     trial = subscription(status="trialing", trial_end=BEGUN + 86_400)
@@ -235,6 +239,7 @@ async def test_the_end_of_a_trial_is_told_of(system: Any) -> None:
     assert notified.payload["event"]["type"] == "subscription.trial_ending"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("subject", [{}, {"id": "sub_1"}, {"id": 7, "status": []}])
 async def test_an_event_without_its_object_fails_for_good_and_says_why(
     system: Any, subject: dict[str, Any]
@@ -245,6 +250,7 @@ async def test_an_event_without_its_object_fails_for_good_and_says_why(
     assert len(record.attempts) == 1
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_an_address_that_cannot_be_mailed_does_not_stop_the_event(system: Any) -> None:
     record = await send(
         system, ("evt_1", "invoice.payment_failed", 5, invoice(customer_email="not an address"))

@@ -141,6 +141,7 @@ async def test_what_ended_lately_and_what_still_has_something_to_publish_stays(s
     assert left == ["old-0", "old-1"]
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_old_files_go_and_new_ones_stay(system: Any, tmp_path: Any) -> None:
     storage = LocalStorage(tmp_path / "files")
     now = system.dispatcher.clock.now()
@@ -154,6 +155,7 @@ async def test_old_files_go_and_new_ones_stay(system: Any, tmp_path: Any) -> Non
     assert [file.name for file in await storage.files()] == ["exports/new.csv"]
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_read_notifications_go_unread_ones_stay(system: Any) -> None:
     for user in (1, 2):
         await system.run("create-notification", NOTIFICATION | {"userId": user})
@@ -165,6 +167,7 @@ async def test_read_notifications_go_unread_ones_stay(system: Any) -> None:
     assert listed["unreadCount"] == 1
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_retention_of_nothing_is_refused(system: Any) -> None:
     with pytest.raises(JobValidationError, match="retention"):
         await system.dispatcher.enqueue("cleanup-old-data", {"retention": 0})
