@@ -26,7 +26,19 @@ START_AT = 1_780_300_000_000
 APP = "https://shop.example.com"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PAGES = ("overview", "messages", "publish", "dlq", "queues", "schedules", "groups", "keys", "faults", "clock")
+PAGES = (
+    "overview",
+    "messages",
+    "runs",
+    "publish",
+    "dlq",
+    "queues",
+    "schedules",
+    "groups",
+    "keys",
+    "faults",
+    "clock",
+)
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZES = {"wide": (1360, 860), "narrow": (390, 844)}
 
@@ -115,6 +127,17 @@ async def make_a_morning(qstash: Harness) -> str:
     for number in range(7):
         await api.post(f"/v2/enqueue/thumbnails/{APP}/api/jobs/image?n={number}", content="{}")
     await publish(qstash, "/api/jobs/email", {"later": True}, Upstash_Delay="2h")
+    for fault in (
+        {
+            "kind": "answer",
+            "destination": f"{APP}/api/hooks/*",
+            "status": 503,
+            "responseBody": "closed",
+            "count": 3,
+        },
+        {"kind": "expired-signature", "label": "audit", "probability": 0.1},
+    ):
+        (await api.post("/emulator/faults", json=fault)).raise_for_status()
     await qstash.settle()
     return story
 

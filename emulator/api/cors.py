@@ -1,11 +1,17 @@
 """Cross-origin access to ``/v2``: the vendor's web console in local mode calls from an https page (contract, 1.12).
 
+What a page calls by script it is let, preflights included. What another site's form, link or picture sets off is
+refused: CORS has no say there, and the published test users' tokens are no secret.
+
 ``/emulator/`` is left out: what turns clocks and switches faults on is not for foreign pages.
 """
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.api.errors import error_response
+from emulator.errors import Forbidden
 
 _OPEN = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 
@@ -23,6 +29,12 @@ class Cors:
         if scope["method"] == "OPTIONS":
             await _preflight(Request(scope))(scope, receive, send)
             return
+        if scope["method"] != "GET" and _is_set_off_by_another_site(scope):
+            error = Forbidden(
+                "forms and links of other sites are refused; call from a script, or from your own machine"
+            )
+            await error_response(error)(scope, receive, send)
+            return
 
         async def send_open(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -30,6 +42,17 @@ class Cors:
             await send(message)
 
         await self._app(scope, receive, send_open)
+
+
+def _is_set_off_by_another_site(scope: Scope) -> bool:
+    """Whether a browser says so (W3C Fetch Metadata), and that no script of that site asked for it by CORS."""
+    site = mode = b""
+    for name, value in scope["headers"]:
+        if name == b"sec-fetch-site":
+            site = value
+        elif name == b"sec-fetch-mode":
+            mode = value
+    return site == b"cross-site" and mode != b"cors"
 
 
 def _preflight(request: Request) -> Response:
