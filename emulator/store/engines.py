@@ -80,7 +80,8 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
         "journal_mode = WAL",
         # Every commit reaches the disk; grouped commits make that cheap.
         "synchronous = FULL",
-        "cache_size = -65536",
+        # KiB for each of three connections; the rest is the system's page cache.
+        "cache_size = -32768",
         "wal_autocheckpoint = 4000",
     ):
         cursor.execute(f"PRAGMA {pragma}")
