@@ -1,6 +1,7 @@
 """kill -9 at random moments while runs sleep, call, branch and wait: every run ends, and no step is lost."""
 
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -80,10 +81,9 @@ class _Runs:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server that is found at the same address after each restart."""
-    first = ServerProcess(db=str(tmp_path / "q.db"))
-    first.start()
-    port = int(first.url.rsplit(":", 1)[1])
-    first.stop()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     with ServerProcess(db=str(tmp_path / "q.db"), port=port) as process:
         yield process
 

@@ -99,7 +99,7 @@ async def test_the_worked_example_runs_to_its_end(qstash: Harness, app: App) -> 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("payload", ["text ☃ \U0001f600", {"a": ["ü", None, 1.5]}, 7, [], "", "undefined"])
+@pytest.mark.parametrize("payload", ["text ☃ \U0001f600", {"a": ["ü", None, 1.5]}, 7, ""])
 async def test_payloads_and_headers_make_the_round_trip(qstash: Harness, app: App, payload: Any) -> None:
     run_id = await app.trigger("/path", body=payload, headers={"x-test": "value"}, retries=1)
     await qstash.run_until_idle()
@@ -555,16 +555,16 @@ async def test_failed_runs_are_thrown_away(qstash: Harness, app: App) -> None:
 @pytest.mark.parametrize(
     ("path", "payload", "result", "count"),
     [
-        ("/large-initial", "x" * 2_000_000, 2_000_000, 4),
-        ("/large-result", None, 2_097_152, 3),
-        ("/large-parallel", None, [None, 2_097_152, 2_097_152, None], 9),
-        ("/large-call", None, 2_097_152, 4),
+        ("/large-initial", "x" * 400_000, 400_000, 4),
+        ("/large-result", None, 524_288, 3),
+        ("/large-parallel", None, [None, 524_288, 524_288, None], 9),
+        ("/large-call", None, 524_288, 4),
     ],
 )
 async def test_large_lists_are_fetched(
     node_app: NodeApp, path: str, payload: Any, result: Any, count: int, make_served: Any
 ) -> None:
-    qstash, served = await make_served(workflow_lazy_fetch_bytes=1_000_000)
+    qstash, served = await make_served(workflow_lazy_fetch_bytes=300_000)
     async with httpx.AsyncClient(timeout=30) as http:
         app = App(node_app.origin, http)
         await app.configure(served)
@@ -580,5 +580,5 @@ async def test_large_lists_are_fetched(
 async def test_a_large_error_comes_inline(qstash: Harness, app: App) -> None:
     await app.trigger("/large-error", retries=1)
     await qstash.run_until_idle()
-    assert (await app.state())["failures"] == [2_097_152]
+    assert (await app.state())["failures"] == [524_288]
     assert await app.counts() == {"/large-error": 3}

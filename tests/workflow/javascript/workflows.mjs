@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { WorkflowMiddleware, WorkflowNonRetryableError } from "@upstash/workflow";
 import { createWorkflow } from "@upstash/workflow/express";
 
-const LARGE = "x".repeat(1024 * 1024 * 2);
+const LARGE = "x".repeat(512 * 1024);
 
 export function mount(router, tools) {
   const { express, serve, serveMany, options, client, state, origin, url, token } = tools;
