@@ -49,7 +49,7 @@ def test_no_request_makes_it_fail(server, label: str) -> None:
     runner, harness = server
 
     @settings(
-        max_examples=8,
+        max_examples=6,
         deadline=None,
         database=None,
         derandomize=True,

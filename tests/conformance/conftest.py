@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -103,14 +102,6 @@ class Account:
         for path, key in (("schedules", "scheduleId"), ("queues", "name"), ("topics", "name")):
             for one in self.get(f"/v2/{path}"):
                 self.http.delete(f"/v2/{path}/{one[key]}")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    # Named alike by whoever else chooses between the emulator and the real service.
-    with suppress(ValueError):
-        parser.addoption(
-            "--qstash", choices=("emulator", "real"), help="Which service the tests run against."
-        )
 
 
 @pytest.fixture(scope="session")
