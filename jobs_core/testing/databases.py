@@ -7,8 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
+from jobs_core import tables
+from jobs_core.billing import tables as billing_tables
 from jobs_core.database import driver_url
-from jobs_core.tables import JobsModel
+from jobs_core.emails import tables as email_tables
+from jobs_core.notifications import tables as notification_tables
+from jobs_core.webhooks import tables as webhook_tables
+
+# A table is known once its module is imported.
+_MODULES = (tables, billing_tables, email_tables, notification_tables, webhook_tables)
 
 
 @contextmanager
@@ -20,6 +27,6 @@ def temporary_database() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="jobs_core-") as folder:
         url = f"sqlite:///{Path(folder) / 'jobs.db'}"
         engine = create_engine(driver_url(url))
-        JobsModel.metadata.create_all(engine)
+        tables.JobsModel.metadata.create_all(engine)
         engine.dispose()
         yield url

@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from pydantic import AwareDatetime, BaseModel, Field
+from sqlalchemy import create_engine, inspect
 
 from emulator.testing import Harness
 from jobs_core import (
@@ -23,6 +25,7 @@ from jobs_core import (
     Settings,
     job,
 )
+from jobs_core.migrations import VERSION_TABLE
 from jobs_core.signature import Verified, Verifier
 from jobs_core.testing import (
     add_execution,
@@ -190,10 +193,14 @@ def test_a_signature_is_one_that_verifies() -> None:
     )
 
 
-def test_a_temporary_database_has_the_tables() -> None:
+def test_a_temporary_database_has_the_tables_that_the_migrations_make(sqlite_template: Path) -> None:
     with temporary_database() as url:
-        settings = Settings(database_url=url)
-        assert settings.is_sqlite
+        made, migrated = create_engine(url), create_engine(f"sqlite:///{sqlite_template}")
+        names = set(inspect(migrated).get_table_names()) - {VERSION_TABLE}
+        assert set(inspect(made).get_table_names()) == names
+        assert "job_executions" in names
+        made.dispose()
+        migrated.dispose()
 
 
 def test_definitions_still_carry_their_types() -> None:
