@@ -78,6 +78,10 @@ class LayerShell(Protocol):
         ...
 
 
+# Less is how clocks are kept right.
+_LEAST_SET_BACK_MS = 1_000
+
+
 class Runtime:
     """One tenant at work."""
 
@@ -144,6 +148,7 @@ class Runtime:
                 dead_letters=self._dead_letters,
                 change=self.change,
             )
+        self._latest_at = 0
         self._is_closed = False
 
     async def start(self) -> None:
@@ -390,7 +395,18 @@ class Runtime:
         if self._writer.refusal is not None:
             raise StoreUnavailable(self._writer.refusal)
 
+    def _note_time(self, now_at: int) -> None:
+        """Say once that the clock was set back, which is felt as waiting."""
+        if now_at < self._latest_at - _LEAST_SET_BACK_MS:
+            log.warning(
+                "the clock was set back by %s seconds: what waits for its time waits until the clock gets there again",
+                (self._latest_at - now_at) // 1000,
+                extra={"event": "clock_set_back", "tenant": self.tenant.name},
+            )
+        self._latest_at = now_at
+
     def _carry_out(self, now_at: int) -> Awaitable[None]:
+        self._note_time(now_at)
         effects = self.broker.step(now_at)
         self._follow(effects.writes, now_at)
         self._unsettled += len(effects.attempts)

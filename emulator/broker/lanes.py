@@ -79,7 +79,7 @@ class FlowLane(Lane):
     def started(self, seq: int, now_at: int) -> None:
         super().started(seq, now_at)
         key = self.flow_key
-        if now_at >= key.period_end_at:
+        if not key.is_in_period(now_at):
             key = replace(key, period_start_at=now_at, rate_count=0)
         self.flow_key = replace(key, rate_count=key.rate_count + 1, used_at=now_at)
 
@@ -166,6 +166,12 @@ class Lanes:
         self.in_flight -= 1
         self.offer(lane, now_at)
         self._forget_if_idle(lane)
+
+    def reconsider(self, now_at: int) -> None:
+        """The clock was set back: what was to open later may be open now."""
+        self._reopenings.clear()
+        for lane in self._lanes.values():
+            self.offer(lane, now_at)
 
     def offer(self, lane: Lane, now_at: int) -> None:
         """Put a lane into the round if it has something to send and may; else note when time will open it."""

@@ -53,6 +53,7 @@ class BrokerState:
         self._window = window
         self._lane_window = lane_window
         self._effects = Effects()
+        self._advanced_to = 0
         self.layers: dict[str, Layer] = {}
         self._forget()
 
@@ -170,6 +171,9 @@ class BrokerState:
 
     def advance(self, now_at: int) -> None:
         """Start whatever may start at ``now_at``: slots, due times, lanes, in this order."""
+        if now_at < self._advanced_to:
+            self.lanes.reconsider(now_at)
+        self._advanced_to = now_at
         self._grant_slots(now_at)
         while (due := self.timeline.pop_due(now_at)) is not None:
             self._admit(due, now_at)
