@@ -27,6 +27,7 @@ _MINUTE_MS = 60_000
 # A torn write needs a write; if none comes, the power fails all the same.
 _LONGEST_WAIT_FOR_WRITE_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
+_FOR_EVER_HOURS = 1_000_000
 
 
 class Life:
@@ -52,7 +53,14 @@ class Life:
         self._clock = SimulatedClock(timeline, self.loop.call_at_us)
         self._steps_running: list[asyncio.Task[None]] = []
         self._emulator = Emulator(
-            Settings(db=str(directory / _DATABASE), clock="manual", seed=id_seed),
+            Settings(
+                db=str(directory / _DATABASE),
+                clock="manual",
+                seed=id_seed,
+                # What is checked at the end must not have been forgotten by then.
+                keep_messages_hours=_FOR_EVER_HOURS,
+                keep_dead_letters_hours=_FOR_EVER_HOURS,
+            ),
             transport=network,
             make_clock=lambda: self._clock,
         )

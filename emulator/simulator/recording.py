@@ -126,8 +126,9 @@ class _Recorder:
             flow_key=spec.flow.key if spec.flow else None,
             deduplication_key=self._deduplication_key(spec, line) if is_deduplicated else None,
             schedule_id=schedule_id,
-            has_callback=spec.has_callback,
-            has_failure_callback=spec.has_failure_callback,
+            # A callback that was published again looks like another callback.
+            has_callback=spec.has_callback and not self._history.has_unknown_republished,
+            has_failure_callback=spec.has_failure_callback and not self._history.has_unknown_republished,
         )
 
     def _is_first_hand(self, message_id: str) -> bool:
