@@ -4,6 +4,7 @@ import base64
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from emulator.simulator.client import Client
@@ -21,6 +22,7 @@ from emulator.testing.invariants import (
     ScheduleRecord,
 )
 
+_NEVER_AT = 2**53
 _CALLBACK_KINDS = ("callback", "failure")
 
 
@@ -161,11 +163,15 @@ class _Recorder:
         names |= {line["queueName"] for line in self._created.values() if "queueName" in line}
         records: dict[str, QueueRecord] = {}
         for name in sorted(names):
-            for number in range(len(history.queue_deletions[name]) + 1):
-                since = history.queue_deletions[name][number - 1].sent_at if number else 0
+            deleted_at = [deletion.sent_at for deletion in history.queue_deletions[name]]
+            bounds = pairwise([0, *deleted_at, _NEVER_AT])
+            for number, (since, until) in enumerate(bounds):
+                # What was under way when its queue was deleted is bound by no pause any more.
                 records[f"{name}#{number}"] = QueueRecord(
-                    parallelism=[one for one in history.queue_parallelism[name] if one.sent_at >= since],
-                    is_paused=[one for one in history.queue_pauses[name] if one.sent_at >= since],
+                    parallelism=[
+                        one for one in history.queue_parallelism[name] if since <= one.sent_at < until
+                    ],
+                    is_paused=[one for one in history.queue_pauses[name] if since <= one.sent_at <= until],
                 )
         return records
 
