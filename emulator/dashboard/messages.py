@@ -1,5 +1,6 @@
 """Messages as the dashboard lists them and tells their story; and bringing one's next attempt forward."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from emulator.api.reading import (
 from emulator.api.routing import ok, path_name
 from emulator.api.views import message_view, present
 from emulator.broker.expediting import expedite
+from emulator.broker.message import LogEntry, Message, Pending
 from emulator.broker.waiting import waiting_reason
 from emulator.dashboard.attempts import attempt_view, history_view, read_attempts
 from emulator.errors import Conflict, InvalidInput, NotFound
@@ -58,71 +60,86 @@ async def list_messages(request: Request, runtime: Runtime) -> Response:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Story:
+    """What the store knows of one message beside the message itself."""
+
+    row: Summary
+    history: list[LogEntry]
+    callbacks: list[Summary]
+    parent: Summary | None
+    siblings: list[Summary]
+    dlq_id: str | None
+    pending: Pending | None
+
+
 async def get_message(request: Request, runtime: Runtime) -> Response:
     """One message: how it stands and why, its attempts, its history, and what belongs to it."""
     stored = await _find(request, runtime)
-    message = stored.message
-    state, now_at = runtime.broker.state, runtime.clock.now_at()
-    active = frozenset(state.active)
-
-    def select(store: SqlStore) -> dict[str, Any]:
-        tenant_id = runtime.tenant.id
-        siblings: list[Summary] = []
-        if message.topic_name is not None:
-            siblings = summaries.siblings_of(
-                store, tenant_id, message.seq, message.topic_name, message.created_at, active=active
-            )
-        has_callback = message.callback is not None or message.failure_callback is not None
-        return {
-            "history": [mapping.log_entry_of(row) for row in summaries.steps_of(store, message.seq)],
-            "row": summaries.find_summary(store, tenant_id, message.id, active=active),
-            "callbacks": summaries.callbacks_of(store, tenant_id, message.seq, message.id, active=active)
-            if has_callback
-            else [],
-            "parent": message.source_id
-            and summaries.find_summary(store, tenant_id, message.source_id, active=active),
-            "siblings": siblings,
-            "dlq_id": summaries.dlq_id_of(store, tenant_id, message.seq),
-            "pending": select_pending(store, tenant_id, MessageFilter(message_ids=(message.id,)), 1),
-        }
-
-    found = await runtime.read(select)
-    row: Summary = found["row"]
-    keys = {"current": state.keys.current, "next": state.keys.next}
-    attempts = [
-        attempt_view(
-            attempt,
-            message,
-            stored.body,
-            recent=runtime.recent_requests,
-            keys=keys,
-            max_timeout_ms=runtime.limits.max_timeout_ms,
-            region=runtime.region,
-        )
-        for attempt in read_attempts(message, found["history"])
-    ]
-    return ok(
-        {
-            "message": message_view(message, stored.body),
-            "summary": summary_view(row),
-            "attempts": attempts,
-            "history": [history_view(entry) for entry in found["history"]],
-            "callbacks": [summary_view(one) for one in found["callbacks"]],
-            "siblings": [summary_view(one) for one in found["siblings"]],
-            "now": now_at,
-            **present(
-                {
-                    "waitsFor": waiting_reason(state, found["pending"][0], now_at)
-                    if found["pending"]
-                    else None,
-                    "parent": summary_view(found["parent"]) if found["parent"] else None,
-                    "dlqId": found["dlq_id"],
-                    "timeoutMs": message.timeout_ms,
-                    "redactFields": message.redact_fields,
-                }
-            ),
-        }
+    active = frozenset(runtime.broker.state.active)
+    story = await runtime.read(
+        partial(_read_story, tenant_id=runtime.tenant.id, message=stored.message, active=active)
     )
+    if story is None:
+        raise NotFound(f"message {stored.message.id} not found")
+    return ok(_story_view(runtime, stored, story))
+
+
+def _read_story(store: SqlStore, tenant_id: int, message: Message, active: frozenset[int]) -> _Story | None:
+    """``None`` when a reset or the end of its retention took the message away meanwhile."""
+    find = partial(summaries.find_summary, store, tenant_id, active=active)
+    row = find(message.id)
+    if row is None:
+        return None
+    has_callback = message.callback is not None or message.failure_callback is not None
+    return _Story(
+        row=row,
+        history=[mapping.log_entry_of(line) for line in summaries.steps_of(store, message.seq)],
+        callbacks=summaries.callbacks_of(store, tenant_id, message.seq, message.id, active=active)
+        if has_callback
+        else [],
+        parent=find(message.source_id) if message.source_id is not None else None,
+        siblings=summaries.siblings_of(
+            store, tenant_id, message.seq, message.topic_name, message.created_at, active=active
+        )
+        if message.topic_name is not None
+        else [],
+        dlq_id=summaries.dlq_id_of(store, tenant_id, message.seq),
+        pending=next(
+            iter(select_pending(store, tenant_id, MessageFilter(message_ids=(message.id,)), 1)), None
+        ),
+    )
+
+
+def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[str, Any]:
+    message, state, now_at = stored.message, runtime.broker.state, runtime.clock.now_at()
+    view_attempt = partial(
+        attempt_view,
+        message=message,
+        body=stored.body,
+        recent=runtime.recent_requests,
+        keys={"current": state.keys.current, "next": state.keys.next},
+        max_timeout_ms=runtime.limits.max_timeout_ms,
+        region=runtime.region,
+    )
+    return {
+        "message": message_view(message, stored.body),
+        "summary": summary_view(story.row),
+        "attempts": [view_attempt(attempt) for attempt in read_attempts(message, story.history)],
+        "history": [history_view(entry) for entry in story.history],
+        "callbacks": [summary_view(one) for one in story.callbacks],
+        "siblings": [summary_view(one) for one in story.siblings],
+        "now": now_at,
+        **present(
+            {
+                "waitsFor": waiting_reason(state, story.pending, now_at) if story.pending else None,
+                "parent": summary_view(story.parent) if story.parent else None,
+                "dlqId": story.dlq_id,
+                "timeoutMs": message.timeout_ms,
+                "redactFields": message.redact_fields,
+            }
+        ),
+    }
 
 
 async def retry_now(request: Request, runtime: Runtime) -> Response:

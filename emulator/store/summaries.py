@@ -143,7 +143,8 @@ def count_by_state(store: SqlStore, tenant_id: int, *, active: Collection[int]) 
         if active:
             resting = select(_M.state, func.count()).where(_M.seq.in_(_few(active))).group_by(_M.state)
             for state, count in connection.execute(resting):
-                counts[State(state)] -= count
+                # One that is under way may be older than all that were counted.
+                counts[State(state)] = max(0, counts.get(State(state), 0) - count)
                 counts[State.ACTIVE] = counts.get(State.ACTIVE, 0) + count
     return counts
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from emulator.dashboard.feed import Feed
+from emulator.dashboard.messages import _read_story
+from emulator.store.queries import find_message
 from emulator.testing import Harness, Receiver
 
 
@@ -132,6 +134,20 @@ async def test_a_failing_messages_story(qstash: Harness, receiver: Receiver, cal
     callback = await _get(qstash, f"/emulator/messages/{story['callbacks'][0]['messageId']}")
     assert callback["parent"]["messageId"] == message_id
     assert [step["state"] for step in story["history"]][-2:] == ["ERROR", "FAILED"]
+
+
+async def test_a_message_that_was_taken_away_is_not_found(qstash: Harness, receiver: Receiver) -> None:
+    message_id = await _publish(qstash, Upstash_Delay="1h")
+    store = qstash.runtime._writer.store
+    stored = find_message(store, qstash.runtime.tenant.id, message_id)
+    assert stored is not None
+    await qstash.client.post("/emulator/reset")
+    assert _read_story(store, qstash.runtime.tenant.id, stored.message, frozenset()) is None
+    for path in ("", "/retry-now"):
+        method = "POST" if path else "GET"
+        assert (
+            await qstash.client.request(method, f"/emulator/messages/{message_id}{path}")
+        ).status_code == 404
 
 
 async def test_the_retry_delay_expression_is_named_where_it_decided(
