@@ -44,7 +44,7 @@ class ProcessStripeWebhook(Payload):
     event_type: str = Field(min_length=1, max_length=255)
     event_id: str = Field(min_length=1, max_length=255)
     event_data: dict[str, Any]
-    created: int | None = Field(None, ge=0, lt=1 << 40)
+    created: int | None = Field(None, ge=0, le=253_402_300_799)  # the year 9999
     customer_id: str | None = Field(None, max_length=255)
     subscription_id: str | None = Field(None, max_length=255)
     ip_address: str | None = Field(None, max_length=64)

@@ -422,6 +422,13 @@ async def test_a_source_without_its_secret_is_asked_to_come_back(app: Any) -> No
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_an_event_that_no_job_can_carry_is_refused(system: Any) -> None:
+    body = event_body(created=1 << 39)
+    answer = await post(system, "/api/stripe/webhook", body, stripe_headers(body))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_event")
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_qstash_being_away_does_not_keep_a_sender_waiting(system: Any) -> None:
     await system.harness.client.aclose()
     system.dispatcher.client._url = "http://127.0.0.1:9/unreachable"
