@@ -1,5 +1,6 @@
 """A whole emulator inside a test, whose clock the test turns."""
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -99,6 +100,7 @@ class Harness(Looking):
         self._home: Home | None = None
         self._thread = threading.get_ident()
         self._is_started = False
+        self._starting = asyncio.Lock()
         self._watch: Watch
         self._lifetime: AsyncIterator[None] | None = None
         self._calls: list[Call[Any]] = []
@@ -152,13 +154,14 @@ class Harness(Looking):
     async def start(self) -> None:
         """Start, unless that is done; the first event loop that gets here is the emulator's."""
         self._home_here()
-        if self._is_started:
-            return
-        self._is_started = True
-        await self._emulator.start()
-        self._watch = Watch(self._emulator.runtimes[0])
-        self._lifetime = self._live()
-        await anext(self._lifetime)
+        async with self._starting:
+            if self._is_started:
+                return
+            await self._emulator.start()
+            self._watch = Watch(self._emulator.runtimes[0])
+            self._lifetime = self._live()
+            await anext(self._lifetime)
+            self._is_started = True
 
     async def _live(self) -> AsyncIterator[None]:
         # A loop that ends closes its async generators while it still runs: the one moment at which an emulator

@@ -1,5 +1,6 @@
 """Views, assertions and what their failures say; the invariants on a user's own run."""
 
+import asyncio
 import re
 
 import pytest
@@ -188,3 +189,15 @@ async def test_a_message_that_was_acknowledged_and_is_gone_is_a_violation(qstash
     qstash._watch.note_answer("/v2/publish/x", 200, b'{"messageId": "msg_gone"}')
     with pytest.raises(AssertionError, match="msg_gone was acknowledged, and nothing is known of it"):
         qstash.assert_invariants()
+
+
+async def test_the_first_two_uses_at_once_find_one_emulator_on_a_file(tmp_path) -> None:
+    harness = Harness(db=str(tmp_path / "q.db"))
+    harness.open(is_async=True)
+    answers = await asyncio.gather(
+        *(harness.client.post(f"/v2/publish/https://example.com/{number}") for number in range(2))
+    )
+    assert [answer.status_code for answer in answers] == [200, 200]
+    await harness.settle()
+    assert len(harness.messages) == 2
+    await harness._stop()
