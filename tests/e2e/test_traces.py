@@ -74,7 +74,7 @@ class Traced:
 async def traced(exporter: InMemorySpanExporter) -> AsyncIterator[Traced]:
     harness = Harness()
     tracer = trace.get_tracer("emulator")
-    harness.emulator.transport = TracingTransport(harness.emulator.transport, tracer)
+    harness._emulator.transport = TracingTransport(harness._emulator.transport, tracer)
     async with harness:
         yield Traced(harness, PublishTracing(harness.app, tracer), exporter)
 

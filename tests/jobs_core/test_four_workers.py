@@ -52,6 +52,7 @@ def free_port() -> int:
 async def balanced(port: int, targets: list[int]) -> AsyncIterator[None]:
     """A load balancer: each connection goes to the next of the targets."""
     turns = itertools.cycle(targets)
+    connections: set[asyncio.Task[None]] = set()
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -61,14 +62,26 @@ async def balanced(port: int, targets: list[int]) -> AsyncIterator[None]:
         writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        task.add_done_callback(connections.discard)
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", next(turns))
-        await asyncio.gather(pipe(reader, to_writer), pipe(to_reader, writer))
+        try:
+            await asyncio.gather(pipe(reader, to_writer), pipe(to_reader, writer))
+        finally:
+            for each in (writer, to_writer):
+                each.close()
+            await asyncio.gather(writer.wait_closed(), to_writer.wait_closed(), return_exceptions=True)
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     try:
         yield
     finally:
         server.close()
+        for connection in tuple(connections):
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
 def start_worker(tool: str, port: int) -> "subprocess.Popen[bytes]":
