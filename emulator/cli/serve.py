@@ -62,6 +62,8 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         log_level="info" if is_verbose else "warning",
         access_log=is_verbose,
         timeout_graceful_shutdown=5,
+        # A publisher's address is its socket's: what anybody may write into X-Forwarded-For is not believed.
+        proxy_headers=False,
     )
     server = _Server(config, emulator, opened[0])
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is a success.

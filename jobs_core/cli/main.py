@@ -65,7 +65,13 @@ def serve(
     except (RegistryError, ImportError) as error:
         die(str(error))
     config = uvicorn.Config(
-        worker, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30
+        worker,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=30,
+        proxy_headers=False,  # nothing here asks where a request came from
     )
     # uvicorn stops cleanly and then raises the signal again; being told to stop is no failure.
     for told in (signal.SIGTERM, signal.SIGINT):

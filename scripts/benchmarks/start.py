@@ -32,10 +32,28 @@ async def start_up(bench: Bench) -> None:
         against=("bare import", imports), mark=Mark(1.5, "most"),
     )  # fmt: skip
 
+    interpreter = [_milliseconds("-c", "pass") for _ in range(bench.size.runs)]
+    report.add(section, "the interpreter alone", "ms", interpreter)
+    for what, arguments in (
+        ("import emulator", ("-c", "import emulator")),
+        ("qstash-emulator --help", ("-m", "emulator", "--help")),
+        (
+            "jobs-core --help",
+            ("-c", "import sys; from jobs_core.cli import main; sys.argv[1:] = ['--help']; main()"),
+        ),
+    ):
+        found = [await asyncio.to_thread(_milliseconds, *arguments) for _ in range(bench.size.runs)]
+        report.add(section, what, "ms", found)
+
 
 def _import_milliseconds() -> float:
+    return _milliseconds("-c", _IMPORTS)
+
+
+def _milliseconds(*arguments: str) -> float:
+    """How long the interpreter takes with these arguments, from start to end."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", _IMPORTS], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - started) * 1000
 
 
@@ -48,6 +66,8 @@ async def virtual_time(bench: Bench) -> None:
     report, section = bench.report, "(h) manual clock"
     report.add(section, "virtual deliveries", "deliveries/s", rates, mark=Mark(1_500))
     report.add(section, "in-process emulator, up and down", "ms", fixtures, mark=Mark(15, "most"))
+    processes = [await _server_milliseconds() for _ in range(runs)]
+    report.add(section, "a server process instead, up and down", "ms", processes)
 
 
 async def _virtual_rate(count: int) -> float:
@@ -70,5 +90,12 @@ async def _virtual_rate(count: int) -> float:
 async def _fixture_milliseconds() -> float:
     started = time.perf_counter()
     async with Harness():
+        pass
+    return (time.perf_counter() - started) * 1000
+
+
+async def _server_milliseconds() -> float:
+    started = time.perf_counter()
+    async with emulator("memory"):
         pass
     return (time.perf_counter() - started) * 1000

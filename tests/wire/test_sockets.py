@@ -51,6 +51,13 @@ def test_the_target_reaches_the_destination_byte_for_byte(tenant, inbox) -> None
     assert delivery.url == target
 
 
+def test_a_publisher_cannot_give_itself_another_address(tenant, inbox) -> None:
+    with _client(tenant) as client:
+        client.post(f"/v2/publish/{inbox.url}/hook", headers={"X-Forwarded-For": "203.0.113.7"})
+    [delivery] = inbox.wait_for(1)
+    assert delivery.headers["upstash-caller-ip"] == "127.0.0.1"
+
+
 def test_deliveries_are_sent_elsewhere_without_a_change_of_url_host_or_signature(inbox) -> None:
     with ServerProcess("--connect-to", f"https://shop.example.com={inbox.url}") as server:
         with _client(server.environment) as client:
