@@ -8,6 +8,7 @@
     life         one process of the emulator, from its start to its end or its crash
     world        runs a scenario through as many lives as it takes
     history      what the clients saw
+    workflows    workflow runs: their endpoint, their steps, their records
     recording    from history, requests and the API's logs to a record
     shrinking    drops steps from a scenario while it still fails
 

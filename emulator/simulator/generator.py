@@ -30,6 +30,7 @@ from emulator.simulator.steps import (
     UnpinFlow,
 )
 from emulator.simulator.timeline import BASE_AT
+from emulator.simulator.workflows.generator import RunGenerator, has_runs
 
 HOSTS = ("one", "two", "three")
 QUEUES = ("line", "wide")
@@ -84,6 +85,9 @@ class _Generator:
             at_us += self._gap_us()
             [(_, _, make)] = dice.choices(KINDS, weights)
             steps.append(make(self, at_us))
+        if has_runs(self._seed):
+            steps += RunGenerator(self._seed).steps(_READY_US)
+            steps.sort(key=lambda step: step.at_us)
         return Scenario(self._seed, tuple(steps))
 
     def _gap_us(self) -> int:

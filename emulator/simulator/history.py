@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from emulator.simulator.spec import FlowSpec, MessageSpec
+from emulator.simulator.workflows.history import RunHistory
 from emulator.testing.invariants import Change, Interruption
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class History:
     interruptions: list[Interruption] = field(default_factory=list)
     went_back: bool = False
     faults: list[str] = field(default_factory=list)
+    runs: RunHistory = field(default_factory=RunHistory)
 
     def ids_of(self, label: str) -> tuple[str, ...]:
         """The ids that the publisher of ``label`` was answered so far."""

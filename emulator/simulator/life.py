@@ -19,6 +19,7 @@ from emulator.simulator.loop import SimulationLoop
 from emulator.simulator.network import Network
 from emulator.simulator.steps import Crash, JumpClock, Restart, Step
 from emulator.simulator.timeline import SimulatedClock, Timeline
+from emulator.simulator.workflows.app import WorkflowApp
 from emulator.testing.invariants import Interruption
 
 _DATABASE = "q.db"
@@ -40,6 +41,7 @@ class Life:
         id_seed: int,
         timeline: Timeline,
         network: Network,
+        app: WorkflowApp,
         events: EventLog,
         history: History,
     ) -> None:
@@ -48,6 +50,7 @@ class Life:
         self._directory = directory
         self._timeline = timeline
         self._network = network
+        self._app = app
         self._events = events
         self._history = history
         self._clock = SimulatedClock(timeline, self.loop.call_at_us)
@@ -92,6 +95,7 @@ class Life:
             events=self._events,
             history=self._history,
         )
+        self._app.client = self.client
         self._events.note("ready")
         self.runtime.run_schedules()
         self._timekeeper = asyncio.create_task(self._keep_time())
@@ -123,6 +127,7 @@ class Life:
     async def stop(self) -> None:
         """Close as a server does that is asked to."""
         self._timekeeper.cancel()
+        self._app.client = None
         await self._emulator.close(grace_seconds=_GRACE_SECONDS)
 
     def die(self, next_directory: Path) -> None:
@@ -134,6 +139,7 @@ class Life:
                     shutil.copyfile(self._directory / name, next_directory / name)
         self.loop.is_dead = True
         self._network.cut_off()
+        self._app.client = None
         now_us = self._timeline.now_us
         # In the order in which they began, so that what clients note of it is the same each time.
         for task in self._steps_running:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from emulator.broker.message import AttemptResult
@@ -52,20 +54,35 @@ def label_of(url: str) -> str:
     return ".".join(query.get(name, [""])[0] for name in ("m", "cb") if name in query)
 
 
+class App(Protocol):
+    """A destination that does something."""
+
+    async def serve(self, request: OutboundRequest) -> AttemptResult:
+        """Answer a request."""
+        ...
+
+
 class Network:
-    """Carries requests as a ``Transport``, and keeps what was sent; the destinations outlive the emulator."""
+    """Carries requests as a ``Transport``, and keeps what was sent; the destinations outlive the emulator.
+
+    ``apps`` are destinations by host that do more than answer. Their reactions are told by how many requests of a
+    label came before: one that answers well does so by the app, and one that answers too late has done its work.
+    """
 
     def __init__(self, timeline: Timeline, events: EventLog) -> None:
         self.plans: dict[str, Plan] = {}
+        self.apps: dict[str, App] = {}
         self.attempts: list[AttemptRecord] = []
         self._timeline = timeline
         self._events = events
         self._under_way: dict[int, None] = {}
+        self._working: dict[asyncio.Task[AttemptResult], None] = {}
+        self._requests: Counter[str] = Counter()
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is under way."""
-        return not self._under_way
+        """Whether nothing is under way, and no app still works on a request that nobody waits for."""
+        return not self._under_way and not self._working
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
         headers = {name.lower(): value for name, value in request.headers}
@@ -87,9 +104,10 @@ class Network:
         self._under_way[number] = None
         message_id = headers["upstash-message-id"]
         self._events.note(f"request   {label} attempt {retried} of {message_id}", label, message_id)
-        plan = self.plans.get(label, ())
-        reaction = plan[retried] if retried < len(plan) else Reaction()
-        result = await self._react(request, reaction)
+        app = self.apps.get(urlsplit(request.url).hostname or "")
+        reaction = self._reaction(label, retried if app is None else self._requests[label])
+        self._requests[label] += 1
+        result = await self._react(request, reaction, app)
         self._under_way.pop(number, None)
         self.attempts[number] = replace(
             self.attempts[number],
@@ -113,8 +131,13 @@ class Network:
         for number in self._under_way:
             self.attempts[number] = replace(self.attempts[number], ended_at=self._timeline.now_at())
         self._under_way.clear()
+        self._working.clear()
 
-    async def _react(self, request: OutboundRequest, reaction: Reaction) -> AttemptResult:
+    def _reaction(self, label: str, number: int) -> Reaction:
+        plan = self.plans.get(label, ())
+        return plan[number] if number < len(plan) else Reaction()
+
+    async def _react(self, request: OutboundRequest, reaction: Reaction, app: App | None) -> AttemptResult:
         flight_us = self._timeline.latency_us("network", 50, 5_000)
         if reaction.refuses:
             await asyncio.sleep(flight_us / 1_000_000)
@@ -124,6 +147,12 @@ class Network:
             await asyncio.sleep(request.timeout_ms / 1_000)
             return AttemptResult(status=0, error=f"no answer within {request.timeout_ms} ms")
         await asyncio.sleep(takes_ms / 1_000)
+        if app is not None and reaction.status == 200:
+            answered = await self._work(app, request, request.timeout_ms / 1_000 - takes_ms / 1_000)
+            if answered is None:
+                return AttemptResult(status=0, error=f"no answer within {request.timeout_ms} ms")
+            if not reaction.loses_answer:
+                return answered
         if reaction.loses_answer:
             return AttemptResult(status=0, error="the connection broke")
         headers: list[tuple[str, str]] = []
@@ -133,3 +162,11 @@ class Network:
             headers.append(("Upstash-NonRetryable-Error", "true"))
         body = json.dumps({"seen": label_of(request.url)}).encode()
         return AttemptResult(status=reaction.status, headers=tuple(headers), body=body)
+
+    async def _work(self, app: App, request: OutboundRequest, within_seconds: float) -> AttemptResult | None:
+        """What the app answers, or ``None`` if that takes it too long: it then goes on with nobody there to hear."""
+        working = asyncio.create_task(app.serve(request))
+        self._working[working] = None
+        working.add_done_callback(lambda task: self._working.pop(task, None))
+        done, _ = await asyncio.wait([working], timeout=within_seconds)
+        return working.result() if done else None

@@ -11,6 +11,8 @@ from emulator.simulator.client import Client
 from emulator.simulator.history import FlowEvent, History, ScheduleEvent
 from emulator.simulator.network import Network, label_of
 from emulator.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
+from emulator.simulator.workflows.history import key_of
+from emulator.simulator.workflows.recording import run_message, run_records
 from emulator.testing.invariants import (
     Change,
     FlowKeyRecord,
@@ -19,6 +21,7 @@ from emulator.testing.invariants import (
     QueueRecord,
     Rate,
     Record,
+    RunRecord,
     ScheduleRecord,
 )
 
@@ -28,17 +31,28 @@ _CALLBACK_KINDS = ("callback", "failure")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the API shows at one time: the log from its beginning, and whose entries are in the DLQ."""
+    """What the API shows at one time: the log from its beginning, whose entries are in the DLQ, the workflow runs, and
+    which of them are in theirs.
+    """
 
     log: tuple[dict[str, Any], ...]
     dead_letters: frozenset[str]
+    runs: tuple[dict[str, Any], ...] = ()
+    dead_runs: frozenset[str] = frozenset()
 
 
 async def read_all(client: Client) -> Shown:
     """Everything that the API shows."""
     log = await _pages(client, "/v2/logs?count=1000&order=earliestFirst", "logs")
     dead = await _pages(client, "/v2/dlq?count=100&order=earliestFirst", "messages")
-    return Shown(tuple(log), frozenset(entry["messageId"] for entry in dead))
+    runs = await _pages(client, "/v2/workflows/logs?count=10", "runs")
+    dead_runs = await _pages(client, "/v2/workflows/dlq?count=100", "messages") if runs else []
+    return Shown(
+        tuple(log),
+        frozenset(entry["messageId"] for entry in dead),
+        tuple(runs),
+        frozenset(key_of(entry["workflowRunId"], entry["workflowCreatedAt"]) for entry in dead_runs),
+    )
 
 
 async def _pages(client: Client, target: str, name: str) -> list[dict[str, Any]]:
@@ -48,7 +62,7 @@ async def _pages(client: Client, target: str, name: str) -> list[dict[str, Any]]
         answer = await client.call("GET", f"{target}{cursor}", is_quiet=True)
         assert answer.is_ok, answer
         found += answer.content[name]
-        if "cursor" not in answer.content:
+        if not answer.content.get("cursor"):
             return found
         cursor = f"&cursor={answer.content['cursor']}"
 
@@ -71,6 +85,7 @@ def make_record(history: History, network: Network, shown: Shown, *, end_at: int
         schedules=recorder.schedules(end_at),
         signing_keys=tuple(history.signing_keys),
         interruptions=tuple(history.interruptions),
+        runs=recorder.runs(),
         is_idle=True,
         went_back=history.went_back,
     )
@@ -79,6 +94,7 @@ def make_record(history: History, network: Network, shown: Shown, *, end_at: int
 class _Recorder:
     def __init__(self, history: History, shown: Shown) -> None:
         self._history = history
+        self._shown = shown
         # The first line of each message, in the order of publishing.
         self._created: dict[str, dict[str, Any]] = {}
         for line in shown.log:
@@ -97,6 +113,9 @@ class _Recorder:
     def _message(self, message_id: str, line: dict[str, Any]) -> MessageRecord:
         label = label_of(line["url"])
         source, _, kind = label.partition(".")
+        run_spec = self._history.runs.specs.get(source)
+        if run_spec is not None:
+            return run_message(self._history.runs, run_spec, line)
         spec = self._history.specs[source]
         if kind in _CALLBACK_KINDS:
             reported = json.loads(base64.b64decode(line["body"]))["sourceMessageId"]
@@ -182,8 +201,8 @@ class _Recorder:
             events[key] += asked
         for line in self._created.values():
             label = label_of(line["url"])
-            spec = self._history.specs[label.partition(".")[0]]
-            if spec.flow is not None and label == spec.label:
+            spec = self._history.specs.get(label.partition(".")[0])
+            if spec is not None and spec.flow is not None and label == spec.label:
                 at = line["time"]
                 made = FlowEvent(kind="message", sent_at=at, done_at=at, is_certain=True, limits=spec.flow)
                 events[spec.flow.key].append(made)
@@ -191,6 +210,13 @@ class _Recorder:
             key: _flow_key(sorted(found, key=lambda one: one.done_at), self._history.flow_pauses[key])
             for key, found in sorted(events.items())
         }
+
+    def runs(self) -> list[RunRecord]:
+        """The workflow runs."""
+        taken_back = {line["messageId"] for line in self._shown.log if line["state"] == "CANCEL_REQUESTED"}
+        return run_records(
+            self._history.runs, self._shown.runs, self._shown.dead_runs, self._created, frozenset(taken_back)
+        )
 
     def schedules(self, end_at: int) -> list[ScheduleRecord]:
         """When each schedule was certainly active."""

@@ -17,6 +17,9 @@ from emulator.simulator.recording import Shown, make_record, read_all
 from emulator.simulator.scenario import Scenario
 from emulator.simulator.steps import ChangeSchedule, PauseFlow, PauseQueue, Step
 from emulator.simulator.timeline import BASE_AT, Timeline
+from emulator.simulator.workflows.app import WorkflowApp
+from emulator.simulator.workflows.spec import HOST
+from emulator.simulator.workflows.steps import TriggerRun
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing.invariants import Change, Interruption, Invariant, Violation, check_invariants
 
@@ -68,6 +71,8 @@ class _World:
         self._events = EventLog(self._timeline)
         self._network = Network(self._timeline, self._events)
         self._history = History()
+        self._app = WorkflowApp(self._events, self._history.runs)
+        self._network.apps[HOST] = self._app
         self._lives = 0
         first = PUBLISHED_USERS[0].keys.current
         self._history.signing_keys.append(Change(value=first, sent_at=0, done_at=BASE_AT - 1))
@@ -157,6 +162,7 @@ class _World:
             id_seed=self._scenario.seed * 1_000 + self._lives,
             timeline=self._timeline,
             network=self._network,
+            app=self._app,
             events=self._events,
             history=self._history,
         )
@@ -166,6 +172,8 @@ class _World:
 
     def _plan(self, step: Step) -> None:
         """Tell the destinations how they will react."""
+        if isinstance(step, TriggerRun):
+            self._network.plans |= step.run_spec.plans()
         messages = getattr(step, "messages", None) or [getattr(step, "message", None)]
         for message in messages:
             if message is not None:

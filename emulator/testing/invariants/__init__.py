@@ -1,4 +1,4 @@
-"""The eight invariants, checked on the record of a run.
+"""The invariants, checked on the record of a run.
 
 Everything here is computed from what was seen from outside, by rules written down once more from the contract:
 nothing of the broker, the protocol or the store is imported, so that a mistake there cannot hide itself here.
@@ -35,6 +35,14 @@ from emulator.testing.invariants.record import (
     Record,
     ScheduleRecord,
 )
+from emulator.testing.invariants.run_record import (
+    DeliveredList,
+    Execution,
+    RunEvent,
+    RunRecord,
+    StepRecord,
+)
+from emulator.testing.invariants.runs import check_run_ends, check_run_events, check_run_steps
 from emulator.testing.invariants.schedules import check_schedules
 from emulator.testing.invariants.signatures import check_signatures
 from emulator.testing.invariants.violation import Invariant, Violation
@@ -42,6 +50,8 @@ from emulator.testing.invariants.violation import Invariant, Violation
 __all__ = [
     "AttemptRecord",
     "Change",
+    "DeliveredList",
+    "Execution",
     "FlowKeyRecord",
     "Interruption",
     "Invariant",
@@ -50,7 +60,10 @@ __all__ = [
     "QueueRecord",
     "Rate",
     "Record",
+    "RunEvent",
+    "RunRecord",
     "ScheduleRecord",
+    "StepRecord",
     "Violation",
     "check_invariants",
 ]
@@ -66,6 +79,8 @@ _ALWAYS: tuple[Check, ...] = (
     check_callbacks,
     check_attempts,
     check_signatures,
+    check_run_ends,
+    check_run_steps,
 )
 
 # These compare times of different events, which says nothing once the clock was turned back.
@@ -80,6 +95,7 @@ _WHILE_TIME_GOES_ON: tuple[Check, ...] = (
     check_flow_rates,
     check_schedules,
     check_deduplication,
+    check_run_events,
 )
 
 

@@ -66,6 +66,8 @@ def check_histories(index: RunIndex) -> Iterator[Violation]:
         for position in index.positions[message_id]:
             line = index.record.log[position]
             is_legal = line.state in _MAY_FOLLOW[before]
+            # What belongs to a run is taken back when the run ends.
+            is_legal |= line.state == "CANCELED" and before not in FINAL and _is_of_run(index, message_id)
             if before == line.state == "ACTIVE":
                 is_legal = index.record.went_back or index.was_cut_off(before_at, line.time_at)
             if not is_legal:
@@ -88,7 +90,8 @@ def check_ends(index: RunIndex) -> Iterator[Violation]:
             if index.record.attempts and not any(one.is_success for one in index.attempts[message_id]):
                 text = f"{message_id} is DELIVERED, but no destination answered 2xx"
         elif states[-1] == "FAILED":
-            if message_id not in index.record.dead_letters | index.record.removed_dead_letters:
+            is_kept = message_id in index.record.dead_letters | index.record.removed_dead_letters
+            if not is_kept and not _is_of_run(index, message_id):
                 text = f"{message_id} is FAILED, but not in the DLQ"
         elif states[-1] != "CANCELED" and index.record.is_idle:
             text = f"{message_id} was left at {' → '.join(states)} when nothing was left to do"
@@ -143,3 +146,8 @@ def check_deduplication(index: RunIndex) -> Iterator[Violation]:
                     f" {apart_ms} ms apart",
                     message_ids=(first_id, second_id),
                 )
+
+
+def _is_of_run(index: RunIndex, message_id: str) -> bool:
+    message = index.messages.get(message_id)
+    return message is not None and message.is_of_run

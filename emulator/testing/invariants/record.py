@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from emulator.testing.invariants.run_record import RunRecord
+
 T = TypeVar("T")
 
 
@@ -49,7 +51,8 @@ class MessageRecord:
     ``max_retries``, ``url`` and ``body`` are checked where they are known. ``retry_waits_ms`` are the waits that
     its retry-delay expression asks for after each failed attempt (the last repeats); ``None`` is the default
     backoff. ``queue`` and ``flow_key`` name whose limits apply. ``reports`` is, of a callback, the id of the message
-    that it reports on.
+    that it reports on. ``is_of_run``: it belongs to a workflow run, which takes it back when it ends, and stands in the
+    DLQ in its place.
     """
 
     id: str
@@ -66,6 +69,7 @@ class MessageRecord:
     has_callback: bool = False
     has_failure_callback: bool = False
     reports: str | None = None
+    is_of_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,8 @@ class Record:
     run ended with nothing left to do, so every message must have come to its end. ``went_back``: the clock was turned
     back, so that times of different lines cannot be compared. ``dead_letters`` are the message ids with an entry in
     the DLQ at the end, ``removed_dead_letters`` those whose entry was, or may have been, deleted or published again.
-    ``cancels`` maps the ids of messages whose cancel was answered 2xx to the time of the answer.
+    ``cancels`` maps the ids of messages whose cancel was answered 2xx to the time of the answer. ``runs`` are workflow
+    runs; their messages are among ``messages``.
     """
 
     messages: Sequence[MessageRecord]
@@ -170,6 +175,7 @@ class Record:
     flow_keys: dict[str, FlowKeyRecord] = field(default_factory=dict)
     schedules: Sequence[ScheduleRecord] = ()
     signing_keys: Sequence[Change[str]] = ()
+    runs: Sequence[RunRecord] = ()
     interruptions: Sequence[Interruption] = ()
     is_idle: bool = False
     went_back: bool = False

@@ -15,6 +15,8 @@ class Invariant(Enum):
     TIME = "6. no attempt happens before its due time; a schedule fires once for each of its times"
     DEDUPLICATION = "7. a deduplication id accepted within ten minutes never makes a second message"
     SIGNATURE = "8. every signature verifies with the current key and with no other"
+    RUN_END = "9. every accepted run ends once: succeeded, failed (and in the DLQ of runs) or cancelled"
+    STEPS = "10. a run's list of steps only grows, and holds each accepted step once"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,155 @@
+"""What a simulated workflow does, and the header lines with which the Workflow SDKs ask for it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from emulator.simulator.network import Plan
+from emulator.simulator.spec import RETRY_DELAYS
+
+HOST = "workflows.example"
+FEATURES = "LazyFetch,InitialBody,WF_DetectTrigger,WF_TriggerOnConfig"
+FAILED = "failed"
+"""Which of a run's callbacks reports its failure, as its url says."""
+
+Kind = Literal["Run", "SleepFor", "Call", "Wait"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One step of a workflow. ``seconds`` are slept, or waited at most; a call has ``retries``, and a ``plan`` of how
+    the called one reacts.
+    """
+
+    name: str
+    kind: Kind
+    seconds: int = 0
+    retries: int = 0
+    plan: Plan = ()
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "SleepFor":
+                return f"sleep {self.seconds} s"
+            case "Wait":
+                return f"wait for an event at most {self.seconds} s"
+            case "Call":
+                told = "".join(f", {reaction}" for reaction in self.plan)
+                return f"call ({self.retries} retries{told})"
+            case "Run":
+                return "run"
+
+
+Block = tuple[Action, ...]
+"""Steps that run at the same time; one alone is an ordinary step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """A run. ``label`` names it and stands in its urls. ``plan`` are its endpoint's reactions to the requests of this
+    label in the order in which they come; behind the last, it does its work.
+    """
+
+    label: str
+    blocks: tuple[Block, ...]
+    retries: int = 3
+    retry_delay: str | None = None
+    delay_seconds: int | None = None
+    has_failure_callback: bool = True
+    plan: Plan = ()
+
+    @property
+    def run_id(self) -> str:
+        return f"wfr_{self.label}"
+
+    @property
+    def url(self) -> str:
+        """The endpoint."""
+        return f"https://{HOST}/run?m={self.label}"
+
+    @property
+    def retry_waits_ms(self) -> tuple[int, ...] | None:
+        """The waits that its retry-delay expression means; ``None`` is the default backoff."""
+        return RETRY_DELAYS[self.retry_delay] if self.retry_delay else None
+
+    def action_of(self, name: str) -> Action:
+        """The step of that name."""
+        return next(action for block in self.blocks for action in block if action.name == name)
+
+    def call_url(self, action: Action) -> str:
+        """Whom a call goes to."""
+        return f"https://pay.example/charge?m={self.label}&cb={action.name}"
+
+    def event_id(self, action: Action) -> str:
+        """What a wait waits for."""
+        return f"event-{self.label}-{action.name}"
+
+    def plans(self) -> dict[str, Plan]:
+        """How those that are called react, by label."""
+        calls = (action for block in self.blocks for action in block if action.kind == "Call")
+        return {self.label: self.plan} | {f"{self.label}.{action.name}": action.plan for action in calls}
+
+    def headers(self, run_id: str, *, is_init: bool = False) -> dict[str, str]:
+        """What every message of a run says (workflow contract, 3.1)."""
+        return {
+            "Content-Type": "application/json",
+            "Upstash-Workflow-Init": str(is_init).lower(),
+            "Upstash-Workflow-RunId": run_id,
+            "Upstash-Workflow-Url": self.url,
+            "Upstash-Workflow-Sdk-Version": "1",
+            "Upstash-Feature-Set": FEATURES,
+            "Upstash-Forward-Upstash-Workflow-Sdk-Version": "1",
+        }
+
+    def trigger_headers(self) -> dict[str, str]:
+        """What a trigger says (workflow contract, 4.1)."""
+        headers = self.headers(self.run_id, is_init=True) | {"Upstash-Retries": str(self.retries)}
+        if self.retry_delay is not None:
+            headers["Upstash-Retry-Delay"] = self.retry_delay
+        if self.delay_seconds is not None:
+            headers["Upstash-Delay"] = f"{self.delay_seconds}s"
+        if self.has_failure_callback:
+            prefix = "Upstash-Failure-Callback"
+            headers |= {
+                prefix: f"https://callbacks.example/report?m={self.label}&cb={FAILED}",
+                f"{prefix}-Workflow-RunId": self.run_id,
+                f"{prefix}-Workflow-Init": "false",
+                f"{prefix}-Workflow-Url": self.url,
+                f"{prefix}-Workflow-CallType": "failureCall",
+                f"{prefix}-Feature-Set": FEATURES,
+                f"{prefix}-Forward-Upstash-Workflow-Is-Failure": "true",
+            }
+        return headers
+
+    def call_headers(self, run_id: str, action: Action, step_id: int, concurrent: int) -> dict[str, str]:
+        """What a call says, and has its report say (workflow contract, 5.4)."""
+        prefix = "Upstash-Callback"
+        return {
+            "Content-Type": "application/json",
+            "Upstash-Method": "POST",
+            "Upstash-Retries": str(action.retries),
+            "Upstash-Feature-Set": "WF_NoDelete,InitialBody",
+            "Upstash-Workflow-CallType": "toCallback",
+            "Upstash-Workflow-Init": "false",
+            "Upstash-Workflow-RunId": run_id,
+            "Upstash-Workflow-Url": self.url,
+            "Upstash-Workflow-Sdk-Version": "1",
+            prefix: self.url,
+            f"{prefix}-Workflow-CallType": "fromCallback",
+            f"{prefix}-Workflow-RunId": run_id,
+            f"{prefix}-Workflow-Init": "false",
+            f"{prefix}-Workflow-Url": self.url,
+            f"{prefix}-Feature-Set": FEATURES,
+            f"{prefix}-Forward-Upstash-Workflow-Callback": "true",
+            f"{prefix}-Forward-Upstash-Workflow-StepId": str(step_id),
+            f"{prefix}-Forward-Upstash-Workflow-StepName": action.name,
+            f"{prefix}-Forward-Upstash-Workflow-StepType": "Call",
+            f"{prefix}-Forward-Upstash-Workflow-Concurrent": str(concurrent),
+        }
+
+    def __str__(self) -> str:
+        blocks = ", then ".join(" beside ".join(map(str, block)) for block in self.blocks)
+        told = [f"{self.retries} retries"]
+        told += [f"retry delay {self.retry_delay}"] if self.retry_delay else []
+        told += [f"delay {self.delay_seconds} s"] if self.delay_seconds is not None else []
+        told += [f"request {number} {reaction}" for number, reaction in enumerate(self.plan)]
+        return f"{self.label} ({blocks}; {'; '.join(told)})"

@@ -1,0 +1,74 @@
+"""What was seen of a workflow run from outside: by its endpoint, by those who asked for it, in the API's logs.
+
+What is before what is told by moments: numbers that grow while the run is watched, whatever the clock says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """A plan or a result that the endpoint published: ``body``, the moment it asked, and if it was answered 2xx the
+    moment of that and the message's id.
+    """
+
+    body: str
+    asked: int
+    answered: int | None = None
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredList:
+    """A list of steps as it was delivered: ``entries`` are message ids with bodies in base64, the payload first."""
+
+    message_id: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A step's function ran, for a delivery of ``message_id``."""
+
+    step: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """An event for this run, whose sender was answered 2xx at ``answered_at``."""
+
+    event_id: str
+    answered_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run. ``state`` is what the logs say (``RUN_STARTED``, ``RUN_SUCCESS``, ``RUN_FAILED``, ``RUN_CANCELED``), or
+    ``None`` if they know nothing of it; ``response`` what they say that it returned.
+
+    ``is_acknowledged``: who asked for it was answered 2xx. ``is_first`` is false for a run that was resumed or
+    restarted: part of its list is older. ``returned`` are the results of which the endpoint said that the run
+    returned them. ``is_cancelled``: somebody cancelled it; ``None`` if that was not answered. ``is_stranded``: a
+    message of it was taken back by hand, so that it may wait for ever. ``reports`` are the reports of calls as
+    pairs of the call's message id and the report's; ``failure_callbacks`` counts the messages that report its failure.
+    """
+
+    id: str
+    is_acknowledged: bool = True
+    is_first: bool = True
+    state: str | None = None
+    response: str | None = None
+    is_dead_letter: bool = False
+    was_removed: bool = False
+    returned: Sequence[str] = ()
+    is_cancelled: bool | None = False
+    is_stranded: bool = False
+    has_failure_callback: bool = False
+    failure_callbacks: int = 0
+    steps: Sequence[StepRecord] = ()
+    lists: Sequence[DeliveredList] = ()
+    executions: Sequence[Execution] = ()
+    reports: Sequence[tuple[str, str]] = ()
+    events: Sequence[RunEvent] = ()
