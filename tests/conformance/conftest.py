@@ -1,148 +1,167 @@
-"""An account to run the vendor's own expectations against: the emulator's, or one of the real service.
+"""The vendor's own expectations, against the emulator, or against the emulator and the real service side by side.
 
-``--qstash=real`` takes the real service's, from the environment's ``QSTASH_URL``, ``QSTASH_TOKEN``,
-``QSTASH_CURRENT_SIGNING_KEY`` and ``QSTASH_NEXT_SIGNING_KEY``. **Everything in that account is deleted.**
-Otherwise each test has a tenant of its own on one emulator, and the hosts are stubs on this machine.
+Each test has a tenant of its own on one emulator, whose hosts are stubs on this machine. Under ``--qstash=real`` every
+test also runs against the account of the environment, with the real hosts, and a report tells what differs.
 """
 
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
-from qstash import QStash
 
 from emulator.testing import Listener, ServerProcess
-from tests.conformance.stubs import HOSTS, stubs
+from emulator.testing.real import NEEDED, REAL_URL, missing_credentials
+from tests.conformance.account import Account, refusal_of
+from tests.conformance.report import Report, World
+from tests.conformance.stubs import connect_to, stubs
 
-T = TypeVar("T")
+# The patience of one step is up to a minute (contract, 7.0), and some tests have several.
+_REAL_TIMEOUT_SECONDS = 300
 
-_VARIABLES = ("QSTASH_URL", "QSTASH_TOKEN", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY")
+_RUN = pytest.StashKey[dict[str, Any]]()
 
 
-@dataclass(frozen=True)
-class Account:
-    """Where to, with whose token, and the two ways to speak: the official SDK, and raw requests."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("qstash").addoption(
+        "--qstash-report",
+        type=Path,
+        metavar="FILE",
+        help="with --qstash=real, where to write what differs: JSON if it ends in .json, else Markdown",
+    )
 
-    url: str
-    token: str
-    current_signing_key: str
-    next_signing_key: str
-    is_real: bool
 
-    @staticmethod
-    def of(variables: Mapping[str, str], *, is_real: bool) -> "Account":
-        """The account that a dotenv file's four variables name."""
-        url, token, current, following = (variables[name] for name in _VARIABLES)
-        return Account(url, token, current, following, is_real)
-
-    @cached_property
-    def sdk(self) -> QStash:
-        return QStash(self.token, base_url=self.url, retry=False)
-
-    @cached_property
-    def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
-
-    def publish(self, target: str, content: bytes | str = b"", **headers: str) -> str:
-        """Publish as the Go and the JavaScript SDK do, and return the message's id."""
-        lines = {name.replace("_", "-"): value for name, value in headers.items()}
-        response = self.http.post(f"/v2/publish/{target}", content=content, headers=lines)
-        assert response.is_success, response.text
-        message_id: str = response.json()["messageId"]
-        return message_id
-
-    def message(self, message_id: str) -> dict[str, Any]:
-        message: dict[str, Any] = self.get(f"/v2/messages/{message_id}")
-        return message
-
-    def get(self, path: str, /, **parameters: Any) -> Any:
-        response = self.http.get(path, params=parameters)
-        assert response.is_success, response.text
-        return response.json()
-
-    def states(self, message_id: str) -> list[str]:
-        """What the log says of a message, oldest first."""
-        events = self.get("/v2/events", messageId=message_id, order="earliestFirst")["events"]
-        return [event["state"] for event in events]
-
-    def dead_letters(self, **filters: Any) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.get("/v2/dlq", **filters)["messages"]
-        return entries
-
-    def eventually(self, probe: Callable[[], T], within_seconds: float = 30) -> T:
-        """Ask until the answer is something. The suites' own patience is from 5 to 60 seconds."""
-        deadline = time.monotonic() + within_seconds
-        while not (answer := probe()):
-            assert time.monotonic() < deadline, f"it did not happen within {within_seconds} s"
-            threading.Event().wait(1.0 if self.is_real else 0.02)
-        return answer
-
-    def delivered(self, message_id: str) -> None:
-        """Wait until there is exactly one entry that says so."""
-        entries = self.eventually(
-            lambda: self.get("/v2/events", messageId=message_id, state="DELIVERED")["events"], 60
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "emulator_only(reason): what the real service cannot offer")
+    if _is_real(config):
+        if missing_credentials():
+            return  # the plugin says which
+        url = (os.environ.get("QSTASH_URL") or REAL_URL).rstrip("/")
+        is_worker = hasattr(config, "workerinput")
+        if not is_worker and (refusal := refusal_of(url, os.environ["QSTASH_TOKEN"])):
+            raise pytest.UsageError(f"--qstash=real: {refusal}")
+        config.pluginmanager.register(_Listening(Report(url, [os.environ[name] for name in NEEDED])))
+    elif config.getoption("--qstash-report", default=None):
+        raise pytest.UsageError(
+            "--qstash-report needs --qstash=real: it compares the emulator with real QStash"
         )
-        assert len(entries) == 1
 
-    def close(self) -> None:
-        self.sdk.http._client.close()
-        self.http.close()
 
-    def clean(self) -> None:
-        """Delete everything."""
-        self.http.delete("/v2/messages")
-        while self.http.delete("/v2/dlq").json().get("deleted"):
-            pass
-        for path, key in (("schedules", "scheduleId"), ("queues", "name"), ("topics", "name")):
-            for one in self.get(f"/v2/{path}"):
-                self.http.delete(f"/v2/{path}/{one[key]}")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" in metafunc.fixturenames and _is_real(metafunc.config):
+        is_only_ours = metafunc.definition.get_closest_marker("emulator_only") is not None
+        metafunc.parametrize("world", ["real"] if is_only_ours else ["real", "emulator"], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _world_of(item) == "real":
+            item.add_marker(pytest.mark.timeout(_REAL_TIMEOUT_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Say on each report which row of which world it is of, for the process that writes the list."""
+    report = yield
+    if world := _world_of(item):
+        report.conformance = {"row": _row_of(item, world), "world": world, "run": item.stash.get(_RUN, {})}
+    return report
+
+
+class _Listening:
+    """Collects the reports of this process and of pytest-xdist's workers."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        of = getattr(report, "conformance", None)
+        if of is None:
+            return
+        self._report.add(
+            of["row"], of["world"], outcome=report.outcome, words=_words_of(report), run=of["run"]
+        )
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        if not self._report.rows:
+            return
+        terminalreporter.section("the emulator beside the real service")
+        for line in self._report.lines():
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(self._report.summary)
+        if path := config.getoption("--qstash-report", default=None):
+            self._report.write(path)
+            terminalreporter.write_line(f"written to {path}")
+
+
+def _is_real(config: pytest.Config) -> bool:
+    return bool(config.getoption("--qstash", default=None) == "real")
+
+
+def _world_of(item: pytest.Item) -> World | None:
+    """Which world a test runs in, where there are two."""
+    call = getattr(item, "callspec", None)
+    world: World | None = call.params.get("world") if call else None
+    return world
+
+
+def _row_of(item: pytest.Item, world: World) -> str:
+    """The test's name without the world, as ``test_dlq.py::test_one[2]``."""
+    name, _, parameters = item.name.partition("[")
+    rest = [part for part in parameters.removesuffix("]").split("-") if part]
+    rest.remove(world)
+    return f"{item.path.name}::{name}" + (f"[{'-'.join(rest)}]" if rest else "")
+
+
+def _words_of(report: pytest.TestReport) -> str:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr or "")
 
 
 @pytest.fixture(scope="session")
-def is_real(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--qstash", default=None) == "real")
-
-
-@pytest.fixture(scope="session")
-def stub_arguments(is_real: bool) -> Iterator[list[str]]:
+def stub_arguments() -> Iterator[list[str]]:
     """Flags that send deliveries for the suites' hosts to the stubs."""
-    if is_real:
-        yield []
-        return
     with Listener(stubs) as listener:
-        origins = [f"{scheme}://{host}" for host in HOSTS for scheme in ("http", "https")]
-        yield [part for origin in origins for part in ("--connect-to", f"{origin}={listener.url}")]
+        yield connect_to(listener.url)
 
 
 @pytest.fixture(scope="session")
-def conforming_server(is_real: bool, stub_arguments: list[str]) -> Iterator[ServerProcess | None]:
-    if is_real:
-        yield None
-        return
+def conforming_server(stub_arguments: list[str]) -> Iterator[ServerProcess]:
     with ServerProcess(*stub_arguments) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def turned_server(stub_arguments: list[str]) -> Iterator[ServerProcess]:
+    """For a test that asks for it beside ``account``: the emulator's account has a clock to turn."""
+    with ServerProcess("--clock", "manual", *stub_arguments) as server:
+        yield server
+
+
 @pytest.fixture
-def account(conforming_server: ServerProcess | None) -> Iterator[Account]:
-    """An account with nothing in it."""
-    if conforming_server is None:
-        missing = [name for name in _VARIABLES if not os.environ.get(name)]
-        if missing:
-            pytest.skip(f"--qstash=real needs {', '.join(missing)} in the environment")
-        variables: Mapping[str, str] = os.environ
-    else:
-        variables = conforming_server.new_tenant()
-    made = Account.of(variables, is_real=conforming_server is None)
-    if made.is_real:
-        made.clean()
+def world(request: pytest.FixtureRequest) -> World:
+    """Against what this test runs: the emulator, unless ``--qstash=real`` says both."""
+    named: World = getattr(request, "param", "emulator")
+    mark = request.node.get_closest_marker("emulator_only")
+    if named == "real" and mark:
+        pytest.skip(mark.args[0])
+    return named
+
+
+@pytest.fixture
+def account(request: pytest.FixtureRequest, world: World) -> Iterator[Account]:
+    """An account: a tenant with nothing in it, or the real one, from which the test's own things are deleted."""
+    is_real = world == "real"
+    server = "turned_server" if "turned_server" in request.fixturenames else "conforming_server"
+    made = Account(os.environ if is_real else request.getfixturevalue(server).new_tenant(), is_real=is_real)
     yield made
-    if made.is_real:
+    exchanges = [exchange.to_json() for exchange in made.exchanges]
+    request.node.stash[_RUN] = {"exchanges": exchanges, "published": made.published}
+    if is_real:
         made.clean()
     made.close()

@@ -14,6 +14,12 @@ HOSTS = (
 )  # fmt: skip
 
 
+def connect_to(url: str) -> list[str]:
+    """The command's flags that send deliveries for ``HOSTS`` to the stubs at ``url``."""
+    origins = [f"{scheme}://{host}" for host in HOSTS for scheme in ("http", "https")]
+    return [part for origin in origins for part in ("--connect-to", f"{origin}={url}")]
+
+
 async def stubs(scope: Scope, receive: Receive, send: Send) -> None:
     """An ASGI app that answers for all of ``HOSTS``, by the ``Host`` line."""
     while (await receive()).get("more_body"):

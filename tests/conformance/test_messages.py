@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from qstash.errors import QStashError
 
-from tests.conformance.conftest import Account
+from tests.conformance.account import DEAD_LETTER_SECONDS, Account
 
 
 def _delayed(account: Account, *urls: str, **headers: str) -> list[str]:
@@ -45,11 +45,13 @@ def test_a_message_just_published_can_be_cancelled(account) -> None:
 
 
 def test_finished_messages_do_not_count_as_cancelled(account) -> None:
-    done = account.publish("https://httpbin.org/status/200")
+    label = account.named("label")
+    done = account.publish("https://httpbin.org/status/200", Upstash_Label=label)
     account.delivered(done)
-    ids = _delayed(account, *(f"https://example.com/{number}" for number in range(3)))
+    urls = (f"https://example.com/{number}" for number in range(3))
+    ids = _delayed(account, *urls, **{"Upstash-Label": label})
     assert _cancel(account, messageIds=ids[:2]) == {"cancelled": 2}
-    assert _cancel(account, count=100) == {"cancelled": 1}
+    assert _cancel(account, label=label, count=100) == {"cancelled": 1}
     with pytest.raises(QStashError):
         account.sdk.message.cancel(done)
 
@@ -58,7 +60,7 @@ def test_flow_control_is_shown_in_numbers(account) -> None:
     message = account.message(
         account.publish(
             "https://example.com",
-            Upstash_Flow_Control_Key="key",
+            Upstash_Flow_Control_Key=account.named("key"),
             Upstash_Flow_Control_Value="parallelism=3, rate=5, period=1d",
             Upstash_Delay="1h",
         )
@@ -69,30 +71,39 @@ def test_flow_control_is_shown_in_numbers(account) -> None:
 def test_messages_are_cancelled_by_flow_control_key(account) -> None:
     value = {"Upstash-Flow-Control-Value": "parallelism=1"}
     url = "https://example.com/x"
-    for key, count in (("one", 2), ("two", 1), ("three", 1)):
-        for _ in range(count):
-            _delayed(account, url, **{"Upstash-Flow-Control-Key": key}, **value)
-    assert _cancel(account, flowControlKey="one", count=100)["cancelled"] >= 2
-    [survivor] = _delayed(account, url, **{"Upstash-Flow-Control-Key": "four"}, **value)
-    assert _cancel(account, flowControlKey=["two", "three"], count=100) == {"cancelled": 2}
-    assert account.message(survivor)["flowControlKey"] == "four"
+    one, two, three, four = (account.named(name) for name in ("one", "two", "three", "four"))
+    for key in (one, one, two, three):
+        _delayed(account, url, **{"Upstash-Flow-Control-Key": key}, **value)
+    assert _cancel(account, flowControlKey=one, count=100)["cancelled"] >= 2
+    [survivor] = _delayed(account, url, **{"Upstash-Flow-Control-Key": four}, **value)
+    assert _cancel(account, flowControlKey=[two, three], count=100) == {"cancelled": 2}
+    assert account.message(survivor)["flowControlKey"] == four
     assert _cancel(account, messageIds=survivor) == {"cancelled": 1}
 
 
 def test_messages_are_cancelled_by_path_and_by_host(account) -> None:
-    _delayed(account, "https://example.com/a", "https://example.com/b?x=1")
-    [survivor] = _delayed(account, "https://example.com/c")
-    [elsewhere] = _delayed(account, "https://example.org/d")
-    assert _cancel(account, path=["/a", "/b"]) == {"cancelled": 2}
-    assert _cancel(account, host="example.com") == {"cancelled": 1}
+    one, two, label = account.named("a"), account.named("b"), account.named("label")
+    _delayed(account, f"https://example.com/{one}", f"https://example.com/{two}?x=1")
+    [survivor] = _delayed(account, "https://example.com/c", **{"Upstash-Label": label})
+    [elsewhere] = _delayed(account, "https://example.org/d", **{"Upstash-Label": label})
+    assert _cancel(account, path=[f"/{one}", f"/{two}"]) == {"cancelled": 2}
+    assert _cancel(account, host="example.com", label=label) == {"cancelled": 1}
     assert _cancel(account, messageIds=[survivor, elsewhere]) == {"cancelled": 1}
 
 
 def test_a_count_limits_how_many_are_cancelled(account) -> None:
-    _delayed(account, *["https://example.com/x"] * 3, **{"Upstash-Label": "labelled"})
-    assert _cancel(account, label="labelled", count=1) == {"cancelled": 1}
+    label = account.named("label")
+    _delayed(account, *["https://example.com/x"] * 2, **{"Upstash-Label": label})
+    assert _cancel(account, label=label, count=1) == {"cancelled": 1}
+    assert _cancel(account, label=label) == {"cancelled": 1}
+
+
+@pytest.mark.emulator_only("it cancels whatever waits in the account")
+def test_without_a_filter_a_count_limits_how_many_of_all_are_cancelled(account) -> None:
+    _delayed(account, *["https://example.com/x"] * 4)
     assert _cancel(account, count=1) == {"cancelled": 1}
-    assert _cancel(account) == {"cancelled": 1}
+    assert _cancel(account) == {"cancelled": 3}
+    assert account.sdk.message.cancel_all() == 0
 
 
 def test_messages_that_wait_for_a_retry_can_be_cancelled(account) -> None:
@@ -101,18 +112,26 @@ def test_messages_that_wait_for_a_retry_can_be_cancelled(account) -> None:
         for _ in range(4)
     ]
     for message_id in ids:
-        account.eventually(lambda message_id=message_id: "RETRY" in account.states(message_id))
+        account.eventually(
+            lambda message_id=message_id: "RETRY" in account.states(message_id), DEAD_LETTER_SECONDS
+        )
     assert account.sdk.message.cancel_many(ids[:2]) == 2
-    assert account.sdk.message.cancel_all() >= 2
+    assert _cancel(account, messageIds=ids) == {"cancelled": 2}
 
 
-def test_a_body_of_ids_and_an_empty_body_with_a_content_type(account) -> None:
+def test_messages_are_cancelled_by_a_body_of_ids(account) -> None:
     ids = _delayed(account, *["https://example.com/x"] * 6)
     kind = {"Content-Type": "application/json"}
     many = account.http.request(
         "DELETE", "/v2/messages", content=json.dumps({"messageIds": ids[:5]}), headers=kind
     ).json()
     assert many == {"cancelled": 5}
+
+
+@pytest.mark.emulator_only("it cancels whatever waits in the account")
+def test_an_empty_body_with_a_content_type_cancels_all(account) -> None:
+    _delayed(account, "https://example.com/x")
+    kind = {"Content-Type": "application/json"}
     every = account.http.request("DELETE", "/v2/messages", headers=kind).json()
     assert every["cancelled"] > 0
     assert all(isinstance(value, int) for value in every.values())

@@ -12,13 +12,15 @@ from qstash.message import BatchResponse, EnqueueResponse, PublishResponse
 
 from emulator.testing import Listener
 from emulator.testing import Receiver as Destination
-from tests.conformance.conftest import Account
+from tests.conformance.account import LOG_SECONDS, Account
 
 _LATER = {"Upstash-Delay": "1h"}
 
 
-def _group(account: Account, name: str, *urls: str) -> None:
+def _group(account: Account, *urls: str) -> str:
+    name = account.named("group")
     account.sdk.url_group.upsert_endpoints(name, [{"url": url} for url in urls])
+    return name
 
 
 def test_labels_are_readable_right_after_publishing(account) -> None:
@@ -94,26 +96,27 @@ def test_each_item_of_a_batch_has_its_own_headers(account) -> None:
 
 
 def test_a_group_gets_a_message_for_each_endpoint(account) -> None:
-    _group(account, "group", "https://example.com", "https://example.net")
-    answers = account.http.post("/v2/publish/group", headers={"Upstash-Delay": "3s"}).json()
+    group = _group(account, "https://example.com", "https://example.net")
+    answers = account.http.post(f"/v2/publish/{group}", headers={"Upstash-Delay": "3s"}).json()
     assert len(answers) == 2
-    assert [account.message(one["messageId"])["topicName"] for one in answers] == ["group", "group"]
+    assert [account.message(one["messageId"])["topicName"] for one in answers] == [group, group]
 
 
 def test_an_enqueued_message_names_its_queue_which_can_be_deleted(account) -> None:
-    enqueued = account.sdk.message.enqueue_json(queue="queue", url="https://example.com", body={"a": 1})
+    queue = account.named("queue")
+    enqueued = account.sdk.message.enqueue_json(queue=queue, url="https://example.com", body={"a": 1})
     assert isinstance(enqueued, EnqueueResponse)
-    assert account.sdk.message.get(enqueued.message_id).queue == "queue"
-    account.sdk.queue.delete("queue")
-    assert account.sdk.queue.list() == []
+    assert account.sdk.message.get(enqueued.message_id).queue == queue
+    account.sdk.queue.delete(queue)
+    assert account.mine("queues") == []
 
 
 def test_batches_answer_with_an_array_whatever_is_in_them(account) -> None:
-    _group(account, "group", "https://example.com/a", "https://example.com/b")
+    group = _group(account, "https://example.com/a", "https://example.com/b")
     mixed = account.sdk.message.batch_json(
         [
-            {"url_group": "group", "body": 1, "queue": "queue"},
-            {"url": "https://example.com", "body": 2, "queue": "queue"},
+            {"url_group": group, "body": 1, "queue": account.named("queue")},
+            {"url": "https://example.com", "body": 2, "queue": account.named("queue")},
         ]
     )
     assert isinstance(mixed[0], list)
@@ -138,20 +141,23 @@ def test_what_is_redacted_is_not_in_the_log(account, redact, hidden: list[str], 
         redact=redact,
         delay="1h",
     )
-    [entry] = account.eventually(lambda: account.get("/v2/events", messageId=published.message_id)["events"])
+    [entry] = account.eventually(
+        lambda: account.get("/v2/events", messageId=published.message_id)["events"], LOG_SECONDS
+    )
     text = base64.b64decode(entry["body"]).decode() + json.dumps(entry["header"])
     assert [secret for secret in hidden if secret in text] == []
     assert [plain for plain in shown if plain not in text] == []
 
 
+@pytest.mark.emulator_only("the real service would call a model that costs money")
 def test_provider_urls_are_ordinary_destinations(account) -> None:
-    if account.is_real:
-        pytest.skip("the real service would call a model that costs money")
     url = "https://api.openai.com/v1/chat/completions"
     body = json.dumps({"model": "gpt", "messages": [{"role": "user", "content": "hi"}]})
     forwarded = {"Upstash-Forward-Authorization": "Bearer sk", "Upstash-Callback": "https://example.com/"}
     published = account.http.post(f"/v2/publish/{url}", content=body, headers=forwarded).json()
-    enqueued = account.http.post(f"/v2/enqueue/llm/{url}", content=body, headers=forwarded).json()
+    enqueued = account.http.post(
+        f"/v2/enqueue/{account.named('llm')}/{url}", content=body, headers=forwarded
+    ).json()
     [batched] = account.http.post(
         "/v2/batch", json=[{"destination": url, "headers": forwarded, "body": body}]
     ).json()
@@ -160,9 +166,8 @@ def test_provider_urls_are_ordinary_destinations(account) -> None:
         account.delivered(one["messageId"])
 
 
+@pytest.mark.emulator_only("the real service would call a model that costs money")
 def test_the_vendors_own_models_are_reached_by_api_llm(account) -> None:
-    if account.is_real:
-        pytest.skip("the real service would call a model that costs money")
     options = {"Upstash-Callback": "https://example.com/", "Content-Type": "application/json"}
     body = '{"model": "m", "messages": []}'
     published = account.http.post("/v2/publish/api/llm", content=body, headers=options).json()
@@ -177,14 +182,13 @@ def test_the_vendors_own_models_are_reached_by_api_llm(account) -> None:
     assert "Upstash-Callback" in refused.json()["error"]
 
 
+@pytest.mark.emulator_only("the real service does not reach this machine")
 def test_a_message_to_this_machine_arrives_signed(account) -> None:
-    if account.is_real:
-        pytest.skip("the real service does not reach this machine")
     destination = Destination(now=lambda: 0)
     with Listener(destination) as listener:
         url = f"{listener.url}/api"
         published = account.sdk.message.publish_json(url=url, body={"a": 1})
-        [delivery] = account.eventually(lambda: destination.got, 10)
+        [delivery] = account.eventually(lambda: destination.got, LOG_SECONDS)
     assert delivery.headers["upstash-message-id"] == published.message_id
     Receiver(account.current_signing_key, account.next_signing_key).verify(
         signature=delivery.headers["upstash-signature"], body=delivery.body.decode(), url=url
@@ -203,7 +207,9 @@ def test_exactly_one_entry_says_that_a_message_was_delivered(account) -> None:
 
 def test_the_retry_delay_is_in_the_log(account) -> None:
     published = account.sdk.message.publish(url="https://example.com", retry_delay="15000")
-    events = account.get("/v2/events", messageId=published.message_id)["events"]
+    events = account.eventually(
+        lambda: account.get("/v2/events", messageId=published.message_id)["events"], LOG_SECONDS
+    )
     assert {event["retryDelayExpr"] for event in events} == {"15000"}
 
 
@@ -215,8 +221,8 @@ def test_batches_answer_in_order(account) -> None:
 
 
 def test_messages_to_a_group_are_all_delivered(account) -> None:
-    _group(account, "group", "https://one.requestcatcher.com", "https://two.requestcatcher.com")
-    answers = account.sdk.message.publish(url_group="group", body="x")
+    group = _group(account, "https://one.requestcatcher.com", "https://two.requestcatcher.com")
+    answers = account.sdk.message.publish(url_group=group, body="x")
     assert [one.url for one in answers] == [
         "https://one.requestcatcher.com",
         "https://two.requestcatcher.com",
@@ -235,28 +241,32 @@ def test_messages_to_a_group_are_all_delivered(account) -> None:
     ],
 )
 def test_flow_control_is_shown_as_it_was_given(account, limits, parallelism, rate, period) -> None:
+    key = account.named("key")
     published = account.sdk.message.publish_json(
-        url="https://example.com", body={}, flow_control={"key": "key", **limits}
+        url="https://example.com", body={}, flow_control={"key": key, **limits}
     )
     shown = account.sdk.message.get(published.message_id).flow_control
-    assert (shown.key, shown.parallelism, shown.rate, shown.period) == ("key", parallelism, rate, period)
+    assert (shown.key, shown.parallelism, shown.rate, shown.period) == (key, parallelism, rate, period)
 
 
 def test_a_label_survives_the_delivery_and_filters_the_log(account) -> None:
-    to = {"url": "https://httpbin.org/status/200", "label": "labelled"}
+    label = account.named("label")
+    to = {"url": "https://httpbin.org/status/200", "label": label}
     made = [
         account.sdk.message.publish(**to),
         account.sdk.message.publish_json(**to, body={}),
-        account.sdk.message.enqueue(queue="queue", **to),
+        account.sdk.message.enqueue(queue=account.named("queue"), **to),
         *account.sdk.message.batch([to]),
     ]
     for one in made:
         account.delivered(one.message_id)
-        assert account.sdk.message.get(one.message_id).label == "labelled"
-    account.publish("https://httpbin.org/status/200", Upstash_Label="other")
-    events = account.get("/v2/events", label="labelled")["events"]
-    assert {event["messageId"] for event in events} == {one.message_id for one in made}
-    assert {event["label"] for event in events} == {"labelled"}
+        assert account.sdk.message.get(one.message_id).label == label
+    account.publish("https://httpbin.org/status/200", Upstash_Label=account.named("other"))
+    account.agrees(
+        lambda: {event["messageId"] for event in account.get("/v2/events", label=label)["events"]},
+        {one.message_id for one in made},
+    )
+    assert {event["label"] for event in account.get("/v2/events", label=label)["events"]} == {label}
 
 
 def test_a_delayed_message_is_shown_exactly(account) -> None:
@@ -270,13 +280,13 @@ def test_a_delayed_message_is_shown_exactly(account) -> None:
 
 
 def test_a_batch_mixes_groups_and_urls(account) -> None:
-    _group(account, "group", "https://example.com/a", "https://example.com/b")
+    group = _group(account, "https://example.com/a", "https://example.com/b")
     items = [
         {"destination": "https://example.com", "queue": "", "body": "1", "headers": _LATER},
-        {"destination": "group", "queue": "", "headers": _LATER},
+        {"destination": group, "queue": "", "headers": _LATER},
         {
             "destination": "https://example.net",
-            "queue": "queue",
+            "queue": account.named("queue"),
             "headers": {**_LATER, "Upstash-Method": "GET"},
         },
     ]
@@ -287,8 +297,8 @@ def test_a_batch_mixes_groups_and_urls(account) -> None:
 
 
 def test_a_group_is_enqueued_as_one_message_for_each_endpoint(account) -> None:
-    _group(account, "group", "https://example.com/a", "https://example.com/b")
-    answers = account.sdk.message.enqueue(queue="queue", url_group="group")
+    group = _group(account, "https://example.com/a", "https://example.com/b")
+    answers = account.sdk.message.enqueue(queue=account.named("queue"), url_group=group)
     assert [bool(one.message_id) for one in answers] == [True, True]
 
 
