@@ -22,10 +22,9 @@ def attempt_finished(
 
     An attempt that is not under way any more (the tenant was reset meanwhile) is ignored.
     """
-    pending = state.active.pop(message.seq, None)
+    pending = state.end_attempt(message.seq, now_at)
     if pending is None:
         return
-    state.lanes.ended(pending, now_at)
     retried = pending.retried
     layer = state.layer_of(message)
     if layer is not None:

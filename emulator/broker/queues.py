@@ -3,6 +3,10 @@
 A queue of parallelism p has p slots. Slots go to its messages in the order of publishing; a message keeps its
 slot through its delay, its attempts, its retries and its callbacks. Messages without a slot are not on the
 timeline at all.
+
+When p is lowered, more than p may hold slots, and more than p attempts may be under way. Attempts under way
+finish; of the slot holders only the first p go on, and each of them only once fewer than p others are admitted:
+wait in their lanes, or are under way.
 """
 
 from collections import OrderedDict
@@ -22,6 +26,8 @@ class QueueLine:
         # seq → how many things hold the slot: the message itself and its callbacks.
         self._holders: dict[int, int] = {}
         self._granted: dict[int, Pending] = {}
+        # Of those that hold a slot: what waits in its lane or is under way; what is due and may not go there yet.
+        self._admitted: set[int] = set()
         self._held_back: dict[int, Pending] = {}
 
     def join(self, pending: Pending) -> None:
@@ -31,6 +37,7 @@ class QueueLine:
     def leave(self, seq: int) -> None:
         """Leave the line, or give up the message's own part of its slot."""
         self._waiting.pop(seq, None)
+        self._admitted.discard(seq)
         self._held_back.pop(seq, None)
         self._granted.pop(seq, None)
         self.release(seq)
@@ -55,24 +62,42 @@ class QueueLine:
             self._granted[pending.seq] = pending
             yield pending
 
-    def may_start(self, seq: int) -> bool:
-        """Whether a slot holder's attempt may start now: not while paused, nor past a lowered parallelism."""
-        return not self.queue.is_paused and seq in islice(self._holders, self.queue.parallelism)
-
     def has_slot(self, seq: int) -> bool:
         """Whether a message stands in this line and got its slot; one of a deleted queue of the same name did not."""
         return seq in self._granted
 
+    def may_start(self, seq: int) -> bool:
+        """Whether a slot holder's attempt may start now: not while paused, nor past a lowered parallelism."""
+        others = len(self._admitted) - (seq in self._admitted)
+        return (
+            not self.queue.is_paused
+            and others < self.queue.parallelism
+            and seq in islice(self._holders, self.queue.parallelism)
+        )
+
+    def admit(self, pending: Pending) -> bool:
+        """Whether a due slot holder goes to its lane; else it is held back until ``take_held_back`` admits it."""
+        is_admitted = self.may_start(pending.seq)
+        if is_admitted:
+            self._admitted.add(pending.seq)
+        else:
+            self.hold_back(pending)
+        return is_admitted
+
     def hold_back(self, pending: Pending) -> None:
-        """Keep a due slot holder that may not start until ``take_held_back`` finds that it may."""
+        """Keep a due slot holder out of its lane until ``take_held_back`` admits it."""
+        self._admitted.discard(pending.seq)
         self._held_back[pending.seq] = pending
 
     def take_held_back(self) -> list[Pending]:
-        """The slot holders that were held back and may start now."""
-        ready = [pending for seq, pending in self._held_back.items() if self.may_start(seq)]
-        for pending in ready:
-            del self._held_back[pending.seq]
-        return ready
+        """Admit those that were held back and may start now, the first slots first; what they are."""
+        held_back, self._held_back = self._held_back, {}
+        in_order = [pending for seq, pending in self._granted.items() if seq in held_back]
+        return [pending for pending in in_order if self.admit(pending)]
+
+    def attempt_ended(self, seq: int) -> None:
+        """A slot holder is not under way any more; what was held back for its sake may start."""
+        self._admitted.discard(seq)
 
     def ahead_of(self, seq: int) -> int | None:
         """How many go before a message that waits for a slot; ``None`` if it has one, or is not here."""

@@ -164,7 +164,8 @@ class BrokerState:
     def recall(self, queue_name: str) -> None:
         """Hold back what waits for its turn, but may not start any more: its queue was paused or narrowed."""
         line = self.queues[queue_name]
-        for pending in line.with_slot():
+        # From the last slot on, so that the first keep their places in their lanes.
+        for pending in reversed(line.with_slot()):
             if not line.may_start(pending.seq) and self.lanes.get(pending.lane, pending.seq) is not None:
                 self.lanes.withdraw(pending)
                 line.hold_back(pending)
@@ -191,9 +192,7 @@ class BrokerState:
 
     def _admit(self, pending: Pending, now_at: int) -> None:
         line = self.queues.get(pending.queue_name) if pending.queue_name else None
-        if line is not None and line.has_slot(pending.seq) and not line.may_start(pending.seq):
-            line.hold_back(pending)
-        else:
+        if line is None or not line.has_slot(pending.seq) or line.admit(pending):
             self.lanes.enter(pending, now_at)
 
     def _start(self, pending: Pending, now_at: int) -> None:
@@ -203,6 +202,18 @@ class BrokerState:
         if flow_key is not None:
             self.write(FlowKeySaved(flow_key))
         self._effects.attempts.append(Attempt(pending.seq, pending.retried))
+
+    def end_attempt(self, seq: int, now_at: int) -> Pending | None:
+        """Take a message from those under way and give back its place; ``None`` if it is not under way."""
+        pending = self.active.pop(seq, None)
+        if pending is None:
+            return None
+        self.lanes.ended(pending, now_at)
+        line = self.queues.get(pending.queue_name) if pending.queue_name else None
+        if line is not None:
+            line.attempt_ended(seq)
+            self.rouse(line.queue.name)
+        return pending
 
     def _flow_key_of(self, pending: Pending) -> FlowKey | None:
         lane = self.lanes.flow_lane(pending.lane.removeprefix("flow:"))
