@@ -1,0 +1,57 @@
+"""The emulator's own store on both databases: what was accepted is there after a restart, and goes on."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from emulator.testing import Harness, Receiver
+from tests.conftest import NOW_AT
+from tests.workflow.test_stores import postgres  # noqa: F401  a fixture
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def qstash(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    is_postgres = request.param == "postgresql"
+    db = request.getfixturevalue("postgres") if is_postgres else str(tmp_path / "q.db")
+    async with Harness(db=db, now_at=NOW_AT) as harness:
+        await harness.client.post("/emulator/reset")
+        yield harness
+
+
+async def test_a_retry_a_dead_letter_and_a_schedule_live_through_restarts(qstash: Harness) -> None:
+    good = Receiver(now=lambda: qstash.now)
+    bad = Receiver(now=lambda: qstash.now, always=500)
+    qstash.mount("https://good.com", good)
+    qstash.mount("https://bad.com", bad)
+
+    async def publish(url: str, body: str, **headers: str) -> str:
+        lines = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await qstash.client.post(f"/v2/publish/{url}", content=body, headers=lines)
+        message_id: str = answer.json()["messageId"]
+        return message_id
+
+    later = await publish("https://good.com/later", "body ☃", Upstash_Delay="1h", Upstash_Label="mine")
+    failing = await publish("https://bad.com/x", "kept", Upstash_Retries="1")
+    made = await qstash.client.post(
+        "/v2/schedules/https://good.com/daily", headers={"Upstash-Cron": "@daily"}
+    )
+    await qstash.settle()
+    assert len(bad.got) == 1
+
+    await qstash.crash()
+    await qstash.advance("1h")
+    assert len(bad.got) == 2
+    assert [delivery.body.decode() for delivery in good.got] == ["body ☃"]
+
+    await qstash.crash()
+    await qstash.advance("24h")
+    assert good.got[-1].headers["upstash-schedule-id"] == made.json()["scheduleId"]
+    [entry] = (await qstash.client.get("/v2/dlq")).json()["messages"]
+    assert (entry["messageId"], entry["body"], entry["responseStatus"]) == (failing, "kept", 500)
+    events = (
+        await qstash.client.get("/v2/logs", params={"messageId": later, "order": "earliestFirst"})
+    ).json()
+    assert [event["state"] for event in events["logs"]] == ["CREATED", "ACTIVE", "DELIVERED"]
+    assert {event["label"] for event in events["logs"]} == {"mine"}
+    qstash.assert_invariants()
