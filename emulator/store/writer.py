@@ -76,13 +76,14 @@ class StoreWriter:
     def write(
         self, tenant_id: int, writes: Sequence[Write], then: Then | None = None
     ) -> asyncio.Future[None]:
-        """Hand writes over, in the order of calls; the result is done when they are durable.
+        """Hand writes over, in the order of calls; the result is done when they, and all before them, are durable.
 
         ``then`` is called just before that, with what went wrong or ``None``; cancelling the result does not
         stop it.
         """
         waiting = _Waiting((tenant_id, writes), asyncio.get_running_loop().create_future(), then)
-        if self._write_thread is None or not writes:
+        # What writes nothing may still be an answer that rests on what was handed over before it.
+        if self._write_thread is None or not (writes or self._waiting):
             if writes:
                 self.store.apply([waiting.work])
             waiting.settle()

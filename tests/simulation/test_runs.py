@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from emulator.simulator import Outcome, Scenario, run_scenario
+from emulator.simulator.steps import Crash
 from emulator.simulator.workflows.generator import RunGenerator
 from emulator.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
 from emulator.simulator.workflows.spec import Action, RunSpec
+from emulator.simulator.workflows.steps import TriggerRun
 from emulator.testing.invariants import (
     DeliveredList,
     Execution,
@@ -126,6 +128,14 @@ def test_the_endpoint_goes_on_where_the_list_ends() -> None:
     assert next_move(spec, [done[1], plans[2], plans[3]]) == CarryOut(right, 3, 2)
     assert next_move(spec, [done[1], plans[2], plans[3], done[3]]) is None
     assert next_move(spec, [done[1], plans[2], plans[3], done[3], done[2]]) == Finish((1, 2, 3))
+
+
+def test_a_trigger_that_changes_nothing_is_answered_when_the_run_it_found_is_durable() -> None:
+    spec = RunSpec(label="w1", blocks=((Action(name="first", kind="Run"),),))
+    for crash_us in range(200_500, 204_500, 250):
+        steps = TriggerRun(200_000, spec), TriggerRun(200_010, spec), Crash(crash_us, 0)
+        outcome = run_scenario(Scenario(709, steps))
+        assert outcome.is_good, outcome.violations
 
 
 def _first_failure() -> Outcome:
