@@ -56,7 +56,10 @@ class Outbox:
         self._publisher: Coalescer[Message, str] = Coalescer(
             self._publish_group, limit=LARGEST_BATCH, lanes=4
         )
-        self._relaying: asyncio.Task[int] | None = None
+        self._relaying: asyncio.Task[None] | None = None
+        self._is_woken = False
+        # One at a time: who comes second also waits for what the first has taken and not yet published.
+        self._one_relay = asyncio.Lock()
 
     def locked_until(self) -> datetime:
         """The lock of a row that its writer will publish itself, right after the commit."""
@@ -85,17 +88,25 @@ class Outbox:
     async def relay(self) -> int:
         """Publish everything that is due and in nobody's hands; answers how many rows were taken up."""
         taken = 0
-        while due := await self._take():
-            await asyncio.gather(
-                *(self.publish(each.message, failures=each.failures) for each in due), return_exceptions=True
-            )
-            taken += len(due)
+        async with self._one_relay:
+            while due := await self._take():
+                await asyncio.gather(
+                    *(self.publish(each.message, failures=each.failures) for each in due),
+                    return_exceptions=True,
+                )
+                taken += len(due)
         return taken
 
     def wake(self) -> None:
-        """Have ``relay`` run soon, in the background."""
+        """Have ``relay`` run soon, in the background; also when one is about to end that has looked already."""
+        self._is_woken = True
         if self._relaying is None or self._relaying.done():
-            self._relaying = asyncio.create_task(self.relay())
+            self._relaying = asyncio.create_task(self._relay_while_woken())
+
+    async def _relay_while_woken(self) -> None:
+        while self._is_woken:
+            self._is_woken = False
+            await self.relay()
 
     async def flush(self) -> None:
         """Publish what is committed and in nobody's hands, and wait for what others of this process publish."""

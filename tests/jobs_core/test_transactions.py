@@ -12,8 +12,11 @@ from sqlalchemy.orm import Session
 from sqlmodel import Session as ModelSession
 from sqlmodel.ext.asyncio.session import AsyncSession as ModelAsyncSession
 
-from jobs_core import JobDispatcher
+from jobs_core import JobDispatcher, JobRequest
 from jobs_core.database import driver_url
+from jobs_core.executions import insert_jobs
+
+from .conftest import RecordingQStash
 
 
 @pytest.fixture
@@ -114,3 +117,16 @@ async def test_a_process_that_dies_after_the_commit_loses_nothing(
     assert qstash.messages == []
     assert await dispatcher.outbox.relay() == 1
     assert len(qstash.messages) == 1
+
+
+async def test_flush_waits_for_what_another_relay_has_taken_and_not_yet_published(
+    dispatcher: JobDispatcher, qstash: RecordingQStash
+) -> None:
+    """The relay of the running app and a flush meet: whoever comes second finds nothing to take, but must wait."""
+    job = dispatcher.composer.prepare(JobRequest("do-work", {"note": "x"}))
+    now = dispatcher.clock.now()
+    await dispatcher.database.write(lambda connection: insert_jobs(connection, [job], locked_until=now))
+    running = asyncio.create_task(dispatcher.outbox.relay())
+    await dispatcher.flush()
+    assert len(qstash.messages) == 1
+    await running
