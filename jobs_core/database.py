@@ -13,6 +13,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -22,7 +23,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from jobs_core.coalescer import Coalescer
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Work = Callable[[Connection], Any]
+JointWork = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
 LARGEST_GROUP = 100
 # How long a SQLite connection waits for another process's write.
@@ -41,6 +44,14 @@ def driver_url(url: str) -> URL:
     return parsed.set(drivername="sqlite" if is_sqlite else "postgresql+psycopg")
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One caller's part of a work that is done for many at once."""
+
+    work: JointWork[Any, Any]
+    item: Any
+
+
 class Database:
     """One process's access to the records. Connects at first use; ``close`` when done."""
 
@@ -49,13 +60,21 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = self._create_engine(parsed, pool_size)
         lanes = 1 if self.is_sqlite else min(POSTGRESQL_LANES, pool_size)
-        self._writer: Coalescer[Work, Any] = Coalescer(self._commit, limit=LARGEST_GROUP, lanes=lanes)
+        self._writer: Coalescer[Work | _Part, Any] = Coalescer(self._commit, limit=LARGEST_GROUP, lanes=lanes)
         self._writers = ThreadPoolExecutor(lanes, thread_name_prefix="jobs_core-write")
         self._readers = ThreadPoolExecutor(min(READERS, pool_size), thread_name_prefix="jobs_core-read")
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction, maybe with others, and answer its result once it is committed."""
         return cast("T", await self._writer.submit(work))
+
+    async def write_jointly(self, work: JointWork[Item, T], item: Item) -> T:
+        """As ``write``, but done once for all who share a transaction and name the same ``work``.
+
+        It is a function that outlives the call; it gets their items, in the order they came, and answers as many
+        results.
+        """
+        return cast("T", await self._writer.submit(_Part(work, item)))
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run ``query``, which changes nothing; what it sees is committed."""
@@ -67,20 +86,20 @@ class Database:
         self._readers.shutdown()
         self.engine.dispose()
 
-    async def _commit(self, group: Sequence[Work]) -> Sequence[Any]:
+    async def _commit(self, group: Sequence[Work | _Part]) -> Sequence[Any]:
         return await asyncio.get_running_loop().run_in_executor(self._writers, self._commit_blocking, group)
 
-    def _commit_blocking(self, group: Sequence[Work]) -> Sequence[Any]:
+    def _commit_blocking(self, group: Sequence[Work | _Part]) -> Sequence[Any]:
         try:
             return self._together(group)
         except Exception as error:  # noqa: BLE001 -- each finds its own error, alone
             return [error] if len(group) == 1 else [self._alone(work) for work in group]
 
-    def _together(self, group: Sequence[Work]) -> list[Any]:
+    def _together(self, group: Sequence[Work | _Part]) -> list[Any]:
         with self.engine.begin() as connection:
-            return [work(connection) for work in group]
+            return _perform(connection, group)
 
-    def _alone(self, work: Work) -> Any:
+    def _alone(self, work: Work | _Part) -> Any:
         try:
             return self._together([work])[0]
         except Exception as error:  # noqa: BLE001 -- raised where the work came from
@@ -100,6 +119,23 @@ class Database:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+
+def _perform(connection: Connection, group: Sequence[Work | _Part]) -> list[Any]:
+    """The results in the group's order. What is done jointly is done in the place of its first part."""
+    places: dict[JointWork[Any, Any], list[int]] = {}
+    for place, work in enumerate(group):
+        if isinstance(work, _Part):
+            places.setdefault(work.work, []).append(place)
+    results: list[Any] = [None] * len(group)
+    for place, work in enumerate(group):
+        if not isinstance(work, _Part):
+            results[place] = work(connection)
+        elif (shared := places.pop(work.work, None)) is not None:
+            items = [cast("_Part", group[each]).item for each in shared]
+            for each, result in zip(shared, work.work(connection, items), strict=True):
+                results[each] = result
+    return results
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -12,21 +12,25 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Table,
+    Update,
     and_,
+    bindparam,
     delete,
     func,
+    null,
     or_,
     select,
     tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs_core.envelope import Subject
 from jobs_core.options import DeliveryOptions
 from jobs_core.outcome import Finish
+from jobs_core.prepared import Prepared, Row
 from jobs_core.publisher import Message
-from jobs_core.records import JobRecord
 from jobs_core.states import AttemptOutcome, Event, JobStatus, sources, target
 from jobs_core.tables import attempts, executions, outbox
 
@@ -111,86 +115,85 @@ def add_message(
 # --- changes of state
 
 
-def claim(
-    connection: Connection,
-    record: JobRecord,
-    *,
-    message_id: str | None,
-    retried: int,
-    now: datetime,
-    lease_until: datetime,
-) -> int | None:
-    """Take the job for one attempt and answer the attempt's number, or ``None`` if it is not to be had.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery's wish to take its job for one attempt, under a lease."""
 
-    It is to be had while pending, and again when the lease of whoever holds it has run out.
+    job_id: str
+    message_id: str | None
+    retried: int  # the wire's count: 0 for the first delivery of a message
+    now: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The job is the caller's for attempt ``number``, which counts 1, 2, 3; and what the record says of it."""
+
+    number: int
+    message_id: str | None
+    max_retries: int
+    options: DeliveryOptions
+
+
+def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | None]:
+    """Take jobs for one attempt each; ``None`` where one is not to be had.
+
+    It is to be had while pending, and again when the lease of whoever holds it has run out. Claims are decided in
+    their order, so of two for the same job the first wins.
     """
-    free = or_(
-        executions.c.status == JobStatus.PENDING,
-        and_(executions.c.status == JobStatus.PROCESSING, executions.c.lease_until <= now),
+    rows = _CLAIM.returning(
+        connection,
+        [
+            {
+                "of_job": each.job_id,
+                "retried": each.retried,
+                "delivered_as": each.message_id,
+                "now": each.now,
+                "until": each.lease_until,
+            }
+            for each in claims
+        ],
     )
-    statement = (
-        update(executions)
-        .where(executions.c.job_id == record.job_id, free)
-        .values(
-            status=target(Event.CLAIM),
-            attempt_count=executions.c.attempt_count + 1,
-            retry_count=retried,
-            message_id=func.coalesce(executions.c.message_id, message_id),
-            started_at=func.coalesce(executions.c.started_at, now, type_=executions.c.started_at.type),
-            lease_until=lease_until,
-            next_attempt_at=None,
-            updated_at=now,
-        )
-        .returning(executions.c.attempt_count)
-    )
-    number: int | None = connection.execute(statement).scalar_one_or_none()
-    if number is None:
-        return None
-    if number > 1:
-        _close_lost_attempts(connection, record.job_id, now)
-    connection.execute(
-        attempts.insert().values(
-            job_id=record.job_id,
-            number=number,
-            message_id=message_id,
-            outcome=AttemptOutcome.RUNNING,
-            started_at=now,
-        )
-    )
-    return number
+    claimed = [None if row is None else _claimed(row) for row in rows]
+    taken = [(wish, got) for wish, got in zip(claims, claimed, strict=True) if got is not None]
+    for wish, got in taken:
+        if got.number > 1:
+            _close_lost_attempts(connection, wish.job_id, wish.now)
+    if taken:
+        _ADD_ATTEMPT.execute(connection, [_attempt_row(wish, got) for wish, got in taken])
+    return claimed
 
 
-def finish(connection: Connection, job_id: str, attempt_number: int, ended: Finish, *, now: datetime) -> bool:
-    """Record how an attempt ended. False if the job is no longer this attempt's: taken over, or cancelled."""
-    status = target(ended.event)
-    is_over = ended.event in {Event.COMPLETE, Event.FAIL}
-    values: dict[str, Any] = {
-        "status": status,
-        "error": ended.error,
-        "lease_until": None,
-        "next_attempt_at": ended.next_attempt_at,
-        "completed_at": now if is_over else None,
-        "updated_at": now,
-    }
-    if ended.event is Event.COMPLETE:
-        values |= {"result": ended.result, "progress": 1.0}
-    if ended.event is Event.RETRY:
-        values["retry_count"] = executions.c.retry_count + 1
-    changed = _change(connection, job_id, ended.event, values, executions.c.attempt_count == attempt_number)
+def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) -> None:
+    """Give the lease of a job that was claimed in this transaction another end."""
     connection.execute(
-        update(attempts)
-        .where(
-            attempts.c.job_id == job_id,
-            attempts.c.number == attempt_number,
-            attempts.c.outcome == AttemptOutcome.RUNNING,
-        )
-        .values(
-            outcome=ended.outcome if changed else AttemptOutcome.CANCELLED,
-            status_code=ended.status_code,
-            error=ended.error,
-            traceback=ended.traceback,
-            finished_at=now,
-        )
+        update(executions).where(executions.c.job_id == job_id).values(lease_until=lease_until)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over, and how."""
+
+    job_id: str
+    number: int
+    how: Finish
+    now: datetime
+
+
+def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
+    """Record how attempts ended. False where the job is no longer the attempt's: taken over, or cancelled."""
+    changed = [False] * len(ended)
+    for event, statement in _FINISH.items():
+        places = [place for place, each in enumerate(ended) if each.how.event is event]
+        if places:
+            rows = statement.returning(connection, [_ending(ended[place]) for place in places])
+            for place, row in zip(places, rows, strict=True):
+                changed[place] = row is not None
+    _END_ATTEMPT.execute(
+        connection,
+        [_attempt_ending(each, is_kept=kept) for each, kept in zip(ended, changed, strict=True)],
     )
     return changed
 
@@ -290,6 +293,124 @@ def _change(
         .values(**values)
     )
     return bool(connection.execute(statement).rowcount)
+
+
+def _claim_statement() -> ReturningUpdate[Any]:
+    columns, now = executions.c, bindparam("now", type_=executions.c.updated_at.type)
+    is_free = or_(
+        columns.status == JobStatus.PENDING,
+        and_(columns.status == JobStatus.PROCESSING, columns.lease_until <= now),
+    )
+    return (
+        update(executions)
+        .where(columns.job_id == bindparam("of_job"), is_free)
+        .values(
+            status=target(Event.CLAIM),
+            attempt_count=columns.attempt_count + 1,
+            retry_count=bindparam("retried"),
+            message_id=func.coalesce(columns.message_id, bindparam("delivered_as")),
+            started_at=func.coalesce(columns.started_at, now, type_=columns.started_at.type),
+            lease_until=bindparam("until"),
+            next_attempt_at=null(),
+            updated_at=now,
+        )
+        .returning(columns.attempt_count, columns.message_id, columns.max_retries, columns.options)
+    )
+
+
+def _finish_statement(event: Event) -> ReturningUpdate[Any]:
+    columns = executions.c
+    values: dict[str, Any] = {
+        "status": target(event),
+        "error": bindparam("what_failed"),
+        "lease_until": null(),
+        "next_attempt_at": bindparam("again_at"),
+        "completed_at": null() if event is Event.RETRY else bindparam("now"),
+        "updated_at": bindparam("now", type_=columns.updated_at.type),
+    }
+    if event is Event.COMPLETE:
+        values |= {"result": bindparam("returned"), "progress": 1.0}
+    if event is Event.RETRY:
+        values["retry_count"] = columns.retry_count + 1
+    return (
+        update(executions)
+        .where(
+            columns.job_id == bindparam("of_job"),
+            or_(*(columns.status == source for source in sources(event))),
+            columns.attempt_count == bindparam("of_number"),
+        )
+        .values(**values)
+        .returning(columns.id)
+    )
+
+
+def _end_attempt_statement() -> Update:
+    return (
+        update(attempts)
+        .where(
+            attempts.c.job_id == bindparam("of_job"),
+            attempts.c.number == bindparam("of_number"),
+            attempts.c.outcome == AttemptOutcome.RUNNING,
+        )
+        .values(
+            outcome=bindparam("ended_as"),
+            status_code=bindparam("answered"),
+            error=bindparam("what_failed"),
+            traceback=bindparam("where_failed"),
+            finished_at=bindparam("now"),
+        )
+    )
+
+
+_CLAIM = Prepared(lambda _: _claim_statement())
+_FINISH = {
+    event: Prepared(lambda _, event=event: _finish_statement(event))  # type: ignore[misc]
+    for event in (Event.COMPLETE, Event.RETRY, Event.FAIL)
+}
+_END_ATTEMPT = Prepared(lambda _: _end_attempt_statement())
+_ADD_ATTEMPT = Prepared(
+    lambda _: attempts.insert(), columns=("job_id", "number", "message_id", "outcome", "started_at")
+)
+
+
+def _claimed(row: Row) -> Claimed:
+    number, message_id, max_retries, options = row
+    return Claimed(number, message_id, max_retries, DeliveryOptions.model_validate(options))
+
+
+def _attempt_row(wish: Claim, got: Claimed) -> dict[str, Any]:
+    return {
+        "job_id": wish.job_id,
+        "number": got.number,
+        "message_id": wish.message_id,
+        "outcome": AttemptOutcome.RUNNING.value,
+        "started_at": wish.now,
+    }
+
+
+def _ending(ended: Ended) -> dict[str, Any]:
+    how = ended.how
+    return {
+        "of_job": ended.job_id,
+        "of_number": ended.number,
+        "what_failed": how.error,
+        "again_at": how.next_attempt_at,
+        "now": ended.now,
+        "returned": how.result,
+    }
+
+
+def _attempt_ending(ended: Ended, *, is_kept: bool) -> dict[str, Any]:
+    how = ended.how
+    return {
+        "of_job": ended.job_id,
+        "of_number": ended.number,
+        "ended_as": (how.outcome if is_kept else AttemptOutcome.CANCELLED).value,
+        "answered": how.status_code,
+        "what_failed": how.error,
+        "where_failed": how.traceback,
+        "now": ended.now,
+    }
 
 
 def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> None:

@@ -8,7 +8,7 @@ whose lease has run out was left by a worker that died, and is taken over.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -23,7 +23,7 @@ from jobs_core.composing import handler_timeout, max_retries
 from jobs_core.dispatcher import JobDispatcher
 from jobs_core.envelope import JobEnvelope
 from jobs_core.errors import JobError, JobTimeoutError, JobValidationError
-from jobs_core.executions import NewJob
+from jobs_core.executions import Claim, Claimed, Ended, NewJob
 from jobs_core.ids import scheduled_job_id
 from jobs_core.job import Job, JobLogger, current_job_id
 from jobs_core.options import DeliveryOptions
@@ -35,6 +35,8 @@ from jobs_core.signature import Rejected, Verified, Verifier
 from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 
 log = logging.getLogger(__name__)
+
+_NO_OPTIONS = DeliveryOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,27 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class _Wish:
+    """A delivery that wants its job."""
+
+    definition: JobDefinition[Any]
+    job_id: str
+    envelope: JobEnvelope
+    delivery: Delivery
+    now: datetime
+
+    def lease(self, options: DeliveryOptions) -> datetime:
+        """When the lease ends, where the job has these options."""
+        return self.now + handler_timeout(self.definition, options) + ANSWER_MARGIN
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
     """The job is ours for one attempt."""
 
-    record: JobRecord
     attempt: Attempt
+    message_id: str | None
+    timeout: timedelta
     deadline: datetime
 
 
@@ -141,42 +159,20 @@ class Worker:
 
     async def _claim(
         self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
-    ) -> _Claim | Answer:
-        now = self._clock.now()
-
-        def attempt(connection: Connection) -> tuple[JobRecord | None, int | None]:
-            record = queries.get(connection, job_id, with_attempts=False)
-            if record is None:
-                # Published by another service, or by a schedule: the delivery is the first we hear of it.
-                executions.add_job(
-                    connection, foreign_job(definition, job_id, envelope, delivery.schedule_id, now)
-                )
-                record = queries.get(connection, job_id, with_attempts=False)
-            if record is None:
-                return None, None
-            lease = handler_timeout(definition, record.options) + ANSWER_MARGIN
-            number = executions.claim(
-                connection,
-                record,
-                message_id=delivery.message_id,
-                retried=delivery.retried,
-                now=now,
-                lease_until=now + lease,
-            )
-            if number is None:  # another was quicker, maybe since we looked
-                record = queries.get(connection, job_id, with_attempts=False)
-            return record, number
-
-        record, number = await self._database.write(attempt)
-        if record is None:
+    ) -> _Held | Answer:
+        wish = _Wish(definition, job_id, envelope, delivery, self._clock.now())
+        found = await self._database.write_jointly(_claim_all, wish)
+        if found is None:
             _say("duplicate", job_id, definition.job_type, message_id=delivery.message_id)
             return outcome.ignored(job_id, "duplicate")
-        if number is None:
-            return self._not_claimed(record, delivery, now)
-        return _Claim(
-            record,
-            Attempt(job_id, number, delivery.retried, record.max_retries, record.options.retry_delay),
-            deadline=now + handler_timeout(definition, record.options),
+        if isinstance(found, JobRecord):
+            return self._not_claimed(found, delivery, wish.now)
+        options, timeout = found.options, handler_timeout(definition, found.options)
+        return _Held(
+            Attempt(job_id, found.number, delivery.retried, found.max_retries, options.retry_delay),
+            found.message_id,
+            timeout,
+            deadline=wish.now + timeout,
         )
 
     def _not_claimed(self, record: JobRecord, delivery: Delivery, now: datetime) -> Answer:
@@ -188,18 +184,18 @@ class Worker:
         return outcome.busy(record.job_id, wait=max(wait, timedelta(seconds=1)))
 
     async def _work(
-        self, definition: JobDefinition[Any], envelope: JobEnvelope, claim: _Claim, span: ProcessSpan
+        self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held, span: ProcessSpan
     ) -> Answer:
-        job = self._job(definition, envelope, claim)
+        job = self._job(definition, envelope, held)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
         started_at = self._clock.now()
-        verdict = await self._run(definition, envelope, job, claim)
+        verdict = await self._run(definition, envelope, job, held)
         try:
             kept = await self._record(job, verdict)
         except Exception as error:
             if not job.writes:
                 raise
-            verdict = outcome.judge_failure(claim.attempt, error, now=self._clock.now())
+            verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
             kept = await self._record(job, verdict)
         _report(job, verdict, kept=kept)
         if verdict.record.error is not None:
@@ -209,24 +205,25 @@ class Worker:
         return verdict.answer if kept else outcome.ignored(job.id, "superseded")
 
     async def _run(
-        self, definition: JobDefinition[Any], envelope: JobEnvelope, job: Job, claim: _Claim
+        self, definition: JobDefinition[Any], envelope: JobEnvelope, job: Job, held: _Held
     ) -> Verdict:
-        timeout = handler_timeout(definition, claim.record.options)
         token = current_job_id.set(job.id)
         try:
             payload = definition.parse(envelope.payload)
-            result = await _call(definition, payload, job, timeout)
+            result = await _call(definition, payload, job, held.timeout)
         except Exception as error:  # noqa: BLE001 -- the edge that records the outcome
-            return outcome.judge_failure(claim.attempt, error, now=self._clock.now())
+            return outcome.judge_failure(held.attempt, error, now=self._clock.now())
         finally:
             current_job_id.reset(token)
-        return outcome.judge_success(claim.attempt, to_jsonable_python(result, by_alias=True, fallback=repr))
+        return outcome.judge_success(held.attempt, to_jsonable_python(result, by_alias=True, fallback=repr))
 
     async def _record(self, job: Job, verdict: Verdict) -> bool:
-        now = self._clock.now()
+        ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
+        if not job.writes:
+            return await self._database.write_jointly(executions.finish, ended)
 
         def write(connection: Connection) -> bool:
-            kept = executions.finish(connection, job.id, job.attempt_number, verdict.record, now=now)
+            [kept] = executions.finish(connection, [ended])
             if kept and verdict.answer.status == 200:
                 for further in job.writes:
                     further(connection)
@@ -234,8 +231,8 @@ class Worker:
 
         return await self._database.write(write)
 
-    def _job(self, definition: JobDefinition[Any], envelope: JobEnvelope, claim: _Claim) -> Job:
-        attempt, metadata = claim.attempt, envelope.metadata
+    def _job(self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held) -> Job:
+        attempt, metadata = held.attempt, envelope.metadata
 
         async def report(fraction: float, note: str | None) -> None:
             now = self._clock.now()
@@ -249,7 +246,7 @@ class Worker:
             "job_id": attempt.job_id,
             "job_type": definition.job_type,
             "attempt": attempt.number,
-            "message_id": claim.record.message_id,
+            "message_id": held.message_id,
             "user_id": metadata.user_id,
             "organization_id": metadata.organization_id,
         }
@@ -259,7 +256,7 @@ class Worker:
             metadata=metadata,
             attempt_number=attempt.number,
             is_last_attempt=attempt.is_last,
-            deadline=claim.deadline,
+            deadline=held.deadline,
             log=JobLogger(logging.getLogger(definition.handler.__module__), facts),
             resources=self._resources,
             _report=report,
@@ -275,6 +272,35 @@ class Worker:
         self._dispatcher.observer.rejected(rejected.cause)
         detail = {"cause": rejected.cause, "hint": str(rejected)} if self._explains else {}
         return Answer(401, {"error": "invalid signature", **detail})
+
+
+def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[Claimed | JobRecord | None]:
+    """What each gets: its job, or the record of one that is not to be had, or nothing to do at all."""
+    claimed = executions.claim(connection, [_claim_of(wish) for wish in wishes])
+    found: list[Claimed | JobRecord | None] = []
+    for wish, got in zip(wishes, claimed, strict=True):
+        taken = got or _claim_late(connection, wish)
+        if isinstance(taken, Claimed) and taken.options.timeout_seconds is not None:
+            executions.extend_lease(connection, wish.job_id, lease_until=wish.lease(taken.options))
+        found.append(taken)
+    return found
+
+
+def _claim_late(connection: Connection, wish: _Wish) -> Claimed | JobRecord | None:
+    record = queries.get(connection, wish.job_id, with_attempts=False)
+    if record is not None:
+        return record
+    # Published by another service, or by a schedule: the delivery is the first we hear of it.
+    job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
+    executions.add_job(connection, job)
+    [got] = executions.claim(connection, [_claim_of(wish)])
+    return got or queries.get(connection, wish.job_id, with_attempts=False)
+
+
+def _claim_of(wish: _Wish) -> Claim:
+    # As if the job said nothing of its timeout, which few do; the record shows only once it is ours.
+    until = wish.lease(_NO_OPTIONS)
+    return Claim(wish.job_id, wish.delivery.message_id, wish.delivery.retried, wish.now, until)
 
 
 def foreign_job(
