@@ -292,14 +292,18 @@ export function mount(router, tools) {
   });
   router.use("/invoke", ...parsers, serveMany({ one, two, three, four, branchOne, branchTwo }, options));
 
+  // The step fails once its sibling is at work: a run that has failed invokes nobody.
+  let childIsHere;
+  const childCame = new Promise((resolve) => { childIsHere = resolve; });
   const child = createWorkflow(async (context) => {
+    childIsHere();
     await context.sleep("sleep", 3);
     await context.run("child step", () => {});
   });
   const failingParent = createWorkflow(async (context) => {
     await Promise.all([
       context.invoke("invoke child", { workflow: child, body: undefined }),
-      context.run("failing step", () => { throw new WorkflowNonRetryableError("step failed"); }),
+      context.run("failing step", async () => { await childCame; throw new WorkflowNonRetryableError("step failed"); }),
     ]);
   });
   const top = createWorkflow(async (context) => {
