@@ -3,7 +3,8 @@
 The fixture ``qstash`` is the one of our own pytest plugin, as users have it.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +15,16 @@ from emulator.testing import Harness, Receiver
 NOW_AT = 1_780_315_200_000
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_outlives_its_stream() -> Iterator[None]:
+    """A command that ran in this process has set up logging, onto a stream that is closed by now."""
+    yield
+    root = logging.getLogger()
+    for handler in tuple(root.handlers):
+        if isinstance(handler, logging.StreamHandler) and getattr(handler.stream, "closed", False):
+            root.removeHandler(handler)
 
 
 @pytest.fixture
