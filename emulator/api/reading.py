@@ -12,7 +12,7 @@ from emulator.api.routing import carries_token, raw_header, raw_query
 from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
 from emulator.protocol.destination import check_text
-from emulator.protocol.headers import Headers
+from emulator.protocol.headers import Headers, header_text
 from emulator.store.filters import MessageFilter, Order, Page
 
 Parameters = dict[str, list[str]]
@@ -24,18 +24,11 @@ def header_lines(request: Request) -> Headers:
     """The request's header lines without the publisher's own token. UTF-8 where it is, else Latin-1."""
     return tuple(
         [
-            (name.decode("latin-1"), _text(value))
+            (name.decode("latin-1"), header_text(value))
             for name, value in request.scope["headers"]
             if name != b"authorization" or not carries_token(value)
         ]
     )
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
@@ -137,10 +130,10 @@ def check_object(value: Any, *, what: str, known: Iterable[str]) -> dict[str, An
     return value
 
 
-def query_parameters(request: Request) -> Parameters:
+def query_parameters(request: Request, *, keeps_empty: bool = False) -> Parameters:
     """The query's parameters without the token; ``callerIP`` is the old spelling of ``callerIp``."""
     parameters: Parameters = {}
-    for name, value in parse_qsl(raw_query(request), keep_blank_values=False):
+    for name, value in parse_qsl(raw_query(request), keep_blank_values=keeps_empty):
         check_text(value, what=name)
         if name.lower() != "qstash_token":
             parameters.setdefault("callerIp" if name == "callerIP" else name, []).append(value)
@@ -150,15 +143,30 @@ def query_parameters(request: Request) -> Parameters:
 async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Parameters:
     """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract, 2.4 and 2.8).
 
-    Raises InvalidInput for unknown keys and for a body that is not such an object: a typo must not hit everything.
+    Raises InvalidInput for unknown keys, for a filter without a value, and for a body that is not such an object: a
+    typo, or a variable that is empty, must not hit everything.
     """
     body = await read_body(request, limit=10_000_000, what="request body")
-    parameters = query_parameters(request)
+    parameters = query_parameters(request, keeps_empty=True)
     if body.strip():
         value = check_object(parse_json(body, what="request body"), what="request body", known=sorted(known))
         parameters |= {name: _strings(name, item) for name, item in value.items() if item is not None}
     check_known(parameters, known)
-    return parameters
+    return {name: values for name, values in parameters.items() if _has_value(name, values)}
+
+
+# What may come empty: none of these says which ones are meant.
+_HOW = frozenset({"count", "cursor", "order", "source", "api"})
+
+
+def _has_value(name: str, values: Sequence[str]) -> bool:
+    """Whether a parameter says anything. Raises InvalidInput for a filter that does not."""
+    # A list of no ids is as the service's older documentation has it (contract, 2.4 and U32).
+    is_list_of_ids = name.endswith("Ids") and not values
+    has_value = is_list_of_ids or any(value.strip(" ,") for value in values)
+    if not has_value and name not in _HOW:
+        raise InvalidInput(f"invalid {name}: it has no value; leave it out if it is not to matter")
+    return has_value
 
 
 def _strings(name: str, value: Any) -> list[str]:
@@ -183,8 +191,16 @@ FILTERS = frozenset(
 )  # fmt: skip
 
 
+_MOST_IDS = 10_000
+# Labels and hosts make an expression as deep as there are values, and SQLite takes a thousand levels.
+_MOST_VALUES = 500
+
+
 def message_filter(parameters: Parameters) -> MessageFilter:
-    """The filters among ``parameters``. Names and ids have no comma in their alphabet, so those may be comma lists."""
+    """The filters among ``parameters``. Names and ids have no comma in their alphabet, so those may be comma lists.
+
+    Raises InvalidInput for more values of one filter than a database takes.
+    """
     return MessageFilter(
         message_ids=_listed(parameters, "messageId") + _listed(parameters, "messageIds"),
         urls=_plain(parameters, "url"),
@@ -208,11 +224,18 @@ def listed(parameters: Parameters, name: str) -> tuple[str, ...]:
 
 def _listed(parameters: Parameters, name: str) -> tuple[str, ...]:
     items = (item.strip() for value in parameters.get(name, ()) for item in value.split(","))
-    return tuple(item for item in items if item)
+    return _not_too_many(name, tuple(item for item in items if item))
 
 
 def _plain(parameters: Parameters, name: str) -> tuple[str, ...]:
-    return tuple(parameters.get(name, ()))
+    return _not_too_many(name, tuple(parameters.get(name, ())))
+
+
+def _not_too_many(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    most = _MOST_IDS if name in ("messageId", "messageIds", "dlqIds") else _MOST_VALUES
+    if len(values) > most:
+        raise InvalidInput(f"invalid {name}: {len(values)} values; at most {most:,} are accepted at once")
+    return values
 
 
 def _instant(parameters: Parameters, name: str) -> int | None:

@@ -9,7 +9,7 @@ import io
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from multidict import CIMultiDict
@@ -19,11 +19,13 @@ from emulator.broker.message import AttemptResult
 from emulator.delivery import explain
 from emulator.delivery.request import OutboundRequest
 from emulator.protocol.destination import origin_of
+from emulator.protocol.headers import header_text
 
 # Shorter than the five seconds after which uvicorn and Node close an idle connection: reusing one at that very
 # moment looks like a failed attempt.
 _KEEP_ALIVE_SECONDS = 4.0
 _CHUNK_BYTES = 65_536
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _LARGE_BYTES = 1_000_000
 
 
@@ -45,7 +47,8 @@ class SocketTransport:
                 return await self._exchange(request)
         except TimeoutError:
             return _no_response(explain.timed_out(request.url, request.timeout_ms))
-        except aiohttp.ClientConnectorDNSError:
+        except (aiohttp.ClientConnectorDNSError, UnicodeError):
+            # A host with an empty or overlong label is none, and is not even asked for.
             return _no_response(explain.not_resolved(request.url))
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             return _no_response(explain.tls_failed(request.url, error))
@@ -71,19 +74,21 @@ class SocketTransport:
             body = await self._read(response)
             return AttemptResult(
                 status=response.status,
-                headers=tuple((name, value) for name, value in response.headers.items()),
+                # aiohttp's own decoding leaves surrogates, which nothing can store, where bytes are not UTF-8.
+                headers=tuple(
+                    (header_text(name), header_text(value)) for name, value in response.raw_headers
+                ),
                 body=body,
             )
 
     def _resolve(self, request: OutboundRequest) -> tuple[str, CIMultiDict[str]]:
+        """The URL to call, and the header lines."""
         headers = CIMultiDict(request.headers)
         target = self._connect_to.get(origin_of(request.url)) if self._connect_to else None
         if target is None:
-            return request.url, headers
-        parts = urlsplit(request.url)
-        headers["Host"] = parts.netloc.rpartition("@")[2]
-        rest = request.url[request.url.index(parts.netloc, len(parts.scheme) + 3) + len(parts.netloc) :]
-        return f"{target}{rest}", headers
+            return request.url if request.url.isascii() else _in_ascii(request.url), headers
+        headers["Host"] = urlsplit(request.url).netloc.rpartition("@")[2]
+        return f"{target}{_quoted(_behind_authority(request.url))}", headers
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -109,6 +114,22 @@ class SocketTransport:
                 max_field_size=65_536,
             )
         return self._session
+
+
+def _behind_authority(url: str) -> str:
+    """Path and query of ``url`` as they are."""
+    parts = urlsplit(url)
+    return url[url.index(parts.netloc, len(parts.scheme) + 3) + len(parts.netloc) :]
+
+
+def _in_ascii(url: str) -> str:
+    """``url`` as it can travel: the host by IDNA, other characters percent-encoded, what is ASCII untouched."""
+    parts = urlsplit(url)
+    return f"{str(URL(f'{parts.scheme}://{parts.netloc}')).rstrip('/')}{_quoted(_behind_authority(url))}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe=_PRINTABLE)
 
 
 def _data(body: bytes) -> bytes | io.BytesIO:

@@ -3,10 +3,13 @@
 A set of header lines is a tuple of ``(name, value)`` pairs in the order received; names compare without case.
 """
 
+import re
 from collections.abc import Iterable
 
 Headers = tuple[tuple[str, str], ...]
 HeaderMap = dict[str, list[str]]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # RFC 9110, 7.6.1, and what the client that sends the request computes itself (contract, 3.3).
 _HOP_BY_HOP = frozenset(
@@ -24,9 +27,22 @@ SERVER_OWNED = frozenset(
 )  # fmt: skip
 
 
+def is_header_name(name: str) -> bool:
+    """Whether a header may be called that: a token (RFC 9110, 5.1)."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def canonical_name(name: str) -> str:
     """``test-header`` as ``Test-Header``, as Go's net/http writes it (contract, 1.11)."""
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
+
+
+def header_text(value: bytes) -> str:
+    """A header's bytes as text: UTF-8 where they are that, else Latin-1, which RFC 9110 (5.5) knows from history."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def header_map(headers: Iterable[tuple[str, str]]) -> HeaderMap:

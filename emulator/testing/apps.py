@@ -22,7 +22,7 @@ from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
 from emulator.protocol.destination import check_url, origin_of
-from emulator.protocol.headers import Headers
+from emulator.protocol.headers import Headers, header_text
 from emulator.protocol.limits import LENIENT
 from emulator.testing.asgi import Answer, call_asgi, http_scope
 from emulator.testing.homes import running_loop
@@ -160,6 +160,6 @@ def _result(request: OutboundRequest, answer: Answer) -> AttemptResult:
         log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)
     return AttemptResult(
         status=answer.status,
-        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers),
+        headers=tuple((header_text(name), header_text(value)) for name, value in answer.headers),
         body=answer.body,
     )

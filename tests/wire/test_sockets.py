@@ -1,5 +1,6 @@
 """What only real sockets show: kept bytes of the target, connect-to, words for failures, the command line."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -171,3 +172,40 @@ def test_a_second_port_answers_all_the_same() -> None:
         headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
         for url in (server.url, f"http://127.0.0.1:{port}"):
             assert httpx.get(f"{url}/v2/logs", headers=headers).json() == {"logs": [], "events": []}
+
+
+def test_a_destination_in_other_letters_is_called_as_a_browser_would(tenant, inbox) -> None:
+    with _client(tenant) as client:
+        client.post("/v2/batch", json=[{"destination": f"{inbox.url}/grün/%C3%A4?größe=ü&b=%20"}])
+    [delivery] = inbox.wait_for(1)
+    assert delivery.url == f"{inbox.url}/gr%C3%BCn/%C3%A4?gr%C3%B6%C3%9Fe=%C3%BC&b=%20"
+
+
+def test_a_name_that_no_host_can_have_is_said(failure) -> None:
+    assert "'a..b' does not resolve" in failure("http://a..b/")
+
+
+def test_an_answer_with_headers_that_are_not_utf8_is_kept(tenant, inbox, eventually) -> None:
+    """Latin-1 is what older servers write, and what cannot be stored would stop the message for good."""
+    with socket.socket() as old:
+        old.bind(("127.0.0.1", 0))
+        old.listen()
+
+        def answer() -> None:
+            accepted, _ = old.accept()
+            accepted.recv(4096)
+            accepted.sendall(
+                b"HTTP/1.1 500 No\r\nX-Old: caf\xe9\r\nX-New: caf\xc3\xa9\r\nContent-Length: 0\r\n\r\n"
+            )
+            accepted.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        with _client(tenant) as client:
+            client.post(
+                f"/v2/publish/http://127.0.0.1:{old.getsockname()[1]}/",
+                headers={"Upstash-Retries": "0", "Upstash-Callback": f"{inbox.url}/told"},
+            )
+            [entry] = eventually(lambda: client.get("/v2/dlq").json()["messages"])
+    assert (entry["responseHeader"]["X-Old"], entry["responseHeader"]["X-New"]) == (["café"], ["café"])
+    [told] = inbox.wait_for(1)
+    assert json.loads(told.body)["header"]["X-Old"] == ["café"]
