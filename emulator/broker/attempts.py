@@ -121,9 +121,7 @@ def _send_callback(
 ) -> None:
     if callback is None:
         return
-    draft = callback_draft(
-        callback, message, body, result, retried=retried, dlq_id=dlq_id, limits=state.limits
-    )
+    draft = callback_draft(callback, message, body, result, retried=retried, dlq_id=dlq_id)
     line = state.queues.get(message.queue_name) if message.queue_name else None
     if line is not None:
         line.hold(message.seq)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from emulator.broker.message import AttemptResult, Draft, Message
 from emulator.protocol.destination import Destination, DestinationKind
 from emulator.protocol.headers import Headers, header_map
-from emulator.protocol.limits import Limits
+from emulator.protocol.limits import LENIENT
 from emulator.protocol.options import Callback, parse_options
 from emulator.protocol.redaction import parse_redaction
 
@@ -22,14 +22,14 @@ def callback_draft(
     *,
     retried: int,
     dlq_id: str | None,
-    limits: Limits,
 ) -> Draft:
     """The message that reports ``result``, the outcome of ``message``'s attempt after ``retried`` retries.
 
     ``dlq_id`` is given for failure callbacks. Retries default to the original's.
     """
+    # They passed a plan's limits when the message was published; a stricter plan since then takes nothing back.
     options = parse_options(
-        (*_JSON_CONTENT, *callback.headers, *_default_retries(callback, message)), limits=limits
+        (*_JSON_CONTENT, *callback.headers, *_default_retries(callback, message)), limits=LENIENT
     )
     return Draft(
         destination=Destination(DestinationKind.URL, callback.url),

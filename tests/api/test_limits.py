@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from emulator.testing import Harness
+from emulator.testing import Harness, Receiver
 
 _URL = "/v2/publish/https://example.com"
 
@@ -78,3 +78,23 @@ async def test_a_queue_that_cannot_be_meant_is_refused_naming_the_key(qstash, fi
     assert response.status_code == 400
     assert words in response.json()["error"]
     assert (await qstash.client.get("/v2/queues")).json() == []
+
+
+async def test_a_stricter_plan_takes_nothing_back(tmp_path) -> None:
+    """What was accepted under another plan is delivered, and its callback too."""
+    database = str(tmp_path / "state.db")
+    async with Harness(db=database, now_at=1_780_315_200_000) as qstash:
+        await qstash.client.post(
+            "/v2/publish/https://example.com",
+            headers={
+                "Upstash-Delay": "10s",
+                "Upstash-Retries": "9",
+                "Upstash-Callback": "https://example.com/told",
+                "Upstash-Callback-Label": "callback",
+            },
+        )
+    async with Harness(db=database, now_at=1_780_315_200_000, quota="payg") as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        await qstash.advance("10s")
+        assert [one.url for one in receiver.got] == ["https://example.com/", "https://example.com/told"]
