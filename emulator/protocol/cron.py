@@ -174,7 +174,8 @@ def _checked_range(item: str, field: _Field, spec: str) -> str:
     if step < 1:
         raise _bad(field, item, spec)
     if base in ("*", "?"):
-        return f"*/{step}" if slash else "*"
+        # "*/1" restricts nothing, as in robfig/cron: beside it, the other day field alone decides.
+        return f"*/{step}" if step > 1 else "*"
     first_text, dash, last_text = base.partition("-")
     first = _number(first_text, field.words, field, spec)
     # "5/15" is "from 5 on, every 15", as in robfig/cron.
