@@ -44,7 +44,6 @@ from emulator.store.queries import StoredDeadLetter, list_dead_letters
 from emulator.store.sql import SqlStore
 
 _MOST = 100
-_MOST_IDS = 10_000
 _BULK = (FILTERS - {"host", "path", "messageIds"}) | {
     "dlqIds", "responseStatus", "count", "cursor", "order", "source", "api",
 }  # fmt: skip
@@ -141,9 +140,11 @@ def _publishing_anew(
     request: Request, runtime: Runtime, wanted: Sequence[str]
 ) -> Callable[[BrokerState, int, Selected], list[str]]:
     """The operation that retries what was selected. Raises NotFound if one of the ``wanted`` ids is gone."""
-    lines = header_lines(request)
+    # The request's own lines, its Content-Type among them, say nothing about the message.
+    lines = tuple(line for line in header_lines(request) if line[0].startswith("upstash-"))
     overrides = parse_options(lines, limits=runtime.limits)
     given = given_options(lines)
+    runtime.note_warnings(overrides.warnings)
 
     def publish_anew(state: BrokerState, now_at: int, selected: Selected) -> list[str]:
         pairs = [(entry.dead_letter, entry.message) for entry in selected[0]]
@@ -164,13 +165,11 @@ def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlSt
 
 
 def _by_ids(runtime: Runtime, dlq_ids: Sequence[str]) -> Callable[[SqlStore], Selected]:
-    wanted = dlq_ids[:_MOST_IDS]
-
     def select(store: SqlStore) -> Selected:
-        if not wanted:
+        if not dlq_ids:
             return [], False
-        page = Page(count=len(wanted))
-        return list_dead_letters(store, runtime.tenant.id, MessageFilter(), dlq_ids=wanted, page=page)
+        page = Page(count=len(dlq_ids))
+        return list_dead_letters(store, runtime.tenant.id, MessageFilter(), dlq_ids=dlq_ids, page=page)
 
     return select
 

@@ -24,7 +24,7 @@ from emulator.api.workflow_publishing import (
 from emulator.broker.message import Accepted, Draft
 from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
 from emulator.protocol.destination import DestinationKind, check_name, parse_destination, split_target
-from emulator.protocol.headers import Headers, canonical_name, first_value
+from emulator.protocol.headers import Headers, canonical_name
 from emulator.protocol.option_headers import OPTION_HEADERS
 from emulator.protocol.options import PublishOptions, parse_options
 from emulator.protocol.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
@@ -89,7 +89,7 @@ async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -
     lines = header_lines(request)
     query = raw_query(request)
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
-    if "upstash-cron" in query.lower() or raw_header(request, b"upstash-cron") is not None:
+    if raw_header(request, b"upstash-cron") is not None or _has_cron(query):
         return await save_schedule_from(
             runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
         )
@@ -106,6 +106,11 @@ async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -
         raise result
     is_duplicate = all(one.is_duplicate for one in result)
     return ok(accepted_view(draft, result), status=202 if is_duplicate else 200)
+
+
+def _has_cron(query: str) -> bool:
+    """Whether a parameter is called ``upstash-cron``; the destination's own may well have that as a value."""
+    return bool(query) and any(name == "upstash-cron" for name, _ in split_target("", query)[2])
 
 
 def read_draft(
@@ -180,15 +185,16 @@ def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
     if not isinstance(queue, str | None) or not isinstance(text, str | None):
         raise InvalidInput("invalid batch item: queue and body must be text or null")
     lines = _item_lines(fields.get("headers"))
-    if first_value(lines, "Upstash-Cron") is not None:
-        raise InvalidInput("Upstash-Cron is not accepted in a batch; create the schedule on its own")
     body = (text or "").encode("utf-8", "surrogatepass")
     if len(body) > runtime.limits.max_body_bytes:
         raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(body)} bytes")
     target, _, query = destination.partition("?")
-    return read_draft(
+    draft = read_draft(
         runtime, target, query, lines, body, ip, check_name(queue, what="queue name") if queue else None
     )
+    if draft.options.cron is not None:
+        raise InvalidInput("Upstash-Cron is not accepted in a batch; create the schedule on its own")
+    return draft
 
 
 def _item_lines(headers: Any) -> Headers:

@@ -25,7 +25,7 @@ from emulator.broker.group_operations import (
     set_headers,
 )
 from emulator.errors import InvalidInput
-from emulator.protocol.destination import check_name, check_url
+from emulator.protocol.destination import check_line, check_name, check_url
 from emulator.protocol.headers import canonical_name
 from emulator.protocol.options import parse_options
 from emulator.runtime import Runtime
@@ -92,11 +92,14 @@ async def patch(request: Request, runtime: Runtime) -> Response:
     """Replace the group's default publish options."""
     asked = await read_request(request, GroupHeadersRequest, what="URL group")
     lines = tuple(
-        (canonical_name(name), one)
+        (canonical_name(name), check_line(one, what=f"header {name}"))
         for name, value in asked.headers.items()
         for one in ([value] if isinstance(value, str) else value)
     )
-    parse_options(lines, limits=runtime.limits)
+    if parse_options(lines, limits=runtime.limits).cron is not None:
+        raise InvalidInput(
+            "Upstash-Cron is not accepted among a URL group's defaults; create a schedule to the group"
+        )
     await runtime.change(partial(set_headers, name=_name(request), headers=lines))
     return ok()
 

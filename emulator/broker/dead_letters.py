@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.broker.message import DeadLetter, Message
-from emulator.broker.publishing import accept
+from emulator.broker.publishing import accept, check_not_before, not_before_at
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import DeadLetterRemoved
+from emulator.protocol.headers import Headers
 from emulator.protocol.options import PublishOptions
 
 
@@ -20,8 +21,10 @@ def retry(
 ) -> list[str]:
     """Publish each entry's message anew, at once and without deduplication, and remove the entry.
 
-    ``overrides`` apply where ``given`` names the option. Returns the new message ids, in order.
+    ``overrides`` apply where ``given`` names the option, its headers where the message has one of the same name.
+    Returns the new message ids, in order. Raises QuotaExceeded for a time too far away.
     """
+    check_not_before(state, overrides, now_at)
     return [_retry_one(state, now_at, dead, message, overrides, given) for dead, message in entries]
 
 
@@ -60,7 +63,8 @@ def _retry_one(
         seq=state.next_seq(),
         id=state.ids.message_id(now_at),
         created_at=now_at,
-        not_before_at=now_at + (overrides.delay_ms or 0),
+        not_before_at=not_before_at(overrides, now_at),
+        headers=_overridden(message.headers, overrides.headers),
         slot_of=None,
         slot_queue=None,
         **changes,
@@ -68,3 +72,8 @@ def _retry_one(
     state.write(DeadLetterRemoved(dead.dlq_id))
     accept(state, again, None, now_at)
     return again.id
+
+
+def _overridden(headers: Headers, by: Headers) -> Headers:
+    names = {name.lower() for name, _ in by}
+    return (*(line for line in headers if line[0].lower() not in names), *by)

@@ -62,12 +62,15 @@ def find_group(state: BrokerState, name: str) -> UrlGroup:
 
 
 def _upsert(known: list[Endpoint], endpoint: Endpoint) -> None:
-    for index, existing in enumerate(known):
-        has_same_name = endpoint.name is not None and existing.name == endpoint.name
-        if has_same_name or existing.url == endpoint.url:
-            known[index] = Endpoint(endpoint.url, endpoint.name or existing.name)
-            return
-    known.append(endpoint)
+    names = [existing.name for existing in known]
+    urls = [existing.url for existing in known]
+    if endpoint.name is not None and endpoint.name in names:
+        known[names.index(endpoint.name)] = endpoint
+    elif endpoint.url in urls:
+        index = urls.index(endpoint.url)
+        known[index] = Endpoint(endpoint.url, endpoint.name or names[index])
+    else:
+        known.append(endpoint)
 
 
 def _save(state: BrokerState, group: UrlGroup) -> None:

@@ -78,7 +78,7 @@ def make_message(
         headers=options.headers,
         body_seq=body_seq or (seq if draft.body else None),
         created_at=now_at,
-        not_before_at=_not_before_at(options, now_at),
+        not_before_at=not_before_at(options, now_at),
         max_retries=DEFAULT_RETRIES if options.retries is None else options.retries,
         retry_delay=options.retry_delay,
         timeout_ms=options.timeout_ms,
@@ -153,7 +153,7 @@ def _remember(state: BrokerState, key: str | None, message: Message, now_at: int
         state.write(kept)
 
 
-def _not_before_at(options: PublishOptions, now_at: int) -> int:
+def not_before_at(options: PublishOptions, now_at: int) -> int:
     """When the first attempt is due: not-before beats delay (contract, 3.2); the past means now."""
     if options.not_before_at is not None:
         return max(options.not_before_at, now_at)

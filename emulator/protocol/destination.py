@@ -94,19 +94,27 @@ def check_text(text: str, *, what: str) -> str:
     return text
 
 
+def check_line(text: str, *, what: str) -> str:
+    """``text`` itself, if it may be a header's value: on one line, and without the character U+0000."""
+    if "\n" in text or "\r" in text:
+        raise InvalidInput(f"invalid {what} {text!r}: it must be on one line")
+    return check_text(text, what=what)
+
+
 def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, str]]]:
     """Part the raw remainder of a target into destination, destination's query, and configuration.
 
     Returns ``(destination, query, parameters)``: the query keeps the order and spelling of every pair that is
     not configuration; ``parameters`` are the decoded ``upstash-*`` pairs, names in lower case. The token
-    parameter is dropped: it is the publisher's secret (contract, 1.2).
+    parameter is dropped: it is the publisher's secret (contract, 1.2). Raises InvalidInput for a value that no header
+    could have.
     """
     kept: list[str] = []
     parameters: list[tuple[str, str]] = []
     for pair, name, value in _pairs(query):
         lowered = name.lower()
         if lowered.startswith(_OPTION_PREFIX):
-            parameters.append((lowered, check_text(value, what=lowered)))
+            parameters.append((lowered, check_line(value, what=lowered)))
         elif lowered != _TOKEN_PARAMETER:
             kept.append(pair)
     return remainder, "&".join(kept), parameters

@@ -14,7 +14,7 @@ from emulator.errors import InvalidInput, QuotaExceeded
 from emulator.protocol.destination import check_name, check_url
 from emulator.protocol.durations import parse_duration
 from emulator.protocol.flow_control import FlowControl, parse_flow_control
-from emulator.protocol.headers import Headers, canonical_name, is_hop_by_hop
+from emulator.protocol.headers import Headers, canonical_name, is_header_name, is_hop_by_hop
 from emulator.protocol.limits import Limits
 from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS
 from emulator.protocol.option_warnings import not_sent_on, prefixed, unknown_header
@@ -188,8 +188,13 @@ def _sort_lines(lines: Lines) -> _Given:
 def _purpose_of(name: str) -> tuple[_Purpose, str]:
     """What lines called ``name`` are for, and the name they go by from here on.
 
-    Remembered: publishers use the same few names, and reading them is most of what parsing costs.
+    Remembered: publishers use the same few names, and reading them is most of what parsing costs. Raises InvalidInput
+    for what JSON and query strings can spell, and no header can be called.
     """
+    if not is_header_name(name):
+        raise InvalidInput(
+            f"invalid header name {name!r}: only letters, digits and !#$%&'*+-.^_`|~ are accepted"
+        )
     lowered = name.lower()
     if not lowered.startswith("upstash-"):
         is_dropped = is_hop_by_hop(lowered) or lowered in _NOT_COPIED

@@ -58,3 +58,21 @@ async def test_what_is_not_json_is_refused_whatever_it_is_called(qstash, kind: s
     response = await qstash.client.post(path, content=b"<xml/>", headers={"Content-Type": kind})
     assert response.status_code == 400
     assert "not JSON" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"headers": {"Upstash-Forward-Bad Name": "x"}}, "invalid header name"),
+        ({"headers": {"Upstash-Forward-X\r\nEvil": "x"}}, "invalid header name"),
+        ({"headers": {"Upstash-Callback-Forward-Ü": "x"}}, "invalid header name"),
+        (
+            {"destination": "https://example.com/?upstash-cron=*+*+*+*+*"},
+            "Upstash-Cron is not accepted in a batch",
+        ),
+    ],
+)
+async def test_what_no_delivery_could_carry_is_refused_item_by_item(qstash, item, words: str) -> None:
+    response = await qstash.client.post("/v2/batch", json=[{"destination": "https://example.com"} | item])
+    [answer] = response.json()
+    assert words in answer["error"]

@@ -121,3 +121,50 @@ async def test_a_body_that_is_no_such_object_deletes_nothing(qstash, receiver, b
     response = await qstash.client.request("DELETE", path, content=body)
     assert response.status_code == 400
     assert len((await qstash.client.get("/v2/dlq")).json()["messages"]) == 1
+
+
+async def test_a_retry_may_say_when_and_change_single_headers(qstash, receiver) -> None:
+    receiver.answers = [500]
+    entry = await _entry(
+        qstash, Content_Type="text/plain", Upstash_Forward_Kept="old", Upstash_Forward_Changed="old"
+    )
+    at_seconds = qstash.now // 1000 + 60
+    await qstash.client.post(
+        f"/v2/dlq/retry/{entry['dlqId']}",
+        headers={
+            "Content-Type": "application/json",
+            "Upstash-Not-Before": str(at_seconds),
+            "Upstash-Forward-Changed": "new",
+        },
+    )
+    await qstash.advance("59s")
+    assert len(receiver.got) == 1
+    await qstash.advance("1s")
+    sent = receiver.got[1].headers
+    assert (sent["content-type"], sent["kept"], sent["changed"]) == ("text/plain", "old", "new")
+
+
+@pytest.mark.parametrize("path", ["/v2/dlq", "/v2/messages"])
+@pytest.mark.parametrize(
+    "request_",
+    [{"params": {"label": ""}}, {"json": {"label": []}}, {"json": {"url": " "}}, {"params": {"label": ","}}],
+)
+async def test_a_filter_that_is_empty_does_not_mean_everything(qstash, receiver, request_, path: str) -> None:
+    receiver.always = 500
+    await _entry(qstash)
+    await qstash.client.post("/v2/publish/https://example.com/later", headers={"Upstash-Delay": "1h"})
+    response = await qstash.client.request("DELETE", path, **request_)
+    assert response.status_code == 400
+    assert "has no value" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "count"),
+    [("/v2/dlq", "dlqIds", 10_001), ("/v2/dlq", "label", 501), ("/v2/messages", "messageIds", 10_001)],
+)
+async def test_more_values_than_a_database_takes_are_refused(
+    qstash, path: str, name: str, count: int
+) -> None:
+    response = await qstash.client.request("DELETE", path, json={name: [f"x{i}" for i in range(count)]})
+    assert response.status_code == 400
+    assert f"invalid {name}: {count} values" in response.json()["error"]

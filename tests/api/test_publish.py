@@ -272,3 +272,24 @@ async def test_strict_refuses_what_the_real_service_would_ignore() -> None:
 async def test_two_slashes_in_front_are_one(qstash, receiver) -> None:
     response = await qstash.client.post("http://localhost:8080//v2/Publish/https://example.com/x")
     assert response.status_code == 200
+
+
+async def test_a_destination_may_have_an_options_name_among_its_values(qstash, receiver) -> None:
+    response, _ = await _publish(qstash, "https://example.com/?topic=upstash-cron")
+    assert response.status_code == 200
+    await qstash.settle()
+    assert receiver.got[0].url == "https://example.com/?topic=upstash-cron"
+
+
+async def test_an_options_name_may_be_percent_encoded(qstash) -> None:
+    _, answer = await _publish(qstash, "https://example.com/?upstash%2Dcron=0+9+*+*+*")
+    assert list(answer) == ["scheduleId"]
+
+
+@pytest.mark.parametrize(
+    "query", ["upstash-forward-x=a%0d%0aEvil:+1", "upstash-forward-bad+name=1", "upstash-label=a%0ab"]
+)
+async def test_parameters_that_no_header_could_be_are_refused(qstash, query: str) -> None:
+    response, answer = await _publish(qstash, f"https://example.com/?{query}")
+    assert response.status_code == 400
+    assert query.partition("=")[0].replace("+", " ") in str(answer["error"])

@@ -1,5 +1,7 @@
 """URL groups (contract, 2.7 and 5.3)."""
 
+import pytest
+
 from emulator.testing import Harness
 
 
@@ -97,3 +99,27 @@ async def test_bad_endpoints_are_refused(qstash) -> None:
         response = await qstash.client.post("/v2/topics/g/endpoints", content=body)
         assert response.status_code == 400, endpoints
     assert (await qstash.client.post("/v2/topics/g", content=b"{")).status_code == 405
+
+
+async def test_the_name_says_which_endpoint_is_meant_where_name_and_url_disagree(qstash) -> None:
+    path = "/v2/topics/g/endpoints"
+    first, second = {"url": "https://a.com", "name": "a"}, {"url": "https://b.com", "name": "b"}
+    await qstash.client.post(path, json={"endpoints": [first, second]})
+    await qstash.client.post(path, json={"endpoints": [{"url": "https://a.com", "name": "b"}]})
+    group = (await qstash.client.get("/v2/topics/g")).json()
+    assert group["endpoints"] == [first, {"url": "https://a.com", "name": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Upstash-Forward-X": "a\r\nEvil: 1"}, "on one line"),
+        ({"Upstash-Forward-Bad Name": "a"}, "invalid header name"),
+        ({"Upstash-Cron": "* * * * *"}, "Upstash-Cron is not accepted"),
+    ],
+)
+async def test_defaults_that_no_message_could_have_are_refused(qstash, headers, words: str) -> None:
+    await qstash.client.post("/v2/topics/g/endpoints", json={"endpoints": [{"url": "https://a.com"}]})
+    response = await qstash.client.patch("/v2/topics/g", json={"headers": headers})
+    assert response.status_code == 400
+    assert words in response.json()["error"]
