@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.api.app import queue_routes
+from emulator.api.app import vendor_routes
 from emulator.api.routing import TargetRoute
 from emulator.protocol.headers import SERVER_OWNED, canonical_name
 from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS, OPTION_PREFIXES
@@ -19,9 +19,9 @@ _ROWS = re.findall(r"^\| `([^`]+)` \| (.+?) \| (.+?) \|$", _PAGE, re.MULTILINE)
 def _served() -> set[str]:
     return {
         f"{method} {route.path.replace(':path}', '}')}"
-        for route in queue_routes()
+        for route in vendor_routes()
         if isinstance(route, TargetRoute)
-        for method in (route.methods or set()) - {"HEAD"}
+        for method in ({"ANY"} if route.methods is None else route.methods - {"HEAD"})
     }
 
 

@@ -50,14 +50,19 @@ def workflow_routes() -> list[BaseRoute]:
     return [one for module in modules for one in module.routes()]
 
 
+def vendor_routes() -> list[BaseRoute]:
+    """Every route of the vendor's API."""
+    return [*queue_routes(), *workflow_routes()]
+
+
 @cache
 def api_routes() -> Sequence[BaseRoute]:
-    """Every route of the vendor's API, and the description of the queue's.
+    """Every route of the vendor's API, and their description.
 
     Routes hold no state: one list serves every app of the process.
     """
-    described = queue_routes()
-    return [*described, *workflow_routes(), openapi_route(described)]
+    described = vendor_routes()
+    return [*described, openapi_route(described)]
 
 
 def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) -> ASGIApp:

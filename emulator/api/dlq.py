@@ -19,6 +19,7 @@ from emulator.api.models.dlq import (
     Retried,
     RetriedMany,
 )
+from emulator.api.models.workflow import DeadRunPage
 from emulator.api.operations import Operation
 from emulator.api.reading import (
     FILTERS,
@@ -52,9 +53,13 @@ _LIST = _BULK | {"trimBody"}
 Selected = tuple[list[StoredDeadLetter], bool]
 
 
+# With source=workflow the entries are runs.
+_LISTING = Operation(answer=DlqPage | DeadRunPage, query=DlqQuery, errors=(400,))
+
+
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/dlq", "GET", list_entries, Operation(answer=DlqPage, query=DlqQuery, errors=(400,))),
+        route("/v2/dlq", "GET", list_entries, _LISTING),
         route("/v2/dlq", "DELETE", delete_many, _bulk(answer=Deleted)),
         route("/v2/dlq/retry", "POST", retry_many, _bulk(answer=RetriedMany, status=201, takes_options=True)),
         route(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 import emulator
-from emulator.api.models.common import Error
+from emulator.api.models.common import Error, Method
 from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.routing import TargetRoute, ok
 from emulator.protocol.headers import canonical_name
@@ -30,6 +30,9 @@ _PATH_PARAMETERS = {
     "message_id": "A message's id.",
     "dlq_id": "The id of an entry of the dead letter queue.",
     "schedule_id": "A schedule's id.",
+    "event_id": "An event's id; slashes may be part of it.",
+    "run_id": "A workflow run's id.",
+    "user": "The user whose token the SDK has.",
 }
 
 
@@ -51,7 +54,7 @@ def document(described: Sequence[BaseRoute]) -> Json:
     paths: dict[str, Json] = {}
     for one in routes:
         path = re.sub(r":path}", "}", one.path)
-        for method in sorted((one.methods or set()) - {"HEAD"}):
+        for method in sorted(documented_methods(one)):
             paths.setdefault(path, {})[method.lower()] = _operation(one, path, method, schemas)
     return {
         "openapi": "3.1.0",
@@ -72,6 +75,11 @@ def document(described: Sequence[BaseRoute]) -> Json:
             },
         },
     }
+
+
+def documented_methods(one: TargetRoute) -> set[str]:
+    """The methods of a route that stand in the description: a route for every method has the usual ones."""
+    return set(get_args(Method)) if one.methods is None else one.methods - {"HEAD"}
 
 
 class _Schemas:
@@ -113,6 +121,8 @@ def _operation(one: TargetRoute, path: str, method: str, schemas: _Schemas) -> J
     }
     if said.body is not None:
         described["requestBody"] = _request_body(said, schemas)
+    if said.is_open:
+        described["security"] = []
     return described
 
 
@@ -123,8 +133,9 @@ def _responses(said: Operation, method: str, schemas: _Schemas) -> Json:
         str(status): {"description": "Done.", "content": _json_content(schemas.of(kind)) | stream}
         for status, kind in said.answers.items()
     }
-    refused = (401, *said.errors) if method == _READING else (401, 403, *said.errors)
-    return {**answers, **{str(status): error for status in sorted(refused)}, "default": error}
+    by_token = () if said.is_open else (401,) if method == _READING else (401, 403)
+    refused = sorted((*by_token, *said.errors))
+    return {**answers, **{str(status): error for status in refused}, "default": error}
 
 
 def _request_body(said: Operation, schemas: _Schemas) -> Json:

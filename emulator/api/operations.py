@@ -16,7 +16,8 @@ class Operation:
 
     ``answer`` comes with ``status``; ``further`` maps other successful statuses to their answers. ``body`` is a
     request model, ``ANY_BYTES``, or ``None`` for none. ``errors`` are the statuses to expect beside 401, and 403
-    for what changes something. ``may_stream`` says that the answer may be server-sent events.
+    for what changes something. ``may_stream`` says that the answer may be server-sent events,
+    ``is_open`` that no token is needed.
     """
 
     answer: Any = Empty
@@ -27,6 +28,7 @@ class Operation:
     query: Any = None
     takes_options: bool = False
     may_stream: bool = False
+    is_open: bool = False
     errors: tuple[int, ...] = ()
 
     @property

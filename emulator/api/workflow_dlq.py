@@ -8,6 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.workflow import (
+    DeadRun,
+    DeadRunBulkRequest,
+    DeadRunPage,
+    DeadRunQuery,
+    DeadRunsDeleted,
+    RunName,
+    RunsAgain,
+)
+from emulator.api.operations import Operation
 from emulator.api.reading import (
     Parameters,
     bulk_parameters,
@@ -49,18 +59,33 @@ Selected = tuple[list[FailedRun], str]
 
 def routes() -> list[BaseRoute]:
     base = "/v2/workflows/dlq"
+    listing = Operation(answer=DeadRunPage, query=DeadRunQuery, errors=(400,))
+    many = _bulk(RunsAgain, takes_options=True)
+    one = Operation(answer=RunName, takes_options=True, errors=(400, 404, 412))
+    callback = Operation(answer=RunName, errors=(400, 404))
     return [
-        route(base, "GET", list_entries),
-        route(base, "DELETE", delete_many),
-        route(f"{base}/resume", "POST", partial(_many_again, operation=again.resume)),
-        route(f"{base}/restart", "POST", partial(_many_again, operation=again.restart)),
-        route(f"{base}/resume/{{dlq_id}}", "POST", partial(_one_again, operation=again.resume)),
-        route(f"{base}/restart/{{dlq_id}}", "POST", partial(_one_again, operation=again.restart)),
-        route(f"{base}/callback/{{dlq_id}}", "POST", retry_callback),
-        route(f"{base}/callback/{{dlq_id}}", "DELETE", cancel_callback),
-        route(f"{base}/{{dlq_id}}", "GET", get),
-        route(f"{base}/{{dlq_id}}", "DELETE", delete),
+        route(base, "GET", list_entries, listing),
+        route(base, "DELETE", delete_many, _bulk(DeadRunsDeleted)),
+        route(f"{base}/resume", "POST", resume_many, many),
+        route(f"{base}/restart", "POST", restart_many, many),
+        route(f"{base}/resume/{{dlq_id}}", "POST", resume, one),
+        route(f"{base}/restart/{{dlq_id}}", "POST", restart, one),
+        route(f"{base}/callback/{{dlq_id}}", "POST", retry_callback, callback),
+        route(f"{base}/callback/{{dlq_id}}", "DELETE", cancel_callback, callback),
+        route(f"{base}/{{dlq_id}}", "GET", get, Operation(answer=DeadRun, errors=(404,))),
+        route(f"{base}/{{dlq_id}}", "DELETE", delete, Operation(errors=(404,))),
     ]
+
+
+def _bulk(answer: Any, *, takes_options: bool = False) -> Operation:
+    return Operation(
+        answer=answer,
+        query=DeadRunQuery,
+        body=DeadRunBulkRequest,
+        needs_body=False,
+        takes_options=takes_options,
+        errors=(400, 404, 412, 413),
+    )
 
 
 async def list_entries(request: Request, runtime: Runtime) -> Response:
@@ -109,6 +134,26 @@ async def delete_many(request: Request, runtime: Runtime) -> Response:
 
     (_, cursor), deleted = await runtime.change_dead_letters(_bulk_selection(runtime, parameters), discard)
     return ok({"deleted": deleted, "cursor": cursor})
+
+
+async def resume(request: Request, runtime: Runtime) -> Response:
+    """Go on where a run failed, as a new run; options override those of its trigger."""
+    return await _one_again(request, runtime, again.resume)
+
+
+async def restart(request: Request, runtime: Runtime) -> Response:
+    """Run once more from the initial payload; options override those of its trigger."""
+    return await _one_again(request, runtime, again.restart)
+
+
+async def resume_many(request: Request, runtime: Runtime) -> Response:
+    """Resume many: by ids, by filters, or all with ``count``."""
+    return await _many_again(request, runtime, again.resume)
+
+
+async def restart_many(request: Request, runtime: Runtime) -> Response:
+    """Restart many: by ids, by filters, or all with ``count``."""
+    return await _many_again(request, runtime, again.restart)
 
 
 Again = Callable[..., Run]

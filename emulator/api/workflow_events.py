@@ -10,6 +10,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.api.errors import error_response
+from emulator.api.models.workflow import Notified as NotifiedAnswer
+from emulator.api.models.workflow import Waiter as WaiterAnswer
+from emulator.api.models.workflow import Waiting
+from emulator.api.models.workflow import WaitRequest as WaitBody
+from emulator.api.operations import ANY_BYTES, Operation, summary_of
 from emulator.api.reading import header_lines, parse_json, read_body
 from emulator.api.routing import TargetRoute, caller_ip, ok, path_name, raw_query, route
 from emulator.api.workflow_publishing import state_of
@@ -26,9 +31,24 @@ from emulator.workflow.waiting import Notified, WaitRequest
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/wait/{event_id:path}", "POST", wait),
-        route("/v2/notify/{event_id:path}", "POST", notify),
-        route("/v2/waiters/{event_id:path}", "GET", list_waiters),
+        route(
+            "/v2/wait/{event_id:path}",
+            "POST",
+            wait,
+            Operation(answer=Waiting, body=WaitBody, errors=(400, 412, 413)),
+        ),
+        route(
+            "/v2/notify/{event_id:path}",
+            "POST",
+            notify,
+            Operation(answer=list[NotifiedAnswer], body=ANY_BYTES, errors=(400, 404, 413)),
+        ),
+        route(
+            "/v2/waiters/{event_id:path}",
+            "GET",
+            list_waiters,
+            Operation(answer=list[WaiterAnswer], errors=(400,)),
+        ),
         _hook_route(),
     ]
 
@@ -118,12 +138,14 @@ def _hook_route() -> TargetRoute:
         except EmulatorError as error:
             return error_response(error)
 
-    made = TargetRoute(path, handle, [])
+    said = Operation(body=ANY_BYTES, is_open=True, errors=(404, 413))
+    made = TargetRoute(path, handle, [], operation=said, summary=summary_of(_hook))
     made.methods = None
     return made
 
 
 async def _hook(request: Request) -> Response:
+    """An event for one run, by any method: the request itself is the event's data."""
     emulator: Emulator = request.app.state.emulator
     user = path_name(request, "user")
     runtime = next((one for one in emulator.runtimes if one.tenant.name == user), None)

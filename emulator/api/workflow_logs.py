@@ -1,11 +1,16 @@
 """Runs in lists: their logs, and taking many back (workflow contract, 7)."""
 
+from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.messages import Cancelled
+from emulator.api.models.workflow import RunBulkRequest, RunLogQuery, RunQuery
+from emulator.api.models.workflow_logs import RunEventPage, RunLogPage
+from emulator.api.operations import Operation
 from emulator.api.reading import (
     Parameters,
     bulk_parameters,
@@ -40,10 +45,14 @@ _LOGS = _SHARED | {"state", "messageId", "workflowRuns", "cursor", "order", "tri
 
 
 def routes() -> list[BaseRoute]:
+    events = Operation(answer=RunLogPage | RunEventPage, query=RunLogQuery, errors=(400,))
+    cancels = Operation(
+        answer=Cancelled, query=RunQuery, body=RunBulkRequest, needs_body=False, errors=(400, 413)
+    )
     return [
-        route("/v2/workflows/events", "GET", logs),
-        route("/v2/workflows/logs", "GET", logs),
-        route("/v2/workflows/runs", "DELETE", cancel_many),
+        route("/v2/workflows/events", "GET", logs, events),
+        route("/v2/workflows/logs", "GET", logs, replace(events, answer=RunLogPage)),
+        route("/v2/workflows/runs", "DELETE", cancel_many, cancels),
     ]
 
 

@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.api.models.workflow import RunName, Triggered, TriggerItem
+from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.reading import check_object, header_lines, parse_json, read_body
 from emulator.api.routing import caller_ip, ok, raw_query, route
 from emulator.broker.message import Accepted, Draft
@@ -43,9 +45,11 @@ def state_of(runtime: Runtime) -> WorkflowState:
 
 
 def routes() -> list[BaseRoute]:
+    one = Operation(answer=RunName, body=ANY_BYTES, takes_options=True, errors=(400, 412, 413))
+    many = Operation(answer=list[Triggered], status=201, body=list[TriggerItem], errors=(400, 412, 413))
     return [
-        route("/v2/trigger/{destination:path}", "POST", trigger),
-        route("/v2/batch/trigger", "POST", trigger_many),
+        route("/v2/trigger/{destination:path}", "POST", trigger, one),
+        route("/v2/batch/trigger", "POST", trigger_many, many),
     ]
 
 
@@ -94,7 +98,7 @@ def _only(answers: Sequence[Answer]) -> Accepted:
 
 
 async def trigger(request: Request, runtime: Runtime) -> Response:
-    """Start one run."""
+    """Start a run of the workflow at a URL; the body is its initial payload."""
     lines = header_lines(request)
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
     draft = _trigger_draft(

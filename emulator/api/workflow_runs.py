@@ -5,7 +5,10 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from typing_extensions import TypedDict
 
+from emulator.api.models.workflow import Step
+from emulator.api.operations import ANY_BYTES, Operation
 from emulator.api.reading import query_parameters, read_body
 from emulator.api.routing import ok, path_name, route
 from emulator.api.workflow_publishing import shell_of, state_of
@@ -14,10 +17,21 @@ from emulator.runtime import Runtime
 from emulator.workflow import ending
 
 
+class EndQuery(TypedDict, total=False):
+    """``cancel=false``: the run has returned. Else it is taken back."""
+
+    cancel: bool
+
+
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/workflows/runs/{run_id}", "GET", get),
-        route("/v2/workflows/runs/{run_id}", "DELETE", end),
+        route("/v2/workflows/runs/{run_id}", "GET", get, Operation(answer=list[Step], errors=(404,))),
+        route(
+            "/v2/workflows/runs/{run_id}",
+            "DELETE",
+            end,
+            Operation(query=EndQuery, body=ANY_BYTES, errors=(404, 413)),
+        ),
     ]
 
 

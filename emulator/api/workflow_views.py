@@ -128,13 +128,13 @@ def step_view(view: StepView) -> Json:
     message = entry.message if entry else None
     failing = _failing(view)
     return {
-        **_present({"stepId": step.get("stepId")}),
+        **_present({"stepId": _whole(step.get("stepId"))}),
         "stepName": view.name,
         "stepType": view.kind,
         "callType": entry.entry.call_type.value if entry else CallType.STEP.value,
         "messageId": message.id if message else "",
         **_present({"out": _out(view)}),
-        "concurrent": step.get("concurrent") or 1,
+        "concurrent": _whole(step.get("concurrent")) or 1,
         "state": view.state.value,
         "createdAt": view.started_at,
         "headers": _headers(message) if message else {},
@@ -142,6 +142,15 @@ def step_view(view: StepView) -> Json:
         **_present({"errors": _errors(failing.attempts) if failing else None}),
         **_present(_kind_fields(view)),
     }
+
+
+def _whole(value: object) -> int | None:
+    """What a step says, which is its publisher's word: a number where there should be one, else nothing."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _failing(view: StepView) -> EntryHistory | None:
@@ -210,12 +219,12 @@ def _span_ms(value: object) -> int | None:
 
 
 def _wait_fields(view: StepView) -> Json:
-    waiter = view.waiter
+    waiter, timed_out = view.waiter, view.step.get("waitTimeout")
     if waiter is None:
         return {
-            "waitEventId": view.step.get("waitEventId"),
-            "waitTimeoutDuration": view.step.get("timeout") if "waitEventId" in view.step else None,
-            "waitTimeout": view.step.get("waitTimeout"),
+            "waitEventId": _text(view.step.get("waitEventId")),
+            "waitTimeoutDuration": _text(view.step.get("timeout")) if "waitEventId" in view.step else None,
+            "waitTimeout": timed_out if isinstance(timed_out, bool) else None,
         }
     return {
         "waitEventId": waiter.event_id,

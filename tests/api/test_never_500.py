@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.testing import Harness
-from tests.api.conftest import checked
+from tests.answers import checked
 
 _PATHS = [
     "/v2/publish/https://example.com", "/v2/publish/g", "/v2/enqueue/q/https://example.com", "/v2/batch",

@@ -2,28 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
 from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Harness
+from tests.answers import checked, wrong_answers
+from tests.node_packages import node_with_packages
+from tests.workflow.node import DIRECTORY, App, NodeApp, Served
 
 NOW_AT = 1_780_315_200_000
-
-
-@dataclass
-class Served:
-    """Where a client finds the emulator: what an application's environment would say."""
-
-    url: str
-    token: str
-    current_key: str
-    next_key: str
 
 
 class _Server(uvicorn.Server):
@@ -49,6 +42,22 @@ async def serving(qstash: Harness) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
+def qstash(qstash: Harness) -> Iterator[Harness]:
+    """Its answers are held to the types that the routes declare."""
+    yield checked(qstash)
+    assert wrong_answers(qstash) == []
+
+
+@asynccontextmanager
+async def on_real_ports(**settings: Any) -> AsyncIterator[Harness]:
+    """An emulator whose deliveries go to real ports; the answers that SDKs get are held to their types."""
+    made = Harness(now_at=NOW_AT, fallback=SocketTransport(max_response_bytes=10_000_000), **settings)
+    async with checked(made) as harness:
+        yield harness
+    assert wrong_answers(made) == []
+
+
+@pytest.fixture
 async def served(qstash: Harness) -> AsyncIterator[Served]:
     """The emulator of the test on a port."""
     async with serving(qstash) as where:
@@ -64,8 +73,23 @@ async def make_served() -> AsyncIterator[MakeServed]:
     async with AsyncExitStack() as stack:
 
         async def make(**settings: Any) -> tuple[Harness, Served]:
-            transport = SocketTransport(max_response_bytes=10_000_000)
-            harness = await stack.enter_async_context(Harness(now_at=NOW_AT, fallback=transport, **settings))
+            harness = await stack.enter_async_context(on_real_ports(**settings))
             return harness, await stack.enter_async_context(serving(harness))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def node_app() -> Iterator[NodeApp]:
+    """The app of ``javascript/``, in one process for all tests of a worker."""
+    with NodeApp(node_with_packages(DIRECTORY)) as app:
+        yield app
+
+
+@pytest.fixture
+async def app(node_app: NodeApp, served: Served) -> AsyncIterator[App]:
+    """It, pointed at the test's emulator."""
+    async with httpx.AsyncClient(timeout=30) as http:
+        made = App(node_app.origin, http)
+        await made.configure(served)
+        yield made

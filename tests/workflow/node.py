@@ -9,9 +9,17 @@ from typing import Any, Self
 
 import httpx
 
-from tests.workflow.conftest import Served
-
 DIRECTORY = Path(__file__).parent / "javascript"
+
+
+@dataclass
+class Served:
+    """Where a client finds the emulator: what an application's environment would say."""
+
+    url: str
+    token: str
+    current_key: str
+    next_key: str
 
 
 @dataclass
@@ -97,6 +105,15 @@ class App:
                 counts[delivery["path"]] = counts.get(delivery["path"], 0) + 1
         return counts
 
+    async def log(self, run_id: str) -> Any:
+        """The run as ``client.logs`` shows it."""
+        [run] = (await self.client("logs", {"workflowRunId": run_id}))["runs"]
+        return run
+
+    async def finish(self) -> None:
+        """Wait until endpoints that went on after their answer have come to an end."""
+        await self._post("/__finish", {})
+
     async def post(self, path: str) -> None:
         """Any request of the test's own."""
         await self._http.post(f"{self.origin}{path}")
@@ -105,3 +122,11 @@ class App:
         answer = await self._http.post(f"{self.origin}{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+
+def shape(run: Any) -> list[tuple[str, list[tuple[str, str]]]]:
+    """A run's log as the kinds of its groups, each with the names and states of its steps."""
+    return [
+        (group["type"], [(step.get("stepName", ""), step["state"]) for step in group["steps"]])
+        for group in run["steps"]
+    ]

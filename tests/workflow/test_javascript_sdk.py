@@ -6,51 +6,21 @@ many, and it fails.
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Harness
-from tests.node_packages import node_with_packages
-from tests.workflow.conftest import NOW_AT, Served
-from tests.workflow.node import DIRECTORY, App, NodeApp
-
-
-@pytest.fixture(scope="module")
-def node_app() -> Iterator[NodeApp]:
-    with NodeApp(node_with_packages(DIRECTORY)) as app:
-        yield app
+from tests.workflow.conftest import NOW_AT, on_real_ports
+from tests.workflow.node import App, NodeApp, Served, shape
 
 
 @pytest.fixture
 async def qstash() -> AsyncIterator[Harness]:
-    """An emulator whose deliveries go to real ports."""
-    async with Harness(now_at=NOW_AT, fallback=SocketTransport(max_response_bytes=10_000_000)) as harness:
+    async with on_real_ports() as harness:
         yield harness
-
-
-@pytest.fixture
-async def app(node_app: NodeApp, served: Served) -> AsyncIterator[App]:
-    async with httpx.AsyncClient(timeout=30) as http:
-        made = App(node_app.origin, http)
-        await made.configure(served)
-        yield made
-
-
-async def _log(app: App, run_id: str) -> Any:
-    """The run as ``client.logs`` shows it."""
-    [run] = (await app.client("logs", {"workflowRunId": run_id}))["runs"]
-    return run
-
-
-def _shape(run: Any) -> list[tuple[str, list[tuple[str, str]]]]:
-    return [
-        (group["type"], [(step.get("stepName", ""), step["state"]) for step in group["steps"]])
-        for group in run["steps"]
-    ]
 
 
 async def test_the_worked_example_runs_to_its_end(qstash: Harness, app: App) -> None:
@@ -64,7 +34,7 @@ async def test_the_worked_example_runs_to_its_end(qstash: Harness, app: App) -> 
     )
     assert run_id == "wfr_o7"
     await qstash.run_until_idle()
-    assert _shape(await _log(app, run_id)) == [
+    assert shape(await app.log(run_id)) == [
         ("sequential", [("init", "STEP_SUCCESS")]),
         ("sequential", [("price", "STEP_SUCCESS")]),
         ("sequential", [("cool-off", "STEP_SUCCESS")]),
@@ -89,11 +59,11 @@ async def test_the_worked_example_runs_to_its_end(qstash: Harness, app: App) -> 
     assert {(one["x-tenant"], one["upstash-label"], one["upstash-workflow-runid"]) for one in orders} == {
         ("acme", "orders", "wfr_o7")
     }
-    run = await _log(app, run_id)
+    run = await app.log(run_id)
     assert (run["workflowState"], run["workflowRunResponse"], run["label"]) == (
         "RUN_SUCCESS", '{"done":true,"by":"ann"}', "orders",
     )  # fmt: skip
-    assert _shape(run)[-1] == ("sequential", [("approval", "STEP_SUCCESS")])
+    assert shape(run)[-1] == ("sequential", [("approval", "STEP_SUCCESS")])
     assert [run["steps"][index]["steps"][0].get("out") for index in (0, 1, 3)] == [
         '{"orderId":7,"qty":2}', '{"total":42}', '"held"',
     ]  # fmt: skip
@@ -156,9 +126,9 @@ async def test_a_refused_run_is_tried_again_after_twelve_seconds(qstash: Harness
     run_id = await app.trigger("/auth", retries=1)
     await qstash.advance("10s")
     assert await app.counts() == {"/auth": 1}
-    assert _shape(await _log(app, run_id))[-1] == ("next", [("", "STEP_RETRY")])
+    assert shape(await app.log(run_id))[-1] == ("next", [("", "STEP_RETRY")])
     await qstash.run_until_idle()
-    run = await _log(app, run_id)
+    run = await app.log(run_id)
     assert run["workflowState"] == "RUN_FAILED"
     assert [one["status"] for one in run["steps"][-1]["steps"][0]["errors"]] == [400, 400]
 
@@ -183,7 +153,7 @@ async def test_calls_pass_on_what_the_third_party_answers(qstash: Harness, app: 
         "delete": [400, {"foo": "bär – ☃", "zed": 2}],
     }
     assert await app.counts() == {"/calls": 12, "/third-party": 6}
-    steps = [group["steps"][0] for group in (await _log(app, run_id))["steps"]]
+    steps = [group["steps"][0] for group in (await app.log(run_id))["steps"]]
     [patch] = [step for step in steps if step["stepName"] == "patch"]
     assert (patch["callMethod"], patch["callResponseStatus"], patch["callResponseBody"]) == (
         "PATCH", 401, "failing request",
@@ -220,14 +190,14 @@ async def test_the_failure_function_hears_of_the_failed_step(qstash: Harness, ap
         }
     ]  # fmt: skip
     assert await app.counts() == {"/fails": 2}
-    run = await _log(app, run_id)
+    run = await app.log(run_id)
     function = run["failureFunction"]
     assert (function["state"], function["responseBody"], function["failStatus"]) == (
         "CALLBACK_SUCCESS",
         "{}",
         500,
     )
-    assert _shape(run) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_FAILED")])]
+    assert shape(run) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_FAILED")])]
     [error] = run["steps"][-1]["steps"][0]["errors"]
     assert (error["status"], error["error"]) == (500, "500 Internal Server Error")
     assert json.loads(error["body"])["message"] == "my-error"
@@ -237,7 +207,7 @@ async def test_what_the_failure_function_returns_is_kept(qstash: Harness, app: A
     await app.set(failureAnswer="response")
     run_id = await app.trigger("/fails", retries=0)
     await qstash.run_until_idle()
-    assert (await _log(app, run_id))["failureFunction"]["responseBody"] == '{"result":"response"}'
+    assert (await app.log(run_id))["failureFunction"]["responseBody"] == '{"result":"response"}'
     [entry] = (await app.client("dlq.list"))["messages"]
     assert entry["failureCallbackInfo"]["state"] == "CALLBACK_SUCCESS"
     assert entry["failureCallbackInfo"]["responseBody"] == '{"result":"response"}'
@@ -254,14 +224,14 @@ async def test_an_error_that_no_retry_mends_is_not_retried(qstash: Harness, app:
     await qstash.run_until_idle()
     assert [one["failStatus"] for one in (await app.state())["failures"]] == [489]
     assert await app.counts() == {"/fails-for-good": 2}
-    assert (await _log(app, run_id))["workflowState"] == "RUN_FAILED"
+    assert (await app.log(run_id))["workflowState"] == "RUN_FAILED"
 
 
 async def test_an_endpoint_without_a_failure_function_is_asked_once(qstash: Harness, app: App) -> None:
     run_id = await app.trigger("/fails-plainly", retries=0)
     await qstash.run_until_idle()
     assert await app.counts() == {"/fails-plainly": 3}
-    function = (await _log(app, run_id))["failureFunction"]
+    function = (await app.log(run_id))["failureFunction"]
     assert function["state"] == "CALLBACK_SUCCESS"
     assert "responseBody" not in function
 
@@ -280,52 +250,6 @@ async def test_a_failure_url_gets_the_body_and_the_users_headers(qstash: Harness
     assert json.loads(base64.b64decode(failure["body"]["body"]))["message"] == "no way"
     assert base64.b64decode(failure["body"]["sourceBody"]) == b'{"payload":1}'
     assert await app.counts() == {"/fails-for-good": 1, "/failure-url": 1}
-
-
-async def test_a_trigger_of_something_that_is_no_workflow_fails_at_once(qstash: Harness, app: App) -> None:
-    run_id = await app.trigger("/trigger-non-workflow", retries=0)
-    await qstash.run_until_idle()
-    run = (await app.state())["results"][run_id]
-    assert run["workflowState"] == "RUN_FAILED"
-    assert _shape(run) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_FAILED")])]
-    [error] = run["steps"][1]["steps"][0]["errors"]
-    assert error["error"].startswith("detected a non-workflow destination for trigger/invoke.")
-    assert error["body"] == "not a workflow"
-    # The second one is the failure callback, to the workflow's own URL.
-    assert await app.counts() == {"/trigger-non-workflow": 4, "/not-a-workflow": 2}
-
-
-@pytest.mark.parametrize(("path", "count"), [("/quota-single", 2), ("/quota-parallel", 3)])
-async def test_more_than_the_quota_fails_the_run_without_retries(
-    qstash: Harness, app: App, path: str, count: int
-) -> None:
-    run_id = await app.trigger(path, retries=3)
-    await qstash.run_until_idle()
-    run = await _log(app, run_id)
-    assert run["workflowState"] == "RUN_FAILED"
-    group = run["steps"][1]
-    assert group["type"] == ("next" if path == "/quota-single" else "parallel")
-    [failed] = [step for step in group["steps"] if step["state"] == "STEP_FAILED"]
-    assert failed["errors"][0]["status"] == 489
-    assert "quota maxRetries exceeded" in failed["errors"][0]["body"]
-    assert (await app.counts())[path] == count
-
-
-async def test_waits_end_with_an_event_or_with_their_time(qstash: Harness, app: App) -> None:
-    run_id = await app.trigger("/waits", retries=0)
-    await qstash.advance("1s")
-    await qstash.run_until_idle()
-    results = (await app.state())["results"]
-    assert results.pop(run_id) == {
-        "gone": [True, None],
-        "call": 200,
-        "text": [False, "text ☃"],
-        "other": True,
-        "object": [False, {"some": ["data"]}],
-    }
-    assert list(results.values()) == [1]
-    # One step, the run's own check, fewer than the vendor's route has; nothing after the object event.
-    assert await app.counts() == {"/waits": 13, "/notifier": 1, "/notifier-workflow": 4}
 
 
 async def test_an_event_that_comes_too_early_is_kept_for_the_run(qstash: Harness, app: App) -> None:
@@ -356,67 +280,6 @@ async def test_a_webhook_is_rebuilt_as_it_was_called(qstash: Harness, app: App) 
     assert await app.counts() == {"/webhook": 8, "/webhook-caller": 1}
 
 
-async def test_invoked_runs_answer_the_run_that_invoked_them(qstash: Harness, app: App) -> None:
-    run_id = await app.trigger("/invoke/one")
-    await qstash.advance("1h")
-    assert (await app.state())["results"] == {
-        run_id: {
-            "done": [[{"late": False}, 1, "invoke-label", "yes"], False, False],
-            "called": "string",
-            "failed": [None, True, False],
-        }
-    }
-    assert await app.counts() == {
-        "/invoke/one": 8,
-        "/invoke/two": 7,
-        "/invoke/three": 2,
-        "/invoke/four": 3,
-        "/invoke/branchOne": 4,
-        "/invoke/branchTwo": 6,
-        "/third-party": 1,
-    }
-    [invoked] = (await app.client("logs", {"workflowRunId": "wfr_invoked-two"}))["runs"]
-    assert invoked["invoker"]["workflowRunId"] == run_id
-    assert invoked["label"] == "invoke-label"
-
-
-async def test_a_parent_that_fails_while_its_child_works(qstash: Harness, app: App) -> None:
-    run_id = await app.trigger("/parent/top")
-    await qstash.run_until_idle()
-    assert (await app.state())["results"] == {run_id: True}
-    assert await app.counts() == {"/parent/top": 3, "/parent/failingParent": 4, "/parent/child": 3}
-    run = await _log(app, "wfr_failing-parent")
-    assert _shape(run)[1] == (
-        "parallel", [("invoke child", "STEP_SUCCESS"), ("failing step", "STEP_FAILED")],
-    )  # fmt: skip
-
-
-async def test_the_sdks_own_log_names_the_messages(qstash: Harness, app: App) -> None:
-    run_id = await app.trigger("/middleware")
-    await qstash.run_until_idle()
-    log = (await app.state())["log"][run_id]
-    steps = [group["steps"][0] for group in (await _log(app, run_id))["steps"]]
-    ended = "Workflow endpoint execution completed successfully."
-    identified = "Run id identified. isFirstInvocation: false, unknownSdk: false"
-    assert sorted(log) == sorted(
-        [
-            *[identified] * 3,
-            "runStarted",
-            "before run step",
-            f'Submitted step "run step" with messageId: {steps[1]["messageId"]}.',
-            "after run step",
-            "before sleep step",
-            f'Submitted step "sleep step" with messageId: {steps[2]["messageId"]}.',
-            "after sleep step",
-            "runCompleted",
-            f"Deleting workflow run {run_id} from QStash.",
-            f"Workflow run {run_id} deleted from QStash successfully.",
-            *[ended] * 3,
-        ]
-    )
-    assert await app.counts() == {"/middleware": 3}
-
-
 async def test_the_rest_trigger_does_what_the_client_does(qstash: Harness, app: App) -> None:
     answer = await qstash.client.post(
         f"/v2/trigger/{app.origin}/triggered",
@@ -427,7 +290,7 @@ async def test_the_rest_trigger_does_what_the_client_does(qstash: Harness, app: 
     assert answer.status_code == 200
     assert started["workflowCreatedAt"] == NOW_AT
     await qstash.run_until_idle()
-    run = await _log(app, started["workflowRunId"])
+    run = await app.log(started["workflowRunId"])
     assert (await app.state())["results"] == {run["workflowRunId"]: [{"n": 1}, "yes", "rest"]}
     assert (run["workflowState"], run["workflowRunResponse"], run["label"]) == (
         "RUN_SUCCESS",
@@ -445,7 +308,7 @@ async def test_the_rest_trigger_does_what_the_client_does(qstash: Harness, app: 
 async def test_the_rest_trigger_wants_a_workflow_endpoint(qstash: Harness, app: App) -> None:
     answer = await qstash.client.post(f"/v2/trigger/{app.origin}/not-a-workflow", json={})
     await qstash.run_until_idle()
-    run = await _log(app, answer.json()["workflowRunId"])
+    run = await app.log(answer.json()["workflowRunId"])
     assert run["steps"][1]["steps"][0]["errors"][0]["error"].startswith("detected a non-workflow destination")
 
 
@@ -479,7 +342,7 @@ async def test_runs_are_cancelled_one_by_one_and_together(qstash: Harness, app: 
     assert await app.counts() == {}
     runs = (await app.client("logs", {"state": "RUN_CANCELED"}))["runs"]
     assert len(runs) == 6
-    assert _shape(runs[0]) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_CANCELED")])]
+    assert shape(runs[0]) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_CANCELED")])]
     assert (await app.client("dlq.list"))["messages"] == []
 
 
@@ -491,7 +354,7 @@ async def test_a_run_that_was_cancelled_meanwhile_goes_no_further(
     await qstash.run_until_idle()
     assert (await app.state())["results"] == {}
     assert await app.counts() == {path: count}
-    assert (await _log(app, run_id))["workflowState"] == "RUN_CANCELED"
+    assert (await app.log(run_id))["workflowState"] == "RUN_CANCELED"
 
 
 async def test_a_failed_run_is_resumed_where_it_failed(qstash: Harness, app: App) -> None:
@@ -507,8 +370,8 @@ async def test_a_failed_run_is_resumed_where_it_failed(qstash: Harness, app: App
     assert state["results"] == {resumed["workflowRunId"]: [1, 2]}
     assert state["log"]["counted"] == 1
     assert (await app.client("dlq.list"))["messages"] == []
-    run = await _log(app, resumed["workflowRunId"])
-    assert [name for _, [(name, _)] in _shape(run)] == ["init", "counted", "breaks"]
+    run = await app.log(resumed["workflowRunId"])
+    assert [name for _, [(name, _)] in shape(run)] == ["init", "counted", "breaks"]
 
 
 async def test_a_failed_run_is_restarted_from_its_payload(qstash: Harness, app: App) -> None:
@@ -537,7 +400,7 @@ async def test_a_failure_callback_that_failed_can_be_sent_again(qstash: Harness,
     assert (again["workflowRunId"], again["workflowCreatedAt"]) == (run_id, NOW_AT)
     await qstash.run_until_idle()
     assert await app.counts() == {"/fails-for-good": 1, "/failure-url": 2}
-    assert (await _log(app, run_id))["failureFunction"]["state"] == "CALLBACK_SUCCESS"
+    assert (await app.log(run_id))["failureFunction"]["state"] == "CALLBACK_SUCCESS"
     answer = await app.try_client("dlq.retryFailureFunction", {"dlqId": entry["dlqId"]})
     assert "has not failed" in answer["error"]["message"]
 

@@ -12,7 +12,7 @@ from upstash_workflow.fastapi import Serve
 
 from emulator.testing import Harness, Receiver
 from tests.workflow.apps import Counted
-from tests.workflow.conftest import Served
+from tests.workflow.node import Served
 
 NOW_AT = 1_780_315_200_000
 Route = Callable[[AsyncWorkflowContext[Any]], Awaitable[None]]

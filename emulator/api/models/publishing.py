@@ -30,7 +30,8 @@ class ScheduleCreated(TypedDict):
     scheduleId: Text
 
 
-PublishAnswer = Published | list[PublishedToEndpoint]
+# A message of a workflow run is answered with its URL, too.
+PublishAnswer = Published | PublishedToEndpoint | list[PublishedToEndpoint]
 BatchAnswer = list[Published | list[PublishedToEndpoint] | Error]
 
 

@@ -1,17 +1,10 @@
 // The workflows under test. Each saves what it computed under its run id; a wrong value throws, and shows.
 import assert from "node:assert/strict";
-import { WorkflowMiddleware, WorkflowNonRetryableError } from "@upstash/workflow";
-import { createWorkflow } from "@upstash/workflow/express";
+import { WorkflowNonRetryableError } from "@upstash/workflow";
 
 const LARGE = "x".repeat(512 * 1024);
 
-export function mount(router, tools) {
-  const { express, serve, serveMany, options, client, state, origin, url, token } = tools;
-  const save = (context, value) => (state.results[context.workflowRunId] = value ?? null);
-  const parsers = [express.json({ limit: "50mb" }), express.text({ limit: "50mb" })];
-  const workflow = (path, run, more = {}) => router.use(path, ...parsers, serve(run, { ...options, ...more }));
-  const route = (path, handler) => router.all(path, express.text({ type: "*/*", limit: "50mb" }), handler);
-
+export function mount({ workflow, route, save, client, state, origin }) {
   // The worked example
 
   workflow("/order", async (context) => {
@@ -176,52 +169,8 @@ export function mount(router, tools) {
     response.status(state.failureUrlStatus ?? 200).json({});
   });
   route("/set", (request, response) => { Object.assign(state, JSON.parse(request.body)); response.json({}); });
-  route("/not-a-workflow", (request, response) => response.status(200).type("text/plain").send("not a workflow"));
-  workflow("/trigger-non-workflow", async (context) => {
-    const { workflowRunId } = await context.run("trigger", () => client.trigger({ url: `${origin}/not-a-workflow` }));
-    await context.sleep("wait", 5);
-    save(context, await context.run("check", async () => (await client.logs({ workflowRunId })).runs[0]));
-  });
-  workflow("/quota-single", async (context) => {
-    await context.call("huge", { url: `${origin}/third-party`, method: "GET", retries: 1_000_000 });
-  });
-  workflow("/quota-parallel", async (context) => {
-    await Promise.all([
-      context.sleep("long", 1000),
-      context.call("huge", { url: `${origin}/third-party`, method: "GET", retries: 1_000_000 }),
-    ]);
-  });
-
   // Events and webhooks
 
-  workflow("/waits", async (context) => {
-    const gone = await context.waitForEvent("nobody", "nobody", { timeout: 1 });
-    const ids = await context.run("ids", () => ["text-event", "object-event"]);
-    const [call, text] = await Promise.all([
-      context.call("notifier", { url: `${origin}/notifier`, method: "POST", body: { eventId: ids[0], data: "text ☃" } }),
-      context.waitForEvent("text", ids[0], { timeout: "5m" }),
-    ]);
-    const [other, object] = await Promise.all([
-      context.call("notifier", { url: `${origin}/notifier-workflow`, method: "POST", body: { eventId: ids[1] } }),
-      context.waitForEvent("object", ids[1], { timeout: "5m" }),
-    ]);
-    save(context, {
-      gone: [gone.timeout, gone.eventData ?? null], call: call.status, text: [text.timeout, text.eventData],
-      other: Boolean(other.body.workflowRunId), object: [object.timeout, object.eventData],
-    });
-  });
-  route("/notifier", async (request, response) => {
-    const { eventId, data } = JSON.parse(request.body);
-    // The branch that waits is delivered beside the call that leads here.
-    while ((await client.getWaiters({ eventId })).length === 0) await new Promise((done) => setTimeout(done, 10));
-    const notified = await client.notify({ eventId, eventData: data });
-    response.json(notified.length);
-  });
-  workflow("/notifier-workflow", async (context) => {
-    await context.sleep("until somebody waits", 1);
-    const { notifyResponse } = await context.notify("notify", context.requestPayload.eventId, { some: ["data"] });
-    save(context, notifyResponse.length);
-  });
   workflow("/lookback", async (context) => {
     await context.sleep("late", 60);
     const first = await context.waitForEvent("early", "early", { timeout: "1d" });
@@ -245,92 +194,6 @@ export function mount(router, tools) {
     const answer = await fetch(webhookUrl, { method: "PUT", headers: { "x-hook": "yes" }, body: '{"hook":"bär"}' });
     response.json(answer.status);
   });
-
-  // Invoke
-
-  const two = createWorkflow(async (context) => {
-    assert.equal(context.requestPayload, "invoke-payload");
-    await context.run("one", () => {});
-    assert.equal(context.executor.invokeCount, 1);
-    await context.run("two", () => {});
-    const [left, right] = await Promise.all([
-      context.invoke("branch one", { workflow: branchOne, body: 1 }),
-      context.invoke("branch two", { workflow: branchTwo, body: 2 }),
-    ]);
-    return [left.body, right.body, context.label, context.headers.get("invoke-header")];
-  });
-  const three = createWorkflow(async () => { throw new Error("what"); });
-  const four = createWorkflow(async (context) => { await context.run("mock", () => {}); });
-  const branchOne = createWorkflow(async (context) => {
-    const { timeout } = await context.waitForEvent("timeout", "invoke-timeout", { timeout: 1 });
-    assert.equal(timeout, true);
-    assert.equal(context.executor.invokeCount, 2);
-    const { timeout: late } = await context.waitForEvent("notified", "invoke-event", { timeout: "20s" });
-    await context.sleep("check", 1);
-    return { late };
-  });
-  const branchTwo = createWorkflow(async (context) => {
-    await context.call("call", { url: `${origin}/third-party`, method: "GET" });
-    await context.sleep("wait", 5);
-    const { notifyResponse } = await context.notify("notify", "invoke-event", "data");
-    await context.sleep("check", 1);
-    return notifyResponse.length;
-  });
-  const one = createWorkflow(async (context) => {
-    const runId = await context.run("step 1", () => "invoked-two");
-    const done = await context.invoke("two", {
-      workflow: two, body: "invoke-payload", headers: { "invoke-header": "yes" }, workflowRunId: runId, label: "invoke-label",
-    });
-    const called = await context.call("four", { workflow: four, body: { some: "payload" }, retries: 0 });
-    const failed = await context.invoke("three", { workflow: three, body: "invoke-payload", retries: 0 });
-    await context.run("step 2", () => {});
-    await context.sleep("wait for four", 3);
-    save(context, {
-      done: [done.body, done.isFailed, done.isCanceled], called: typeof called.body.workflowRunId,
-      failed: [failed.body ?? null, failed.isFailed, failed.isCanceled],
-    });
-  });
-  router.use("/invoke", ...parsers, serveMany({ one, two, three, four, branchOne, branchTwo }, options));
-
-  // The step fails once its sibling is at work: a run that has failed invokes nobody.
-  let childIsHere;
-  const childCame = new Promise((resolve) => { childIsHere = resolve; });
-  const child = createWorkflow(async (context) => {
-    childIsHere();
-    await context.sleep("sleep", 3);
-    await context.run("child step", () => {});
-  });
-  const failingParent = createWorkflow(async (context) => {
-    await Promise.all([
-      context.invoke("invoke child", { workflow: child, body: undefined }),
-      context.run("failing step", async () => { await childCame; throw new WorkflowNonRetryableError("step failed"); }),
-    ]);
-  });
-  const top = createWorkflow(async (context) => {
-    const runId = await context.run("step 1", () => "failing-parent");
-    const { isFailed } = await context.invoke("invoke", { workflow: failingParent, body: undefined, workflowRunId: runId });
-    save(context, isFailed);
-  });
-  router.use("/parent", ...parsers, serveMany({ top, failingParent, child }, options));
-
-  // What the SDK says of itself
-
-  const log = (context, line) => (state.log[context.workflowRunId] ??= []).push(line);
-  const middleware = new WorkflowMiddleware({
-    name: "log",
-    callbacks: {
-      runStarted: ({ context }) => log(context, "runStarted"),
-      runCompleted: ({ context }) => log(context, "runCompleted"),
-      beforeExecution: ({ context, stepName }) => log(context, `before ${stepName}`),
-      afterExecution: ({ context, stepName }) => log(context, `after ${stepName}`),
-      onInfo: ({ workflowRunId, info }) => workflowRunId && log({ workflowRunId }, info),
-    },
-  });
-  workflow("/middleware", async (context) => {
-    await context.run("run step", () => 1);
-    await context.sleep("sleep step", 1);
-    return "complete";
-  }, { middlewares: [middleware] });
 
   // Large bodies: the list is left for the SDK to fetch
 
