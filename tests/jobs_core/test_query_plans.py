@@ -2,27 +2,24 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine
 
 from jobs_core.database import driver_url
 from scripts.benchmarks.job_queries import QUESTIONS, fill, plans
+from tests.postgres import Postgres
 
 _JOBS = 20_000  # enough for the planner to choose as it does for a hundred thousand
 
 
 @pytest.fixture(scope="module")
-def engine(postgres: str) -> Iterator[Engine]:
+def engine(postgres: Postgres, postgres_template: str) -> Iterator[Engine]:
     """A migrated database with a week of jobs."""
-    with psycopg.connect(postgres.format(database="postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE many_jobs TEMPLATE template_jobs")
-    made = create_engine(driver_url(postgres.format(database="many_jobs")))
-    fill(made, _JOBS)
-    yield made
-    made.dispose()
-    with psycopg.connect(postgres.format(database="postgres"), autocommit=True) as connection:
-        connection.execute("DROP DATABASE many_jobs WITH (FORCE)")
+    with postgres.database(template=postgres_template) as url:
+        made = create_engine(driver_url(url))
+        fill(made, _JOBS)
+        yield made
+        made.dispose()
 
 
 @pytest.mark.parametrize("question", sorted(QUESTIONS.keys() - {"stats, everything"}))

