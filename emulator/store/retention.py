@@ -6,9 +6,9 @@ A body goes with the last message that needs it: fan-outs, schedules and message
 letter queue share one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, and_, delete, exists, or_, select
+from sqlalchemy import BindParameter, Connection, and_, bindparam, delete, exists, or_, select
 
 from emulator.store.sql import SqlStore
 from emulator.store.tables import (
@@ -29,6 +29,41 @@ _DEAD, _KEPT, _SCHEDULES = table_of(DeadLetterRow), table_of(DeduplicationRow), 
 
 BATCH = 500
 
+# Made once: a clock that is turned by a year asks them fifty thousand times.
+_TENANT: BindParameter[int] = bindparam("tenant")
+_BEFORE: BindParameter[int] = bindparam("before")
+_DEAD_BEFORE: BindParameter[int] = bindparam("dead_before")
+_DELETE_DEAD = delete(_DEAD).where(
+    _DEAD.c.message_seq.in_(
+        select(_DEAD.c.message_seq)
+        .where(_DEAD.c.tenant_id == _TENANT, _DEAD.c.failed_at < _DEAD_BEFORE)
+        .limit(BATCH)
+    )
+)
+_OVER_RUNS = (
+    select(_RUNS.c.seq)
+    .where(_RUNS.c.tenant_id == _TENANT, _RUNS.c.created_at < _BEFORE, _RUNS.c.ended_at < _BEFORE)
+    .where(or_(_RUNS.c.dlq_id.is_(None), _RUNS.c.ended_at < _DEAD_BEFORE))
+    .order_by(_RUNS.c.created_at)
+    .limit(BATCH)
+)
+_OVER_MESSAGES = (
+    select(_MESSAGES.c.seq, _MESSAGES.c.body_seq)
+    .where(_MESSAGES.c.tenant_id == _TENANT, _MESSAGES.c.finished_at < _BEFORE)
+    .where(~exists().where(_DEAD.c.message_seq == _MESSAGES.c.seq))
+    .where(~exists().where(_ENTRIES.c.message_seq == _MESSAGES.c.seq))
+    .order_by(_MESSAGES.c.finished_at)
+    .limit(BATCH)
+)
+_DELETE_DEDUPLICATIONS = delete(_KEPT).where(
+    _KEPT.c.tenant_id == _TENANT,
+    _KEPT.c.key.in_(
+        select(_KEPT.c.key)
+        .where(_KEPT.c.tenant_id == _TENANT, _KEPT.c.expires_at <= bindparam("now"))
+        .limit(BATCH)
+    ),
+)
+
 
 def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int, dead_before: int) -> bool:
     """Delete up to ``BATCH`` of each kind; whether there may be more.
@@ -36,34 +71,19 @@ def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int,
     ``messages_before`` and ``dead_before`` are the unix ms before which messages must have ended, or entries of
     the dead letter queue have come there, to go.
     """
+    times = {"tenant": tenant_id, "now": now_at, "before": messages_before, "dead_before": dead_before}
     with store.begin() as connection:
         counts = (
-            _prune_dead_letters(connection, tenant_id, dead_before),
-            _prune_runs(connection, tenant_id, messages_before, dead_before),
-            _prune_messages(connection, tenant_id, messages_before),
-            _prune_deduplications(connection, tenant_id, now_at),
+            connection.execute(_DELETE_DEAD, times).rowcount,
+            _prune_runs(connection, times),
+            _prune_messages(connection, times),
+            connection.execute(_DELETE_DEDUPLICATIONS, times).rowcount,
         )
     return max(counts) >= BATCH
 
 
-def _prune_dead_letters(connection: Connection, tenant_id: int, before_at: int) -> int:
-    oldest = (
-        select(_DEAD.c.message_seq)
-        .where(_DEAD.c.tenant_id == tenant_id, _DEAD.c.failed_at < before_at)
-        .limit(BATCH)
-    )
-    return connection.execute(delete(_DEAD).where(_DEAD.c.message_seq.in_(oldest))).rowcount
-
-
-def _prune_runs(connection: Connection, tenant_id: int, before_at: int, dead_before: int) -> int:
-    ended = (
-        select(_RUNS.c.seq)
-        .where(_RUNS.c.tenant_id == tenant_id, _RUNS.c.created_at < before_at, _RUNS.c.ended_at < before_at)
-        .where(or_(_RUNS.c.dlq_id.is_(None), _RUNS.c.ended_at < dead_before))
-        .order_by(_RUNS.c.created_at)
-        .limit(BATCH)
-    )
-    seqs = list(connection.execute(ended).scalars())
+def _prune_runs(connection: Connection, times: Mapping[str, int]) -> int:
+    seqs = list(connection.execute(_OVER_RUNS, times).scalars())
     if seqs:
         for table in (_ENTRIES, _WAITERS, _EVENTS):
             connection.execute(delete(table).where(table.c.run_seq.in_(seqs)))
@@ -71,16 +91,8 @@ def _prune_runs(connection: Connection, tenant_id: int, before_at: int, dead_bef
     return len(seqs)
 
 
-def _prune_messages(connection: Connection, tenant_id: int, before_at: int) -> int:
-    oldest = (
-        select(_MESSAGES.c.seq, _MESSAGES.c.body_seq)
-        .where(_MESSAGES.c.tenant_id == tenant_id, _MESSAGES.c.finished_at < before_at)
-        .where(~exists().where(_DEAD.c.message_seq == _MESSAGES.c.seq))
-        .where(~exists().where(_ENTRIES.c.message_seq == _MESSAGES.c.seq))
-        .order_by(_MESSAGES.c.finished_at)
-        .limit(BATCH)
-    )
-    found = connection.execute(oldest).all()
+def _prune_messages(connection: Connection, times: Mapping[str, int]) -> int:
+    found = connection.execute(_OVER_MESSAGES, times).all()
     if found:
         seqs = [row.seq for row in found]
         connection.execute(delete(_LOGS).where(_LOGS.c.message_seq.in_(seqs)))
@@ -97,11 +109,3 @@ def _prune_bodies(connection: Connection, body_seqs: Sequence[int]) -> None:
         exists().where(_SCHEDULES.c.body_seq == _BODIES.c.seq),
     )
     connection.execute(delete(_BODIES).where(_BODIES.c.seq.in_(body_seqs), ~is_needed))
-
-
-def _prune_deduplications(connection: Connection, tenant_id: int, now_at: int) -> int:
-    expired = (
-        select(_KEPT.c.key).where(_KEPT.c.tenant_id == tenant_id, _KEPT.c.expires_at <= now_at).limit(BATCH)
-    )
-    gone = delete(_KEPT).where(_KEPT.c.tenant_id == tenant_id, _KEPT.c.key.in_(expired))
-    return connection.execute(gone).rowcount
