@@ -49,6 +49,8 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         emulator.open()
     except EmulatorError as error:
         print(f"qstash-emulator: {error} (--db {settings.db})", file=sys.stderr)
+        for one in opened:
+            one.close()
         return 1
     app = create_app(emulator, extra_routes=[*control_routes(), *dashboard_routes()])
     try:

@@ -32,8 +32,8 @@ from emulator.store.batch import Batch, EntityTable
 from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.mapping import Row
 from emulator.store.prepared import Prepared, PreparedSelect
+from emulator.store.schema import STATE_TABLES, bring_up_to_date
 from emulator.store.tables import (
-    TABLES,
     BodyRow,
     DeadLetterRow,
     DeduplicationRow,
@@ -46,15 +46,12 @@ from emulator.store.tables import (
     UrlGroupRow,
     table_of,
 )
-from emulator.store.workflow_tables import WORKFLOW_TABLES, EventRow, RunRow, WaiterRow
+from emulator.store.workflow_tables import EventRow, RunRow, WaiterRow
 
 __all__ = ["MEMORY_URL", "STATE_TABLES", "SqlStore", "TenantWrites", "table_of"]
 
 TenantWrites = tuple[int, Sequence[Write]]
 
-
-STATE_TABLES: tuple[type[SQLModel], ...] = (*TABLES, *WORKFLOW_TABLES)
-"""Every table that holds a tenant's state; all have a ``tenant_id``."""
 
 # Whose rows are numbered from the one sequence, beside messages.
 _NUMBERED: tuple[type[SQLModel], ...] = (BodyRow, RunRow, WaiterRow, EventRow)
@@ -138,8 +135,15 @@ def _upsert(table: Table, dialect_name: str) -> Any:
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
-def _create_tables(engine: Engine) -> None:
-    SQLModel.metadata.create_all(engine, tables=[_TENANTS, *map(table_of, STATE_TABLES)])
+def _ready_engine(url: str) -> Engine:
+    """An engine whose database has the newest tables. Raises EmulatorError, or what the database says."""
+    engine = open_engine(url)
+    try:
+        bring_up_to_date(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
 
 
 class SqlStore:
@@ -150,11 +154,7 @@ class SqlStore:
         self.is_memory = is_memory_url(url)
         self._refusals: tuple[type[Exception], ...] = (SQLAlchemyError,)
         with self._translating("open the store"):
-            if self.is_memory:
-                self.engine = memory_engine(_create_tables)
-            else:
-                self.engine = open_engine(url)
-                _create_tables(self.engine)
+            self.engine = memory_engine(bring_up_to_date) if self.is_memory else _ready_engine(url)
         driver: Any = self.engine.dialect.loaded_dbapi
         self._refusals = (SQLAlchemyError, driver.Error)
         self._hot = _hot_statements(self.engine.dialect.name)

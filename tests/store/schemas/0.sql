@@ -1,0 +1,153 @@
+CREATE TABLE tenants (
+    id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    token VARCHAR NOT NULL,
+    read_only_token VARCHAR NOT NULL,
+    current_key VARCHAR NOT NULL,
+    next_key VARCHAR NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (name),
+    UNIQUE (token),
+    UNIQUE (read_only_token)
+);
+
+CREATE TABLE messages (
+    seq INTEGER NOT NULL,
+    tenant_id INTEGER NOT NULL,
+    id VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    due_at BIGINT,
+    retried INTEGER NOT NULL,
+    is_cancel_requested BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    not_before_at BIGINT NOT NULL,
+    url VARCHAR NOT NULL,
+    host VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    method VARCHAR NOT NULL,
+    headers_json VARCHAR NOT NULL,
+    body_seq BIGINT,
+    max_retries INTEGER NOT NULL,
+    caller_ip VARCHAR,
+    topic_name VARCHAR,
+    queue_name VARCHAR,
+    schedule_id VARCHAR,
+    flow_key VARCHAR,
+    labels VARCHAR,
+    slot_of BIGINT,
+    options_json VARCHAR,
+    PRIMARY KEY (seq),
+    UNIQUE (id)
+);
+
+CREATE INDEX ix_messages_queued ON messages (tenant_id, queue_name, seq) WHERE due_at IS NOT NULL AND queue_name IS NOT NULL;
+
+CREATE INDEX ix_messages_slot ON messages (tenant_id, slot_of) WHERE due_at IS NOT NULL AND slot_of IS NOT NULL;
+
+CREATE INDEX ix_messages_due ON messages (tenant_id, due_at, seq) WHERE due_at IS NOT NULL AND queue_name IS NULL;
+
+CREATE INDEX ix_messages_finished ON messages (finished_at) WHERE finished_at IS NOT NULL;
+
+CREATE TABLE bodies (
+    seq INTEGER NOT NULL,
+    tenant_id INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (seq)
+);
+
+CREATE TABLE log_entries (
+    seq INTEGER NOT NULL,
+    tenant_id INTEGER NOT NULL,
+    message_seq BIGINT NOT NULL,
+    time_at BIGINT NOT NULL,
+    state VARCHAR NOT NULL,
+    retried INTEGER NOT NULL,
+    next_delivery_at BIGINT,
+    error VARCHAR,
+    response_status INTEGER,
+    response_headers_json VARCHAR,
+    response_body BLOB,
+    PRIMARY KEY (seq)
+);
+
+CREATE INDEX ix_log_entries_message ON log_entries (message_seq);
+
+CREATE TABLE dead_letters (
+    message_seq INTEGER NOT NULL,
+    tenant_id INTEGER NOT NULL,
+    dlq_id VARCHAR NOT NULL,
+    failed_at BIGINT NOT NULL,
+    response_status INTEGER NOT NULL,
+    response_headers_json VARCHAR NOT NULL,
+    response_body BLOB NOT NULL,
+    error VARCHAR,
+    PRIMARY KEY (message_seq)
+);
+
+CREATE INDEX ix_dead_letters_tenant_id ON dead_letters (tenant_id);
+
+CREATE TABLE deduplications (
+    tenant_id INTEGER NOT NULL,
+    "key" VARCHAR NOT NULL,
+    message_id VARCHAR NOT NULL,
+    url VARCHAR NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, "key")
+);
+
+CREATE INDEX ix_deduplications_expires_at ON deduplications (expires_at);
+
+CREATE TABLE queues (
+    tenant_id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    parallelism INTEGER NOT NULL,
+    is_paused BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+);
+
+CREATE TABLE url_groups (
+    tenant_id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    endpoints_json VARCHAR NOT NULL,
+    headers_json VARCHAR NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+);
+
+CREATE TABLE schedules (
+    tenant_id INTEGER NOT NULL,
+    id VARCHAR NOT NULL,
+    cron VARCHAR NOT NULL,
+    destination VARCHAR NOT NULL,
+    "query" VARCHAR NOT NULL,
+    lines_json VARCHAR NOT NULL,
+    body_seq BIGINT,
+    caller_ip VARCHAR,
+    created_at BIGINT NOT NULL,
+    is_paused BOOLEAN NOT NULL,
+    next_at BIGINT,
+    last_at BIGINT,
+    last_states_json VARCHAR NOT NULL,
+    error VARCHAR,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE flow_keys (
+    tenant_id INTEGER NOT NULL,
+    "key" VARCHAR NOT NULL,
+    parallelism INTEGER,
+    rate INTEGER,
+    period_seconds INTEGER NOT NULL,
+    is_paused BOOLEAN NOT NULL,
+    is_pinned_parallelism BOOLEAN NOT NULL,
+    is_pinned_rate BOOLEAN NOT NULL,
+    rate_count INTEGER NOT NULL,
+    period_start_at BIGINT NOT NULL,
+    used_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, "key")
+);
+
