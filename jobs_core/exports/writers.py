@@ -8,8 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-import xlsxwriter
-
 from jobs_core.exports.cells import Plain, csv_text, is_dangerous, plain
 
 # Excel's own limits. Source: Microsoft, Excel specifications and limits (read 2026-11).
@@ -49,6 +47,8 @@ class XlsxWriter:
     """An Excel file. Rows go to disk as they come; what does not fit on one sheet goes on the next."""
 
     def __init__(self, path: Path, headings: Sequence[str], *, sheet_rows: int = SHEET_ROWS) -> None:
+        import xlsxwriter  # slow to import; only who writes for Excel pays
+
         self._book = xlsxwriter.Workbook(
             str(path),
             {
