@@ -7,7 +7,7 @@ whether it happened. Every function works inside a transaction that its caller c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Connection,
@@ -23,7 +23,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs_core.envelope import Subject
@@ -33,6 +32,9 @@ from jobs_core.prepared import Prepared, Row
 from jobs_core.publisher import Message
 from jobs_core.states import AttemptOutcome, Event, JobStatus, sources, target
 from jobs_core.tables import attempts, executions, outbox
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,9 +436,15 @@ def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[s
     return {(row.job_type, row.idempotency_key): row.job_id for row in found}
 
 
-def insert_into(table: Table, connection: Connection) -> sqlite.Insert | postgresql.Insert:
+def insert_into(table: Table, connection: Connection) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT of the connection's own dialect, which knows ON CONFLICT."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # slow to import; only who uses PostgreSQL pays
+
+    return postgresql.insert(table)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emulator.cli import clock, dlq, faults, messages, schedules
+from emulator.cli.importing import nothing_is_garbage
 from emulator.cli.options import (
     AllowedHost,
     ClockMode,
@@ -60,7 +61,8 @@ def dev(
     verbose: Verbose = False,
 ) -> None:
     """Run the server until it is stopped."""
-    from emulator.cli.serve import load_settings, serve
+    with nothing_is_garbage():
+        from emulator.cli.serve import load_settings, serve
 
     if memory and db:
         raise typer.BadParameter("--memory and --db exclude each other")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +23,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
@@ -129,7 +129,8 @@ def _upserts(dialect_name: str) -> dict[type[SQLModel], Any]:
 
 
 def _upsert(table: Table, dialect_name: str) -> Any:
-    statement = (sqlite if dialect_name == "sqlite" else postgresql).insert(table)
+    # The dialect in use alone: PostgreSQL's takes a while to import.
+    statement = import_module(f"sqlalchemy.dialects.{dialect_name}").insert(table)
     keys = [column.name for column in table.primary_key]
     changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)

@@ -6,7 +6,6 @@ from functools import reduce
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, not_, or_, select
-from sqlalchemy.dialects.postgresql import BYTEA
 
 from emulator.broker.message import State
 from emulator.broker.transitions import PENDING_STATES
@@ -284,6 +283,8 @@ def _has_text(store: SqlStore, text: str) -> ColumnElement[bool]:
     if store.engine.dialect.name == "sqlite":
         in_body = func.instr(_B.body, sought) > 0
     else:
+        from sqlalchemy.dialects.postgresql import BYTEA  # slow to import; only who uses PostgreSQL pays
+
         in_body = func.position(literal(sought, BYTEA).op("IN")(_B.body)) > 0
     is_open = or_(_M.options_json.is_(None), not_(_M.options_json.contains('"redact":', autoescape=True)))
     matching = select(_B.seq).where(_B.seq == _M.body_seq, in_body).correlate(table_of(MessageRow)).exists()

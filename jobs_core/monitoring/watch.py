@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from jobs_core.clock import Clock
 from jobs_core.database import Database
 from jobs_core.emails.senders import EmailSender
+from jobs_core.executions import insert_into
 from jobs_core.monitoring import figures
 from jobs_core.monitoring.alerts import Alert, Observed, Thresholds, judge
 from jobs_core.monitoring.channels import AlertChannel, EmailChannel, LogChannel, WebhookChannel
@@ -115,6 +115,6 @@ def _note(connection: Connection, found: Sequence[Alert], now: datetime) -> tupl
 
 def _is_first(connection: Connection, alert: Alert, now: datetime) -> bool:
     """Whether this caller, and no other worker, wrote the alert's row."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {"name": alert.name, "text": alert.text, "raised_at": now}
-    return bool(connection.execute(insert(alerts).values(row).on_conflict_do_nothing()).rowcount)
+    insert = insert_into(alerts, connection).values(row).on_conflict_do_nothing()
+    return bool(connection.execute(insert).rowcount)
