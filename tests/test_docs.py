@@ -52,6 +52,8 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SECONDS = 60
+# What a reader has no reason to have installed beside pytest, and takes a second to import.
+_PYTEST_ADDOPTS = "-p no:schemathesis -p no:hypothesispytest -p no:cov -p no:xdist -p no:anyio"
 _PYTEST_INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
 
 
@@ -233,6 +235,7 @@ def follower(
     monkeypatch.setenv("BASE_URL", f"http://127.0.0.1:{ports['8000']}")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTEST_ADDOPTS", _PYTEST_ADDOPTS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     known = set(sys.modules)
