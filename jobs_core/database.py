@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs_core.coalescer import Coalescer
@@ -59,6 +60,7 @@ class Database:
         parsed = driver_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = self._create_engine(parsed, pool_size)
+        self._reading = self.engine.execution_options(**{_READ_ONLY: True})
         lanes = 1 if self.is_sqlite else min(POSTGRESQL_LANES, pool_size)
         self._writer: Coalescer[Work | _Part, Any] = Coalescer(self._commit, limit=LARGEST_GROUP, lanes=lanes)
         self._writers = ThreadPoolExecutor(lanes, thread_name_prefix="jobs_core-write")
@@ -96,8 +98,7 @@ class Database:
             return [error] if len(group) == 1 else [self._alone(work) for work in group]
 
     def _together(self, group: Sequence[Work | _Part]) -> list[Any]:
-        with self.engine.begin() as connection:
-            return _perform(connection, group)
+        return self._transact(self.engine, lambda connection: _perform(connection, group))
 
     def _alone(self, work: Work | _Part) -> Any:
         try:
@@ -106,14 +107,30 @@ class Database:
             return error
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with self.engine.connect() as connection:
-            return query(connection.execution_options(**{_READ_ONLY: True}))
+        return self._transact(self._reading, query)
+
+    def _transact(self, engine: Engine, work: Callable[[Connection], T], *, may_repeat: bool = True) -> T:
+        """Do ``work`` in a transaction of its own.
+
+        A server that was restarted leaves dead connections in the pool. Asking each before its use would cost a
+        round trip every time, so it is the work that finds out: nothing is committed then, and it is repeated.
+        """
+        with engine.connect() as connection:
+            connection.begin()
+            try:
+                result = work(connection)
+            except DBAPIError as error:
+                if not (may_repeat and error.connection_invalidated):
+                    raise
+            else:
+                connection.commit()
+                return result
+        engine.dispose()  # the others are as old
+        return self._transact(engine, work, may_repeat=False)
 
     def _create_engine(self, url: URL, pool_size: int) -> Engine:
         if not self.is_sqlite:
-            return create_engine(
-                url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, hide_parameters=True
-            )
+            return create_engine(url, pool_size=pool_size, max_overflow=0, hide_parameters=True)
         # Parameters are payloads, and errors are logged.
         engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)

@@ -165,9 +165,8 @@ class JobDispatcher:
         if not jobs:
             return []
 
-        locked_until = self.outbox.locked_until()
-        job_ids = await self.database.write(
-            lambda connection: executions.insert_jobs(connection, jobs, locked_until=locked_until)
+        job_ids = await self.database.write_jointly(
+            executions.insert_jointly, executions.NewJobs(jobs, self.outbox.locked_until())
         )
         new = [job for job, job_id in zip(jobs, job_ids, strict=True) if job.job_id == job_id]
         for job in new:

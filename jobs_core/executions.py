@@ -9,27 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    Connection,
-    Table,
-    Update,
-    and_,
-    bindparam,
-    delete,
-    func,
-    null,
-    or_,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Connection, Table, delete, func, or_, select, tuple_, update
 
 from jobs_core.envelope import Subject
 from jobs_core.options import DeliveryOptions
 from jobs_core.outcome import Finish
-from jobs_core.prepared import Prepared, Row
 from jobs_core.publisher import Message
+from jobs_core.statements import ADD_ATTEMPT, ADD_JOB, ADD_MESSAGE, CLAIM, END_ATTEMPT, FINISH
 from jobs_core.states import AttemptOutcome, Event, JobStatus, sources, target
 from jobs_core.tables import attempts, executions, outbox
 
@@ -62,26 +48,45 @@ class NewJob:
 # --- new jobs
 
 
+@dataclass(frozen=True, slots=True)
+class NewJobs:
+    """Jobs that one caller wants recorded; until ``locked_until`` their messages are in its hands."""
+
+    jobs: Sequence[NewJob]
+    locked_until: datetime
+
+
 def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until: datetime) -> Sequence[str]:
     """Record jobs and the intent to publish them; answers each one's id.
 
     Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The
     unique constraint decides, so callers may race.
     """
-    statement = insert_into(executions, connection).on_conflict_do_nothing().returning(executions.c.job_id)
-    # Rows as parameters, not as VALUES: such a statement is compiled once.
-    inserted = set(connection.execute(statement, [_row(job) for job in jobs]).scalars())
+    [job_ids] = insert_jointly(connection, [NewJobs(jobs, locked_until)])
+    return job_ids
+
+
+def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Sequence[str]]:
+    """``insert_jobs`` for many callers at once; answers the ids of each one's jobs."""
+    jobs = [job for each in wanted for job in each.jobs]
+    inserted = {job_id for (job_id,) in ADD_JOB.returning(connection, [_row(job) for job in jobs])}
     rows = [
-        outbox_row(job.message, created_at=job.created_at, locked_until=locked_until)
-        for job in jobs
+        outbox_row(job.message, created_at=job.created_at, locked_until=each.locked_until)
+        for each in wanted
+        for job in each.jobs
         if job.job_id in inserted and job.message is not None
     ]
     if rows:
-        connection.execute(insert_into(outbox, connection), rows)
+        ADD_MESSAGE.execute(connection, rows)
     earlier = _find_by_key(connection, [job for job in jobs if job.job_id not in inserted])
     return [
-        job.job_id if job.job_id in inserted else earlier.get((job.job_type, job.idempotency_key), job.job_id)
-        for job in jobs
+        [
+            job.job_id
+            if job.job_id in inserted
+            else earlier.get((job.job_type, job.idempotency_key), job.job_id)
+            for job in each.jobs
+        ]
+        for each in wanted
     ]
 
 
@@ -141,30 +146,20 @@ class Claimed:
 def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | None]:
     """Take jobs for one attempt each; ``None`` where one is not to be had.
 
-    It is to be had while pending, and again when the lease of whoever holds it has run out. Claims are decided in
-    their order, so of two for the same job the first wins.
+    It is to be had while pending, and again when the lease of whoever holds it has run out. Of two claims for the
+    same job the first wins.
     """
-    rows = _CLAIM.returning(
-        connection,
-        [
-            {
-                "of_job": each.job_id,
-                "retried": each.retried,
-                "delivered_as": each.message_id,
-                "now": each.now,
-                "until": each.lease_until,
-            }
-            for each in claims
-        ],
-    )
-    claimed = [None if row is None else _claimed(row) for row in rows]
-    taken = [(wish, got) for wish, got in zip(claims, claimed, strict=True) if got is not None]
-    for wish, got in taken:
+    first: dict[str, Claim] = {}
+    for wish in claims:
+        first.setdefault(wish.job_id, wish)
+    rows = CLAIM.returning(connection, [_claiming(wish) for wish in first.values()])
+    claimed = {job_id: _claimed(*found) for job_id, *found in rows}
+    for job_id, got in claimed.items():
         if got.number > 1:
-            _close_lost_attempts(connection, wish.job_id, wish.now)
-    if taken:
-        _ADD_ATTEMPT.execute(connection, [_attempt_row(wish, got) for wish, got in taken])
-    return claimed
+            _close_lost_attempts(connection, job_id, first[job_id].now)
+    if claimed:
+        ADD_ATTEMPT.execute(connection, [_attempt_row(first[job_id], got) for job_id, got in claimed.items()])
+    return [claimed.get(wish.job_id) if first[wish.job_id] is wish else None for wish in claims]
 
 
 def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) -> None:
@@ -186,16 +181,15 @@ class Ended:
 
 def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
     """Record how attempts ended. False where the job is no longer the attempt's: taken over, or cancelled."""
-    changed = [False] * len(ended)
-    for event, statement in _FINISH.items():
-        places = [place for place, each in enumerate(ended) if each.how.event is event]
-        if places:
-            rows = statement.returning(connection, [_ending(ended[place]) for place in places])
-            for place, row in zip(places, rows, strict=True):
-                changed[place] = row is not None
-    _END_ATTEMPT.execute(
+    kept: set[tuple[str, int]] = set()
+    for event, statement in FINISH.items():
+        rows = [_ending(each) for each in ended if each.how.event is event]
+        if rows:
+            kept |= {(job_id, number) for job_id, number in statement.returning(connection, rows)}
+    changed = [(each.job_id, each.number) in kept for each in ended]
+    END_ATTEMPT.execute(
         connection,
-        [_attempt_ending(each, is_kept=kept) for each, kept in zip(ended, changed, strict=True)],
+        [_attempt_ending(each, is_kept=is_kept) for each, is_kept in zip(ended, changed, strict=True)],
     )
     return changed
 
@@ -297,87 +291,18 @@ def _change(
     return bool(connection.execute(statement).rowcount)
 
 
-def _claim_statement() -> ReturningUpdate[Any]:
-    columns, now = executions.c, bindparam("now", type_=executions.c.updated_at.type)
-    is_free = or_(
-        columns.status == JobStatus.PENDING,
-        and_(columns.status == JobStatus.PROCESSING, columns.lease_until <= now),
-    )
-    return (
-        update(executions)
-        .where(columns.job_id == bindparam("of_job"), is_free)
-        .values(
-            status=target(Event.CLAIM),
-            attempt_count=columns.attempt_count + 1,
-            retry_count=bindparam("retried"),
-            message_id=func.coalesce(columns.message_id, bindparam("delivered_as")),
-            started_at=func.coalesce(columns.started_at, now, type_=columns.started_at.type),
-            lease_until=bindparam("until"),
-            next_attempt_at=null(),
-            updated_at=now,
-        )
-        .returning(columns.attempt_count, columns.message_id, columns.max_retries, columns.options)
-    )
-
-
-def _finish_statement(event: Event) -> ReturningUpdate[Any]:
-    columns = executions.c
-    values: dict[str, Any] = {
-        "status": target(event),
-        "error": bindparam("what_failed"),
-        "lease_until": null(),
-        "next_attempt_at": bindparam("again_at"),
-        "completed_at": null() if event is Event.RETRY else bindparam("now"),
-        "updated_at": bindparam("now", type_=columns.updated_at.type),
-    }
-    if event is Event.COMPLETE:
-        values |= {"result": bindparam("returned"), "progress": 1.0}
-    if event is Event.RETRY:
-        values["retry_count"] = columns.retry_count + 1
-    return (
-        update(executions)
-        .where(
-            columns.job_id == bindparam("of_job"),
-            or_(*(columns.status == source for source in sources(event))),
-            columns.attempt_count == bindparam("of_number"),
-        )
-        .values(**values)
-        .returning(columns.id)
-    )
-
-
-def _end_attempt_statement() -> Update:
-    return (
-        update(attempts)
-        .where(
-            attempts.c.job_id == bindparam("of_job"),
-            attempts.c.number == bindparam("of_number"),
-            attempts.c.outcome == AttemptOutcome.RUNNING,
-        )
-        .values(
-            outcome=bindparam("ended_as"),
-            status_code=bindparam("answered"),
-            error=bindparam("what_failed"),
-            traceback=bindparam("where_failed"),
-            finished_at=bindparam("now"),
-        )
-    )
-
-
-_CLAIM = Prepared(lambda _: _claim_statement())
-_FINISH = {
-    event: Prepared(lambda _, event=event: _finish_statement(event))  # type: ignore[misc]
-    for event in (Event.COMPLETE, Event.RETRY, Event.FAIL)
-}
-_END_ATTEMPT = Prepared(lambda _: _end_attempt_statement())
-_ADD_ATTEMPT = Prepared(
-    lambda _: attempts.insert(), columns=("job_id", "number", "message_id", "outcome", "started_at")
-)
-
-
-def _claimed(row: Row) -> Claimed:
-    number, message_id, max_retries, options = row
+def _claimed(number: int, message_id: str | None, max_retries: int, options: dict[str, Any]) -> Claimed:
     return Claimed(number, message_id, max_retries, DeliveryOptions.model_validate(options))
+
+
+def _claiming(wish: Claim) -> dict[str, Any]:
+    return {
+        "of_job": wish.job_id,
+        "retried": wish.retried,
+        "delivered_as": wish.message_id,
+        "now": wish.now,
+        "until": wish.lease_until,
+    }
 
 
 def _attempt_row(wish: Claim, got: Claimed) -> dict[str, Any]:
@@ -385,7 +310,6 @@ def _attempt_row(wish: Claim, got: Claimed) -> dict[str, Any]:
         "job_id": wish.job_id,
         "number": got.number,
         "message_id": wish.message_id,
-        "outcome": AttemptOutcome.RUNNING.value,
         "started_at": wish.now,
     }
 

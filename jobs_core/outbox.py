@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from jobs_core import executions
 from jobs_core.clock import Clock
@@ -23,7 +23,7 @@ from jobs_core.coalescer import Coalescer
 from jobs_core.database import Database
 from jobs_core.errors import PublishError, PublishRefusedError, PublishUnavailableError
 from jobs_core.publisher import LARGEST_BATCH, Message, QStashClient
-from jobs_core.tables import executions as jobs
+from jobs_core.statements import FORGET_MESSAGE, NOTE_MESSAGE
 from jobs_core.tables import outbox
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Outbox:
             if isinstance(answer, str)
         ]
         if published:
-            await self._database.write(lambda connection: _record_published(connection, published))
+            await self._database.write_jointly(_record_published, published)
         return answers
 
     async def _take(self) -> list[_Due]:
@@ -184,20 +184,19 @@ def _take_due(connection: Connection, now: datetime) -> list[_Due]:
     return [_Due(_message(row), row.failures) for row in sorted(taken, key=lambda row: int(row.id))]
 
 
-def _record_published(connection: Connection, published: Sequence[tuple[Message, str]]) -> None:
-    keys = [message.deduplication_id for message, _ in published]
-    connection.execute(delete(outbox).where(outbox.c.deduplication_id.in_(keys)))
-    # The first delivery may have been quicker than this; and of a finished job, this may be a mere notice.
-    connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.job_id == bindparam("of_job"),
-            jobs.c.message_id.is_(None),
-            jobs.c.completed_at.is_(None),
-        )
-        .values(message_id=bindparam("published_as")),
-        [{"of_job": message.job_id, "published_as": message_id} for message, message_id in published],
-    )
+def _record_published(
+    connection: Connection, groups: Sequence[Sequence[tuple[Message, str]]]
+) -> Sequence[None]:
+    published = [
+        {"key": message.deduplication_id, "of_job": message.job_id, "published_as": message_id}
+        for group in groups
+        for message, message_id in group
+    ]
+    FORGET_MESSAGE.execute(connection, published)
+    # A job may have two: its own, and a notice of its failure.
+    first = {row["of_job"]: row for row in reversed(published)}
+    NOTE_MESSAGE.execute(connection, list(first.values()))
+    return [None] * len(groups)
 
 
 def _update(connection: Connection, message: Message, **values: Any) -> None:

@@ -1,72 +1,127 @@
 """Statements that every job needs, compiled once and handed to the driver as they are.
 
 SQLAlchemy Core builds a statement anew each time, looks up what it compiled, and works on every parameter and
-column in Python: for the five statements of a job, that is half of what the job costs. So these go to the driver's
-own cursor, in the transaction of the connection they are given; they raise the driver's own errors.
+column in Python: for the statements of a job, that is half of what the job costs. So these go to the driver's own
+cursor, in the transaction of the connection they are given.
 
-PostgreSQL gets all rows of a statement in one round trip, where each would cost one.
+A statement is written once, for the rows that it is `Given`. PostgreSQL gets all rows as one table,
+``unnest`` of an array for each parameter, so that it parses, plans and answers once, however many jobs share a
+transaction. Elsewhere the statement runs once for each row, which costs SQLite nothing more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Dialect,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    bindparam,
+    column,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
+Types = Mapping[str, TypeEngine[Any]]
+
+
+class Given:
+    """The rows that a statement is run for, inside it: ``given["name"]`` is the value of a parameter."""
+
+    def __init__(self, types: Types, dialect: Dialect) -> None:
+        self.are_one_table = dialect.name == "postgresql"
+        self._values: dict[str, ColumnElement[Any]] = (
+            _columns(types)
+            if self.are_one_table
+            else {name: bindparam(name, type_=type_) for name, type_ in types.items()}
+        )
+
+    def __getitem__(self, name: str) -> ColumnElement[Any]:
+        return self._values[name]
+
+    def into(self, table: Table, **constants: Any) -> "sqlite.Insert | postgresql.Insert":
+        """An INSERT of the rows into the columns that are named as their values are."""
+        values = self._values | {
+            name: literal(value, table.c[name].type) for name, value in constants.items()
+        }
+        # Only the dialect that is in use is imported: the other one would cost every start.
+        if self.are_one_table:
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table).from_select(list(values), select(*values.values()))
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).values(values)
 
 
 class Prepared:
-    """One INSERT, UPDATE or DELETE, made by ``build`` for a dialect's name."""
+    """One INSERT, UPDATE or DELETE over the rows it is given.
 
-    def __init__(self, build: Callable[[str], ClauseElement], columns: Sequence[str] | None = None) -> None:
-        """``columns`` are those that an INSERT gives, by their names as parameters."""
+    Where two rows are about one record, which of them PostgreSQL takes is undefined: callers give one.
+    """
+
+    def __init__(self, build: Callable[[Given], ClauseElement], types: Types) -> None:
+        """``types`` are the parameters of a row, by name."""
         self._build = build
-        self._columns = columns
-        self._compiled: dict[str, _Compiled] = {}
+        self._types = types
+        self._compiled: dict[tuple[str, str], _Compiled] = {}
 
     def execute(self, connection: Connection, rows: Sequence[Parameters]) -> None:
-        """Run the statement for every row of parameters."""
+        """Run the statement. Raises SQLAlchemy's DBAPIError, as Core does."""
         compiled = self._for(connection.dialect)
-        cursor = connection.connection.cursor()
-        try:
-            cursor.executemany(compiled.text, [compiled.bind(row) for row in rows])
-        finally:
-            cursor.close()
+        parameters = compiled.parameters(rows)
+        with _cursor(connection) as cursor:
+            if len(parameters) == 1:
+                cursor.execute(compiled.text, parameters[0])
+            else:
+                cursor.executemany(compiled.text, parameters)
 
-    def returning(self, connection: Connection, rows: Sequence[Parameters]) -> list[Row | None]:
-        """Run it for every row of parameters, in order; answers what each RETURNs, ``None`` where that is nothing."""
+    def returning(self, connection: Connection, rows: Sequence[Parameters]) -> list[Row]:
+        """Run it and answer what it RETURNs, in no order. Raises DBAPIError."""
         compiled = self._for(connection.dialect)
-        bound = [compiled.bind(row) for row in rows]
-        cursor = connection.connection.cursor()
-        try:
-            found = (
-                _one_by_one(cursor, compiled.text, bound)
-                if connection.dialect.name == "sqlite" or len(bound) == 1
-                else _together(cursor, compiled.text, bound)
-            )
-        finally:
-            cursor.close()
-        return [None if row is None else compiled.read(row) for row in found]
+        found: list[Row] = []
+        with _cursor(connection) as cursor:
+            for parameters in compiled.parameters(rows):
+                cursor.execute(compiled.text, parameters)
+                found += cursor.fetchall()
+        return [compiled.read(row) for row in found]
 
     def _for(self, dialect: Dialect) -> "_Compiled":
-        compiled = self._compiled.get(dialect.name)
+        key = dialect.name, dialect.driver
+        compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = _Compiled(self._build(dialect.name), dialect, self._columns)
-            self._compiled[dialect.name] = compiled
+            given = Given(self._types, dialect)
+            compiled = _Compiled(self._build(given), dialect, is_for_all=given.are_one_table)
+            self._compiled[key] = compiled
         return compiled
 
 
 class _Compiled:
     """A statement's text for one dialect, and what becomes of values on their way there and back."""
 
-    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Sequence[str] | None) -> None:
-        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+    def __init__(self, statement: ClauseElement, dialect: Dialect, *, is_for_all: bool) -> None:
+        compiled: Any = statement.compile(dialect=dialect)
+        self._is_for_all = is_for_all
         self.text: str = compiled.string
         self._names: Sequence[str] | None = compiled.positiontup  # None: parameters go by name
         self._writers: dict[str, Callable[[Any], Any]] = dict(compiled._bind_processors)  # noqa: SLF001
+        self._given = [name for name, bound in compiled.binds.items() if bound.required]
         self._constants = {
             name: self._write(name, bound.value.value if isinstance(bound.value, Enum) else bound.value)
             for name, bound in compiled.binds.items()
@@ -74,17 +129,15 @@ class _Compiled:
         }
         self._readers = [
             (place, reader)
-            for place, column in enumerate(compiled._result_columns)  # noqa: SLF001
-            if (reader := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
+            for place, found in enumerate(compiled._result_columns)  # noqa: SLF001
+            if (reader := found.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
         ]
 
-    def bind(self, row: Parameters) -> Any:
-        """The parameters as the driver takes them."""
-        values = {**self._constants, **row}
-        for name, writer in self._writers.items():
-            if name in row:
-                values[name] = writer(values[name])
-        return values if self._names is None else tuple([values[name] for name in self._names])
+    def parameters(self, rows: Sequence[Parameters]) -> list[Any]:
+        """What the driver is given at each execution: once for all rows, or once for each."""
+        if self._is_for_all:
+            rows = [{name: [row[name] for row in rows] for name in self._given}]
+        return [self._bind(row) for row in rows]
 
     def read(self, row: Row) -> Row:
         """A row as the tables declare it."""
@@ -95,23 +148,53 @@ class _Compiled:
             values[place] = reader(values[place])
         return tuple(values)
 
+    def _bind(self, row: Parameters) -> Any:
+        values = {**self._constants, **row}
+        for name, writer in self._writers.items():
+            if name in row:
+                values[name] = writer(values[name])
+        return values if self._names is None else tuple([values[name] for name in self._names])
+
     def _write(self, name: str, value: Any) -> Any:
         writer = self._writers.get(name)
         return value if writer is None else writer(value)
 
 
-def _one_by_one(cursor: Any, text: str, bound: Sequence[Any]) -> list[Row | None]:
-    found: list[Row | None] = []
-    for parameters in bound:
-        cursor.execute(text, parameters)
-        rows = cursor.fetchall()
-        found.append(rows[0] if rows else None)
-    return found
+def types_of(table: Table, *names: str) -> Types:
+    """Parameters that are named, and written, as columns of ``table``."""
+    return {name: table.c[name].type for name in names}
 
 
-def _together(cursor: Any, text: str, bound: Sequence[Any]) -> list[Row | None]:
-    cursor.executemany(text, bound, returning=True)
-    found: list[Row | None] = [cursor.fetchone()]
-    while cursor.nextset():
-        found.append(cursor.fetchone())
-    return found
+def _columns(types: Types) -> dict[str, ColumnElement[Any]]:
+    """The columns of a table of the rows, made from an array for each parameter."""
+    unbounded = {name: _of_any_length(type_) for name, type_ in types.items()}
+    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in unbounded.items()]
+    columns = [column(name, type_) for name, type_ in unbounded.items()]
+    table = func.unnest(*arrays).table_valued(*columns).render_derived(name="given")
+    return dict(table.c.items())
+
+
+def _of_any_length(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Arrays are cast, and a cast to VARCHAR(n) would silently cut off what a column of that type refuses."""
+    if isinstance(type_, TypeDecorator):
+        return type(type_)()
+    return Text() if isinstance(type_, String) else type_
+
+
+@contextmanager
+def _cursor(connection: Connection) -> Iterator[Any]:
+    """The driver's cursor; its errors become SQLAlchemy's, and a dead connection is known as such."""
+    driver, dialect = connection.connection, connection.dialect
+    cursor = driver.cursor()
+    try:
+        yield cursor
+    except dialect.loaded_dbapi.Error as error:
+        is_lost = dialect.is_disconnect(error, driver.dbapi_connection, cursor)
+        if is_lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            None, None, error, dialect.loaded_dbapi.Error,
+            hide_parameters=True, connection_invalidated=is_lost, dialect=dialect,
+        ) from error  # fmt: skip
+    finally:
+        cursor.close()

@@ -56,7 +56,7 @@ class SubjectId(TypeDecorator[int | str]):
     Text that would read as a number, or as quoted text, is quoted: 7 is kept as ``7`` and "7" as ``"7"``.
     """
 
-    impl = String(255)
+    impl = String
     cache_ok = True
 
     def process_bind_param(self, value: int | str | None, dialect: Dialect) -> str | None:
@@ -129,8 +129,8 @@ class JobExecution(JobsModel, table=True):
     run: int = Field(
         default=0, nullable=False
     )  # messages made for it, less one: grows when it is retried by hand
-    user_id: str | None = Field(default=None, sa_column=Column(SubjectId()))
-    organization_id: str | None = Field(default=None, sa_column=Column(SubjectId()))
+    user_id: str | None = Field(default=None, sa_column=Column(SubjectId(255)))
+    organization_id: str | None = Field(default=None, sa_column=Column(SubjectId(255)))
     idempotency_key: str | None = Field(default=None, sa_column=Column(String(255)))
     parent_job_id: str | None = Field(default=None, sa_column=Column(String(36)))
     schedule_id: str | None = Field(default=None, sa_column=Column(String(255)))

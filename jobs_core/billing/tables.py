@@ -28,8 +28,8 @@ class Customer(JobsModel, table=True):
     contact_rank: int = Field(default=0, nullable=False)
     contact_event_id: str = Field(default="", sa_column=Column(String(255), nullable=False))
 
-    user_id: str | None = Field(default=None, sa_column=Column(SubjectId()))
-    organization_id: str | None = Field(default=None, sa_column=Column(SubjectId()))
+    user_id: str | None = Field(default=None, sa_column=Column(SubjectId(255)))
+    organization_id: str | None = Field(default=None, sa_column=Column(SubjectId(255)))
     owner_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
     owner_rank: int = Field(default=0, nullable=False)
     owner_event_id: str = Field(default="", sa_column=Column(String(255), nullable=False))

@@ -23,8 +23,8 @@ class NotificationRow(JobsModel, table=True):
     # Made from the job and the user, so that a job that runs twice notifies once.
     notification_id: str = Field(sa_column=Column(String(36), nullable=False, unique=True))
     job_id: str | None = Field(default=None, sa_column=Column(String(36)))
-    user_id: str = Field(sa_column=Column(SubjectId(), nullable=False))
-    organization_id: str | None = Field(default=None, sa_column=Column(SubjectId()))
+    user_id: str = Field(sa_column=Column(SubjectId(255), nullable=False))
+    organization_id: str | None = Field(default=None, sa_column=Column(SubjectId(255)))
     type: str = Field(sa_column=Column(String(100), nullable=False))
     category: str = Field(sa_column=Column(String(100), nullable=False))
     priority: str = Field(sa_column=Column(String(16), nullable=False))

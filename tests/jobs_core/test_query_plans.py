@@ -1,11 +1,13 @@
 """What is asked of many records on PostgreSQL is answered from an index; ``scripts/bench`` times the same."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, create_engine
 
 from jobs_core.database import driver_url
+from jobs_core.statements import CLAIM
 from scripts.benchmarks.job_queries import QUESTIONS, fill, plans
 from tests.postgres import Postgres
 
@@ -30,3 +32,17 @@ def test_no_question_reads_the_whole_table(engine: Engine, question: str) -> Non
         assert "Seq Scan on job_executions" not in plan, plan
         assert "Seq Scan on job_attempts" not in plan, plan
         assert "Index" in plan
+
+
+def test_a_group_of_claims_finds_its_jobs_by_their_ids(engine: Engine) -> None:
+    """And does not read all that are pending, which statistics from before a burst make look like next to none."""
+    now = datetime.now(UTC)  # noqa: TID251 -- any will do
+    claim = {"of_job": "x", "retried": 0, "delivered_as": "msg", "now": now, "until": now}
+    compiled = CLAIM._for(engine.dialect)
+    (parameters,) = compiled.parameters([claim] * 50)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN {compiled.text}", parameters)
+        plan = "\n".join(row[0] for row in rows)
+    assert "uq_job_executions_job_id" in plan
+    assert "status_created_at" not in plan
+    assert "Seq Scan" not in plan
