@@ -8,17 +8,20 @@ of the connection they are given; they raise the driver's own errors.
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Executable, Select, bindparam
+from sqlalchemy import ColumnElement, Connection, Dialect, Executable, Insert, Select, bindparam
 from sqlalchemy.sql import ClauseElement
 
 from emulator.store.mapping import Row
 
+_ROWS_TOGETHER = 64
+
 
 class Prepared:
-    """One INSERT, UPDATE or DELETE with bound parameters only, for one dialect."""
+    """One UPDATE, DELETE or INSERT with bound parameters only, for one dialect."""
 
     def __init__(self, statement: Executable, dialect_name: str) -> None:
         assert isinstance(statement, ClauseElement)
@@ -31,6 +34,40 @@ class Prepared:
         cursor = connection.connection.cursor()
         cursor.executemany(self._text, list(map(self._values, rows)))
         cursor.close()
+
+
+class PreparedInsert(Prepared):
+    """One INSERT, many rows in a statement.
+
+    The writer's thread hands the interpreter to the event loop at every step of a statement, and waits to have it
+    back: so the fewer steps, the better. Numbers of rows are powers of two, so that few statements are prepared.
+    """
+
+    def __init__(self, statement: Insert, dialect_name: str) -> None:
+        super().__init__(statement.inline(), dialect_name)  # the numbers that rows get are not asked for
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Insert the rows in their order."""
+        values = list(map(self._values, rows))
+        cursor = connection.connection.cursor()
+        for start, count in _parts(len(values)):
+            some = values[start : start + count]
+            cursor.execute(self._of_many(count), tuple(chain.from_iterable(some)))
+        cursor.close()
+
+    def _of_many(self, count: int) -> str:
+        front, values, row = self._text.rpartition(" VALUES ")
+        assert values
+        return front + values + ", ".join([row] * count)
+
+
+def _parts(count: int) -> Iterator[tuple[int, int]]:
+    """``count`` things in parts whose sizes are powers of two, the largest first: where each starts, and its size."""
+    start = 0
+    while start < count:
+        size = min(_ROWS_TOGETHER, 1 << ((count - start).bit_length() - 1))
+        yield start, size
+        start += size
 
 
 class PreparedSelect:

@@ -31,7 +31,7 @@ from emulator.errors import StoreUnavailable
 from emulator.store.batch import Batch, EntityTable
 from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.mapping import Row
-from emulator.store.prepared import Prepared, PreparedSelect
+from emulator.store.prepared import Prepared, PreparedInsert, PreparedSelect
 from emulator.store.schema import STATE_TABLES, bring_up_to_date
 from emulator.store.tables import (
     BodyRow,
@@ -98,9 +98,9 @@ _NAME_COLUMN: dict[EntityTable, str] = {
 class _HotStatements:
     """What every message needs."""
 
-    add_bodies: Prepared
-    add_messages: Prepared
-    add_logs: Prepared
+    add_bodies: PreparedInsert
+    add_messages: PreparedInsert
+    add_logs: PreparedInsert
     reschedule: Prepared
     finish: Prepared
     for_delivery: PreparedSelect
@@ -113,9 +113,9 @@ def _hot_statements(dialect_name: str) -> _HotStatements:
         _MESSAGES, bodies, bodies.c.seq == _MESSAGES.c.body_seq, isouter=True
     )
     return _HotStatements(
-        add_bodies=Prepared(insert(bodies), dialect_name),
-        add_messages=Prepared(insert(_MESSAGES), dialect_name),
-        add_logs=Prepared(_ADD_LOG, dialect_name),
+        add_bodies=PreparedInsert(insert(bodies), dialect_name),
+        add_messages=PreparedInsert(insert(_MESSAGES), dialect_name),
+        add_logs=PreparedInsert(_ADD_LOG, dialect_name),
         reschedule=Prepared(_RESCHEDULE, dialect_name),
         finish=Prepared(_FINISH, dialect_name),
         for_delivery=PreparedSelect(with_body, _MESSAGES.c.seq, dialect_name),
