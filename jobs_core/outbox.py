@@ -217,5 +217,11 @@ def _message(row: Any) -> Message:
     )
 
 
-def _say(event: str, message: Message, *, level: int = logging.INFO, **facts: Any) -> None:
-    log.log(level, "%s %s", event, message.job_id, extra={"event": event, "job_id": message.job_id, **facts})
+def _say(
+    event: str, message: Message, *, level: int = logging.INFO, error: str | None = None, **facts: Any
+) -> None:
+    words, more = ("%s %s", ()) if error is None else ("%s %s: %s", (error,))
+    facts |= {"error": error} if error is not None else {}
+    log.log(
+        level, words, event, message.job_id, *more, extra={"event": event, "job_id": message.job_id, **facts}
+    )

@@ -197,13 +197,14 @@ async def test_a_job_that_cannot_be_published_now_is_published_later(
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
-async def test_a_failing_qstash_keeps_the_job_in_the_outbox(
-    dispatcher: JobDispatcher, qstash: Any, status: int
+async def test_a_failing_qstash_keeps_the_job_in_the_outbox_and_the_log_says_why(
+    dispatcher: JobDispatcher, qstash: Any, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     qstash.failing_with = status
     job_id = await dispatcher.enqueue("do-work", {})
     assert (await dispatcher.get(job_id)).status is JobStatus.PENDING
     assert await waiting(dispatcher) == 1
+    assert f"publish_postponed {job_id}: QStash answered {status}" in caplog.text
 
 
 async def test_a_refused_job_is_an_error_and_recorded_as_failed(
