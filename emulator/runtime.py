@@ -361,10 +361,14 @@ class Runtime:
             self._note_settled()
 
     def _begin_crash(self) -> None:
+        self._unsettled += 1
+        self._crash_task = asyncio.create_task(self._crash_unless_starting())
+        self._crash_task.add_done_callback(lambda _: self._note_settled())
+
+    async def _crash_unless_starting(self) -> None:
+        # Asked only now: several deliveries of one moment may be struck.
         if self._restarting is None:
-            self._unsettled += 1
-            self._crash_task = asyncio.create_task(self.crash())
-            self._crash_task.add_done_callback(lambda _: self._note_settled())
+            await self.crash()
 
     async def _end_work(self) -> None:
         own = asyncio.current_task()

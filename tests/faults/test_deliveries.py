@@ -1,5 +1,7 @@
 """Each fault of a delivery: what the destination gets, what the official SDK's receiver says, what the record shows."""
 
+import asyncio
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -187,6 +189,19 @@ async def test_a_crash_between_accept_and_delivery_loses_nothing(tmp_path, db) -
         # The attempt that was cut off is made again, and still the first.
         assert await _states(qstash, ids[0]) == ["CREATED", "ACTIVE", "ACTIVE", "DELIVERED"]
         assert [one.retried for one in receiver.got] == [0] * 5
+
+
+async def test_deliveries_that_crash_at_the_same_moment_crash_once(qstash, receiver) -> None:
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+    qstash.faults.add("crash", count=3)
+    for number in range(3):
+        await qstash.client.post(f"/v2/publish/https://example.com/{number}", headers={"Upstash-Delay": "1m"})
+    await qstash.run_until_idle()
+    gc.collect()
+    assert len(qstash.runtime.crashed_at) == 1
+    assert len(receiver.got) == 3
+    assert unheard == []
 
 
 async def test_a_crash_keeps_queues_schedules_and_limits(qstash, receiver) -> None:
