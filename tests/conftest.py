@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emulator.testing import Harness, Receiver
+from emulator.testing import Harness, Receiver, ServerProcess
 from tests.postgres import Postgres, running_postgres
 
 # Monday 2026-06-01 12:00:00 UTC
@@ -27,6 +27,19 @@ def _no_log_handler_outlives_its_stream() -> Iterator[None]:
     for handler in tuple(root.handlers):
         if isinstance(handler, logging.StreamHandler) and getattr(handler.stream, "closed", False):
             root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """A server in a process, under the system's clock, for all who make a tenant of their own on it."""
+    with ServerProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def manual_server(_qstash_server_process: ServerProcess) -> ServerProcess:
+    """The same with a clock to turn: the one that the fixture ``qstash_server`` has tenants on."""
+    return _qstash_server_process
 
 
 @pytest.fixture(scope="session")

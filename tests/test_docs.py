@@ -9,7 +9,8 @@ above its fence, which no reader sees.
                                prints ("..." stands for anything).
     <!-- run: background -->   a ```console block with one command, which is started, awaited until it listens,
                                and stopped at the end of the page.
-    <!-- run: test -->         a ```python block is a test file; pytest runs it, in pytest-asyncio's auto mode
+    <!-- run: test -->         a ```python block is a test file; pytest runs it, with those before it, before the
+                               next console block or at the end of the page; in pytest-asyncio's auto mode
                                unless the page has written a pytest.ini.
     <!-- file: app/jobs.py --> the block, of any language, becomes that file.
 
@@ -40,6 +41,7 @@ import pytest
 from emulator.broker.transitions import TRANSITIONS
 from emulator.settings import Settings as EmulatorSettings
 from jobs_core import Settings as JobsSettings
+from tests.inner_pytest import FEW_PLUGINS
 
 _ROOT = Path(__file__).parent.parent
 _PAGES = [
@@ -52,8 +54,6 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SECONDS = 60
-# What a reader has no reason to have installed beside pytest, and takes a second to import.
-_PYTEST_ADDOPTS = "-p no:schemathesis -p no:hypothesispytest -p no:cov -p no:xdist -p no:anyio"
 _PYTEST_INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
 
 
@@ -129,11 +129,21 @@ class Follower:
     ports: dict[str, int]  # by the port that the page names
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "page"})
     running: list[subprocess.Popen[str]] = field(default_factory=list)
+    tests: dict[str, Block] = field(default_factory=dict)  # by the file's name; not run yet
 
     def follow(self) -> None:
         for block in blocks(self.page):
             if block.mark:
+                if block.language == "console":
+                    self._run_tests()
                 self._do(block)
+        self._run_tests()
+
+    def _run_tests(self) -> None:
+        if self.tests:
+            first = next(iter(self.tests.values()))
+            self._shell(f"python -m pytest -q -p no:cacheprovider {' '.join(self.tests)}", "", first)
+            self.tests.clear()
 
     def _do(self, block: Block) -> None:
         code = self._with_free_ports(block.code)
@@ -144,10 +154,11 @@ class Follower:
             case ["run"], "python":
                 self._execute(code, block.line)
             case ["run", "test"], "python":
-                (self.folder / f"test_page_{block.line}.py").write_text(code)
+                name = f"test_page_{block.line}.py"
+                (self.folder / name).write_text(code)
                 if not (settings := self.folder / "pytest.ini").exists():
                     settings.write_text(_PYTEST_INI)
-                self._shell(f"python -m pytest -q -p no:cacheprovider test_page_{block.line}.py", "", block)
+                self.tests[name] = block
             case ["run"], "console":
                 for command, printed in block.commands:
                     self._shell(self._with_free_ports(command), self._with_free_ports(printed), block)
@@ -235,7 +246,7 @@ def follower(
     monkeypatch.setenv("BASE_URL", f"http://127.0.0.1:{ports['8000']}")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("PYTEST_ADDOPTS", _PYTEST_ADDOPTS)
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(FEW_PLUGINS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     known = set(sys.modules)

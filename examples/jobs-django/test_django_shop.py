@@ -12,22 +12,23 @@ import uvicorn
 from django.db import connections
 from werkzeug.serving import make_server
 
-from emulator.testing import ServerProcess
+from emulator.testing import ServerTenant
 from jobs_core import Settings
 from jobs_core.testing import temporary_database
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def settings(
+    qstash_server: ServerTenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
     """Those of a shop at a free port, beside an emulator."""
     monkeypatch.chdir(tmp_path)
-    with ServerProcess() as qstash, temporary_database() as database_url:
+    with temporary_database() as database_url:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         yield Settings(
-            qstash_url=qstash.url,
-            qstash_token=qstash.environment["QSTASH_TOKEN"],
+            **{name.lower(): value for name, value in qstash_server.environment.items()},
             base_url=f"http://127.0.0.1:{port}",
             database_url=database_url,
         )

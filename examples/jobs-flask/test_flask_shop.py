@@ -9,22 +9,21 @@ import pytest
 from flask_shop import create_shop
 from werkzeug.serving import make_server
 
-from emulator.testing import ServerProcess
+from emulator.testing import ServerTenant
 from jobs_core import Settings
 from jobs_core.testing import temporary_database
 
 
 @pytest.fixture
-def shop_url() -> Iterator[str]:
+def shop_url(qstash_server: ServerTenant) -> Iterator[str]:
     """Where the shop is served."""
-    with ServerProcess() as qstash, temporary_database() as database_url:
+    with temporary_database() as database_url:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         settings = Settings(
-            qstash_url=qstash.url,
-            qstash_token=qstash.environment["QSTASH_TOKEN"],
+            **{name.lower(): value for name, value in qstash_server.environment.items()},
             base_url=url,
             database_url=database_url,
         )

@@ -19,12 +19,6 @@ from emulator.testing import Listener, Receiver, ServerProcess
 Run = Callable[..., Result]
 
 
-@pytest.fixture(scope="module")
-def manual_server() -> Iterator[ServerProcess]:
-    with ServerProcess("--clock", "manual") as process:
-        yield process
-
-
 @pytest.fixture
 def run(manual_server: ServerProcess, monkeypatch) -> Run:
     """Runs a command as a tenant of its own."""

@@ -8,6 +8,9 @@ from qstash.errors import QStashError
 
 from tests.conformance.account import DEAD_LETTER_AFTER_A_RETRY_SECONDS, DEAD_LETTER_SECONDS, Account
 
+# On one worker: two servers are started for all of them.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 _BROKEN = "https://httpstat.us/404"
 
 

@@ -2,9 +2,13 @@
 
 import time
 
+import pytest
 from qstash.log import LogState
 
 from tests.conformance.account import DEAD_LETTER_SECONDS
+
+# On one worker: two servers are started for all of them.
+pytestmark = pytest.mark.xdist_group("conformance")
 
 
 def _publish_two(account) -> tuple[str, str]:

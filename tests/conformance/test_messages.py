@@ -8,6 +8,9 @@ from qstash.errors import QStashError
 
 from tests.conformance.account import DEAD_LETTER_SECONDS, Account
 
+# On one worker: two servers are started for all of them.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 
 def _delayed(account: Account, *urls: str, **headers: str) -> list[str]:
     items = [{"destination": url, "headers": {"Upstash-Delay": "1h", **headers}} for url in urls]

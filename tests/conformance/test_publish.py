@@ -14,6 +14,9 @@ from emulator.testing import Listener
 from emulator.testing import Receiver as Destination
 from tests.conformance.account import LOG_SECONDS, Account
 
+# On one worker: two servers are started for all of them.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 _LATER = {"Upstash-Delay": "1h"}
 
 

@@ -7,6 +7,9 @@ import pytest
 
 from tests.conformance.account import Account
 
+# On one worker: two servers are started for all of them.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 
 def test_queues_are_made_listed_and_deleted(account) -> None:
     one, two = account.named("one"), account.named("two")

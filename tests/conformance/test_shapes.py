@@ -9,6 +9,9 @@ from qstash.errors import SignatureError
 from emulator.testing import Listener
 from emulator.testing import Receiver as Destination
 
+# On one worker: two servers are started for all of them.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 _LATER = {"Upstash-Delay": "1h"}
 
 

@@ -32,12 +32,6 @@ def browser() -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture(scope="session")
-def live_server() -> Iterator[ServerProcess]:
-    with ServerProcess("--clock", "manual") as process:
-        yield process
-
-
 @dataclass
 class Desk:
     """Somebody at the dashboard: a page, the tenant it shows, and a destination that answers as it is told."""
@@ -68,19 +62,19 @@ class Desk:
 
 
 @pytest.fixture
-def desk(browser: Browser, live_server: ServerProcess) -> Iterator[Desk]:
-    tenant = live_server.new_tenant()
+def desk(browser: Browser, manual_server: ServerProcess) -> Iterator[Desk]:
+    tenant = manual_server.new_tenant()
     receiver = Receiver(now=lambda: 0)
     context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="UTC")
     context.set_default_timeout(20_000)
     context.add_init_script(f"localStorage.setItem('qstash.token', '{tenant['QSTASH_TOKEN']}')")
     page = context.new_page()
     headers = {"Authorization": f"Bearer {tenant['QSTASH_TOKEN']}"}
-    with Listener(receiver) as listener, httpx.Client(base_url=live_server.url, headers=headers) as api:
+    with Listener(receiver) as listener, httpx.Client(base_url=manual_server.url, headers=headers) as api:
         made = Desk(page, api, receiver, listener.url)
 
         def note_request(request: Request) -> None:
-            if not request.url.startswith((live_server.url, "data:")):
+            if not request.url.startswith((manual_server.url, "data:")):
                 made.foreign_requests.append(request.url)
 
         def note_line(line: ConsoleMessage) -> None:

@@ -297,7 +297,7 @@ def test_every_page_fits_a_phone(desk: Desk) -> None:
 
 
 def test_the_python_and_the_curl_that_the_form_writes_publish_the_same_message(
-    desk: Desk, live_server: ServerProcess
+    desk: Desk, manual_server: ServerProcess
 ) -> None:
     page = desk.page
     desk.open("publish")
@@ -323,7 +323,7 @@ def test_the_python_and_the_curl_that_the_form_writes_publish_the_same_message(
     expect(page.get_by_label("What became of it")).to_contain_text("CREATED")
     environment = {
         **os.environ,
-        "QSTASH_URL": live_server.url,
+        "QSTASH_URL": manual_server.url,
         "QSTASH_TOKEN": desk.api.headers["Authorization"].split()[1],
     }
     subprocess.run([sys.executable, "-c", python], env=environment, check=True)
@@ -344,12 +344,12 @@ def test_the_python_and_the_curl_that_the_form_writes_publish_the_same_message(
 
 
 def test_a_stranger_is_asked_for_a_token_and_a_wrong_one_is_refused(
-    browser: Browser, live_server: ServerProcess
+    browser: Browser, manual_server: ServerProcess
 ) -> None:
-    token = live_server.new_tenant()["QSTASH_TOKEN"]
+    token = manual_server.new_tenant()["QSTASH_TOKEN"]
     context = browser.new_context()
     page = context.new_page()
-    page.goto(f"{live_server.url}/emulator/")
+    page.goto(f"{manual_server.url}/emulator/")
     page.get_by_label("Whose messages").select_option(label="another token…")
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Show me").click()
@@ -362,10 +362,10 @@ def test_a_stranger_is_asked_for_a_token_and_a_wrong_one_is_refused(
 
 
 def test_a_foreign_page_reads_nothing_and_changes_nothing(
-    browser: Browser, live_server: ServerProcess
+    browser: Browser, manual_server: ServerProcess
 ) -> None:
     """A real browser, a page that is not the server's own, and a published token that everybody knows."""
-    token = live_server.environment["QSTASH_TOKEN"]
+    token = manual_server.environment["QSTASH_TOKEN"]
     context = browser.new_context()
     page = context.new_page()
     page.goto("about:blank")
@@ -385,12 +385,12 @@ def test_a_foreign_page_reads_nothing_and_changes_nothing(
                     }
             return results;
         }""",
-        [live_server.url, token],
+        [manual_server.url, token],
     )
     # An opaque answer is one that the page may not look into.
     assert set(outcomes) <= {"refused", "opaque 0"}
     left = httpx.get(
-        f"{live_server.url}/emulator/messages", headers={"Authorization": f"Bearer {token}"}
+        f"{manual_server.url}/emulator/messages", headers={"Authorization": f"Bearer {token}"}
     ).json()
     assert left["total"] == 0
     context.close()

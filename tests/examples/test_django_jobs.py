@@ -4,12 +4,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.inner_pytest import FEW_PLUGINS
+
 _ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_django_example_passes_its_own_tests() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "examples/jobs-django"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *FEW_PLUGINS,
+            "examples/jobs-django",
+        ],
         cwd=_ROOT,
         capture_output=True,
         text=True,

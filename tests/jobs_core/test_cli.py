@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 from emulator.testing import ServerProcess
 from jobs_core import migrations
 from jobs_core.cli import app
+from tests.inner_pytest import FEW_PLUGINS
 
 WELCOME = json.dumps({"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}})
 # Nobody listens there: jobs stay in the outbox.
@@ -177,7 +177,7 @@ def test_a_new_job_type_is_written_with_a_test_that_passes(run: Any, tmp_path: P
     written = ["shop/jobs/__init__.py", "shop/jobs/send_sms.py", "tests/test_send_sms.py"]
     assert json.loads(told.stdout) == {"written": written}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "ignore"],
+        [sys.executable, "-m", "pytest", "-q", "-W", "ignore", *FEW_PLUGINS],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -261,13 +261,12 @@ def test_tail_tells_what_happens_until_it_is_interrupted(run: Any) -> None:
 
 
 @pytest.fixture
-def with_emulator(run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def with_emulator(run: Any, server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The commands, with an emulator on a socket."""
-    with ServerProcess() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        run("migrate")
-        yield run
+    for name, value in server.new_tenant().items():
+        monkeypatch.setenv(name, value)
+    run("migrate")
+    return run
 
 
 def test_schedules_are_made_listed_changed_and_synchronised(

@@ -101,35 +101,34 @@ async def ready(port: int) -> None:
 
 @pytest.mark.timeout(120)
 async def test_four_worker_processes_share_the_jobs_and_run_each_once(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "count_job.py").write_text(_HANDLER)
     monkeypatch.syspath_prepend(str(tmp_path))
     ports, address = [free_port() for _ in range(PROCESSES)], free_port()
     tool = shutil.which("jobs-core", path=str(Path(sys.executable).parent))
     assert tool is not None
-    with ServerProcess() as server:
-        variables = {
-            **server.environment,
-            "BASE_URL": f"http://127.0.0.1:{address}",
-            "DATABASE_URL": database_url,
-            "JOBS_MODULES": "count_job",
-            "PYTHONPATH": str(tmp_path),
-        }
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        workers = [start_worker(tool, port) for port in ports]
-        try:
-            await asyncio.gather(*map(ready, ports))
-            async with balanced(address, ports), JobDispatcher(Settings()) as dispatcher:
-                requests = [JobRequest("count", {"number": n}) for n in range(JOBS)]
-                for job_id in await dispatcher.enqueue_many(requests):
-                    await dispatcher.wait(job_id, timeout=60)
-                done = await dispatcher.list(JobFilter(status=JobStatus.COMPLETED, limit=1000))
-        finally:
-            for worker in workers:
-                worker.send_signal(signal.SIGTERM)
-            codes = [worker.wait(30) for worker in workers]
+    variables = {
+        **server.new_tenant(),
+        "BASE_URL": f"http://127.0.0.1:{address}",
+        "DATABASE_URL": database_url,
+        "JOBS_MODULES": "count_job",
+        "PYTHONPATH": str(tmp_path),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    workers = [start_worker(tool, port) for port in ports]
+    try:
+        await asyncio.gather(*map(ready, ports))
+        async with balanced(address, ports), JobDispatcher(Settings()) as dispatcher:
+            requests = [JobRequest("count", {"number": n}) for n in range(JOBS)]
+            for job_id in await dispatcher.enqueue_many(requests):
+                await dispatcher.wait(job_id, timeout=60)
+            done = await dispatcher.list(JobFilter(status=JobStatus.COMPLETED, limit=1000))
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        codes = [worker.wait(30) for worker in workers]
     assert len(done.jobs) == JOBS
     assert {job.attempt_count for job in done.jobs} == {1}
     assert set(Counter(job.result for job in done.jobs)) == {worker.pid for worker in workers}

@@ -18,6 +18,7 @@ from tests.conformance.account import refusal_of
 from tests.conformance.exchanges import shape_differences, shape_of
 from tests.conformance.report import Report
 from tests.conformance.stubs import connect_to, stubs
+from tests.inner_pytest import FEW_PLUGINS
 
 _ROOT = Path(__file__).parent.parent.parent
 _ROWS = (
@@ -53,7 +54,7 @@ def _run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("QSTASH_", "PYTEST_"))}
     return subprocess.run(  # our own command line
         [
-            sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-cov",
+            sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *FEW_PLUGINS,
             "--qstash=real", *arguments,
         ],
         cwd=_ROOT,

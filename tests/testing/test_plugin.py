@@ -6,6 +6,7 @@ import qstash  # noqa: F401
 # Loaded here once: pytester unloads what an inner run was the first to import.
 import emulator.testing.harness
 import emulator.testing.reach  # noqa: F401
+from tests.inner_pytest import FEW_PLUGINS
 
 pytestmark = pytest.mark.usefixtures("_clean_environment")
 
@@ -15,8 +16,6 @@ filterwarnings = error
 """
 
 ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
-# What else is installed here is not what is tested, and takes seconds to import.
-PLAIN = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:cov", "-p", "no:hypothesispytest")
 
 APPS = """
 import json, os
@@ -284,4 +283,4 @@ def test_it():
     heavy = {"emulator.runtime", "emulator.testing.harness", "sqlmodel", "starlette", "uvicorn", "aiohttp"}
     assert not heavy & set(sys.modules)
 """)
-    pytester.runpytest_subprocess(*PLAIN).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", *FEW_PLUGINS).assert_outcomes(passed=1)

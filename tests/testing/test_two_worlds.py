@@ -77,11 +77,10 @@ def test_a_suite_passes_against_the_emulator(suite, destination) -> None:
 
 
 def test_the_same_suite_runs_with_credentials_and_skips_what_only_an_emulator_can_do(
-    suite, destination
+    suite, destination, server: ServerProcess
 ) -> None:
     # A server under the system's clock stands for the service: all the suite has of it is four variables.
-    with ServerProcess() as service:
-        ran = suite("--qstash=real", DESTINATION=destination, **service.environment)
+    ran = suite("--qstash=real", DESTINATION=destination, **server.new_tenant())
     ran.assert_outcomes(passed=1, skipped=3)
     told = ran.stdout.str()
     assert "only an emulator has qstash.advance; this run is against real QStash" in told

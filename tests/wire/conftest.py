@@ -44,12 +44,6 @@ def eventually() -> Callable[[Callable[[], T]], T]:
     return wait
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess() as process:
-        yield process
-
-
 @pytest.fixture
 def tenant(server: ServerProcess) -> dict[str, str]:
     return server.new_tenant()

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from emulator.cli import main
 from emulator.testing import ServerProcess
 
 
@@ -108,23 +108,26 @@ def test_a_destination_that_crashes_in_the_middle_is_said(failure) -> None:
     assert "closed the connection before a complete response" in words
 
 
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "emulator", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Gives the command a line that starts no server, so it runs in this process; what it says on standard error."""
+
+    def run(*arguments: str, code: int) -> str:
+        monkeypatch.setattr(sys, "argv", ["qstash-emulator", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+        return capsys.readouterr().err
+
+    return run
 
 
-def test_a_port_in_use_is_said_with_the_flag_that_changes_it(server) -> None:
+def test_a_port_in_use_is_said_with_the_flag_that_changes_it(server, refused) -> None:
     port = server.url.rsplit(":", 1)[1]
-    ended = _run("dev", "-port", port, "--memory")
-    assert ended.returncode == 1
-    assert "--port" in ended.stderr
-    assert ended.stderr.strip().splitlines()[-1].endswith(f":{port}")
-    assert "address already in use" in ended.stderr
+    said = refused("dev", "-port", port, "--memory", code=1)
+    assert "--port" in said
+    assert said.strip().splitlines()[-1].endswith(f":{port}")
+    assert "address already in use" in said
 
 
 @pytest.mark.parametrize(
@@ -136,22 +139,14 @@ def test_a_port_in_use_is_said_with_the_flag_that_changes_it(server) -> None:
         (("dev", "--memory", "--db", "x.db"), "exclude each other"),
     ],
 )
-def test_wrong_flags_are_named(arguments: tuple[str, ...], words: str) -> None:
-    ended = _run(*arguments)
-    assert ended.returncode == 2
-    assert words in ended.stderr
+def test_wrong_flags_are_named(refused, arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused(*arguments, code=2)
 
 
-def test_a_database_that_cannot_be_opened_is_said() -> None:
-    ended = _run("dev", "--port", "0", "--db", "/no/such/folder/q.db")
-    assert ended.returncode != 0
-    assert "unable to open database file" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_it_stops_cleanly_when_asked() -> None:
-    with ServerProcess() as server:
-        assert server.stop() == 0
+def test_a_database_that_cannot_be_opened_is_said(refused) -> None:
+    said = refused("dev", "--port", "0", "--db", "/no/such/folder/q.db", code=1)
+    assert "unable to open database file" in said
+    assert "Traceback" not in said
 
 
 def test_the_control_api_refuses_foreign_pages_and_names(tenant) -> None:
@@ -164,7 +159,7 @@ def test_the_control_api_refuses_foreign_pages_and_names(tenant) -> None:
         assert httpx.get(f"{tenant['QSTASH_URL']}/emulator/health").json()["status"] == "ok"
 
 
-def test_a_second_port_answers_all_the_same() -> None:
+def test_a_second_port_answers_all_the_same_and_it_stops_cleanly_when_asked() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,6 +167,7 @@ def test_a_second_port_answers_all_the_same() -> None:
         headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
         for url in (server.url, f"http://127.0.0.1:{port}"):
             assert httpx.get(f"{url}/v2/logs", headers=headers).json() == {"logs": [], "events": []}
+        assert server.stop() == 0
 
 
 def test_a_destination_in_other_letters_is_called_as_a_browser_would(tenant, inbox) -> None:
