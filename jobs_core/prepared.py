@@ -9,8 +9,9 @@ A statement is written once, for the rows that it is `Given`. PostgreSQL gets al
 transaction. Elsewhere the statement runs once for each row, which costs SQLite nothing more.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from sqlalchemy import (
     literal,
     select,
 )
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeEngine
@@ -45,7 +47,9 @@ class Given:
     """The rows that a statement is run for, inside it: ``given["name"]`` is the value of a parameter."""
 
     def __init__(self, types: Types, dialect: Dialect) -> None:
-        self.are_one_table = dialect.name == "postgresql"
+        # Others, in a caller's own session, would not take an array as text.
+        self.are_one_table = dialect.driver.startswith("psycopg")
+        self._is_sqlite = dialect.name == "sqlite"
         self._values: dict[str, ColumnElement[Any]] = (
             _columns(types)
             if self.are_one_table
@@ -61,13 +65,16 @@ class Given:
             name: literal(value, table.c[name].type) for name, value in constants.items()
         }
         # Only the dialect that is in use is imported: the other one would cost every start.
+        if self._is_sqlite:
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table).values(values)
+        from sqlalchemy.dialects import postgresql
+
+        insert = postgresql.insert(table)
         if self.are_one_table:
-            from sqlalchemy.dialects import postgresql
-
-            return postgresql.insert(table).from_select(list(values), select(*values.values()))
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert(table).values(values)
+            return insert.from_select(list(values), select(*values.values()))
+        return insert.values(values)
 
 
 class Prepared:
@@ -107,7 +114,7 @@ class Prepared:
         compiled = self._compiled.get(key)
         if compiled is None:
             given = Given(self._types, dialect)
-            compiled = _Compiled(self._build(given), dialect, is_for_all=given.are_one_table)
+            compiled = _Compiled(self._build(given), dialect, self._types, is_for_all=given.are_one_table)
             self._compiled[key] = compiled
         return compiled
 
@@ -115,15 +122,18 @@ class Prepared:
 class _Compiled:
     """A statement's text for one dialect, and what becomes of values on their way there and back."""
 
-    def __init__(self, statement: ClauseElement, dialect: Dialect, *, is_for_all: bool) -> None:
+    def __init__(self, statement: ClauseElement, dialect: Dialect, types: Types, *, is_for_all: bool) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self._is_for_all = is_for_all
         self.text: str = compiled.string
-        self._names: Sequence[str] | None = compiled.positiontup  # None: parameters go by name
-        self._writers: dict[str, Callable[[Any], Any]] = dict(compiled._bind_processors)  # noqa: SLF001
-        self._given = [name for name, bound in compiled.binds.items() if bound.required]
+        self._names: Sequence[str] = compiled.positiontup or ()
+        # Arrays are written as text, so are their elements.
+        target = DefaultDialect() if is_for_all else dialect
+        self._writers = {
+            name: type_.dialect_impl(target).bind_processor(target) for name, type_ in types.items()
+        }
         self._constants = {
-            name: self._write(name, bound.value.value if isinstance(bound.value, Enum) else bound.value)
+            name: bound.value.value if isinstance(bound.value, Enum) else bound.value
             for name, bound in compiled.binds.items()
             if not bound.required
         }
@@ -135,9 +145,14 @@ class _Compiled:
 
     def parameters(self, rows: Sequence[Parameters]) -> list[Any]:
         """What the driver is given at each execution: once for all rows, or once for each."""
+        columns = {
+            name: [row[name] if write is None else write(row[name]) for row in rows]
+            for name, write in self._writers.items()
+        }
         if self._is_for_all:
-            rows = [{name: [row[name] for row in rows] for name in self._given}]
-        return [self._bind(row) for row in rows]
+            return [{name: _array(values) for name, values in columns.items()} | self._constants]
+        columns |= {name: [value] * len(rows) for name, value in self._constants.items()}
+        return list(zip(*(columns[name] for name in self._names), strict=True))
 
     def read(self, row: Row) -> Row:
         """A row as the tables declare it."""
@@ -147,17 +162,6 @@ class _Compiled:
         for place, reader in self._readers:
             values[place] = reader(values[place])
         return tuple(values)
-
-    def _bind(self, row: Parameters) -> Any:
-        values = {**self._constants, **row}
-        for name, writer in self._writers.items():
-            if name in row:
-                values[name] = writer(values[name])
-        return values if self._names is None else tuple([values[name] for name in self._names])
-
-    def _write(self, name: str, value: Any) -> Any:
-        writer = self._writers.get(name)
-        return value if writer is None else writer(value)
 
 
 def types_of(table: Table, *names: str) -> Types:
@@ -179,6 +183,20 @@ def _of_any_length(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     if isinstance(type_, TypeDecorator):
         return type(type_)()
     return Text() if isinstance(type_, String) else type_
+
+
+def _array(values: Iterable[Any]) -> str:
+    """An array as PostgreSQL reads it. The driver's own takes a regular expression to every element."""
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return f'"{value.isoformat()}"' if isinstance(value, datetime) else str(value)
 
 
 @contextmanager

@@ -151,26 +151,39 @@ async def test_every_job_of_a_group_has_the_lease_that_its_own_timeout_asks_for(
 async def test_every_kind_of_value_comes_back_as_it_was_given(
     dispatcher: JobDispatcher, handlers: Any, app: Any
 ) -> None:
-    result = {"text": "äöü \\ \" ' {} [] , null", "nothing": None, "list": [1, 2.5, "x"], "nul": "\0"}
+    odd = "äöü \\ \" ' {} [] , null NULL \n"
+    results = [
+        {"text": odd, "nothing": None, "list": [1, 2.5, "x"], "nul": "\0"},
+        [["a list", 1], ["of lists", 2]],
+        odd,
+        None,
+        [],
+        7,
+    ]
+    subjects: list[int | str | None] = [7, "7", '"7"', "a,b{}\\", None, "NULL"]
 
-    async def answer(*_: Any) -> Any:
-        return result
+    async def answer(payload: Any, _: Any) -> Any:
+        return results[payload.count]
 
     handlers.behaviour = answer
-    subjects: list[int | str | None] = [7, "7", '"7"', "a,b{}\\", None]
-    requests = [
-        JobRequest("do-work", {"note": '{a},"b"\\\''}, user_id=subject, idempotency_key=f"NULL{place}")
-        for place, subject in enumerate(subjects)
-    ]
-    await dispatcher.enqueue_many(requests)
-    for message in app.qstash.messages:
-        assert (await app.deliver(message)).status_code == 200
-    records = (await dispatcher.list()).jobs
-    assert [record.user_id for record in reversed(records)] == subjects
-    assert [record.idempotency_key for record in reversed(records)] == [f"NULL{i}" for i in range(5)]
-    for record in records:
-        assert record.payload == {"note": '{a},"b"\\\'', "count": 0}
-        assert record.result == result
+    await dispatcher.enqueue_many(
+        [
+            JobRequest(
+                "do-work",
+                {"note": odd[:20], "count": place},
+                user_id=subject,
+                idempotency_key=f"NULL,{place}",
+            )
+            for place, subject in enumerate(subjects)
+        ]
+    )
+    answers = await asyncio.gather(*map(app.deliver, app.qstash.messages))
+    assert {answer.status_code for answer in answers} == {200}
+    records = (await dispatcher.list()).jobs[::-1]
+    assert [record.user_id for record in records] == subjects
+    assert [record.idempotency_key for record in records] == [f"NULL,{place}" for place in range(6)]
+    assert [record.payload["note"] for record in records] == [odd[:20]] * len(subjects)
+    assert [record.result for record in records] == results
 
 
 async def test_a_statements_error_is_sqlalchemys(dispatcher: JobDispatcher, clock: ManualClock) -> None:
