@@ -42,7 +42,7 @@ from emulator.protocol.limits import Limits, Retention
 from emulator.store import queries
 from emulator.store.filters import MessageFilter
 from emulator.store.sql import SqlStore
-from emulator.store.writer import StoreWriter
+from emulator.store.writer import RETRY_SECONDS, StoreWriter
 from emulator.tenants import Tenant
 from emulator.timetable import Timetable
 
@@ -467,13 +467,26 @@ class Runtime:
         known = {
             attempt.seq: self._cache.take(attempt.seq) for attempt in attempts if attempt.seq in self._cache
         }
-        known |= await self._writer.read(partial(queries.load_for_delivery, seqs=missing))
+        load = partial(queries.load_for_delivery, seqs=missing)
+        known |= await self._at_last(partial(self._writer.read, load))
         for attempt in attempts:
             if attempt.seq in known:
                 self._spawn(self._deliver(attempt, *known[attempt.seq]))
             else:
                 # A reset took it away after it had been let go.
                 self._note_settled()
+
+    async def _at_last(self, read: Callable[[], Awaitable[T]]) -> T:
+        """What is read for deliveries, however long the store does not answer: nobody else would ask for it again."""
+        refusal: str | None = None
+        while True:
+            try:
+                return await read()
+            except StoreUnavailable as error:
+                if str(error) != refusal:
+                    refusal = str(error)
+                    log.warning("the store cannot be read: %s", refusal, extra={"event": "store_unreadable"})
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _deliver(self, attempt: Attempt, message: Message, body: bytes) -> None:
         try:
@@ -492,7 +505,7 @@ class Runtime:
     async def _attempt(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
         state = self.broker.state
         if message.tag is not None:
-            body = await self.shells[message.tag.layer].body_of(message, body)
+            body = await self._at_last(partial(self.shells[message.tag.layer].body_of, message, body))
         request = build_request(
             message,
             body,
@@ -522,7 +535,7 @@ class Runtime:
         self, timeline: Timeline, query: Callable[[SqlStore], tuple[list[Pending], bool]]
     ) -> None:
         try:
-            read, is_complete = await self._writer.read_after_writes(query)
+            read, is_complete = await self._at_last(partial(self._writer.read_after_writes, query))
             timeline.refill(read, is_complete=is_complete)
             await self._carry_out(self.clock.now_at())
         finally:
@@ -547,7 +560,7 @@ class Runtime:
         horizon: tuple[int, int] | None,
     ) -> None:
         try:
-            read, is_complete = await self._writer.read_after_writes(query)
+            read, is_complete = await self._at_last(partial(self._writer.read_after_writes, query))
             state, now_at = self.broker.state, self.clock.now_at()
             if state.lanes is lanes:
                 # Else a reset, or a start anew, has forgotten the lane.

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_RETRY_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 # Shorter than the time after which clients give up, so that they hear the reason.
 _PATIENCE_SECONDS = 5.0
 
@@ -120,7 +120,7 @@ class StoreWriter:
     async def close(self) -> None:
         """Commit what waits (unless the store refuses it), and close."""
         while self._waiting and self.refusal is None:
-            await asyncio.wait([self._barrier()], timeout=_RETRY_SECONDS)
+            await asyncio.wait([self._barrier()], timeout=RETRY_SECONDS)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -186,4 +186,4 @@ class StoreWriter:
             text = f"{reason}; this is kept, and may still be carried out when the store takes writes again"
             for one in self._waiting:
                 one.disappoint(StoreUnavailable(text))
-        await asyncio.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)

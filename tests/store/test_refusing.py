@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from emulator import runtime
 from emulator.errors import EmulatorError, StoreUnavailable
 from emulator.server import Emulator
 from emulator.settings import Settings
@@ -43,7 +44,8 @@ async def _until(is_so: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def quick_writer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(runtime, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 0.05)
 
 
@@ -144,3 +146,28 @@ def test_a_damaged_file_is_refused_in_words_and_left_as_it_is(used: Path, damage
     assert f"--db {used}" in said
     assert "Traceback" not in said
     assert used.read_bytes() == bytes(content)
+
+
+@pytest.mark.parametrize("is_started_anew", [False, True])
+async def test_what_falls_due_while_the_store_cannot_be_read_is_delivered_when_it_can(
+    tmp_path: Path, quick_writer: None, caplog: pytest.LogCaptureFixture, is_started_anew: bool
+) -> None:
+    """A database that restarts: the message is read for its delivery, and at a start the due ones are."""
+    database = str(tmp_path / "q.db")
+    async with Harness(db=database) as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        await qstash.client.post("/v2/publish/https://example.com", headers={"Upstash-Delay": "2m"})
+        tables = qstash.emulator.writer.store.engine
+        if is_started_anew:
+            qstash.runtime.broker.state.forget()
+            qstash.runtime.broker.state.timeline.start_cold((0, 0))
+        with tables.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE messages RENAME TO away")
+        turned = asyncio.ensure_future(qstash.advance("2m"))
+        await _until(lambda: "the store cannot be read" in caplog.text)
+        with tables.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO messages")
+        async with asyncio.timeout(10):
+            await turned
+        assert len(receiver.got) == 1
