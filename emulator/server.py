@@ -59,10 +59,14 @@ class Emulator:
         self.writer: StoreWriter
 
     def open(self) -> None:
-        """Open the store, unless that is done. Raises StoreUnavailable in the database's own words."""
+        """Open the store, unless that is done; nobody else may work on it then.
+
+        Raises StoreUnavailable in the database's own words, or if another emulator is at work on it.
+        """
         if self._store is None:
             store = SqlStore(self.settings.store_url)
             store.check_writable()
+            store.claim()
             self._store = store
 
     async def start(self) -> None:

@@ -1,12 +1,16 @@
 """How a server is set up: from the environment, from flags, or by the caller. Built once and passed down."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from emulator.errors import InvalidInput
 from emulator.protocol.destination import check_url
 from emulator.protocol.limits import PLANS, Limits, Retention
+
+# The end of the year 9999, after which no calendar of Python's goes on.
+_LATEST_AT = 253_402_300_799_999
 
 
 class Settings(BaseSettings):
@@ -14,7 +18,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address to listen on; loopback unless you say otherwise.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; loopback unless you say otherwise."
+    )
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     log_port: int | None = Field(
         None,
@@ -29,7 +35,10 @@ class Settings(BaseSettings):
         "system", description="'manual' stands still until it is turned over /emulator/clock."
     )
     now: int | None = Field(
-        None, description="Where a manual clock starts, in unix milliseconds; default: the real time."
+        None,
+        ge=0,
+        le=_LATEST_AT,
+        description="Where a manual clock starts, in unix milliseconds; default: the real time.",
     )
     connect_to: dict[str, str] = Field(
         default_factory=dict,
@@ -103,8 +112,29 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, value: dict[str, str]) -> dict[str, str]:
         for origin in (*value, *value.values()):
-            check_url(origin, what="--connect-to origin")
+            _check_origin(origin)
         return value
+
+    @field_validator("otlp_endpoint", "jobs_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_origin(value)
+        return value
+
+    @model_validator(mode="after")
+    def _now_is_for_manual_clocks(self) -> Self:
+        if self.now is not None and self.clock != "manual":
+            raise ValueError("now says where a manual clock starts; set clock to 'manual' too")
+        return self
+
+
+def _check_origin(url: str) -> None:
+    try:
+        check_url(url, what="URL")
+    except InvalidInput as error:
+        # The only kind that pydantic gathers.
+        raise ValueError(f"{url!r}: {error}") from None
 
 
 def _milliseconds(hours: float | None, default_ms: int) -> int:

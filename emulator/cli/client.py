@@ -32,7 +32,8 @@ class Client:
         try:
             self._http = httpx.Client(
                 base_url=self.url,
-                headers={"Authorization": f"Bearer {token}"},
+                # As bytes: httpx takes text for ASCII.
+                headers={b"Authorization": f"Bearer {token}".encode()},
                 timeout=600,
                 trust_env=False,
                 # Reading the machine's certificates takes longer than all the rest; plain HTTP has no use for them.
@@ -48,7 +49,10 @@ class Client:
         with self._failing():
             response = self._http.request(method, path, **request)
         self._check(response.status_code, response.text, path)
-        return response.json() if response.content else {}
+        try:
+            return response.json() if response.content else {}
+        except ValueError:
+            fail(f"{self.url} did not answer {path} with JSON: is it an emulator?")
 
     @contextmanager
     def stream(self, path: str, headers: dict[str, str]) -> Iterator[Iterator[str]]:

@@ -79,7 +79,9 @@ def publish(
     events = follow(client) if wait else None
     if events is not None:
         next(events)
-    answer = client.call("POST", target, content=content, headers=lines)
+    # httpx takes text for ASCII; the server reads UTF-8.
+    encoded = [(name.encode(), value.encode()) for name, value in lines]
+    answer = client.call("POST", target, content=content, headers=encoded)
     accepted = answer if isinstance(answer, list) else [answer]
     if as_json:
         print_json(answer)

@@ -30,9 +30,32 @@ def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> 
     return 128 - code if code < 0 else code
 
 
+class _Ending:
+    """Ends this process on SIGTERM as an error would, so that nothing is left behind; until ``arm`` it is but noted."""
+
+    def __init__(self) -> None:
+        self._is_armed = False
+        self._asked: int | None = None
+        self._before = signal.signal(signal.SIGTERM, self._note)
+
+    def arm(self) -> None:
+        self._is_armed = True
+        if self._asked is not None:
+            raise SystemExit(128 + self._asked)
+
+    def disarm(self) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._asked = number
+        if self._is_armed:
+            self.arm()
+
+
 @contextlib.contextmanager
 def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
     """A server in a session of its own: Ctrl-C reaches the command first, the server when that has ended."""
+    ending = _Ending()
     process = subprocess.Popen(  # noqa: S603  our own command line
         [sys.executable, "-m", "emulator", "dev", *arguments],
         stdout=subprocess.PIPE,
@@ -40,8 +63,10 @@ def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
         start_new_session=True,
     )
     try:
+        ending.arm()
         yield _read_variables(process)
     finally:
+        ending.disarm()
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(_STOP_SECONDS)
@@ -62,7 +87,7 @@ def _read_variables(process: subprocess.Popen[str]) -> dict[str, str]:
         if "is running" in line:
             return variables
     # Its own words are on stderr already.
-    raise typer.Exit(1)
+    raise typer.Exit(process.wait() or 1)
 
 
 @contextlib.contextmanager

@@ -2,15 +2,19 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
 
 import typer
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from starlette.types import ASGIApp
 
 from emulator.api.app import create_app
@@ -23,13 +27,37 @@ from emulator.tenants import PUBLISHED_USERS
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
-    """Settings from the environment and the flags given. Raises BadParameter naming what is wrong."""
+    """Settings from the environment and the flags given. Raises BadParameter naming what is wrong.
+
+    A misspelt variable would be ignored in silence, so it is said.
+    """
+    for words in _misspelt(os.environ):
+        print(f"qstash-emulator: {words}", file=sys.stderr)
     try:
         return Settings(**given)
+    except SettingsError as error:
+        # Its text names the field and the source.
+        raise typer.BadParameter(
+            f'{error}: expected JSON, such as {{"http://a": "http://b"}} or ["name"]'
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
+        words = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise typer.BadParameter(words) from None
         name = ".".join(str(part) for part in first["loc"])
-        raise typer.BadParameter(f"{name}: {first['msg']} (got {first['input']!r})") from None
+        raise typer.BadParameter(f"{name}: {words} (got {first['input']!r})") from None
+
+
+def _misspelt(environment: Iterable[str]) -> Iterator[str]:
+    prefix = str(Settings.model_config["env_prefix"])
+    known = {f"{prefix}{name.upper()}" for name in Settings.model_fields}
+    for name in environment:
+        if name.upper().startswith(prefix) and name.upper() not in known:
+            near = get_close_matches(name.upper(), known, n=1)
+            yield f"the variable {name} is none of ours and is ignored" + (
+                f"; did you mean {near[0]}?" if near else ""
+            )
 
 
 def serve(settings: Settings, *, is_verbose: bool = False) -> int:

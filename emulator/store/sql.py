@@ -3,7 +3,7 @@
 Everything here is synchronous and runs on one thread at a time; ``emulator.store.writer`` decides which.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +29,7 @@ from sqlmodel import SQLModel
 from emulator.broker.writes import Cleared, Write
 from emulator.errors import StoreUnavailable
 from emulator.store.batch import Batch, EntityTable
+from emulator.store.claims import claim
 from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.mapping import Row
 from emulator.store.prepared import Prepared, PreparedInsert, PreparedSelect
@@ -161,6 +162,7 @@ class SqlStore:
         self._hot = _hot_statements(self.engine.dialect.name)
         self._upserts = _upserts(self.engine.dialect.name)
         self._connection: Connection | None = None
+        self._release: Callable[[], None] | None = None
 
     @property
     def description(self) -> str:
@@ -179,10 +181,18 @@ class SqlStore:
                 connection.execute(update(_TENANTS).where(false()).values(name=_TENANTS.c.name))
                 connection.rollback()
 
+    def claim(self) -> None:
+        """Be the only one at work on this database until it is closed. Raises StoreUnavailable if another is."""
+        if not self.is_memory:
+            with self._translating("open the store"):
+                self._release = claim(self.engine)
+
     def close(self) -> None:
         """Close all connections."""
         if self._connection is not None:
             self._connection.close()
+        if self._release is not None:
+            self._release()
         self.engine.dispose()
 
     @contextmanager

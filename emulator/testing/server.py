@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
 
@@ -62,6 +63,7 @@ class ServerProcess:
             sys.executable, "-m", "emulator", "dev", "--port", str(port), "--db", db, *arguments,
         ]  # fmt: skip
         self._process: subprocess.Popen[str] | None = None
+        self._stderr: IO[str] | None = None
         self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -88,8 +90,10 @@ class ServerProcess:
     def start(self) -> None:
         """Start, and return when it is ready. Raises EmulatorError with its words if it is not."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
+        # Not a pipe: nobody reads it, so it would fill, and stop a server that has much to say.
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed when the process has ended
         self._process = subprocess.Popen(  # noqa: S603  our own command line
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean
+            self._command, stdout=subprocess.PIPE, stderr=self._stderr, text=True, env=clean
         )
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -98,8 +102,11 @@ class ServerProcess:
                 self.environment[name] = value.strip('"').replace("//localhost:", "//127.0.0.1:")
             if "is running" in line:
                 return
-        _, words = self._process.communicate()
-        raise EmulatorError(f"the server did not start: {words.strip()}")
+        self._process.wait()
+        self._stderr.seek(0)
+        words = self._stderr.read().strip()
+        self._end(signal.SIGTERM)
+        raise EmulatorError(f"the server did not start: {words}")
 
     def kill(self) -> None:
         """End it at once, as ``kill -9`` does."""
@@ -129,8 +136,8 @@ class ServerProcess:
             return 0
         process.send_signal(signal_number)
         code = process.wait(timeout=20)
-        for stream in (process.stdout, process.stderr):
+        for stream in (process.stdout, self._stderr):
             if stream is not None:
                 stream.close()
-        self._process = None
+        self._process = self._stderr = None
         return code

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -315,3 +316,30 @@ def test_run_hands_a_signal_on_and_leaves_no_server_behind() -> None:
         assert process.wait(20) == 128 + signal.SIGTERM
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.1", port))
+
+
+def test_run_leaves_no_server_behind_when_it_is_ended_while_that_starts() -> None:
+    with subprocess.Popen(_emulator("run", "--", "sleep", "60")) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            process.kill()
+            pytest.skip("THIS SYSTEM DOES NOT TELL OF CHILD PROCESSES, so nothing is tested")
+        while not (started := children.read_text().split()):
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{started[0]}").exists()
+
+
+def test_headers_and_tokens_in_other_letters_are_no_surprise(run: Run, inbox) -> None:
+    url, receiver = inbox
+    run("publish", url, "-H", "X-Name: Grüße", "--label", "Grüße", "--wait")
+    assert receiver.got[0].headers["x-name"].encode("latin-1").decode() == "Grüße"
+    assert "invalid token" in run("messages", "--token", "nö", code=1).stderr
+
+
+def test_an_answer_that_is_no_json_is_said_in_one_line(run: Run, inbox) -> None:
+    url, receiver = inbox
+    receiver.always = (200, {}, b"<html>")
+    said = run("messages", "--url", url, code=1).stderr
+    assert said == f"qstash-emulator: {url} did not answer /emulator/messages with JSON: is it an emulator?\n"

@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from emulator.errors import StoreUnavailable
+from emulator.server import Emulator
+from emulator.store import claims
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT
 
@@ -50,3 +53,11 @@ async def test_a_retry_a_dead_letter_and_a_schedule_live_through_restarts(qstash
     assert [event["state"] for event in events["logs"]] == ["CREATED", "ACTIVE", "DELIVERED"]
     assert {event["label"] for event in events["logs"]} == {"mine"}
     qstash.assert_invariants()
+
+
+async def test_a_second_emulator_leaves_the_database_alone(
+    qstash: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "PATIENCE", "50ms")
+    with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
+        Emulator(qstash.emulator.settings).open()
