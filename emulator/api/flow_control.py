@@ -81,6 +81,8 @@ async def pin(request: Request, runtime: Runtime) -> Response:
     period = _limit(parameters, "period", MAX_PERIOD_SECONDS)
     if parallelism is None and rate is None:
         raise InvalidInput("nothing to pin: give parallelism, or rate with a period in seconds, or both")
+    if rate is None and period is not None:
+        runtime.note_warnings(["period is ignored without a rate to pin"])
     key = _key(request)
     await runtime.change(
         partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)

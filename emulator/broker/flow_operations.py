@@ -30,15 +30,18 @@ def pin_flow(
     rate: int | None,
     period_seconds: int | None,
 ) -> None:
-    """Fix limits so that messages cannot change them; a pinned rate starts a fresh period."""
+    """Fix limits so that messages cannot change them; a pinned rate starts a fresh period.
+
+    ``period_seconds`` is the rate's, and one second without it.
+    """
     lane = _ensure(state, key, now_at)
     flow_key = lane.flow_key
     if parallelism is not None:
         flow_key = replace(flow_key, parallelism=parallelism, is_pinned_parallelism=True)
-    if rate is not None or period_seconds is not None:
+    if rate is not None:
         flow_key = replace(
             flow_key,
-            rate=flow_key.rate if rate is None else rate,
+            rate=rate,
             period_seconds=period_seconds or 1,
             is_pinned_rate=True,
             rate_count=0,

@@ -99,3 +99,10 @@ async def test_global_parallelism_counts_what_is_under_way(qstash, receiver) -> 
     assert (answer["parallelismCount"], answer["parallelismMax"] >= 3) == (3, True)
     receiver.gate.set()
     await qstash.settle()
+
+
+async def test_a_period_alone_pins_no_rate(qstash, receiver) -> None:
+    await _publish(qstash, "k", "rate=2", 1)
+    await qstash.client.post("/v2/flowControl/k/pin", params={"parallelism": "3", "period": "5"})
+    key = (await qstash.client.get("/v2/flowControl/k")).json()
+    assert (key["isPinnedParallelism"], key["isPinnedRate"], key["ratePeriod"]) == (True, False, 1)
