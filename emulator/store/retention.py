@@ -31,37 +31,30 @@ BATCH = 500
 
 # Made once: a clock that is turned by a year asks them fifty thousand times.
 _TENANT: BindParameter[int] = bindparam("tenant")
+_NOW: BindParameter[int] = bindparam("now")
 _BEFORE: BindParameter[int] = bindparam("before")
 _DEAD_BEFORE: BindParameter[int] = bindparam("dead_before")
-_DELETE_DEAD = delete(_DEAD).where(
-    _DEAD.c.message_seq.in_(
-        select(_DEAD.c.message_seq)
-        .where(_DEAD.c.tenant_id == _TENANT, _DEAD.c.failed_at < _DEAD_BEFORE)
-        .limit(BATCH)
-    )
-)
+_OVER_DEAD = select(_DEAD.c.message_seq).where(_DEAD.c.tenant_id == _TENANT, _DEAD.c.failed_at < _DEAD_BEFORE)
 _OVER_RUNS = (
     select(_RUNS.c.seq)
     .where(_RUNS.c.tenant_id == _TENANT, _RUNS.c.created_at < _BEFORE, _RUNS.c.ended_at < _BEFORE)
     .where(or_(_RUNS.c.dlq_id.is_(None), _RUNS.c.ended_at < _DEAD_BEFORE))
-    .order_by(_RUNS.c.created_at)
-    .limit(BATCH)
 )
 _OVER_MESSAGES = (
     select(_MESSAGES.c.seq, _MESSAGES.c.body_seq)
     .where(_MESSAGES.c.tenant_id == _TENANT, _MESSAGES.c.finished_at < _BEFORE)
     .where(~exists().where(_DEAD.c.message_seq == _MESSAGES.c.seq))
     .where(~exists().where(_ENTRIES.c.message_seq == _MESSAGES.c.seq))
-    .order_by(_MESSAGES.c.finished_at)
-    .limit(BATCH)
 )
+_OVER_DEDUPLICATIONS = select(_KEPT.c.key).where(_KEPT.c.tenant_id == _TENANT, _KEPT.c.expires_at <= _NOW)
+_IS_ANYTHING_OVER = select(
+    or_(*(over.exists() for over in (_OVER_DEAD, _OVER_RUNS, _OVER_MESSAGES, _OVER_DEDUPLICATIONS)))
+)
+_FIRST_RUNS = _OVER_RUNS.order_by(_RUNS.c.created_at).limit(BATCH)
+_FIRST_MESSAGES = _OVER_MESSAGES.order_by(_MESSAGES.c.finished_at).limit(BATCH)
+_DELETE_DEAD = delete(_DEAD).where(_DEAD.c.message_seq.in_(_OVER_DEAD.limit(BATCH)))
 _DELETE_DEDUPLICATIONS = delete(_KEPT).where(
-    _KEPT.c.tenant_id == _TENANT,
-    _KEPT.c.key.in_(
-        select(_KEPT.c.key)
-        .where(_KEPT.c.tenant_id == _TENANT, _KEPT.c.expires_at <= bindparam("now"))
-        .limit(BATCH)
-    ),
+    _KEPT.c.tenant_id == _TENANT, _KEPT.c.key.in_(_OVER_DEDUPLICATIONS.limit(BATCH))
 )
 
 
@@ -73,6 +66,8 @@ def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int,
     """
     times = {"tenant": tenant_id, "now": now_at, "before": messages_before, "dead_before": dead_before}
     with store.begin() as connection:
+        if not connection.execute(_IS_ANYTHING_OVER, times).scalar():
+            return False
         counts = (
             connection.execute(_DELETE_DEAD, times).rowcount,
             _prune_runs(connection, times),
@@ -83,7 +78,7 @@ def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int,
 
 
 def _prune_runs(connection: Connection, times: Mapping[str, int]) -> int:
-    seqs = list(connection.execute(_OVER_RUNS, times).scalars())
+    seqs = list(connection.execute(_FIRST_RUNS, times).scalars())
     if seqs:
         for table in (_ENTRIES, _WAITERS, _EVENTS):
             connection.execute(delete(table).where(table.c.run_seq.in_(seqs)))
@@ -92,7 +87,7 @@ def _prune_runs(connection: Connection, times: Mapping[str, int]) -> int:
 
 
 def _prune_messages(connection: Connection, times: Mapping[str, int]) -> int:
-    found = connection.execute(_OVER_MESSAGES, times).all()
+    found = connection.execute(_FIRST_MESSAGES, times).all()
     if found:
         seqs = [row.seq for row in found]
         connection.execute(delete(_LOGS).where(_LOGS.c.message_seq.in_(seqs)))
