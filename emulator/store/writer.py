@@ -55,6 +55,14 @@ class _Waiting:
             self.done.set_exception(failure)
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of the first writes of a group, in order: what went wrong, or ``None``; of no others if refused."""
+
+    failures: Sequence[Exception | None]
+    refusal: StoreUnavailable | None = None
+
+
 class StoreWriter:
     """The asynchronous face of a store: ``write`` returns once the writes are durable.
 
@@ -70,6 +78,7 @@ class StoreWriter:
         self._waiting: deque[_Waiting] = deque()
         self._has_work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._commit: asyncio.Future[_Outcome] | None = None
         self._write_thread = None if store.is_memory else ThreadPoolExecutor(1, "store-write")
         self._read_threads = None if store.is_memory else ThreadPoolExecutor(2, "store-read")
 
@@ -94,7 +103,8 @@ class StoreWriter:
     def _enqueue(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         self._has_work.set()
-        if self._task is None:
+        # An event loop that ends cancels every task before it closes what lives in it, and that may have more to store.
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="store writer")
 
     def _barrier(self) -> asyncio.Future[None]:
@@ -137,38 +147,43 @@ class StoreWriter:
                 await self._commit_waiting()
 
     async def _commit_waiting(self) -> None:
-        group = list(self._waiting)
+        if self._commit is None:
+            work = [one.work for one in self._waiting]
+            loop = asyncio.get_running_loop()
+            self._commit = loop.run_in_executor(self._write_thread, self._apply, work)
+        # It goes on when this task is cancelled, and whoever comes next hears what came of it.
+        outcome = await asyncio.shield(self._commit)
+        self._commit = None
+        for failure in outcome.failures:
+            self._waiting.popleft().settle(failure)
+        if outcome.refusal is None:
+            self._note_recovery()
+        else:
+            await self._note_refusal(str(outcome.refusal))
+
+    def _apply(self, work: Sequence[TenantWrites]) -> _Outcome:
         try:
-            await self._apply(group)
+            self.store.apply(work)
         except StoreUnavailable as error:
-            await self._note_refusal(str(error))
-            return
+            return _Outcome([], error)
         except Exception:
             # One of the group cannot be stored, whatever we do: a fault of ours, which must not stop the others.
             log.exception("a group of writes failed; trying them one by one", extra={"event": "write_failed"})
-            await self._commit_one_by_one(group)
-            return
-        self._note_recovery()
-        for one in group:
-            self._waiting.popleft()
-            one.settle()
+            return self._apply_one_by_one(work)
+        return _Outcome([None] * len(work))
 
-    async def _commit_one_by_one(self, group: Sequence[_Waiting]) -> None:
-        for one in group:
-            failure: Exception | None = None
+    def _apply_one_by_one(self, work: Sequence[TenantWrites]) -> _Outcome:
+        failures: list[Exception | None] = []
+        for one in work:
             try:
-                await self._apply([one])
+                self.store.apply([one])
             except StoreUnavailable as error:
-                await self._note_refusal(str(error))
-                return
+                return _Outcome(failures, error)
             except Exception as error:  # noqa: BLE001  handed to whoever asked for the write
-                failure = error
-            self._waiting.popleft()
-            one.settle(failure)
-
-    async def _apply(self, group: Sequence[_Waiting]) -> None:
-        work = [one.work for one in group]
-        await asyncio.get_running_loop().run_in_executor(self._write_thread, self.store.apply, work)
+                failures.append(error)
+            else:
+                failures.append(None)
+        return _Outcome(failures)
 
     def _note_recovery(self) -> None:
         if self.refusal is not None:

@@ -1,6 +1,8 @@
 """Group commit: what cannot be stored hurts nobody else, and a store that refuses loses nothing."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from emulator.broker.writes import QueueSaved
 from emulator.errors import StoreUnavailable
 from emulator.store.sql import SqlStore
 from emulator.store.writer import StoreWriter
+from emulator.testing import Harness, Receiver
+from tests.conftest import NOW_AT
 
 
 def _queue(name: str) -> QueueSaved:
@@ -58,3 +62,52 @@ async def test_what_a_refusing_store_was_handed_is_kept_until_it_takes_it(
     assert await writer.read(_names) == {"a"}
     assert not writer.refusal
     await writer.close()
+
+
+async def test_a_commit_goes_on_when_who_awaits_it_is_cancelled_and_is_not_made_twice(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = StoreWriter(store)
+    apply, sizes, may_go_on = store.apply, list[int](), threading.Event()
+
+    def wait_and_apply(work: Sequence[object]) -> None:
+        sizes.append(len(work))
+        assert may_go_on.wait(20)
+        apply(work)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "apply", wait_and_apply)
+    first = writer.write(1, [_queue("a")])
+    while not sizes:
+        await asyncio.sleep(0)
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == "store writer"]
+    task.cancel()
+    await asyncio.wait([task])
+    second = writer.write(1, [_queue("b")])
+    may_go_on.set()
+    await asyncio.gather(first, second)
+    assert sizes == [1, 1]
+    assert await writer.read(_names) == {"a", "b"}
+    await writer.close()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5, 50])
+def test_a_harness_on_a_file_may_be_left_to_its_event_loop(tmp_path: Path, turns: int) -> None:
+    """Nobody closes it: the loop's end does, wherever the work of the harness stands then."""
+
+    async def publish_and_leave() -> None:
+        qstash = Harness(db=str(tmp_path / "q.db"), now_at=NOW_AT).open(is_async=True)
+        qstash.mount("https://example.com", Receiver(now=lambda: qstash.now, gate=asyncio.Event()))
+        answer = await qstash.client.post("/v2/publish/https://example.com/x", content=b"kept")
+        assert answer.status_code == 200
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def look() -> list[bytes]:
+        async with Harness(db=str(tmp_path / "q.db"), now_at=NOW_AT) as qstash:
+            receiver = Receiver(now=lambda: qstash.now)
+            qstash.mount("https://example.com", receiver)
+            await qstash.run_until_idle()
+            return [one.body for one in receiver.got]
+
+    asyncio.run(publish_and_leave())
+    assert asyncio.run(look()) == [b"kept"]
