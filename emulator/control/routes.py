@@ -105,13 +105,13 @@ async def reset(request: Request, runtime: Runtime) -> Response:
 
 
 async def _turned(runtime: Runtime, turn: Callable[[], Awaitable[None]]) -> Response:
-    attempts, fired = runtime.attempts_made, runtime.schedules_fired
+    attempts, fired = runtime.deliveries.made, runtime.schedules_fired
     await turn()
     return ok(
         {
             "now": runtime.clock.now_at(),
             "nextDue": runtime.next_due_at(),
-            "delivered": runtime.attempts_made - attempts,
+            "delivered": runtime.deliveries.made - attempts,
             "fired": runtime.schedules_fired - fired,
         }
     )

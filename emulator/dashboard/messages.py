@@ -117,7 +117,7 @@ def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[
         attempt_view,
         message=message,
         body=stored.body,
-        recent=runtime.recent_requests,
+        recent=runtime.deliveries.recent_requests,
         keys={"current": state.keys.current, "next": state.keys.next},
         max_timeout_ms=runtime.limits.max_timeout_ms,
         region=runtime.region,

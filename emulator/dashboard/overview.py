@@ -64,7 +64,7 @@ async def get_queues(request: Request, runtime: Runtime) -> Response:
             "queues": queues,
             "flowControls": [flow_view(lane, now_at) for lane in state.lanes.flow_lanes()],
             "globalParallelism": {"max": state.lanes.capacity, "count": state.lanes.in_flight},
-            "attemptsMade": runtime.attempts_made,
+            "attemptsMade": runtime.deliveries.made,
             "now": now_at,
         }
     )

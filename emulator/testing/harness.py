@@ -308,12 +308,12 @@ class Harness(Looking):
 
     async def _turned(self, turn: Callable[[], Coroutine[Any, Any, None]]) -> Turned:
         runtime = self.runtime
-        attempts, fired = runtime.attempts_made, runtime.schedules_fired
+        attempts, fired = runtime.deliveries.made, runtime.schedules_fired
         await turn()
         return Turned(
             now=runtime.clock.now_at(),
             next_due=runtime.next_due_at(),
-            delivered=runtime.attempts_made - attempts,
+            delivered=runtime.deliveries.made - attempts,
             fired=runtime.schedules_fired - fired,
         )
 

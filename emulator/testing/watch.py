@@ -195,7 +195,7 @@ class Watch:
         message, body = self._messages[begun.message_seq]
         response = ended.response if ended is not None else None
         headers = response.headers if response is not None else ()
-        sent = self._runtime.recent_requests.find(begun.message_seq, begun.retried) or ()
+        sent = self._runtime.deliveries.recent_requests.find(begun.message_seq, begun.retried) or ()
         return AttemptRecord(
             message_id=message.id,
             retried=begun.retried,

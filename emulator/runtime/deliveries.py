@@ -1,0 +1,126 @@
+"""Attempts: from the broker's wish to make one, to its being told what came of it."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from emulator.broker.message import AttemptResult, Message
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import Attempt
+from emulator.clock import wall_now_at
+from emulator.delivery.recent import RecentRequests
+from emulator.delivery.request import OutboundRequest, build_request
+from emulator.delivery.transport import Transport
+from emulator.faults import FaultBook
+from emulator.runtime.at_hand import MessagesAtHand
+from emulator.runtime.disturbing import Disturber
+from emulator.runtime.reading import at_last
+from emulator.runtime.work import Work
+from emulator.store import queries
+from emulator.store.writer import StoreWriter
+
+Ended = Callable[[Message, bytes, AttemptResult], Coroutine[None, None, None]]
+
+
+class BodySource(Protocol):
+    """Says what is really delivered for the messages of a layer."""
+
+    async def body_of(self, message: Message, body: bytes) -> bytes:
+        """What is delivered for a message that was stored with ``body``; the same at every attempt."""
+        ...
+
+
+class Deliveries:
+    """Makes one tenant's attempts."""
+
+    def __init__(
+        self,
+        state: BrokerState,
+        *,
+        transport: Transport,
+        disturber: Disturber,
+        faults: FaultBook,
+        bodies: Mapping[str, BodySource],
+        writer: StoreWriter,
+        work: Work,
+        region: str | None,
+        ended: Ended,
+    ) -> None:
+        """``bodies`` are those of the layers, by name; ``ended`` is told of every attempt's result."""
+        self.made = 0
+        self.recent_requests = RecentRequests()
+        self._state = state
+        self._transport = transport
+        self._disturber = disturber
+        self._faults = faults
+        self._bodies = bodies
+        self._writer = writer
+        self._work = work
+        self._region = region
+        self._ended = ended
+        self._at_hand = MessagesAtHand()
+
+    def keep_at_hand(self, message: Message, body: bytes) -> None:
+        """Remember a message that is soon delivered."""
+        self._at_hand.put(message, body)
+
+    def forget(self) -> None:
+        """Have nothing at hand any more."""
+        self._at_hand = MessagesAtHand()
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Make attempts, each in a task of its own; they count as begun already."""
+        missing = [attempt.seq for attempt in attempts if attempt.seq not in self._at_hand]
+        if missing:
+            self._work.spawn(self._load_and_deliver(attempts, missing))
+            return
+        for attempt in attempts:
+            self._work.spawn(self._deliver(attempt, *self._at_hand.take(attempt.seq)))
+
+    async def _load_and_deliver(self, attempts: Sequence[Attempt], missing: Sequence[int]) -> None:
+        known = {
+            attempt.seq: self._at_hand.take(attempt.seq)
+            for attempt in attempts
+            if attempt.seq in self._at_hand
+        }
+        load = partial(queries.load_for_delivery, seqs=missing)
+        known |= await at_last(partial(self._writer.read, load))
+        for attempt in attempts:
+            if attempt.seq in known:
+                self._work.spawn(self._deliver(attempt, *known[attempt.seq]))
+            else:
+                # A reset took it away after it had been let go.
+                self._work.end()
+
+    async def _deliver(self, attempt: Attempt, message: Message, body: bytes) -> None:
+        try:
+            result = await self._attempt(attempt, message, body)
+            self.made += 1
+            if not result.is_success:
+                self._at_hand.put(message, body)
+            await self._ended(message, body, result)
+        finally:
+            self._work.end()
+
+    async def _attempt(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
+        state = self._state
+        if message.tag is not None:
+            body = await at_last(partial(self._bodies[message.tag.layer].body_of, message, body))
+        request = build_request(
+            message,
+            body,
+            retried=attempt.retried,
+            signing_key=state.keys.current,
+            jwt_id=state.ids.jwt_id(),
+            signed_at_seconds=wall_now_at() // 1000,
+            default_timeout_ms=state.limits.max_timeout_ms,
+            region=self._region,
+        )
+
+        def note_sent(sent: OutboundRequest) -> None:
+            self.recent_requests.keep(message.seq, attempt.retried, sent.headers)
+
+        if self._faults:
+            return await self._disturber.send(message, request, note_sent)
+        note_sent(request)
+        return await self._transport.send(request)

@@ -1,0 +1,26 @@
+"""Reading what must be read, however long the store does not answer."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from emulator.errors import StoreUnavailable
+from emulator.store.writer import RETRY_SECONDS
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+async def at_last(read: Callable[[], Awaitable[T]]) -> T:
+    """What ``read`` answers once the store can be read: nobody else would ask for it again."""
+    refusal: str | None = None
+    while True:
+        try:
+            return await read()
+        except StoreUnavailable as error:
+            if str(error) != refusal:
+                refusal = str(error)
+                log.warning("the store cannot be read: %s", refusal, extra={"event": "store_unreadable"})
+            await asyncio.sleep(RETRY_SECONDS)
