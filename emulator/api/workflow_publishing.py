@@ -104,10 +104,9 @@ async def trigger(request: Request, runtime: Runtime) -> Response:
     draft = _trigger_draft(
         runtime, request.path_params["destination"], raw_query(request), lines, body, caller_ip(request)
     )
-    _only(await publish_all(runtime, [draft]))
-    run = state_of(runtime).runs.get(first_value(draft.lines, RUN_ID_HEADER) or "")
-    created_at = run.run.created_at if run else runtime.clock.now_at()
-    return ok({"workflowRunId": first_value(draft.lines, RUN_ID_HEADER), "workflowCreatedAt": created_at})
+    [(accepted, created_at)] = await _start(runtime, [draft])
+    _only([accepted])
+    return ok({"workflowRunId": _run_id_of(draft), "workflowCreatedAt": created_at})
 
 
 async def trigger_many(request: Request, runtime: Runtime) -> Response:
@@ -117,21 +116,34 @@ async def trigger_many(request: Request, runtime: Runtime) -> Response:
     if not isinstance(items, list):
         raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
     drafts = [_trigger_item(runtime, item, caller_ip(request)) for item in items]
-    ids = [first_value(draft.lines, RUN_ID_HEADER) or "" for draft in drafts]
-    answers = await publish_all(runtime, drafts)
-    now_at = runtime.clock.now_at()
-    runs = state_of(runtime).runs
+    started = await _start(runtime, drafts)
     return ok(
         [
             {
-                "workflowRunId": run_id,
-                "workflowCreatedAt": runs[run_id].run.created_at if run_id in runs else now_at,
+                "workflowRunId": _run_id_of(draft),
+                "workflowCreatedAt": created_at,
                 "deduplicated": _only([answer]).is_duplicate,
             }
-            for run_id, answer in zip(ids, answers, strict=True)
+            for draft, (answer, created_at) in zip(drafts, started, strict=True)
         ],
         status=201,
     )
+
+
+async def _start(runtime: Runtime, drafts: Sequence[WorkflowDraft]) -> list[tuple[Answer, int]]:
+    """Start runs; what came of each, and when it was created, which is asked before anything can end it."""
+    state = state_of(runtime)
+
+    def start(_broker: object, now_at: int) -> list[tuple[Answer, int]]:
+        answers = publishing.publish(state, drafts, now_at)
+        created_at = [state.active(_run_id_of(draft)).run.created_at for draft in drafts]
+        return list(zip(answers, created_at, strict=True))
+
+    return await runtime.change(start)
+
+
+def _run_id_of(draft: WorkflowDraft) -> str:
+    return first_value(draft.lines, RUN_ID_HEADER) or ""
 
 
 def _trigger_item(runtime: Runtime, item: Any, ip: str | None) -> WorkflowDraft:

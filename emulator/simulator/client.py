@@ -39,10 +39,12 @@ class Client:
         value: Any = None,
         about: str = "",
         is_quiet: bool = False,
+        is_anonymous: bool = False,
     ) -> Answer:
         """Ask, and wait for the answer. Never raises: a call that a crash cuts off has no status.
 
-        ``value`` is sent as JSON. ``about`` is the label that the event log files the call under.
+        ``value`` is sent as JSON. ``about`` is the label that the event log files the call under. ``is_anonymous``
+        sends no token.
         """
         if value is not None:
             content = json.dumps(value).encode()
@@ -50,7 +52,9 @@ class Client:
         sent_at = self.now_at()
         status: int | None
         try:
-            await self._app(self._scope(method, target, headers or {}), exchange.receive, exchange.send)
+            token = {} if is_anonymous else {"authorization": f"Bearer {self._token}"}
+            scope = self._scope(method, target, {**token, **(headers or {})})
+            await self._app(scope, exchange.receive, exchange.send)
             status = exchange.status
         except asyncio.CancelledError:
             # The emulator died under us. What is left to do here is to note that.
@@ -68,7 +72,7 @@ class Client:
 
     def _scope(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any]:
         path, _, query = target.partition("?")
-        lines = {"authorization": f"Bearer {self._token}", **{k.lower(): v for k, v in headers.items()}}
+        lines = {name.lower(): value for name, value in headers.items()}
         return {
             "type": "http",
             "asgi": {"version": "3.0"},

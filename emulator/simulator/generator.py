@@ -85,10 +85,12 @@ class _Generator:
             at_us += self._gap_us()
             [(_, _, make)] = dice.choices(KINDS, weights)
             steps.append(make(self, at_us))
-        if has_runs(self._seed):
-            steps += RunGenerator(self._seed).steps(_READY_US)
-            steps.sort(key=lambda step: step.at_us)
-        return Scenario(self._seed, tuple(steps))
+        if not has_runs(self._seed):
+            return Scenario(self._seed, tuple(steps))
+        runs = RunGenerator(self._seed)
+        steps += runs.steps(_READY_US)
+        steps.sort(key=lambda step: step.at_us)
+        return Scenario(self._seed, tuple(steps), lazy_fetch_bytes=runs.lazy_fetch_bytes)
 
     def _gap_us(self) -> int:
         """Mostly close together, so that things happen at the same time; now and then far apart."""

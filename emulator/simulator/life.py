@@ -39,6 +39,7 @@ class Life:
         directory: Path,
         *,
         id_seed: int,
+        lazy_fetch_bytes: int,
         timeline: Timeline,
         network: Network,
         app: WorkflowApp,
@@ -60,6 +61,7 @@ class Life:
                 db=str(directory / _DATABASE),
                 clock="manual",
                 seed=id_seed,
+                workflow_lazy_fetch_bytes=lazy_fetch_bytes,
                 # What is checked at the end must not have been forgotten by then.
                 keep_messages_hours=_FOR_EVER_HOURS,
                 keep_dead_letters_hours=_FOR_EVER_HOURS,

@@ -201,7 +201,8 @@ class _Recorder:
             events[key] += asked
         for line in self._created.values():
             label = label_of(line["url"])
-            spec = self._history.specs.get(label.partition(".")[0])
+            source = label.partition(".")[0]
+            spec = self._history.specs.get(source) or self._history.runs.specs.get(source)
             if spec is not None and spec.flow is not None and label == spec.label:
                 at = line["time"]
                 made = FlowEvent(kind="message", sent_at=at, done_at=at, is_certain=True, limits=spec.flow)

@@ -7,10 +7,13 @@ from emulator.simulator.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Steps in the order of their times. ``seed`` also decides all latencies, by the moment."""
+    """Steps in the order of their times. ``seed`` also decides all latencies, by the moment. Lists of steps over
+    ``lazy_fetch_bytes`` are left to be fetched.
+    """
 
     seed: int
     steps: tuple[Step, ...]
+    lazy_fetch_bytes: int = 1_000_000
 
     def without(self, start: int, count: int) -> "Scenario":
         """The same without ``count`` steps from ``start`` on."""

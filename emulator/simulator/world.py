@@ -6,7 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulator.simulator.events import EventLog
@@ -21,7 +21,14 @@ from emulator.simulator.workflows.app import WorkflowApp
 from emulator.simulator.workflows.spec import HOST
 from emulator.simulator.workflows.steps import TriggerRun
 from emulator.tenants import PUBLISHED_USERS
-from emulator.testing.invariants import Change, Interruption, Invariant, Violation, check_invariants
+from emulator.testing.invariants import (
+    Change,
+    Interruption,
+    Invariant,
+    Record,
+    Violation,
+    check_invariants,
+)
 
 # Longer than the retries of any message take: the longest wait is a day.
 _LONGEST_DRAIN_SECONDS = 40 * 86_400
@@ -84,7 +91,7 @@ class _World:
             try:
                 last = self._live_through()
                 shown = self._drain(last)
-                record = make_record(self._history, self._network, shown, end_at=self._timeline.now_at())
+                record = self._record(shown)
                 urls = {line["messageId"]: line["url"] for line in shown.log}
                 violations = [*check_invariants(record), *self._kill_at_rest(last, shown)]
             except Exception:  # noqa: BLE001  the simulated process fell over: that is a finding
@@ -99,6 +106,10 @@ class _World:
             messages=len(urls),
             lives=self._lives,
         )
+
+    def _record(self, shown: Shown) -> Record:
+        record = make_record(self._history, self._network, shown, end_at=self._timeline.now_at())
+        return replace(record, lazy_fetch_bytes=self._scenario.lazy_fetch_bytes)
 
     def _live_through(self) -> Life:
         """Go through all steps; the last life goes on."""
@@ -160,6 +171,7 @@ class _World:
         return Life(
             directory,
             id_seed=self._scenario.seed * 1_000 + self._lives,
+            lazy_fetch_bytes=self._scenario.lazy_fetch_bytes,
             timeline=self._timeline,
             network=self._network,
             app=self._app,

@@ -15,7 +15,7 @@ from emulator.store.tables import BodyRow, LogRow, MessageRow, table_of
 from emulator.store.workflow_filters import RunFilter
 from emulator.store.workflow_mapping import StoredRun
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
-from emulator.workflow.again import FailedRun
+from emulator.workflow.again import FailedRun, plans_without_result
 from emulator.workflow.recovery import RunSnapshot
 from emulator.workflow.run import Entry, Waiter
 
@@ -183,7 +183,9 @@ def load_failed(store: SqlStore, runs: Sequence[StoredRun]) -> list[FailedRun]:
 def _load_failed(store: SqlStore, stored: StoredRun) -> FailedRun:
     run, failure, callback = stored.run, stored.failure, stored.callback
     assert failure is not None
-    seqs = {run.init_seq, failure.message_seq, *failure.open_seqs}
+    steps = tuple(load_steps(store, run.seq))
+    plans = {entry.message_seq for entry in plans_without_result(steps).values()}
+    seqs = {run.init_seq, failure.message_seq, *failure.open_seqs, *plans}
     if callback is not None:
         seqs.add(callback.message_seq)
     messages = select(table_of(MessageRow)).where(_M.seq.in_(seqs))
@@ -194,7 +196,7 @@ def _load_failed(store: SqlStore, stored: StoredRun) -> FailedRun:
             run=run,
             failure=failure,
             callback=callback,
-            steps=tuple(load_steps(store, run.seq)),
+            steps=steps,
             next_position=(connection.execute(last).scalar() or 0) + 1,
             messages={row["seq"]: mapping.message_of(row) for row in connection.execute(messages).mappings()},
             waiters=tuple(map(workflow_mapping.waiter_of, connection.execute(waiters).mappings())),

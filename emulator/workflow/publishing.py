@@ -67,6 +67,9 @@ def _prepare_start(
     state: WorkflowState, item: WorkflowDraft, headers: WorkflowHeaders, now_at: int
 ) -> Commit:
     known = state.runs.get(headers.run_id)
+    if known is None and headers.is_triggered_by_sdk:
+        # The run that its SDK takes up has ended meanwhile, and is not to begin anew.
+        state.active(headers.run_id)
     if known is not None and headers.is_triggered_by_sdk and known.run.is_unknown_sdk:
         lines, configuration = starting.superseding(item.lines, known.run)
         parcel = _read(state, item, lines, configuration, now_at)

@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 
+from emulator.protocol import workflow
+from emulator.protocol.headers import Headers
 from emulator.simulator import Outcome, Scenario, run_scenario
+from emulator.simulator.network import Reaction
+from emulator.simulator.spec import FlowSpec
 from emulator.simulator.steps import Crash
 from emulator.simulator.workflows.generator import RunGenerator
 from emulator.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
-from emulator.simulator.workflows.spec import Action, RunSpec
-from emulator.simulator.workflows.steps import TriggerRun
+from emulator.simulator.workflows.spec import Action, RunSpec, Trigger
+from emulator.simulator.workflows.steps import CallBackAgain, CallWebhook, CancelRun, RunAgain, TriggerRun
 from emulator.testing.invariants import (
     DeliveredList,
     Execution,
     Invariant,
+    InvokedRun,
     LogRecord,
     Record,
     RunEvent,
@@ -31,6 +36,12 @@ from emulator.workflow_shell import _EncodedLog
 _MOST_SEEDS = 200
 STEPS = [json.dumps({"stepId": number, "stepType": "Run"}) for number in range(3)]
 TIMED_OUT = json.dumps({"stepId": 3, "stepType": "Wait", "waitEventId": "e", "waitTimeout": True})
+NEWS = json.dumps(
+    {"stepId": 3, "stepType": "Wait", "waitEventId": "e", "waitTimeout": False, "out": "bmV3cw=="}
+)
+INVOKED = json.dumps(
+    {"stepId": 3, "stepType": "Invoke", "out": json.dumps({"isFailed": True, "isCanceled": False})}
+)
 
 
 def _entries(*bodies: str) -> tuple[tuple[str, str], ...]:
@@ -66,7 +77,8 @@ def _check(run: RunRecord) -> list[str]:
         LogRecord(message_id="m3", time_at=at, state=state)
         for at, state in ((1_000, "CREATED"), (1_000, "ACTIVE"), (1_001, "DELIVERED"))
     ]
-    return [str(one) for one in check_invariants(Record(messages=(), log=log, runs=[run], is_idle=True))]
+    record = Record(messages=(), log=log, runs=[run], lazy_fetch_bytes=1_000, is_idle=True)
+    return [str(one) for one in check_invariants(record)]
 
 
 def test_a_run_as_it_should_be_has_no_violation() -> None:
@@ -105,6 +117,25 @@ def test_a_run_as_it_should_be_has_no_violation() -> None:
             "carried out 'one' for 2 messages",
         ),
         ({"events": [RunEvent(event_id="e", answered_at=999)]}, "its wait for it ran out at 1000"),
+        ({"lists": [_list("", NEWS)]}, "with 'news', which nobody sent"),
+        ({"lists": [_list("", NEWS, NEWS)], "sent": {"e": {"news"}}}, "was sent 'news' for e twice"),
+        ({"lists": [_list("", INVOKED)]}, "so did 0 of the runs that it invoked"),
+        (
+            {"lists": [_list("", INVOKED)], "invoked": [InvokedRun(step_id=3, id="c", state="RUN_CANCELED")]},
+            "so did 0 of the runs that it invoked",
+        ),
+        (
+            {
+                "lists": [_list("", INVOKED, INVOKED)],
+                "invoked": [InvokedRun(step_id=3, id="c", state="RUN_FAILED")],
+            },
+            "was told 2 times",
+        ),
+        ({"callbacks_again": [True]}, "made 0 failure callbacks instead of 1"),
+        ({"callbacks_again": [False], "failure_callbacks": 2}, "made 2 failure callbacks instead of 0"),
+        ({"callback": ("m3", "CALLBACK_INPROGRESS")}, "of which the log says DELIVERED"),
+        ({"lists": [replace(_list("", STEPS[1]), is_fetched=True)]}, "was sent nothing of a list"),
+        ({"lists": [_list("x" * 2_000)]}, "was sent all of a list"),
     ],
 )
 def test_what_is_wrong_with_a_run_is_named(changes: dict[str, Any], text: str) -> None:
@@ -138,9 +169,105 @@ def test_a_trigger_that_changes_nothing_is_answered_when_the_run_it_found_is_dur
         assert outcome.is_good, outcome.violations
 
 
+_SECOND_US = 1_000_000
+_FAILS = Reaction(status=500)
+
+
+def _run(*blocks: Action, **more: Any) -> RunSpec:
+    return RunSpec(label="w1", blocks=tuple((action,) for action in blocks), **more)
+
+
+def _shown(outcome: Outcome, text: str) -> int:
+    """How often something happened in a scenario that kept every invariant."""
+    assert outcome.is_good, (outcome.violations, outcome.faults)
+    return str(outcome.events).count(text)
+
+
+def test_a_run_that_is_invoked_may_fail_or_be_cancelled() -> None:
+    step = Action(name="step", kind="Run")
+    failing = RunSpec(label="w2", blocks=((step,),), retries=0, plan=(_FAILS,))
+    sleeping = RunSpec(label="w3", blocks=((Action(name="nap", kind="SleepFor", seconds=60),),))
+    spec = _run(
+        Action(name="invoke", kind="Invoke", child=failing),
+        Action(name="invoke another", kind="Invoke", child=sleeping),
+    )
+    steps = TriggerRun(200_000, spec), CancelRun(20 * _SECOND_US, "w3")
+    outcome = run_scenario(Scenario(1, steps))
+    assert _shown(outcome, "endpoint  wfr_w1 carries out invoke") == 2
+    assert _shown(outcome, "endpoint  wfr_w1 returns") == 1
+
+
+def test_a_resumed_run_invokes_again_what_reports_to_the_failed_one() -> None:
+    slow = RunSpec(label="w2", blocks=((Action(name="nap", kind="SleepFor", seconds=600),),))
+    invoke = Action(name="invoke", kind="Invoke", child=slow)
+    fails = Action(name="fails", kind="Run")
+    plan = (Reaction(), Reaction(), Reaction(status=500, after_ms=400))
+    spec = RunSpec(label="w1", blocks=((invoke, fails),), retries=0, plan=plan)
+    steps = TriggerRun(200_000, spec), RunAgain(10 * _SECOND_US, "resume")
+    assert _shown(run_scenario(Scenario(1, steps)), "carries out invoke") == 2
+
+
+def test_a_webhook_ends_a_wait_before_and_after_it_is_called() -> None:
+    early = Action(name="early", kind="WaitForWebhook", seconds=600)
+    late = Action(name="late", kind="WaitForWebhook", seconds=600)
+    spec = _run(Action(name="nap", kind="SleepFor", seconds=20), early, late)
+    steps = (
+        TriggerRun(200_000, spec),
+        CallWebhook(_SECOND_US, "w1", spec.event_id(early), "POST"),
+        CallWebhook(60 * _SECOND_US, "w1", spec.event_id(late), "GET"),
+    )
+    outcome = run_scenario(Scenario(1, steps))
+    assert _shown(outcome, "endpoint  wfr_w1 returns") == 1
+    assert outcome.events.happenings[-2].at_us < 400 * _SECOND_US
+
+
+@pytest.mark.parametrize("trigger", ["rest", "unknown sdk"])
+def test_a_run_is_triggered_over_the_rest_api(trigger: Trigger) -> None:
+    spec = _run(Action(name="step", kind="Run"), trigger=trigger)
+    outcome = run_scenario(Scenario(1, (TriggerRun(200_000, spec),)))
+    assert _shown(outcome, "triggers the run itself") == (trigger == "unknown sdk")
+    assert _shown(outcome, "endpoint  wfr_w1 returns") == 1
+
+
+def test_a_run_that_is_cancelled_before_its_sdk_takes_it_up_does_not_begin_anew() -> None:
+    """Nor is who triggers it told another time of its creation."""
+    spec = _run(Action(name="step", kind="Run"), trigger="unknown sdk")
+    for cancel_us in range(200_500, 206_500, 1_000):
+        outcome = run_scenario(Scenario(1, (TriggerRun(200_000, spec), CancelRun(cancel_us, "w1"))))
+        assert outcome.is_good, (outcome.violations, outcome.faults)
+        told = str(outcome.events)
+        assert "cancel=true: 200" not in told or "carries out" not in told
+
+
+def test_a_failure_callback_is_sent_again() -> None:
+    spec = _run(
+        Action(name="step", kind="Run"),
+        retries=0,
+        callback_retries=0,
+        plan=(_FAILS,),
+        callback_plan=(_FAILS,),
+    )
+    steps = TriggerRun(200_000, spec), CallBackAgain(5 * _SECOND_US), CallBackAgain(10 * _SECOND_US)
+    assert _shown(run_scenario(Scenario(1, steps)), "request   w1.failed") == 3
+
+
+def test_long_lists_are_fetched_and_flow_control_holds_for_all_steps() -> None:
+    spec = RunSpec(
+        label="w1",
+        blocks=(
+            tuple(Action(name=name, kind="Run") for name in ("left", "middle", "right")),
+            (Action(name="last", kind="Run"),),
+        ),
+        flow=FlowSpec(key="narrow", parallelism=1),
+    )
+    outcome = run_scenario(Scenario(1, (TriggerRun(200_000, spec),), lazy_fetch_bytes=700))
+    assert _shown(outcome, "endpoint  wfr_w1 returns") == 1
+    assert _shown(outcome, "fetches the list") > 1
+
+
 def _first_failure() -> Outcome:
     for seed in range(_MOST_SEEDS):
-        outcome = run_scenario(Scenario(seed, tuple(RunGenerator(seed).steps(200_000))))
+        outcome = run_scenario(RunGenerator(seed).scenario(200_000))
         if outcome.violations:
             return outcome
     raise AssertionError(f"{_MOST_SEEDS} seeds did not find it")
@@ -158,12 +285,30 @@ def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "fail", lambda *_: None)
 
 
+def _say_that_all_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def completed_invoke(step: dict[str, Any], **outcome: Any) -> bytes:
+        return workflow.completed_invoke(step, **{**outcome, "is_failed": False})
+
+    monkeypatch.setattr("emulator.workflow.ending.completed_invoke", completed_invoke)
+
+
+def _forget_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inherited(own: Headers, configuration: Headers) -> Headers:
+        return tuple(
+            line for line in workflow.inherited(own, configuration) if "flow-control" not in line[0].lower()
+        )
+
+    monkeypatch.setattr("emulator.workflow.sending.inherited", inherited)
+
+
 @pytest.mark.parametrize(
     ("mutate", "invariant"),
     [
         (_send_live_list, Invariant.STEPS),
         (_forget_reports, Invariant.RUN_END),
         (_forget_failures, Invariant.RUN_END),
+        (_say_that_all_went_well, Invariant.STEPS),
+        (_forget_flow_control, Invariant.FLOW_CONTROL),
     ],
 )
 def test_a_mutation_of_the_workflow_layer_is_found_within_200_seeds(

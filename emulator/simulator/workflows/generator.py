@@ -5,16 +5,36 @@ from collections.abc import Callable
 from typing import Literal
 
 from emulator.simulator.network import Plan, Reaction
-from emulator.simulator.spec import RETRY_DELAYS
+from emulator.simulator.scenario import Scenario
+from emulator.simulator.spec import RETRY_DELAYS, FlowSpec
 from emulator.simulator.steps import Step
-from emulator.simulator.workflows.spec import Action, Block, Kind, RunSpec
-from emulator.simulator.workflows.steps import CancelRun, NotifyRun, RunAgain, TriggerRun
+from emulator.simulator.workflows.spec import Action, Block, Kind, RunSpec, Trigger
+from emulator.simulator.workflows.steps import (
+    CallBackAgain,
+    CallWebhook,
+    CancelRun,
+    NotifyRun,
+    RunAgain,
+    TriggerRun,
+)
 
 _LEAST_STEPS, _MOST_STEPS = 2, 8
 _EVERY = 3
 _SECOND_US = 1_000_000
 _AGAIN: tuple[Literal["resume", "restart", "delete"], ...] = ("resume", "resume", "restart", "delete")
-_ACTIONS: tuple[Kind, ...] = ("Run", "SleepFor", "Call", "Wait")
+_ACTIONS: tuple[tuple[Kind, int], ...] = (
+    ("Run", 40), ("SleepFor", 16), ("Call", 18), ("Wait", 14), ("WaitForWebhook", 10), ("Invoke", 14),
+)  # fmt: skip
+_WAITS = ("Wait", "WaitForWebhook")
+_DEEPEST = 2
+_TRIGGERS: tuple[Trigger, ...] = ("client", "rest", "unknown sdk")
+# A few entries of a list, or no list at all.
+_LAZY_FETCH_BYTES = (700, 1_000_000)
+_FLOWS = (
+    FlowSpec(key="runs-narrow", parallelism=1),
+    FlowSpec(key="runs-slow", rate=3, period_seconds=10),
+    FlowSpec(key="runs-both", parallelism=2, rate=4, period_seconds=60),
+)
 
 Maker = Callable[["RunGenerator", int], Step]
 
@@ -28,8 +48,12 @@ class RunGenerator:
     """One seed's dice for runs, and the runs that its steps have named so far."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.dice = random.Random(f"{seed} runs")  # noqa: S311  it must repeat
         self.specs: list[RunSpec] = []
+        self.triggered: list[RunSpec] = []
+        self._labels = 0
+        self.lazy_fetch_bytes = self.dice.choice(_LAZY_FETCH_BYTES)
 
     def steps(self, from_us: int) -> list[Step]:
         """Some steps from ``from_us`` on, in the order of their times; the first triggers a run."""
@@ -51,35 +75,55 @@ class RunGenerator:
         least, most = self.dice.choices(spans, (35, 30, 25, 10))[0]
         return self.dice.randint(least, most)
 
+    def scenario(self, from_us: int) -> Scenario:
+        """These steps alone."""
+        steps = tuple(self.steps(from_us))
+        return Scenario(self.seed, steps, lazy_fetch_bytes=self.lazy_fetch_bytes)
+
     def new_run(self) -> RunSpec:
+        """A workflow that is triggered."""
+        trigger = self.dice.choices(_TRIGGERS, (70, 15, 15))[0]
+        spec = self._new_spec(depth=0, trigger=trigger)
+        self.triggered.append(spec)
+        return spec
+
+    def _new_spec(self, depth: int, trigger: Trigger = "client") -> RunSpec:
         """A workflow of some blocks, and how much goes wrong on its way."""
         dice = self.dice
-        label = f"w{len(self.specs) + 1}"
+        self._labels += 1
+        label = f"w{self._labels}"
         spec = RunSpec(
             label=label,
-            blocks=tuple(self._block(number) for number in range(dice.randint(1, 4))),
+            blocks=tuple(self._block(number, depth) for number in range(dice.randint(1, 4 - depth))),
             retries=dice.choice((0, 1, 3, 3, 8)),
             retry_delay=dice.choice(tuple(RETRY_DELAYS)) if dice.random() < 0.5 else None,
             delay_seconds=dice.choice((1, 60)) if dice.random() < 0.1 else None,
-            has_failure_callback=dice.random() < 0.7,
+            flow=dice.choice(_FLOWS) if dice.random() < 0.3 else None,
+            # Over the REST API there is always one: the workflow's own, if nothing else is said.
+            has_failure_callback=trigger != "client" or dice.random() < 0.7,
+            callback_retries=dice.choice((0, 0, 3)),
+            callback_plan=self._plan(dice.choice((0, 1, 4))),
             plan=self._plan(dice.choice((0, 2, 6, 12))),
+            trigger=trigger,
         )
         self.specs.append(spec)
         return spec
 
-    def _block(self, number: int) -> Block:
+    def _block(self, number: int, depth: int) -> Block:
         branches = self.dice.choice((1, 1, 1, 2, 3))
-        return tuple(self._action(f"s{number}{'abc'[branch]}") for branch in range(branches))
+        return tuple(self._action(f"s{number}{'abc'[branch]}", depth) for branch in range(branches))
 
-    def _action(self, name: str) -> Action:
+    def _action(self, name: str, depth: int) -> Action:
         dice = self.dice
-        kind = dice.choices(_ACTIONS, (40, 20, 20, 20))[0]
-        seconds = dice.choice((1, 20, 600, 7_200)) if kind in ("SleepFor", "Wait") else 0
-        if kind != "Call":
-            return Action(name=name, kind=kind, seconds=seconds)
-        return Action(
-            name=name, kind=kind, retries=dice.choice((0, 0, 2)), plan=self._plan(dice.randint(0, 3))
-        )
+        kinds = [one for one in _ACTIONS if one[0] != "Invoke" or depth < _DEEPEST]
+        [(kind, _)] = dice.choices(kinds, [weight for _, weight in kinds])
+        if kind == "Invoke":
+            return Action(name=name, kind=kind, child=self._new_spec(depth + 1))
+        if kind == "Call":
+            retries = dice.choice((0, 0, 2))
+            return Action(name=name, kind=kind, retries=retries, plan=self._plan(dice.randint(0, 3)))
+        seconds = dice.choice((1, 20, 600, 7_200)) if kind in ("SleepFor", *_WAITS) else 0
+        return Action(name=name, kind=kind, seconds=seconds)
 
     def _plan(self, most: int) -> Plan:
         """Reactions to the first requests, well for the most part."""
@@ -101,16 +145,31 @@ class RunGenerator:
 
 def _trigger(make: RunGenerator, at_us: int) -> Step:
     # Now and then the same once more: while the run is active, that changes nothing; later it is another run.
-    if make.specs and make.dice.random() < 0.1:
-        return TriggerRun(at_us, make.dice.choice(make.specs))
+    if make.triggered and make.dice.random() < 0.1:
+        return TriggerRun(at_us, make.dice.choice(make.triggered))
     return TriggerRun(at_us, make.new_run())
 
 
 def _notify(make: RunGenerator, at_us: int) -> Step:
-    spec = make.dice.choice(make.specs)
-    waits = [action for block in spec.blocks for action in block if action.kind == "Wait"]
-    event_id = spec.event_id(make.dice.choice(waits)) if waits else "nobody"
-    return NotifyRun(at_us, spec.label, event_id, is_for_run=make.dice.random() < 0.7)
+    label, event_id = _event(make, "Wait")
+    return NotifyRun(at_us, label, event_id, is_for_run=make.dice.random() < 0.7)
+
+
+def _call_webhook(make: RunGenerator, at_us: int) -> Step:
+    label, event_id = _event(make, "WaitForWebhook")
+    return CallWebhook(at_us, label, event_id, make.dice.choice(("GET", "POST", "PUT")))
+
+
+def _event(make: RunGenerator, kind: Kind) -> tuple[str, str]:
+    """A workflow's label, and an event for which it waits, if it waits for any."""
+    waits = [
+        (spec.label, spec.event_id(action))
+        for spec in make.specs
+        for block in spec.blocks
+        for action in block
+        if action.kind == kind
+    ]
+    return make.dice.choice(waits or [(make.specs[0].label, "nobody")])
 
 
 def _cancel(make: RunGenerator, at_us: int) -> Step:
@@ -121,10 +180,16 @@ def _again(make: RunGenerator, at_us: int) -> Step:
     return RunAgain(at_us, make.dice.choice(_AGAIN))
 
 
+def _call_back_again(make: RunGenerator, at_us: int) -> Step:
+    return CallBackAgain(at_us)
+
+
 KINDS: tuple[tuple[str, float, Maker], ...] = (
     ("trigger a run", 5, _trigger),
     ("notify", 5, _notify),
+    ("call a webhook", 3, _call_webhook),
     ("cancel a run", 1, _cancel),
     ("resume, restart or delete a failed run", 2, _again),
+    ("send failure callbacks again", 2.5, _call_back_again),
 )
 """What a step about runs can be: its name, how often it comes, and how it is made."""

@@ -7,6 +7,15 @@ from emulator.simulator.workflows.spec import RunSpec
 from emulator.testing.invariants import DeliveredList, Execution, RunEvent, StepRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A run of the workflow ``label`` that the run with the key ``parent`` asked for, as its step ``step_id``."""
+
+    label: str
+    parent: str
+    step_id: int
+
+
 def key_of(run_id: str, created_at: object) -> str:
     """What tells runs apart: an id may be used again once its run has ended."""
     return f"{run_id}@{created_at}"
@@ -16,21 +25,28 @@ def key_of(run_id: str, created_at: object) -> str:
 class RunHistory:
     """Everything that is known at the end, by run key where it is a dictionary of lists.
 
-    ``first_ids`` are the first messages of runs whose trigger was answered 2xx, ``copies`` the keys of runs whose
-    resume or restart was. ``cancels`` says by run id whether its cancel was answered 2xx, or cut off. ``removed`` are
+    ``first_ids`` are the first messages of runs whose trigger was answered 2xx, ``started`` the keys of runs whose
+    resume, restart or trigger over the REST API was. ``invocations`` are by the id of the run that was invoked.
+    ``hooks`` are webhooks that were called, by run id; ``sent`` what events and webhooks brought, by event id, answered
+    or not. ``callbacks_again`` says by run key whether sending its failure callback again was answered 2xx, or cut off,
+    each time. ``cancels`` says by run id whether its cancel was answered 2xx, or cut off. ``removed`` are
     the keys of runs whose entry in the DLQ was, or may have been, taken away. ``acknowledged`` are the ids of messages
     that were accepted, ``due_at`` the earliest times of their delivery.
     """
 
     specs: dict[str, RunSpec] = field(default_factory=dict)
     first_ids: set[str] = field(default_factory=set)
-    copies: set[str] = field(default_factory=set)
+    started: set[str] = field(default_factory=set)
+    invocations: dict[str, Invocation] = field(default_factory=dict)
     steps: dict[str, list[StepRecord]] = field(default_factory=dict)
     lists: dict[str, list[DeliveredList]] = field(default_factory=dict)
     executions: dict[str, list[Execution]] = field(default_factory=dict)
     reports: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     results: dict[str, list[str]] = field(default_factory=dict)
     events: dict[str, list[RunEvent]] = field(default_factory=dict)
+    hooks: dict[str, list[RunEvent]] = field(default_factory=dict)
+    sent: dict[str, set[str]] = field(default_factory=dict)
+    callbacks_again: dict[str, list[bool]] = field(default_factory=dict)
     cancels: dict[str, bool] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     due_at: dict[str, int] = field(default_factory=dict)
@@ -53,7 +69,21 @@ class RunHistory:
         made.append(Execution(step=step, message_id=message_id))
         return sum(one.step == step for one in made)
 
-    def note_list(self, key: str, message_id: str, entries: list[dict[str, Any]]) -> None:
-        """A list of steps was delivered."""
+    def note_list(
+        self, key: str, message_id: str, entries: list[dict[str, Any]], *, is_fetched: bool
+    ) -> None:
+        """A list of steps was delivered, or left to be fetched."""
         listed = tuple((entry["messageId"], entry["body"]) for entry in entries)
-        self.lists.setdefault(key, []).append(DeliveredList(message_id=message_id, entries=listed))
+        delivered = DeliveredList(message_id=message_id, entries=listed, is_fetched=is_fetched)
+        self.lists.setdefault(key, []).append(delivered)
+
+    def note_invocation(self, label: str, parent: str, step_id: int) -> str:
+        """A run of the workflow ``label`` is about to be invoked; the id that it gets, which nobody else has."""
+        run_id = f"wfr_{label}-{len(self.invocations) + 1}"
+        self.invocations[run_id] = Invocation(label, parent, step_id)
+        return run_id
+
+    def latest_id(self, label: str) -> str:
+        """The id of the newest run of the workflow ``label``, as far as its clients know."""
+        invoked = [run_id for run_id, one in self.invocations.items() if one.label == label]
+        return invoked[-1] if invoked else f"wfr_{label}"

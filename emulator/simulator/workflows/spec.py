@@ -1,23 +1,26 @@
 """What a simulated workflow does, and the header lines with which the Workflow SDKs ask for it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from emulator.simulator.network import Plan
-from emulator.simulator.spec import RETRY_DELAYS
+from emulator.simulator.spec import RETRY_DELAYS, FlowSpec
 
 HOST = "workflows.example"
 FEATURES = "LazyFetch,InitialBody,WF_DetectTrigger,WF_TriggerOnConfig"
 FAILED = "failed"
 """Which of a run's callbacks reports its failure, as its url says."""
 
-Kind = Literal["Run", "SleepFor", "Call", "Wait"]
+Kind = Literal["Run", "SleepFor", "Call", "Wait", "WaitForWebhook", "Invoke"]
+Trigger = Literal["client", "rest", "unknown sdk"]
+"""Who starts a run: the SDK's client, or somebody over the REST API, who may not know which SDK the endpoint has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One step of a workflow. ``seconds`` are slept, or waited at most; a call has ``retries``, and a ``plan`` of how
-    the called one reacts.
+    the called one reacts; ``child`` is what is invoked.
     """
 
     name: str
@@ -25,9 +28,14 @@ class Action:
     seconds: int = 0
     retries: int = 0
     plan: Plan = ()
+    child: "RunSpec | None" = None
 
     def __str__(self) -> str:
         match self.kind:
+            case "WaitForWebhook":
+                return f"wait for a webhook at most {self.seconds} s"
+            case "Invoke":
+                return f"invoke {self.child}"
             case "SleepFor":
                 return f"sleep {self.seconds} s"
             case "Wait":
@@ -46,7 +54,8 @@ Block = tuple[Action, ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """A run. ``label`` names it and stands in its urls. ``plan`` are its endpoint's reactions to the requests of this
-    label in the order in which they come; behind the last, it does its work.
+    label in the order in which they come; behind the last, it does its work. ``callback_plan`` is the same of those
+    that are told of its failure, with ``callback_retries``.
     """
 
     label: str
@@ -54,8 +63,12 @@ class RunSpec:
     retries: int = 3
     retry_delay: str | None = None
     delay_seconds: int | None = None
+    flow: FlowSpec | None = None
     has_failure_callback: bool = True
+    callback_retries: int = 3
+    callback_plan: Plan = ()
     plan: Plan = ()
+    trigger: Trigger = "client"
 
     @property
     def run_id(self) -> str:
@@ -83,10 +96,22 @@ class RunSpec:
         """What a wait waits for."""
         return f"event-{self.label}-{action.name}"
 
+    def family(self) -> Iterator["RunSpec"]:
+        """This one, and all that it invokes, and those."""
+        yield self
+        for block in self.blocks:
+            for action in block:
+                if action.child is not None:
+                    yield from action.child.family()
+
     def plans(self) -> dict[str, Plan]:
-        """How those that are called react, by label."""
-        calls = (action for block in self.blocks for action in block if action.kind == "Call")
-        return {self.label: self.plan} | {f"{self.label}.{action.name}": action.plan for action in calls}
+        """How endpoints and those that are called react, by label."""
+        plans: dict[str, Plan] = {}
+        for spec in self.family():
+            plans |= {spec.label: spec.plan, f"{spec.label}.{FAILED}": spec.callback_plan}
+            calls = (action for block in spec.blocks for action in block if action.kind == "Call")
+            plans |= {f"{spec.label}.{action.name}": action.plan for action in calls}
+        return plans
 
     def headers(self, run_id: str, *, is_init: bool = False) -> dict[str, str]:
         """What every message of a run says (workflow contract, 3.1)."""
@@ -100,18 +125,30 @@ class RunSpec:
             "Upstash-Forward-Upstash-Workflow-Sdk-Version": "1",
         }
 
-    def trigger_headers(self) -> dict[str, str]:
-        """What a trigger says (workflow contract, 4.1)."""
-        headers = self.headers(self.run_id, is_init=True) | {"Upstash-Retries": str(self.retries)}
+    def trigger_headers(self, run_id: str) -> dict[str, str]:
+        """What a trigger by the SDK's client says (workflow contract, 4.1)."""
+        return self.headers(run_id, is_init=True) | self._options(run_id)
+
+    def rest_headers(self) -> dict[str, str]:
+        """What a trigger over the REST API says; the rest is the emulator's to add (workflow contract, 4.3)."""
+        headers = {"Upstash-Workflow-RunId": self.run_id} | self._options(self.run_id)
+        return headers | ({"Upstash-Workflow-Unknown-Sdk": "true"} if self.trigger == "unknown sdk" else {})
+
+    def _options(self, run_id: str) -> dict[str, str]:
+        headers = {"Upstash-Retries": str(self.retries)}
         if self.retry_delay is not None:
             headers["Upstash-Retry-Delay"] = self.retry_delay
         if self.delay_seconds is not None:
             headers["Upstash-Delay"] = f"{self.delay_seconds}s"
+        if self.flow is not None:
+            headers["Upstash-Flow-Control-Key"] = self.flow.key
+            headers["Upstash-Flow-Control-Value"] = self.flow.value
         if self.has_failure_callback:
             prefix = "Upstash-Failure-Callback"
             headers |= {
                 prefix: f"https://callbacks.example/report?m={self.label}&cb={FAILED}",
-                f"{prefix}-Workflow-RunId": self.run_id,
+                f"{prefix}-Retries": str(self.callback_retries),
+                f"{prefix}-Workflow-RunId": run_id,
                 f"{prefix}-Workflow-Init": "false",
                 f"{prefix}-Workflow-Url": self.url,
                 f"{prefix}-Workflow-CallType": "failureCall",
@@ -151,5 +188,8 @@ class RunSpec:
         told = [f"{self.retries} retries"]
         told += [f"retry delay {self.retry_delay}"] if self.retry_delay else []
         told += [f"delay {self.delay_seconds} s"] if self.delay_seconds is not None else []
+        told += [f"flow control {self.flow.key}: {self.flow.value}"] if self.flow else []
+        told += [f"triggered by {self.trigger}"] if self.trigger != "client" else []
+        told += [f"callback {number} {reaction}" for number, reaction in enumerate(self.callback_plan)]
         told += [f"request {number} {reaction}" for number, reaction in enumerate(self.plan)]
         return f"{self.label} ({blocks}; {'; '.join(told)})"

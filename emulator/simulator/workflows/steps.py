@@ -6,28 +6,46 @@ from typing import Any, Literal
 from emulator.simulator.client import Client
 from emulator.simulator.workflows.history import key_of
 from emulator.simulator.workflows.spec import RunSpec
+from emulator.tenants import PUBLISHED_USERS
 from emulator.testing.invariants import RunEvent
 
+_USER = PUBLISHED_USERS[0].name
 _DLQ = "/v2/workflows/dlq"
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerRun:
-    """Start a run, as ``client.trigger`` does."""
+    """Start a run, as ``client.trigger`` does, or over the REST API."""
 
     at_us: int
     run_spec: RunSpec
 
     async def run(self, client: Client) -> None:
         spec, runs = self.run_spec, client.history.runs
-        runs.specs[spec.label] = spec
-        item = {"destination": spec.url, "headers": spec.trigger_headers(), "body": spec.label}
+        runs.specs |= {one.label: one for one in spec.family()}
+        if spec.trigger != "client":
+            await self._ask_rest(client)
+            return
+        item = {"destination": spec.url, "headers": spec.trigger_headers(spec.run_id), "body": spec.label}
         answer = await client.call("POST", "/v2/batch", value=[item], about=spec.label)
         if answer.is_ok:
             [accepted] = answer.content
             runs.first_ids.add(accepted["messageId"])
             if not accepted.get("deduplicated"):
                 runs.note_message(accepted["messageId"], answer.sent_at, spec.delay_seconds)
+
+    async def _ask_rest(self, client: Client) -> None:
+        spec = self.run_spec
+        answer = await client.call(
+            "POST",
+            f"/v2/trigger/{spec.url}",
+            headers=spec.rest_headers(),
+            content=spec.label.encode(),
+            about=spec.label,
+        )
+        if answer.is_ok:
+            started = answer.content
+            client.history.runs.started.add(key_of(started["workflowRunId"], started["workflowCreatedAt"]))
 
     def __str__(self) -> str:
         return f"trigger {self.run_spec}"
@@ -43,16 +61,44 @@ class NotifyRun:
     is_for_run: bool
 
     async def run(self, client: Client) -> None:
-        run_id = f"wfr_{self.label}"
-        path = f"{run_id}/{self.event_id}" if self.is_for_run else self.event_id
-        answer = await client.call("POST", f"/v2/notify/{path}", content=b"news", about=self.label)
+        runs = client.history.runs
+        path = f"{runs.latest_id(self.label)}/{self.event_id}" if self.is_for_run else self.event_id
+        data = f"news of {self.at_us}"
+        runs.sent.setdefault(self.event_id, set()).add(data)
+        answer = await client.call("POST", f"/v2/notify/{path}", content=data.encode(), about=self.label)
         for notified in answer.content if answer.is_ok else []:
             event = RunEvent(event_id=self.event_id, answered_at=answer.done_at)
             key = key_of(notified["workflowRunId"], notified["workflowCreatedAt"])
-            client.history.runs.events.setdefault(key, []).append(event)
+            runs.events.setdefault(key, []).append(event)
 
     def __str__(self) -> str:
         return f"notify {'run ' + self.label if self.is_for_run else 'all'} of {self.event_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallWebhook:
+    """Call a webhook of a run, without a token, by a method of one's own."""
+
+    at_us: int
+    label: str
+    event_id: str
+    method: str
+
+    async def run(self, client: Client) -> None:
+        runs = client.history.runs
+        run_id = runs.latest_id(self.label)
+        query, body = f"at={self.at_us}", "" if self.method == "GET" else "news"
+        runs.sent.setdefault(self.event_id, set()).add(f"{self.method} {query} {body}")
+        target = f"/v2/workflows/hooks/{_USER}/{run_id}/{self.event_id}?{query}"
+        answer = await client.call(
+            self.method, target, content=body.encode(), about=self.label, is_anonymous=True
+        )
+        if answer.is_ok:
+            event = RunEvent(event_id=self.event_id, answered_at=answer.done_at)
+            runs.hooks.setdefault(run_id, []).append(event)
+
+    def __str__(self) -> str:
+        return f"{self.method} the webhook {self.event_id} of {self.label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +109,7 @@ class CancelRun:
     label: str
 
     async def run(self, client: Client) -> None:
-        run_id = f"wfr_{self.label}"
+        run_id = client.history.runs.latest_id(self.label)
         answer = await client.call("DELETE", f"/v2/workflows/runs/{run_id}?cancel=true", about=self.label)
         if answer.may_hold:
             client.history.runs.cancels[run_id] = answer.is_ok
@@ -95,7 +141,27 @@ class RunAgain:
             else client.call("POST", f"{_DLQ}/{self.kind}/{dlq_id}", about=run_id)
         )
         if answer.is_ok and self.kind != "delete":
-            runs.copies.add(key_of(answer.content["workflowRunId"], answer.content["workflowCreatedAt"]))
+            runs.started.add(key_of(answer.content["workflowRunId"], answer.content["workflowCreatedAt"]))
 
     def __str__(self) -> str:
         return f"{self.kind} the run that failed last"
+
+
+@dataclass(frozen=True, slots=True)
+class CallBackAgain:
+    """Send the failure callbacks again that have failed."""
+
+    at_us: int
+
+    async def run(self, client: Client) -> None:
+        target = f"{_DLQ}?failureFunctionState=CALLBACK_FAIL"
+        listed = await client.call("GET", target, is_quiet=True)
+        for entry in listed.content["messages"] if listed.is_ok else []:
+            run_id = entry["workflowRunId"]
+            answer = await client.call("POST", f"{_DLQ}/callback/{entry['dlqId']}", about=run_id)
+            if answer.may_hold:
+                key = key_of(run_id, entry["workflowCreatedAt"])
+                client.history.runs.callbacks_again.setdefault(key, []).append(answer.is_ok)
+
+    def __str__(self) -> str:
+        return "send failure callbacks again"

@@ -38,6 +38,7 @@ from emulator.testing.invariants.record import (
 from emulator.testing.invariants.run_record import (
     DeliveredList,
     Execution,
+    InvokedRun,
     RunEvent,
     RunRecord,
     StepRecord,
@@ -55,6 +56,7 @@ __all__ = [
     "FlowKeyRecord",
     "Interruption",
     "Invariant",
+    "InvokedRun",
     "LogRecord",
     "MessageRecord",
     "QueueRecord",

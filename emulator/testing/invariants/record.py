@@ -162,7 +162,8 @@ class Record:
     back, so that times of different lines cannot be compared. ``dead_letters`` are the message ids with an entry in
     the DLQ at the end, ``removed_dead_letters`` those whose entry was, or may have been, deleted or published again.
     ``cancels`` maps the ids of messages whose cancel was answered 2xx to the time of the answer. ``runs`` are workflow
-    runs; their messages are among ``messages``.
+    runs; their messages are among ``messages``. ``lazy_fetch_bytes`` is the size above which a list of steps is left to
+    be fetched, if it is known.
     """
 
     messages: Sequence[MessageRecord]
@@ -177,5 +178,6 @@ class Record:
     signing_keys: Sequence[Change[str]] = ()
     runs: Sequence[RunRecord] = ()
     interruptions: Sequence[Interruption] = ()
+    lazy_fetch_bytes: int | None = None
     is_idle: bool = False
     went_back: bool = False

@@ -3,8 +3,8 @@
 What is before what is told by moments: numbers that grow while the run is watched, whatever the clock says.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +21,14 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredList:
-    """A list of steps as it was delivered: ``entries`` are message ids with bodies in base64, the payload first."""
+    """A list of steps as it was delivered: ``entries`` are message ids with bodies in base64, the payload first.
+
+    ``is_fetched``: the delivery was empty, and its endpoint got the list itself.
+    """
 
     message_id: str
     entries: tuple[tuple[str, str], ...]
+    is_fetched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,16 @@ class RunEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvokedRun:
+    """A run that this one invoked with its step ``step_id``, and how it ended, or ``RUN_STARTED``."""
+
+    step_id: int
+    id: str
+    state: str
+    response: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """A run. ``state`` is what the logs say (``RUN_STARTED``, ``RUN_SUCCESS``, ``RUN_FAILED``, ``RUN_CANCELED``), or
     ``None`` if they know nothing of it; ``response`` what they say that it returned.
@@ -52,7 +66,10 @@ class RunRecord:
     restarted: part of its list is older. ``returned`` are the results of which the endpoint said that the run
     returned them. ``is_cancelled``: somebody cancelled it; ``None`` if that was not answered. ``is_stranded``: a
     message of it was taken back by hand, so that it may wait for ever. ``reports`` are the reports of calls as
-    pairs of the call's message id and the report's; ``failure_callbacks`` counts the messages that report its failure.
+    pairs of the call's message id and the report's; ``failure_callbacks`` counts the messages that report its failure,
+    of which ``callbacks_again`` were asked for by hand: true if that was answered 2xx, false if it was cut off.
+    ``callback`` is the id of the last one with the state that the logs give it (``CALLBACK_SUCCESS``, ``CALLBACK_FAIL``
+    and so on). ``sent`` is what events brought, answered or not, by event id: of a webhook its method and its body.
     """
 
     id: str
@@ -67,8 +84,12 @@ class RunRecord:
     is_stranded: bool = False
     has_failure_callback: bool = False
     failure_callbacks: int = 0
+    callbacks_again: Sequence[bool] = ()
+    callback: tuple[str, str] | None = None
+    invoked: Sequence[InvokedRun] = ()
     steps: Sequence[StepRecord] = ()
     lists: Sequence[DeliveredList] = ()
     executions: Sequence[Execution] = ()
     reports: Sequence[tuple[str, str]] = ()
     events: Sequence[RunEvent] = ()
+    sent: Mapping[str, Collection[str]] = field(default_factory=dict)

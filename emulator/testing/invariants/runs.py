@@ -7,24 +7,45 @@ from collections.abc import Iterator
 from typing import Any
 
 from emulator.testing.invariants.index import RunIndex
-from emulator.testing.invariants.run_record import RunRecord
+from emulator.testing.invariants.run_record import InvokedRun, RunRecord
 from emulator.testing.invariants.violation import Invariant, Violation
 
-_SUCCESS, _FAILED, _CANCELED = "RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED"
+_STARTED, _SUCCESS, _FAILED, _CANCELED = "RUN_STARTED", "RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED"
+_CALLBACK_STATES = {
+    "DELIVERED": "CALLBACK_SUCCESS", "FAILED": "CALLBACK_FAIL", "CANCELED": "CALLBACK_CANCELED",
+}  # fmt: skip
+_EMPTY_ENTRY = '{"messageId":"","body":"","callType":"step"}'
 Texts = Iterator[str]
 
 
 def check_run_ends(index: RunIndex) -> Iterator[Violation]:
     """Succeeded with what its endpoint returned, failed and in the DLQ, or cancelled because somebody asked for it."""
     for run in index.record.runs:
-        for text in (*_unknown(run), *_unended(index, run), *_wrong_end(run), *_wrong_reports(run)):
+        for text in (
+            *_unknown(run),
+            *_unended(index, run),
+            *_wrong_end(run),
+            *_wrong_reports(run),
+            *_wrong_callback_state(index, run),
+        ):
             yield _violation(Invariant.RUN_END, run, text)
 
 
 def check_run_steps(index: RunIndex) -> Iterator[Violation]:
-    """Every delivered list is a beginning of the longest; each accepted step stands in it once, in its order."""
+    """Every delivered list is a beginning of the longest; each accepted step stands in it once, in its order.
+
+    What the emulator puts in itself is true: what became of runs that were invoked, and what events brought.
+    """
     for run in index.record.runs:
-        for text in (*_torn_lists(run), *_lost_steps(run), *_made_up_steps(run), *_repeated_work(run)):
+        for text in (
+            *_torn_lists(run),
+            *_lost_steps(run),
+            *_made_up_steps(run),
+            *_repeated_work(run),
+            *_wrong_fetches(index, run),
+            *_wrong_outcomes(run),
+            *_wrong_events(run),
+        ):
             yield _violation(Invariant.STEPS, run, text)
 
 
@@ -33,7 +54,7 @@ def check_run_events(index: RunIndex) -> Iterator[Violation]:
     for run in index.record.runs:
         ended: dict[str, tuple[str, dict[str, Any]]] = {}
         for message_id, step in _steps(run):
-            if step.get("stepType") == "Wait" and "waitEventId" in step:
+            if "waitEventId" in step:
                 ended.setdefault(step["waitEventId"], (message_id, step))
         for event in run.events:
             message_id, step = ended.get(event.event_id, ("", {}))
@@ -74,8 +95,9 @@ def _wrong_end(run: RunRecord) -> Texts:
 
 def _wrong_reports(run: RunRecord) -> Texts:
     """The failure is told once, and so is what became of each call."""
-    expected = int(run.has_failure_callback and run.state == _FAILED)
-    if run.failure_callbacks != expected:
+    expected = int(run.has_failure_callback and run.state == _FAILED) + sum(run.callbacks_again)
+    # Of those asked for without an answer nobody knows.
+    if not expected <= run.failure_callbacks <= expected + run.callbacks_again.count(False):
         yield f"is {run.state}, and made {run.failure_callbacks} failure callbacks instead of {expected}"
     told: dict[str, set[str]] = defaultdict(set)
     for call_id, report_id in run.reports:
@@ -83,6 +105,17 @@ def _wrong_reports(run: RunRecord) -> Texts:
     for call_id, report_ids in told.items():
         if len(report_ids) > 1:
             yield f"was told {len(report_ids)} times what became of its call {call_id}"
+
+
+def _wrong_callback_state(index: RunIndex, run: RunRecord) -> Texts:
+    """At rest the logs say of the last failure callback what became of its message."""
+    if run.callback is None or not index.record.is_idle:
+        return
+    message_id, state = run.callback
+    end = index.end_of(message_id)
+    ended = "nothing" if end is None else index.record.log[end].state
+    if state != _CALLBACK_STATES.get(ended):
+        yield f"has {state} for its failure callback {message_id}, of which the log says {ended}"
 
 
 def _torn_lists(run: RunRecord) -> Texts:
@@ -117,7 +150,7 @@ def _lost_steps(run: RunRecord) -> Texts:
 
 
 def _made_up_steps(run: RunRecord) -> Texts:
-    """What a list holds was published, or is an event's; and no more often than it was published."""
+    """What a list holds was published, no more often than it was; or it ends a wait, or an invocation."""
     if not run.is_first:
         return
     published = Counter(step.body for step in run.steps)
@@ -125,7 +158,9 @@ def _made_up_steps(run: RunRecord) -> Texts:
     for _, body in _longest(run)[1:]:
         held[base64.b64decode(body).decode()] += 1
     for body, count in held.items():
-        if count > published[body] and "waitEventId" not in json.loads(body):
+        step = json.loads(body)
+        is_servers_own = "waitEventId" in step or (step["stepType"] == "Invoke" and step["stepId"])
+        if count > published[body] and not is_servers_own:
             yield f"holds {count} times what was published {published[body]} times: {body}"
 
 
@@ -137,6 +172,66 @@ def _repeated_work(run: RunRecord) -> Texts:
     for step, message_ids in causes.items():
         if len(message_ids) > 1:
             yield f"carried out {step!r} for {len(message_ids)} messages: {', '.join(sorted(message_ids))}"
+
+
+def _wrong_fetches(index: RunIndex, run: RunRecord) -> Texts:
+    """What is over the limit is left to be fetched, and nothing else."""
+    limit = index.record.lazy_fetch_bytes
+    if limit is None:
+        return
+    for delivered in run.lists:
+        texts = sum(len(message_id) + len(body) for message_id, body in delivered.entries)
+        size = 1 + texts + (len(_EMPTY_ENTRY) + 1) * len(delivered.entries)
+        if delivered.is_fetched != (size > limit):
+            how = "nothing" if delivered.is_fetched else "all"
+            yield f"was sent {how} of a list of {size} bytes with {delivered.message_id}, the limit being {limit}"
+
+
+def _wrong_outcomes(run: RunRecord) -> Texts:
+    """A run hears of each run that it invoked at most once, and what became of that."""
+    if not run.is_first:
+        return
+    ended = Counter((one.step_id, _outcome_of(one)) for one in run.invoked if one.state != _STARTED)
+    told: Counter[tuple[int, str]] = Counter()
+    for _, step in _steps(run):
+        if step.get("stepType") == "Invoke" and step["stepId"]:
+            told[step["stepId"], json.dumps(json.loads(step["out"]), sort_keys=True)] += 1
+    for (step_id, outcome), count in told.items():
+        if count > ended[step_id, outcome]:
+            yield (
+                f"was told {count} times that its step {step_id} ended with {outcome}; so did"
+                f" {ended[step_id, outcome]} of the runs that it invoked"
+            )
+
+
+def _outcome_of(invoked: InvokedRun) -> str:
+    body = {} if invoked.response is None else {"body": invoked.response}
+    flags = {"isFailed": invoked.state == _FAILED, "isCanceled": invoked.state == _CANCELED}
+    return json.dumps({**body, **flags}, sort_keys=True)
+
+
+def _wrong_events(run: RunRecord) -> Texts:
+    """What ended a wait was sent, and ended no other."""
+    seen: set[tuple[str, str]] = set()
+    for _, step in _steps(run):
+        if step.get("waitTimeout") is not False:
+            continue
+        event_id, data = step["waitEventId"], _data_of(step)
+        if data not in run.sent.get(event_id, ()):
+            yield f"ended its wait for {event_id} with {data!r}, which nobody sent"
+        if (event_id, data) in seen:
+            yield f"was sent {data!r} for {event_id} twice"
+        seen.add((event_id, data))
+
+
+def _data_of(step: dict[str, Any]) -> str:
+    """What an event brought; of a webhook its method, its query and its body."""
+    data = base64.b64decode(step.get("out", "")).decode()
+    if step["stepType"] != "WaitForWebhook":
+        return data
+    hook = json.loads(data)
+    body = base64.b64decode(hook.get("body", "")).decode()
+    return f"{hook['method']} {hook['url'].partition('?')[2]} {body}"
 
 
 def _longest(run: RunRecord) -> tuple[tuple[str, str], ...]:
