@@ -1,7 +1,7 @@
 """Between the broker's dataclasses and the tables' rows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -38,9 +38,24 @@ def dump(value: object) -> str:
     return _encode(value)
 
 
+def header_lines(value: Any) -> Headers:
+    """Header lines out of JSON's lists."""
+    return tuple((name, text) for name, text in value)
+
+
 def load_headers(text: str) -> Headers:
     """Header lines as ``dump`` wrote them."""
-    return tuple((name, value) for name, value in json.loads(text))
+    return header_lines(json.loads(text))
+
+
+def dump_labels(labels: Sequence[str]) -> str | None:
+    """Labels as a column keeps them: each between commas, so that one of them can be looked for."""
+    return f",{','.join(labels)}," if labels else None
+
+
+def load_labels(text: str | None) -> tuple[str, ...]:
+    """Labels as ``dump_labels`` wrote them."""
+    return tuple(text.strip(",").split(",")) if text else ()
 
 
 @lru_cache(maxsize=4096)
@@ -76,7 +91,7 @@ def message_row(tenant_id: int, message: Message) -> Row:
         "queue_name": message.queue_name,
         "schedule_id": message.schedule_id,
         "flow_key": message.flow_control.key if message.flow_control else None,
-        "labels": f",{','.join(message.labels)}," if message.labels else None,
+        "labels": dump_labels(message.labels),
         "slot_of": message.slot_of,
         "options_json": _dump_options(message),
     }
@@ -106,7 +121,7 @@ def _dump_callback(callback: Callback | None) -> list[object] | None:
 
 
 def _load_callback(value: Any) -> Callback | None:
-    return Callback(url=value[0], headers=tuple((name, text) for name, text in value[1])) if value else None
+    return Callback(url=value[0], headers=header_lines(value[1])) if value else None
 
 
 def message_of(row: Record) -> Message:
@@ -131,7 +146,7 @@ def message_of(row: Record) -> Message:
         queue_name=row["queue_name"],
         schedule_id=row["schedule_id"],
         caller_ip=row["caller_ip"],
-        labels=tuple(row["labels"].strip(",").split(",")) if row["labels"] else (),
+        labels=load_labels(row["labels"]),
         flow_control=_load_flow(row["flow_key"], options.get("flow")),
         redact_fields=options.get("redact"),
         api=options.get("api"),
@@ -172,8 +187,24 @@ def pending_of(row: Record) -> Pending:
     )
 
 
+def _response_columns(response: AttemptResult | None) -> Row:
+    return {
+        "response_status": response.status if response else None,
+        "response_headers_json": dump(response.headers) if response else None,
+        "response_body": response.body if response else None,
+    }
+
+
+def _response_of(row: Record, error: str | None) -> AttemptResult:
+    return AttemptResult(
+        status=row["response_status"],
+        headers=load_headers(row["response_headers_json"]),
+        body=row["response_body"],
+        error=error,
+    )
+
+
 def log_row(tenant_id: int, entry: LogEntry) -> Row:
-    response = entry.response
     return {
         "tenant_id": tenant_id,
         "message_seq": entry.message_seq,
@@ -182,29 +213,20 @@ def log_row(tenant_id: int, entry: LogEntry) -> Row:
         "retried": entry.retried,
         "next_delivery_at": entry.next_delivery_at,
         "error": entry.error,
-        "response_status": response.status if response else None,
-        "response_headers_json": dump(response.headers) if response else None,
-        "response_body": response.body if response else None,
+        **_response_columns(entry.response),
     }
 
 
 def log_entry_of(row: Record) -> LogEntry:
-    response = None
-    if row["response_status"] is not None:
-        response = AttemptResult(
-            status=row["response_status"],
-            headers=load_headers(row["response_headers_json"]),
-            body=row["response_body"],
-            error=row["error"] if row["response_status"] == 0 else None,
-        )
+    status, error = row["response_status"], row["error"]
     return LogEntry(
         message_seq=row["message_seq"],
         time_at=row["time_at"],
         state=State(row["state"]),
         retried=row["retried"],
         next_delivery_at=row["next_delivery_at"],
-        error=row["error"],
-        response=response,
+        error=error,
+        response=None if status is None else _response_of(row, error if status == 0 else None),
     )
 
 
@@ -214,10 +236,8 @@ def dead_letter_row(tenant_id: int, dead: DeadLetter) -> Row:
         "tenant_id": tenant_id,
         "dlq_id": dead.dlq_id,
         "failed_at": dead.failed_at,
-        "response_status": dead.response.status,
-        "response_headers_json": dump(dead.response.headers),
-        "response_body": dead.response.body,
         "error": dead.response.error,
+        **_response_columns(dead.response),
     }
 
 
@@ -226,12 +246,7 @@ def dead_letter_of(row: Record) -> DeadLetter:
         dlq_id=row["dlq_id"],
         message_seq=row["message_seq"],
         failed_at=row["failed_at"],
-        response=AttemptResult(
-            status=row["response_status"],
-            headers=load_headers(row["response_headers_json"]),
-            body=row["response_body"],
-            error=row["error"],
-        ),
+        response=_response_of(row, row["error"]),
     )
 
 
@@ -240,7 +255,7 @@ def queue_row(tenant_id: int, queue: Queue) -> Row:
 
 
 def queue_of(row: Record) -> Queue:
-    return Queue(**_own_columns(row))
+    return Queue(**own_columns(row))
 
 
 def flow_key_row(tenant_id: int, flow_key: FlowKey) -> Row:
@@ -248,10 +263,11 @@ def flow_key_row(tenant_id: int, flow_key: FlowKey) -> Row:
 
 
 def flow_key_of(row: Record) -> FlowKey:
-    return FlowKey(**_own_columns(row))
+    return FlowKey(**own_columns(row))
 
 
-def _own_columns(row: Record) -> Row:
+def own_columns(row: Record) -> Row:
+    """What a row holds beside whose it is."""
     return {str(name): value for name, value in row.items() if name != "tenant_id"}
 
 

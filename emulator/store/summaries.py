@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, n
 
 from emulator.broker.message import State
 from emulator.broker.transitions import PENDING_STATES
+from emulator.store.mapping import load_labels
 from emulator.store.sql import SqlStore, table_of
 from emulator.store.tables import BodyRow, DeadLetterRow, LogRow, MessageRow
 
@@ -301,15 +302,11 @@ def _summary_of(row: RowMapping, active: Collection[int]) -> Summary:
         **{
             **row,
             "state": State.ACTIVE if row["seq"] in active else State(row["state"]),
-            "labels": _labels(row["labels"]),
+            "labels": load_labels(row["labels"]),
             "is_callback": bool(row["is_callback"]),
         }
     )
 
 
 def _step_of(row: RowMapping) -> Step:
-    return Step(**{**row, "state": State(row["state"]), "labels": _labels(row["labels"])})
-
-
-def _labels(text: str | None) -> tuple[str, ...]:
-    return tuple(text.strip(",").split(",")) if text else ()
+    return Step(**{**row, "state": State(row["state"]), "labels": load_labels(row["labels"])})

@@ -2,13 +2,12 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from emulator.broker.message import AttemptResult
-from emulator.protocol.headers import Headers
 from emulator.protocol.workflow import CallType
-from emulator.store.mapping import Record, Row, dump
+from emulator.store.mapping import Record, Row, dump, dump_labels, header_lines, load_labels, own_columns
 from emulator.workflow.run import (
     CallbackState,
     Entry,
@@ -53,7 +52,7 @@ def run_row(tenant_id: int, run: Run) -> Row:
         "init_message_id": run.init_message_id,
         "caller_ip": run.caller_ip,
         "flow_key": run.flow_key,
-        "labels": f",{','.join(run.labels)}," if run.labels else None,
+        "labels": dump_labels(run.labels),
         "invoker_id": run.invoker.run_id if run.invoker else None,
         "trigger_json": dump(trigger),
         "state": RunState.STARTED.value,
@@ -79,10 +78,6 @@ def _dump_invoker(invoker: Invoker | None) -> Row | None:
     }
 
 
-def _lines(value: Any) -> Headers:
-    return tuple((name, text) for name, text in value)
-
-
 def _load_invoker(value: Any) -> Invoker | None:
     if value is None:
         return None
@@ -90,7 +85,7 @@ def _load_invoker(value: Any) -> Invoker | None:
         run_id=value["id"],
         run_created_at=value["createdAt"],
         url=value["url"],
-        headers=_lines(value["headers"]),
+        headers=header_lines(value["headers"]),
         step=value["step"],
     )
 
@@ -105,9 +100,9 @@ def run_of(row: Record) -> Run:
         created_at=row["created_at"],
         init_seq=row["init_seq"],
         init_message_id=row["init_message_id"],
-        configuration=_lines(trigger["configuration"]),
+        configuration=header_lines(trigger["configuration"]),
         features=frozenset(trigger["features"]),
-        labels=tuple(row["labels"].strip(",").split(",")) if row["labels"] else (),
+        labels=load_labels(row["labels"]),
         caller_ip=row["caller_ip"],
         flow_key=row["flow_key"],
         invoker=_load_invoker(trigger["invoker"]),
@@ -135,7 +130,9 @@ def _dump_result(result: AttemptResult) -> list[Any]:
 
 def _load_result(value: Any) -> AttemptResult:
     status, headers, body, error = value
-    return AttemptResult(status=status, headers=_lines(headers), body=base64.b64decode(body), error=error)
+    return AttemptResult(
+        status=status, headers=header_lines(headers), body=base64.b64decode(body), error=error
+    )
 
 
 def dump_failure(failure: Failure) -> str:
@@ -249,7 +246,7 @@ def waiter_of(row: Record) -> Waiter:
         registered_at=row["registered_at"],
         deadline_at=row["deadline_at"],
         url=value["url"],
-        headers=_lines(value["headers"]),
+        headers=header_lines(value["headers"]),
         timeout=value["timeout"],
         timeout_url=value["timeoutUrl"],
         step=value["step"],
@@ -258,14 +255,8 @@ def waiter_of(row: Record) -> Waiter:
 
 
 def event_row(tenant_id: int, event: StoredEvent) -> Row:
-    return {
-        "seq": event.seq,
-        "tenant_id": tenant_id,
-        "run_seq": event.run_seq,
-        "event_id": event.event_id,
-        "data": event.data,
-    }
+    return {"tenant_id": tenant_id, **asdict(event)}
 
 
 def event_of(row: Record) -> StoredEvent:
-    return StoredEvent(seq=row["seq"], run_seq=row["run_seq"], event_id=row["event_id"], data=row["data"])
+    return StoredEvent(**own_columns(row))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from emulator.broker.message import State
 from emulator.faults.matching import body_matches, headers_match, is_within, url_matches
@@ -11,6 +11,16 @@ from emulator.testing.views import MessageView, moment, shown
 _LISTED = 10
 
 Body = str | bytes | dict[str, Any] | list[Any]
+
+
+class Conditions(TypedDict, total=False):
+    """What may be asked of a message beside its URL; all that is given must hold."""
+
+    body: Body | None
+    headers: str | dict[str, str] | None
+    label: str | None
+    queue: str | None
+    method: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from emulator.broker.message import State
 from emulator.store.filters import MessageFilter, Page
 from emulator.store.queries import list_dead_letters, list_logs
 from emulator.store.sql import SqlStore
 from emulator.testing.assertions import (
-    Body,
+    Conditions,
     Wanted,
     check_not_published,
     check_published,
@@ -82,50 +82,21 @@ class Looking(ABC):
         lines = [line for message in self.messages for line in message.log]
         return sorted(lines, key=lambda line: line.at)
 
-    def find(
-        self,
-        url: str | None = None,
-        *,
-        body: Body | None = None,
-        headers: str | dict[str, str] | None = None,
-        label: str | None = None,
-        queue: str | None = None,
-        method: str | None = None,
-    ) -> list[MessageView]:
+    def find(self, url: str | None = None, **conditions: Unpack[Conditions]) -> list[MessageView]:
         """The messages that fulfil the conditions, in the order of publishing."""
-        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
-        return select(self.messages, wanted)
+        return select(self.messages, Wanted(url=url, **conditions))
 
     # Assertions
 
     def assert_published(
-        self,
-        url: str | None = None,
-        *,
-        count: int | None = None,
-        body: Body | None = None,
-        headers: str | dict[str, str] | None = None,
-        label: str | None = None,
-        queue: str | None = None,
-        method: str | None = None,
+        self, url: str | None = None, *, count: int | None = None, **conditions: Unpack[Conditions]
     ) -> MessageView:
         """Such a message was published (``count`` of them, if given); the first is returned."""
-        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
-        return check_published(self.messages, wanted, count)[0]
+        return check_published(self.messages, Wanted(url=url, **conditions), count)[0]
 
-    def assert_not_published(
-        self,
-        url: str | None = None,
-        *,
-        body: Body | None = None,
-        headers: str | dict[str, str] | None = None,
-        label: str | None = None,
-        queue: str | None = None,
-        method: str | None = None,
-    ) -> None:
+    def assert_not_published(self, url: str | None = None, **conditions: Unpack[Conditions]) -> None:
         """No such message was published."""
-        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
-        check_not_published(self.messages, wanted)
+        check_not_published(self.messages, Wanted(url=url, **conditions))
 
     def assert_delivered(
         self,
@@ -133,15 +104,10 @@ class Looking(ABC):
         *,
         count: int | None = None,
         attempts: int | None = None,
-        body: Body | None = None,
-        headers: str | dict[str, str] | None = None,
-        label: str | None = None,
-        queue: str | None = None,
-        method: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> MessageView:
         """Such a message was published, and all such were delivered, after ``attempts`` attempts if given."""
-        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
-        return self._check_state(wanted, State.DELIVERED, count, attempts)
+        return self._check_state(Wanted(url=url, **conditions), State.DELIVERED, count, attempts)
 
     def assert_failed(
         self,
@@ -149,15 +115,10 @@ class Looking(ABC):
         *,
         count: int | None = None,
         attempts: int | None = None,
-        body: Body | None = None,
-        headers: str | dict[str, str] | None = None,
-        label: str | None = None,
-        queue: str | None = None,
-        method: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> MessageView:
         """Such a message was published, and all such failed and went to the DLQ."""
-        wanted = Wanted(url=url, body=body, headers=headers, label=label, queue=queue, method=method)
-        return self._check_state(wanted, State.FAILED, count, attempts)
+        return self._check_state(Wanted(url=url, **conditions), State.FAILED, count, attempts)
 
     def assert_invariants(self) -> None:
         """Everything that QStash promises held so far; a violation names the messages and shows their histories."""
