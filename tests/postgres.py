@@ -30,7 +30,8 @@ class Postgres:
 
     def create(self, name: str, *, template: str = "template1") -> str:
         """Make a database like another one; its URL."""
-        self._administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # By its files, which takes a quarter of the time that writing all of it to the log does.
+        self._administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
     @contextmanager
