@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from emulator.testing import Harness, Receiver, ServerProcess
+from tests.not_tested import pytest_terminal_summary
 from tests.postgres import Postgres, running_postgres
+
+__all__ = ["pytest_terminal_summary"]  # a hook
 
 # Monday 2026-06-01 12:00:00 UTC
 NOW_AT = 1_780_315_200_000

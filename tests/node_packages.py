@@ -19,7 +19,7 @@ def node_with_packages(directory: Path) -> str:
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("needs Node.js with npm, which this machine does not have")
+        pytest.skip("needs Node.js with npm, which are not on PATH")
     with _locked(directory / "package.json"):
         if not _is_installed(directory):
             _install(npm, directory)

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 def test_nodes_own_tests_pass_beside_an_emulator() -> None:
     node = shutil.which("node")
     if node is None:
-        pytest.skip("Node is not installed: the Node example is not tested")
+        pytest.skip("needs Node.js, which is not on PATH")
     command = [
         sys.executable, "-m", "emulator", "run", "--clock", "manual", "--",
         node, "--test", str(HERE / "reminders.test.mjs"),

@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
     """For one module: while it is there, an event loop runs in this thread, and tests that are coroutines cannot."""
     path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip(f"NOT TESTED: no browser; none of {', '.join(_BROWSERS)} is on PATH")
+        pytest.skip(f"needs a browser: none of {', '.join(_BROWSERS)} is on PATH")
     with sync_playwright() as playwright:
         # Patience costs nothing where there is no hurry, and much where the machine is busy.
         expect.set_options(timeout=20_000)
