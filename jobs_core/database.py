@@ -36,6 +36,8 @@ POSTGRESQL_LANES = 4
 READERS = 4
 
 _READ_ONLY = "jobs_read_only"
+# Source: PostgreSQL's documentation, appendix A, error codes.
+_DEADLOCK_DETECTED = "40P01"
 
 
 def driver_url(url: str) -> URL:
@@ -110,22 +112,25 @@ class Database:
         return self._transact(self._reading, query)
 
     def _transact(self, engine: Engine, work: Callable[[Connection], T], *, may_repeat: bool = True) -> T:
-        """Do ``work`` in a transaction of its own.
+        """Do ``work`` in a transaction of its own, and once more where nothing speaks against it but bad luck.
 
         A server that was restarted leaves dead connections in the pool. Asking each before its use would cost a
-        round trip every time, so it is the work that finds out: nothing is committed then, and it is repeated.
+        round trip every time, so it is the work that finds out. Nothing is committed by then, nor after a
+        deadlock; an error of the commit itself is not repeated.
         """
         with engine.connect() as connection:
             connection.begin()
             try:
                 result = work(connection)
             except DBAPIError as error:
-                if not (may_repeat and error.connection_invalidated):
+                is_dead = error.connection_invalidated
+                if not (may_repeat and (is_dead or _is_deadlock(error))):
                     raise
             else:
                 connection.commit()
                 return result
-        engine.dispose()  # the others are as old
+        if is_dead:
+            engine.dispose()  # the others are as old
         return self._transact(engine, work, may_repeat=False)
 
     def _create_engine(self, url: URL, pool_size: int) -> Engine:
@@ -153,6 +158,10 @@ def _perform(connection: Connection, group: Sequence[Work | _Part]) -> list[Any]
             for each, result in zip(shared, work.work(connection, items), strict=True):
                 results[each] = result
     return results
+
+
+def _is_deadlock(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _DEADLOCK_DETECTED
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -43,21 +43,44 @@ Parameters = Mapping[str, Any]
 Types = Mapping[str, TypeEngine[Any]]
 
 
+def are_one_table(dialect: Dialect) -> bool:
+    """Whether the rows are given as a table. Other drivers, in a caller's own session, want other arrays."""
+    return dialect.driver.startswith("psycopg")
+
+
 class Given:
     """The rows that a statement is run for, inside it: ``given["name"]`` is the value of a parameter."""
 
-    def __init__(self, types: Types, dialect: Dialect) -> None:
-        # Others, in a caller's own session, would not take an array as text.
-        self.are_one_table = dialect.driver.startswith("psycopg")
-        self._is_sqlite = dialect.name == "sqlite"
-        self._values: dict[str, ColumnElement[Any]] = (
-            _columns(types)
-            if self.are_one_table
-            else {name: bindparam(name, type_=type_) for name, type_ in types.items()}
-        )
+    def __init__(self, values: Mapping[str, ColumnElement[Any]], dialect: Dialect) -> None:
+        self._values = dict(values)
+        self._dialect = dialect
+
+    @classmethod
+    def of(cls, types: Types, dialect: Dialect) -> "Given":
+        if are_one_table(dialect):
+            return cls(_columns(types), dialect)
+        return cls({name: bindparam(name, type_=type_) for name, type_ in types.items()}, dialect)
 
     def __getitem__(self, name: str) -> ColumnElement[Any]:
         return self._values[name]
+
+    def locking(self, table: Table, condition: ColumnElement[bool]) -> tuple["Given", ColumnElement[bool]]:
+        """For an UPDATE of the rows of ``table`` that meet ``condition``: what is given, and its new condition.
+
+        PostgreSQL locks them in the order of their ids first. An UPDATE alone takes them as its plan finds them,
+        and two that share some would deadlock.
+        """
+        if not are_one_table(self._dialect):
+            return self, condition
+        locked = (
+            select(table.c.id.label("locked"), *self._values.values())
+            .where(condition)
+            .order_by(table.c.id)
+            .with_for_update(of=table)
+            .cte("locked_rows")
+        )
+        found = {name: locked.c[name] for name in self._values}
+        return Given(found, self._dialect), table.c.id == locked.c.locked
 
     def into(self, table: Table, **constants: Any) -> "sqlite.Insert | postgresql.Insert":
         """An INSERT of the rows into the columns that are named as their values are."""
@@ -65,14 +88,14 @@ class Given:
             name: literal(value, table.c[name].type) for name, value in constants.items()
         }
         # Only the dialect that is in use is imported: the other one would cost every start.
-        if self._is_sqlite:
+        if self._dialect.name == "sqlite":
             from sqlalchemy.dialects import sqlite
 
             return sqlite.insert(table).values(values)
         from sqlalchemy.dialects import postgresql
 
         insert = postgresql.insert(table)
-        if self.are_one_table:
+        if are_one_table(self._dialect):
             return insert.from_select(list(values), select(*values.values()))
         return insert.values(values)
 
@@ -113,8 +136,7 @@ class Prepared:
         key = dialect.name, dialect.driver
         compiled = self._compiled.get(key)
         if compiled is None:
-            given = Given(self._types, dialect)
-            compiled = _Compiled(self._build(given), dialect, self._types, is_for_all=given.are_one_table)
+            compiled = _Compiled(self._build(Given.of(self._types, dialect)), dialect, self._types)
             self._compiled[key] = compiled
         return compiled
 
@@ -122,13 +144,13 @@ class Prepared:
 class _Compiled:
     """A statement's text for one dialect, and what becomes of values on their way there and back."""
 
-    def __init__(self, statement: ClauseElement, dialect: Dialect, types: Types, *, is_for_all: bool) -> None:
+    def __init__(self, statement: ClauseElement, dialect: Dialect, types: Types) -> None:
         compiled: Any = statement.compile(dialect=dialect)
-        self._is_for_all = is_for_all
+        self._is_for_all = are_one_table(dialect)
         self.text: str = compiled.string
         self._names: Sequence[str] = compiled.positiontup or ()
         # Arrays are written as text, so are their elements.
-        target = DefaultDialect() if is_for_all else dialect
+        target = DefaultDialect() if self._is_for_all else dialect
         self._writers = {
             name: type_.dialect_impl(target).bind_processor(target) for name, type_ in types.items()
         }

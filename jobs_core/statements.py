@@ -50,13 +50,13 @@ def _forget_message(given: Given) -> Delete:
 
 
 def _note_message(given: Given) -> Update:
+    columns = executions.c
     # The first delivery may have been quicker than this; and of a finished job, this may be a mere notice.
-    jobs = executions.c
-    return (
-        update(executions)
-        .where(jobs.job_id == given["of_job"], jobs.message_id.is_(None), jobs.completed_at.is_(None))
-        .values(message_id=given["published_as"])
+    is_without = and_(
+        columns.job_id == given["of_job"], columns.message_id.is_(None), columns.completed_at.is_(None)
     )
+    given, is_locked = given.locking(executions, is_without)
+    return update(executions).where(is_locked).values(message_id=given["published_as"])
 
 
 FORGET_MESSAGE = Prepared(_forget_message, {"key": outbox.c.deduplication_id.type})
@@ -69,14 +69,18 @@ NOTE_MESSAGE = Prepared(
 
 
 def _claim(given: Given) -> ReturningUpdate[Any]:
-    columns, now = executions.c, given["now"]
+    columns = executions.c
     is_free = or_(
         columns.status == JobStatus.PENDING,
-        and_(columns.status == JobStatus.PROCESSING, columns.lease_until <= now),
+        and_(columns.status == JobStatus.PROCESSING, columns.lease_until <= given["now"]),
     )
+    given, is_locked = given.locking(
+        executions, and_(columns.job_id == given["of_job"], _not_by_index(is_free))
+    )
+    now = given["now"]
     return (
         update(executions)
-        .where(columns.job_id == given["of_job"], _not_by_index(is_free))
+        .where(is_locked)
         .values(
             status=target(Event.CLAIM),
             attempt_count=columns.attempt_count + 1,

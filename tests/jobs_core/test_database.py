@@ -1,13 +1,14 @@
 """Transactions that share a commit, statements that many jobs share, and connections that die."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, func, literal, select, text
+from sqlalchemy import Connection, func, literal, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from jobs_core import JobDispatcher, JobRequest, JobStatus, ManualClock, executions
@@ -153,8 +154,8 @@ async def test_every_kind_of_value_comes_back_as_it_was_given(
 ) -> None:
     odd = "äöü \\ \" ' {} [] , null NULL \n"
     results = [
-        {"text": odd, "nothing": None, "list": [1, 2.5, "x"], "nul": "\0"},
         [["a list", 1], ["of lists", 2]],
+        {"text": odd, "nothing": None, "list": [1, 2.5, "x"], "nul": "\0"},
         odd,
         None,
         [],
@@ -249,6 +250,51 @@ async def test_a_commit_of_which_nobody_knows_whether_it_happened_is_not_repeate
     with pytest.raises(DBAPIError):
         await database.write(die_before_the_commit)
     assert calls == 1
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_who_loses_a_deadlock_tries_once_more(
+    dispatcher: JobDispatcher, job_ids: Sequence[str]
+) -> None:
+    has_one, has_other = threading.Event(), threading.Event()
+
+    def touch(mine: str, theirs: str, has_mine: threading.Event, has_theirs: threading.Event) -> Any:
+        def work(connection: Connection) -> None:
+            connection.execute(text("SET LOCAL deadlock_timeout = '20ms'"))
+            for job_id in (mine, theirs):
+                connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(run=jobs.c.run + 1))
+                has_mine.set()
+                assert has_theirs.wait(10)
+
+        return work
+
+    one, other, _ = job_ids
+    first = asyncio.create_task(dispatcher.database.write(touch(one, other, has_one, has_other)))
+    await asyncio.to_thread(has_one.wait, 10)  # so that they do not share a transaction
+    await dispatcher.database.write(touch(other, one, has_other, has_one))
+    await first
+    assert [(await dispatcher.get(job_id)).run for job_id in job_ids] == [2, 2, 0]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+async def test_a_group_of_claims_waits_for_one_job_without_holding_a_later_one(
+    dispatcher: JobDispatcher, job_ids: Sequence[str], clock: ManualClock, database_url: str
+) -> None:
+    """So whoever has noted the first job's message can go on to the second's: there is no deadlock."""
+    one, other, _ = job_ids
+    with psycopg.connect(database_url) as holder, psycopg.connect(database_url, autocommit=True) as watcher:
+        lock = "SELECT FROM job_executions WHERE job_id = %s FOR UPDATE NOWAIT"
+        holder.execute(lock, [one])
+        wishes = [claim(other, clock), claim(one, clock)]
+        claiming = asyncio.create_task(
+            dispatcher.database.write(lambda connection: executions.claim(connection, wishes))
+        )
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while watcher.execute(waiting).fetchone() == (0,):
+            await asyncio.sleep(0)
+        holder.execute(lock, [other])
+        holder.commit()
+        assert all(await claiming)
 
 
 async def _end_all(database_url: str) -> None:
