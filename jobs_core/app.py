@@ -50,6 +50,7 @@ from jobs_core.pages.routes import dev_routes, links
 from jobs_core.records import JobRecord
 from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
 from jobs_core.resources import Resources
+from jobs_core.routing import ByPath
 from jobs_core.settings import Settings
 from jobs_core.storage.endpoints import file_routes
 from jobs_core.storage.files import FileStorage, LocalStorage
@@ -108,7 +109,7 @@ def create_app(
 
     app = Starlette(
         routes=[
-            *(_delivery_route(worker, dispatcher, definition) for definition in dispatcher.registry),
+            ByPath([_delivery_route(worker, dispatcher, definition) for definition in dispatcher.registry]),
             Route(FAILURE_CALLBACK_PATH, _failure_endpoint(worker, closer, dispatcher), methods=["POST"]),
             Route("/api/jobs/{job_id}", _job_endpoint(dispatcher), methods=["GET"]),
             *webhook_routes(dispatcher),
@@ -224,9 +225,11 @@ def _health_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable
 async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) -> Delivery:
     """The request as a delivery. Raises BodyTooLargeError."""
     settings = dispatcher.settings
-    query = f"?{request.url.query}" if request.url.query else ""
+    query = request.scope["query_string"].decode("latin-1")
     body = await bounded_body(request, settings.max_body_bytes)
-    return Delivery.of(f"{settings.base_url}{endpoint}{query}", body, request.headers)
+    # Starlette's mapping goes through all of them for each that is asked for.
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
+    return Delivery.of(f"{settings.base_url}{endpoint}{query and f'?{query}'}", body, headers)
 
 
 async def _too_large(_: Request, __: Exception) -> Response:

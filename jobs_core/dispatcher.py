@@ -317,10 +317,11 @@ class JobDispatcher:
         event.listen(session, "after_commit", wake)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
+        if len(messages) == 1:
+            await self.outbox.publish(messages[0])
+            return
         answers = await asyncio.gather(*map(self.outbox.publish, messages), return_exceptions=True)
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
-        if len(errors) == 1 and len(messages) == 1:
-            raise errors[0]
         if errors:
             raise BaseExceptionGroup(f"{len(errors)} of {len(messages)} jobs were not published", errors)
 

@@ -4,6 +4,7 @@ import logging
 
 # What every LogRecord has; the rest are facts given as ``extra``.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_IN_THE_TEXT = frozenset({"event", "error", "job_id"})
 
 
 class FactsFormatter(logging.Formatter):
@@ -14,10 +15,11 @@ class FactsFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
         line = super().formatMessage(record)
+        given = vars(record)
         facts = " ".join(
-            f"{name}={value}"
-            for name, value in sorted(vars(record).items())
-            if name not in _OWN and name not in {"event", "error", "job_id"} and value is not None
+            f"{name}={given[name]}"
+            for name in sorted(given.keys() - _OWN - _IN_THE_TEXT)
+            if given[name] is not None
         )
         return f"{line}  {facts}" if facts else line
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, assert_never
 
 from pydantic_core import to_jsonable_python
@@ -53,7 +54,7 @@ class Delivery:
 
     @classmethod
     def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
-        """From a request's headers (names in any case, as Starlette's mapping has them)."""
+        """From a request's headers, by their names in lower case."""
         retried = headers.get("upstash-retried", "0")
         return cls(
             url=url,
@@ -257,7 +258,7 @@ class Worker:
             attempt_number=attempt.number,
             is_last_attempt=attempt.is_last,
             deadline=held.deadline,
-            log=JobLogger(logging.getLogger(definition.handler.__module__), facts),
+            log=JobLogger(_logger(definition.handler.__module__), facts),
             resources=self._resources,
             _report=report,
         )
@@ -363,6 +364,10 @@ async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: t
             f"{definition.job_type} ran longer than its timeout of {limit.total_seconds():g} s",
             job_id=job.id,
         ) from None
+
+
+# The logging module takes a lock to find one.
+_logger = cache(logging.getLogger)
 
 
 def _report(job: Job, verdict: Verdict, *, kept: bool) -> None:
