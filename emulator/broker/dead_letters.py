@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.broker.message import DeadLetter, Message
-from emulator.broker.publishing import accept, check_not_before, not_before_at
+from emulator.broker.publishing import accept, check_not_before, check_queue_quota, not_before_at
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import DeadLetterRemoved
 from emulator.protocol.headers import Headers
@@ -22,9 +22,11 @@ def retry(
     """Publish each entry's message anew, at once and without deduplication, and remove the entry.
 
     ``overrides`` apply where ``given`` names the option, its headers where the message has one of the same name.
-    Returns the new message ids, in order. Raises QuotaExceeded for a time too far away.
+    Returns the new message ids, in order. Raises QuotaExceeded for a time too far
+    away, or one queue too many.
     """
     check_not_before(state, overrides, now_at)
+    check_queue_quota(state, overrides.queue_name)
     return [_retry_one(state, now_at, dead, message, overrides, given) for dead, message in entries]
 
 

@@ -33,6 +33,7 @@ def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
     """
     targets = _targets(state, draft)
     check_not_before(state, draft.options, now_at)
+    check_queue_quota(state, draft.options.queue_name)
     body_seq = draft.stored_body_seq
     accepted: list[Accepted] = []
     for target in targets:
@@ -165,3 +166,9 @@ def check_not_before(state: BrokerState, options: PublishOptions, now_at: int) -
     due_at = options.not_before_at
     if due_at is not None and due_at > now_at + state.limits.max_delay_ms:
         raise QuotaExceeded(f"quota maxDelay exceeded: Upstash-Not-Before {due_at // 1000}")
+
+
+def check_queue_quota(state: BrokerState, name: str | None) -> None:
+    """Raise QuotaExceeded if a message into the queue ``name`` would make one queue too many."""
+    if name is not None and name not in state.queues and len(state.queues) >= state.limits.max_queues:
+        raise QuotaExceeded(f"quota maxQueues exceeded: {state.limits.max_queues}")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from emulator.broker.cancelling import cancel
 from emulator.broker.entities import Queue
+from emulator.broker.publishing import check_queue_quota
 from emulator.broker.queues import QueueLine
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import QueueDeleted, QueueSaved
@@ -19,8 +20,7 @@ def upsert_queue(
     """
     if parallelism > state.limits.max_queue_parallelism:
         raise QuotaExceeded(f"quota maxQueueParallelism exceeded: {parallelism}")
-    if name not in state.queues and len(state.queues) >= state.limits.max_queues:
-        raise QuotaExceeded(f"quota maxQueues exceeded: {state.limits.max_queues}")
+    check_queue_quota(state, name)
     queue = state.ensure_queue(name, now_at).queue
     _save(
         state,

@@ -69,7 +69,7 @@ def check_origin(request: Request) -> None:
     """
     host = check_host(request)
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _netloc(origin) != host.lower():
         raise Forbidden(f"requests from pages of {origin!r} are refused under /emulator/")
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Forbidden("requests from other pages are refused under /emulator/")
@@ -89,6 +89,14 @@ def check_host(request: Request) -> str:
 
 def _is_own_name(hostname: str, own: tuple[str, ...]) -> bool:
     return is_loopback(hostname) or hostname in {name.lower() for name in own}
+
+
+def _netloc(origin: str) -> str | None:
+    """``None`` for what is no URL: foreign in any case."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=256)

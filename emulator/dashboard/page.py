@@ -4,6 +4,7 @@ They hold no data and need no token, so a link may lead to them; what they show 
 policy in the headers lets the page load, call and be framed by nobody but itself, and run no inline script.
 """
 
+from functools import cache
 from mimetypes import guess_type
 from pathlib import Path
 
@@ -37,11 +38,17 @@ async def page(request: Request) -> Response:
 async def asset(request: Request) -> Response:
     """A script, a style sheet, the icon. Raises NotFound for everything that is not one of the page's files."""
     name: str = request.path_params["name"]
-    path = (_FILES / name).resolve()
-    if not path.is_relative_to(_FILES) or not path.is_file():
+    path = _files().get(name)
+    if path is None:
         raise NotFound(f"the dashboard has no file {name!r}")
     kind = "text/javascript" if path.suffix == ".js" else guess_type(path.name)[0]
     return FileResponse(path, media_type=kind, headers=SECURITY_HEADERS)
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """The page's files by the names they are asked for: no name is ever made into a path."""
+    return {path.relative_to(_FILES).as_posix(): path for path in _FILES.rglob("*") if path.is_file()}
 
 
 async def front_door(request: Request) -> Response:

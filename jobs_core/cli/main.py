@@ -31,6 +31,9 @@ def migrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the database's schema up to date."""
+    known = [*migrations.revisions(), "head", "base"]
+    if revision not in known:
+        raise typer.BadParameter(f"there is no revision {revision!r}; known: {', '.join(known)}")
     settings = load_settings()
     try:
         before = migrations.current(settings.database_url)

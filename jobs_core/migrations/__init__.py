@@ -40,6 +40,14 @@ def head() -> str:
     return revision
 
 
+def revisions() -> list[str]:
+    """All revisions, the oldest first."""
+    from alembic.script import ScriptDirectory
+
+    steps = ScriptDirectory.from_config(_config("sqlite://")).walk_revisions()
+    return [step.revision for step in steps][::-1]
+
+
 def current(database_url: str) -> str | None:
     """The revision that the database is at, ``None`` before the first migration. Blocking."""
     from alembic.runtime.migration import MigrationContext

@@ -98,12 +98,20 @@ class AdminGuard:
         origin = request.headers.get("origin")
         # A proxy may change Host; the public origin stays ours.
         own = {request.headers.get("host", "").lower(), self._public.netloc}
-        if origin is not None and urlsplit(origin.lower()).netloc not in own:
+        if origin is not None and _netloc(origin.lower()) not in own:
             raise NotAllowedError(403, f"requests from pages of {origin!r} are refused here")
 
 
 def _cookie_value(token: bytes) -> str:
     return hmac.new(token, b"jobs_core admin page", hashlib.sha256).hexdigest()
+
+
+def _netloc(origin: str) -> str | None:
+    """``None`` for what is no URL: foreign in any case."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _hostname(authority: str) -> str:

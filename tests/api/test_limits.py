@@ -98,3 +98,15 @@ async def test_a_stricter_plan_takes_nothing_back(tmp_path) -> None:
         qstash.mount("https://example.com", receiver)
         await qstash.advance("10s")
         assert [one.url for one in receiver.got] == ["https://example.com/", "https://example.com/told"]
+
+
+async def test_a_publish_makes_no_queue_too_many() -> None:
+    async with Harness(quota="free") as qstash:
+        for number in range(10):
+            response = await qstash.client.post(f"/v2/enqueue/q{number}/https://example.com")
+            assert response.status_code == 200
+        refused = await qstash.client.post("/v2/enqueue/q10/https://example.com")
+        assert refused.status_code == 412
+        assert "quota maxQueues exceeded" in refused.json()["error"]
+        assert (await qstash.client.post("/v2/enqueue/q3/https://example.com")).status_code == 200
+        assert len((await qstash.client.get("/v2/queues")).json()) == 10

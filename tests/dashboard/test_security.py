@@ -16,6 +16,7 @@ CALLS = [*(("GET", path) for path in READS), *(("POST", path) for path in CHANGE
 FOREIGN = {
     "a foreign page": {"Origin": "https://evil.com"},
     "a page without an origin": {"Origin": "null"},
+    "an origin that is no URL": {"Origin": "http://["},
     "another port of this machine": {"Origin": "http://localhost:3000"},
     "a picture or a link": {"Sec-Fetch-Site": "cross-site"},
     "a picture of a neighbour": {"Sec-Fetch-Site": "same-site"},
@@ -92,7 +93,15 @@ async def test_a_link_leads_to_the_page_and_a_program_at_the_root_is_told_where_
 
 
 async def test_files_outside_the_pages_own_are_not_served(qstash: Harness) -> None:
-    for name in ("../page.py", "..%2Fpage.py", "%2e%2e/page.py", "/etc/passwd", "nothing.js", "views"):
+    for name in (
+        "../page.py",
+        "..%2Fpage.py",
+        "%2e%2e/page.py",
+        "/etc/passwd",
+        "nothing.js",
+        "views",
+        "x" * 300,
+    ):
         assert (await qstash.client.get(f"/emulator/static/{name}")).status_code == 404, name
 
 

@@ -38,6 +38,13 @@ def test_migrate_goes_up_and_down(run: Any) -> None:
     assert run("migrate", "base").output == f"database: {head} -> empty\n"
 
 
+def test_migrate_says_which_revisions_there_are(run: Any) -> None:
+    result = run("migrate", "9999")
+    assert result.exit_code == 2
+    assert "there is no revision '9999'" in result.output
+    assert "0001" in result.output
+
+
 def test_enqueue_and_show_speak_json(run: Any) -> None:
     run("migrate")
     enqueued = run(
