@@ -258,6 +258,12 @@ class Settings(BaseSettings):
             found.append("neither RESEND_API_KEY nor SMTP_URL is set: e-mails are printed, not sent")
         if self.is_production and self.admin_token is None:
             found.append("ADMIN_TOKEN is not set: health, metrics and the jobs page are closed")
+        if not self.is_production and (self.base_url.startswith("https://") or _is_upstash(self.qstash_url)):
+            found += [
+                f"{name} is a public test user's, and others can reach this app: anyone could sign jobs; "
+                f"{_SOURCES[name]}, and set ENVIRONMENT=production"
+                for name in self._public_keys()
+            ]
         return found
 
     def _contradictions(self) -> list[str]:
@@ -281,15 +287,18 @@ class Settings(BaseSettings):
             found.append(f"BASE_URL is this machine, in production: {_SOURCES['BASE_URL']}")
         if self.qstash_token.get_secret_value() in _TEST_TOKENS and not _is_upstash(self.qstash_url):
             found.append(f"QSTASH_TOKEN is a public test user, in production: {_SOURCES['QSTASH_TOKEN']}")
+        return found + [
+            f"{name} is a public test user's, in production, so anyone could sign: {_SOURCES[name]}"
+            for name in self._public_keys()
+        ]
+
+    def _public_keys(self) -> list[str]:
+        """The signing keys that everybody knows."""
         keys = {
             "QSTASH_CURRENT_SIGNING_KEY": self.qstash_current_signing_key,
             "QSTASH_NEXT_SIGNING_KEY": self.qstash_next_signing_key,
         }
-        return found + [
-            f"{name} is a public test user's, in production, so anyone could sign: {_SOURCES[name]}"
-            for name, key in keys.items()
-            if key.get_secret_value() in _TEST_SIGNING_KEYS
-        ]
+        return [name for name, key in keys.items() if key.get_secret_value() in _TEST_SIGNING_KEYS]
 
 
 def _is_loopback(url: str) -> bool:

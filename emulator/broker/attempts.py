@@ -1,6 +1,5 @@
 """An attempt ends, and something follows (contract, 4.2, 4.3, 5.5, 5.8)."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from emulator.broker.callbacks import callback_draft
@@ -8,9 +7,10 @@ from emulator.broker.layer import AttemptEnded, Layer
 from emulator.broker.message import AttemptResult, DeadLetter, Message, Pending
 from emulator.broker.publishing import accept, callback_message
 from emulator.broker.retry import Decision, Delivered, GiveUp, RetryAt, decide
+from emulator.broker.schedule_runs import FAIL, SUCCESS, note_outcome
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
-from emulator.broker.writes import DeadLettered, MessageRescheduled, ScheduleSaved
+from emulator.broker.writes import DeadLettered, MessageRescheduled
 from emulator.protocol.ids import dlq_id as make_dlq_id
 from emulator.protocol.options import Callback
 
@@ -41,13 +41,13 @@ def attempt_finished(
         return
     if pending.is_cancel_requested and not isinstance(decision, Delivered):
         state.finish(pending, Event.CANCELED, now_at)
-        _note_schedule_outcome(state, message, "FAIL")
+        _note_schedule_outcome(state, message, FAIL)
         return
     _send_callback(state, message.callback, message, body, result, retried, None, now_at)
     match decision:
         case Delivered():
             state.finish(pending, Event.SUCCEEDED, now_at, result=result)
-            _note_schedule_outcome(state, message, "SUCCESS")
+            _note_schedule_outcome(state, message, SUCCESS)
         case RetryAt(due_at):
             _retry(state, pending, result, due_at, now_at)
         case GiveUp():
@@ -106,7 +106,7 @@ def _fail(
     )
     _send_callback(state, message.failure_callback, message, body, result, pending.retried, dlq_id, now_at)
     state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result)
-    _note_schedule_outcome(state, message, "FAIL")
+    _note_schedule_outcome(state, message, FAIL)
 
 
 def _send_callback(
@@ -129,8 +129,5 @@ def _send_callback(
 
 
 def _note_schedule_outcome(state: BrokerState, message: Message, outcome: str) -> None:
-    schedule = state.schedules.get(message.schedule_id) if message.schedule_id else None
-    if schedule is not None and message.id in schedule.last_states:
-        schedule = replace(schedule, last_states=schedule.last_states | {message.id: outcome})
-        state.schedules[schedule.id] = schedule
-        state.write(ScheduleSaved(schedule))
+    if message.schedule_id is not None:
+        note_outcome(state, message.schedule_id, message.id, outcome)

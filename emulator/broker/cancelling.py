@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from emulator.broker.message import Pending, State
+from emulator.broker.schedule_runs import note_cancelled
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
 from emulator.broker.writes import CancelNoted
@@ -14,7 +15,9 @@ def cancel(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> in
     ``candidates`` are as the store has them, which may be behind: a message that finished meanwhile, or whose
     cancel was already asked for, does not count.
     """
-    return sum(_cancel_one(state, candidate, now_at) for candidate in candidates)
+    cancelled = [candidate.seq for candidate in candidates if _cancel_one(state, candidate, now_at)]
+    note_cancelled(state, (seq for seq in cancelled if seq not in state.active))
+    return len(cancelled)
 
 
 def withdraw(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> None:

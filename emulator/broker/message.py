@@ -60,11 +60,12 @@ class LayerTag:
 
 @keyword_value
 class Accepted:
-    """What the publisher is told about one message."""
+    """What the publisher is told about one message. ``seq`` is ours, and 0 for a duplicate."""
 
     message_id: str
     url: str
     is_duplicate: bool = False
+    seq: int = 0
 
 
 @keyword_value

@@ -45,7 +45,7 @@ def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
         accept(state, message, draft.body if body_seq is None and draft.body else None, now_at)
         body_seq = message.body_seq
         _remember(state, target.deduplication_key, message, now_at)
-        accepted.append(Accepted(message_id=message.id, url=message.url))
+        accepted.append(Accepted(message_id=message.id, url=message.url, seq=message.seq))
     return accepted
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from emulator.broker.entities import FlowKey, Queue, Schedule, UrlGroup
 from emulator.broker.message import Pending
 from emulator.broker.queues import QueueLine
+from emulator.broker.schedule_runs import note_cancelled
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
 from emulator.broker.writes import DeduplicationKept
@@ -16,7 +17,7 @@ class Snapshot:
 
     ``queued`` are the unfinished messages with a queue, in the order of publishing; ``slot_callbacks`` the
     unfinished callbacks that hold a queue's slot; ``cancel_requested`` what was to be cancelled when a crash
-    cut off the attempt.
+    cut off the attempt; ``last_runs`` the messages that are still in progress of each schedule's last run.
     """
 
     queues: list[Queue]
@@ -27,6 +28,7 @@ class Snapshot:
     queued: list[Pending]
     slot_callbacks: list[Pending]
     cancel_requested: list[Pending]
+    last_runs: dict[str, dict[int, str]]
 
 
 def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
@@ -34,6 +36,7 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
     state.queues.update((queue.name, QueueLine(queue)) for queue in snapshot.queues)
     state.groups.update((group.name, group) for group in snapshot.groups)
     state.schedules.update((schedule.id, schedule) for schedule in snapshot.schedules)
+    state.last_runs.update(snapshot.last_runs)
     state.deduplications.update((kept.key, kept) for kept in snapshot.deduplications)
     for flow_key in snapshot.flow_keys:
         state.lanes.add_flow_lane(flow_key)
@@ -47,6 +50,7 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
     for pending in snapshot.cancel_requested:
         state.timeline.remove(pending.seq)
         state.finish(pending, Event.CANCELED, now_at)
+    note_cancelled(state, [pending.seq for pending in snapshot.cancel_requested])
 
 
 def _stand_in_line(state: BrokerState, pending: Pending) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.broker.entities import Schedule
-from emulator.broker.message import Draft
+from emulator.broker.message import Accepted, Draft
 from emulator.broker.publishing import publish
+from emulator.broker.schedule_runs import IN_PROGRESS
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import ScheduleDeleted, ScheduleSaved
 from emulator.errors import EmulatorError, NotFound, QuotaExceeded
@@ -59,13 +60,13 @@ def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
     if schedule is None or schedule.is_paused or schedule.next_at is None or schedule.next_at > now_at:
         return False
     error: str | None = None
-    states: dict[str, str] = {}
+    made: list[Accepted] = []
     try:
-        states = {made.message_id: "IN_PROGRESS" for made in publish(state, _draft(state, schedule), now_at)}
+        made = publish(state, _draft(state, schedule), now_at)
     except EmulatorError as reason:
         error = str(reason)
     next_at = Cron.parse(schedule.cron).next_after(now_at)
-    _save(state, replace(schedule, next_at=next_at, last_at=now_at, last_states=states, error=error))
+    _save_run(state, replace(schedule, next_at=next_at, error=error), made, now_at)
     return True
 
 
@@ -76,9 +77,8 @@ def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
     """
     schedule = find_schedule(state, schedule_id)
     made = publish(state, _draft(state, schedule), now_at)
-    states = {one.message_id: "IN_PROGRESS" for one in made}
-    _save(state, replace(schedule, last_at=now_at, last_states=states, error=None))
-    return list(states)
+    _save_run(state, replace(schedule, error=None), made, now_at)
+    return [one.message_id for one in made]
 
 
 def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paused: bool) -> None:
@@ -94,6 +94,7 @@ def delete_schedule(state: BrokerState, now_at: int, *, schedule_id: str) -> Non
     """Delete a schedule; messages it made live on. Raises NotFound."""
     find_schedule(state, schedule_id)
     del state.schedules[schedule_id]
+    state.last_runs.pop(schedule_id, None)
     state.write(ScheduleDeleted(schedule_id))
 
 
@@ -126,6 +127,12 @@ def _draft(state: BrokerState, schedule: Schedule) -> Draft:
         caller_ip=schedule.caller_ip,
         schedule_id=schedule.id,
     )
+
+
+def _save_run(state: BrokerState, schedule: Schedule, made: Sequence[Accepted], now_at: int) -> None:
+    states = {one.message_id: IN_PROGRESS for one in made}
+    state.last_runs[schedule.id] = {one.seq: one.message_id for one in made}
+    _save(state, replace(schedule, last_at=now_at, last_states=states))
 
 
 def _save(state: BrokerState, schedule: Schedule, body: bytes | None = None) -> None:

@@ -64,6 +64,8 @@ class BrokerState:
         self.queues: dict[str, QueueLine] = {}
         self.groups: dict[str, UrlGroup] = {}
         self.schedules: dict[str, Schedule] = {}
+        # The messages of each schedule's last run: seq → message id.
+        self.last_runs: dict[str, dict[int, str]] = {}
         self.deduplications: dict[str, DeduplicationKept] = {}
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}

@@ -6,8 +6,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
 
+from emulator.broker.entities import Schedule
 from emulator.broker.message import DeadLetter, LogEntry, Message, Pending, State
 from emulator.broker.recovery import Snapshot
+from emulator.broker.schedule_runs import IN_PROGRESS
 from emulator.broker.writes import DeduplicationKept
 from emulator.store import mapping
 from emulator.store.filters import MessageFilter, Page
@@ -69,15 +71,17 @@ class StoredDeadLetter:
 def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
     """A tenant's state as committed; messages in queues come in the order of publishing."""
     pending = and_(_M.tenant_id == tenant_id, _M.due_at.is_not(None))
+    schedules = _entities(store, tenant_id, ScheduleRow, mapping.schedule_of)
     return Snapshot(
         queues=_entities(store, tenant_id, QueueRow, mapping.queue_of),
         groups=_entities(store, tenant_id, UrlGroupRow, mapping.url_group_of),
-        schedules=_entities(store, tenant_id, ScheduleRow, mapping.schedule_of),
+        schedules=schedules,
         flow_keys=_entities(store, tenant_id, FlowKeyRow, mapping.flow_key_of),
         deduplications=_deduplications(store, tenant_id, now_at),
         queued=_pending(store, pending, _M.queue_name.is_not(None)),
         slot_callbacks=_pending(store, pending, _M.slot_of.is_not(None)),
         cancel_requested=_pending(store, pending, _M.is_cancel_requested),
+        last_runs=_last_runs(store, tenant_id, schedules),
     )
 
 
@@ -270,6 +274,26 @@ def _entities(
     with store.connect() as connection:
         query = select(table).where(table.c.tenant_id == tenant_id).order_by(*table.primary_key)
         return [build(row) for row in connection.execute(query).mappings()]
+
+
+def _last_runs(store: SqlStore, tenant_id: int, schedules: Sequence[Schedule]) -> dict[str, dict[int, str]]:
+    """Of each schedule's last run, the messages that are in progress: seq and id."""
+    made = {
+        message_id: schedule.id
+        for schedule in schedules
+        for message_id, outcome in schedule.last_states.items()
+        if outcome == IN_PROGRESS
+    }
+    runs: dict[str, dict[int, str]] = {}
+    ids = list(made)
+    with store.connect() as connection:
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            query = select(_M.seq, _M.id).where(
+                _M.tenant_id == tenant_id, _M.id.in_(ids[start : start + _IDS_PER_QUERY])
+            )
+            for seq, message_id in connection.execute(query):
+                runs.setdefault(made[message_id], {})[seq] = message_id
+    return runs
 
 
 def _deduplications(store: SqlStore, tenant_id: int, now_at: int) -> list[DeduplicationKept]:

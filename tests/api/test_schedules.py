@@ -82,6 +82,28 @@ async def test_a_firing_that_fails_is_said(qstash, receiver) -> None:
     assert list((await _get(qstash, schedule_id))["lastScheduleStates"].values()) == ["FAIL"]
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [
+        ({"Upstash_Delay": "1h"}, "/v2/messages?scheduleId=daily"),
+        ({"Upstash_Queue_Name": "paused"}, "/v2/queues/paused"),
+    ],
+)
+async def test_a_run_whose_message_is_cancelled_has_failed(
+    tmp_path, options: dict[str, str], how: str, is_restarted: bool
+) -> None:
+    async with Harness(db=str(tmp_path / "q.db")) as qstash:
+        await qstash.client.post("/v2/queues", json={"queueName": "paused", "paused": True})
+        await _create(qstash, Upstash_Schedule_Id="daily", **options)
+        await qstash.advance("10m")
+        assert list((await _get(qstash, "daily"))["lastScheduleStates"].values()) == ["IN_PROGRESS"]
+        if is_restarted:
+            await qstash.crash()
+        await qstash.client.delete(how)
+        assert list((await _get(qstash, "daily"))["lastScheduleStates"].values()) == ["FAIL"]
+
+
 async def test_a_year_of_days_over_both_clock_changes(qstash, receiver) -> None:
     await _create(qstash, Upstash_Cron="CRON_TZ=America/New_York 0 9 * * *")
     await qstash.advance("365d")

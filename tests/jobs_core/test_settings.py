@@ -120,3 +120,14 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Any = load(monkeypatch, **PRODUCTION, RESEND_FROM_EMAIL="a@b.c", RESEND_API_KEY="re_secret")
     for secret in ("re_secret", "sig_current", "smtp://mail"):
         assert secret not in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"])
+def test_public_signing_keys_where_others_reach_the_app_are_warned_about(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Somebody forgot ENVIRONMENT: nothing is refused then, and anyone could sign."""
+    reachable = PRODUCTION | {"ENVIRONMENT": "", name: ""}
+    (warning,) = load(monkeypatch, **reachable).warnings()
+    assert name in warning
+    assert "anyone could sign" in warning
