@@ -1,6 +1,5 @@
 """Running the server under uvicorn: one listener, words on start, a clean stop."""
 
-import gc
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from pydantic_settings import SettingsError
 from starlette.types import ASGIApp
 
 from emulator.api.app import create_app
+from emulator.cli.garbage import search_less
 from emulator.control.routes import control_routes
 from emulator.dashboard.routes import dashboard_routes
 from emulator.errors import EmulatorError
@@ -134,7 +134,7 @@ class _Server(uvicorn.Server):
             )
             self.should_exit = True
             return
-        _spare_the_collector()
+        search_less()
         await super().startup(sockets)
         if self.started:
             self._announce()
@@ -161,16 +161,6 @@ class _Server(uvicorn.Server):
             f"# QStash emulator is running at http://{shown_host}:{port}  (state: {self._emulator.settings.db})",
             flush=True,
         )
-
-
-def _spare_the_collector() -> None:
-    """What is here now lives as long as the process: leave it out of the search for cycles, and search less often.
-
-    Requests make many objects and hardly a cycle; the search was a fifth of what a message cost.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket | None:

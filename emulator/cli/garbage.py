@@ -1,4 +1,4 @@
-"""Importing the whole server quickly."""
+"""What is kept from the garbage collector, which looks for cycles where a server has hardly any."""
 
 import gc
 from collections.abc import Iterator
@@ -17,3 +17,13 @@ def nothing_is_garbage() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def search_less() -> None:
+    """For a server that is ready: what is there stays, and requests leave many objects but hardly a cycle.
+
+    The search was a fifth of the CPU of a message.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
