@@ -39,7 +39,7 @@ from emulator.store.sql import SqlStore
 from emulator.store.workflow_filters import RunFilter
 from emulator.store.workflow_queries import list_runs, load_failed, load_failing_bodies
 from emulator.workflow import again
-from emulator.workflow.again import FailedRun
+from emulator.workflow.failed import FailedRun
 from emulator.workflow.run import Run
 
 _MOST = 100

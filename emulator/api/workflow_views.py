@@ -15,7 +15,7 @@ from emulator.protocol.redaction import parse_redaction, redacted
 from emulator.protocol.workflow import NO_FAILURE_FUNCTION_HEADER, CallType
 from emulator.store.workflow_mapping import StoredRun
 from emulator.store.workflow_queries import EntryHistory, RunHistory
-from emulator.workflow.again import FailedRun
+from emulator.workflow.failed import FailedRun
 from emulator.workflow.run import CallbackState, FailureCallback
 
 Json = dict[str, Any]

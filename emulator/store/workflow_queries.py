@@ -15,7 +15,7 @@ from emulator.store.tables import BodyRow, LogRow, MessageRow, table_of
 from emulator.store.workflow_filters import RunFilter
 from emulator.store.workflow_mapping import StoredRun
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
-from emulator.workflow.again import FailedRun, plans_without_result
+from emulator.workflow.failed import FailedRun, plans_without_result
 from emulator.workflow.recovery import RunSnapshot
 from emulator.workflow.run import Entry, Waiter
 

@@ -8,6 +8,7 @@ its append-only log of steps, its waiters, the events that came too early, and h
     waiting     waits, events, deadlines
     following   what follows from an attempt: nothing, a call's result, or the run's failure
     ending      success, failure, cancellation; telling the run that invoked this one
+    failed      what a resume takes up of a failed run
     again       resume, restart, the failure callback once more
 
 A message of a run is a message of the broker with a tag (``emulator.broker.layer``): delays, retries, flow control

@@ -1,28 +1,26 @@
 """Failed runs once more: resume, restart, the failure callback again (workflow contract, 6.5)."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emulator.broker.cancelling import cancel as cancel_messages
 from emulator.broker.message import Message, Pending
 from emulator.broker.publishing import accept
 from emulator.errors import InvalidInput
-from emulator.protocol.headers import Headers, first_value
+from emulator.protocol.headers import Headers
 from emulator.protocol.options import Callback, PublishOptions, parse_options
 from emulator.protocol.workflow import (
     CREATED_AT_HEADER,
     CallType,
     inherited,
     plain_spelling,
-    read_step,
     rebind,
     trigger_configuration,
 )
+from emulator.workflow.failed import FailedRun, what_to_take_up
 from emulator.workflow.run import (
     ActiveRun,
     CallbackState,
     Entry,
-    Failure,
     FailureCallback,
     MessageNote,
     Run,
@@ -40,24 +38,6 @@ from emulator.workflow.writes import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedRun:
-    """A failed run as the store has it: with the messages that a resume delivers again, and what it waited for.
-
-    ``messages`` are by seq: the trigger, the one that failed, those that were open, the plans of branches without a
-    result, the failure callback.
-    ``steps`` is the log, the initial payload first.
-    """
-
-    run: Run
-    failure: Failure
-    callback: FailureCallback | None
-    steps: tuple[Entry, ...]
-    next_position: int
-    messages: Mapping[int, Message]
-    waiters: tuple[Waiter, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
     """What a resume or restart changes of the trigger's configuration."""
 
@@ -65,7 +45,6 @@ class Overrides:
     options: PublishOptions
 
 
-_STEP_ID_HEADER = "Upstash-Workflow-StepId"
 _OVERRIDABLE = (
     "upstash-retries", "upstash-retry-delay", "upstash-flow-control-", "upstash-delay", "upstash-label",
     "upstash-failure-callback",
@@ -88,86 +67,12 @@ def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at
     _deliver_again(
         state, active, failed.messages[failed.failure.message_seq], overrides, now_at + delay_ms, now_at
     )
-    for message in (*_unfinished(failed), *_invoking(failed)):
+    for message in what_to_take_up(failed):
         _deliver_again(state, active, message, overrides, max(now_at, message.not_before_at), now_at)
     for waiter in failed.waiters:
         state.add_waiter(active, _again(state, waiter, active.run, now_at))
     state.broker.write(RunSaved(active.run))
     return active.run
-
-
-def _unfinished(failed: FailedRun) -> list[Message]:
-    """The messages that were open when the run failed, and whose step is not in the log.
-
-    A step is published before the delivery that runs it is answered: a delivery that was under way may have done
-    its work all the same.
-    """
-    steps = [(entry.position, read_step(entry.body or b"")) for entry in failed.steps[1:]]
-    results = {step.get("stepId") for _, step in steps}
-    targets = {position: step.get("targetStep") for position, step in steps if step.get("stepId") == 0}
-    last = failed.steps[-1].position
-
-    def is_done(message: Message) -> bool:
-        note = MessageNote.of(message)
-        if note.call_type is CallType.FROM_CALLBACK:
-            return _step_id_of_report(message) in results
-        if note.call_type is CallType.TO_CALLBACK:
-            return False
-        if note.position in targets:
-            return targets[note.position] in results
-        return note.position < last
-
-    found = (failed.messages.get(seq) for seq in failed.failure.open_seqs)
-    return [message for message in found if message is not None and not is_done(message)]
-
-
-def plans_without_result(steps: Sequence[Entry]) -> dict[int, Entry]:
-    """The plans of parallel branches whose result is not in the log, by the step ids of the branches."""
-    read = [(entry, read_step(entry.body or b"")) for entry in steps[1:]]
-    results = {step.get("stepId") for _, step in read}
-    plans = {
-        target: entry
-        for entry, step in read
-        if step.get("stepId") == 0 and isinstance(target := step.get("targetStep"), int)
-    }
-    return {target: entry for target, entry in plans.items() if target not in results}
-
-
-def _invoking(failed: FailedRun) -> list[Message]:
-    """The plans of branches that wait for a run that they invoked: it reports to the old run, which has ended.
-
-    Of a branch without a result all others are taken up as they stand: a plan that is still to be delivered, a call
-    with its report, a wait.
-    """
-    open_messages = [failed.messages[seq] for seq in failed.failure.open_seqs if seq in failed.messages]
-    taken_up = {
-        *(_step_id_of_report(message) for message in open_messages),
-        *(_step_id_of_call(message) for message in open_messages),
-        *(step_id for waiter in failed.waiters for step_id in waiter.step_key),
-    }
-    delivered = [
-        entry.message_seq
-        for target, entry in plans_without_result(failed.steps).items()
-        if target not in taken_up and entry.message_seq not in failed.failure.open_seqs
-    ]
-    return [
-        failed.messages[seq]
-        for seq in delivered
-        if seq in failed.messages and seq != failed.failure.message_seq
-    ]
-
-
-def _step_id_of_report(message: Message) -> int | None:
-    return _number(first_value(message.headers, _STEP_ID_HEADER))
-
-
-def _step_id_of_call(message: Message) -> int | None:
-    lines = message.callback.headers if message.callback else ()
-    return _number(first_value(lines, f"Upstash-Forward-{_STEP_ID_HEADER}"))
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
 
 
 def restart(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at: int) -> Run:

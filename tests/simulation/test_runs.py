@@ -207,6 +207,19 @@ def test_a_resumed_run_invokes_again_what_reports_to_the_failed_one() -> None:
     assert _shown(run_scenario(Scenario(1, steps)), "carries out invoke") == 2
 
 
+def test_a_run_is_resumed_however_often_the_answers_of_its_endpoint_are_lost() -> None:
+    lost = Reaction(loses_answer=True)
+    spec = _run(
+        Action(name="step", kind="Run"),
+        retries=0,
+        plan=(lost, lost, lost, Reaction(after_ms=20_000), lost, lost),
+    )
+    at_seconds = (830.104519, 831.053184, 889.784299)
+    steps = [RunAgain(int(second * _SECOND_US), "resume") for second in at_seconds]
+    outcome = run_scenario(Scenario(953, (TriggerRun(200_000, spec), *steps)))
+    assert _shown(outcome, "resume/") == 3
+
+
 def test_a_webhook_ends_a_wait_before_and_after_it_is_called() -> None:
     early = Action(name="early", kind="WaitForWebhook", seconds=600)
     late = Action(name="late", kind="WaitForWebhook", seconds=600)
