@@ -15,7 +15,7 @@ from emulator.simulator.report import describe_failure
 from emulator.store.sql import SqlStore
 from emulator.testing.invariants import Invariant
 
-_CHUNK = 20
+_CHUNK = 5
 _MOST_SEEDS = 200
 
 
