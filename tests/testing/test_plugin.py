@@ -46,7 +46,8 @@ def _forget():
 @pytest.fixture
 def _clean_environment(monkeypatch) -> None:
     for name in ("QSTASH_URL", "QSTASH_TOKEN", "QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is as it was afterwards, whatever an inner test sets
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
