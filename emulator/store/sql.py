@@ -188,11 +188,12 @@ class SqlStore:
                 self._release = claim(self.engine)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let go of the claim; once more does no harm."""
         if self._connection is not None:
             self._connection.close()
-        if self._release is not None:
-            self._release()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
         self.engine.dispose()
 
     @contextmanager

@@ -111,3 +111,16 @@ def test_a_harness_on_a_file_may_be_left_to_its_event_loop(tmp_path: Path, turns
 
     asyncio.run(publish_and_leave())
     assert asyncio.run(look()) == [b"kept"]
+
+
+def test_a_store_that_is_closed_twice_lets_go_of_its_own_claim_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'q.db'}"
+    first, second, third = SqlStore(url), SqlStore(url), SqlStore(url)
+    first.claim()
+    first.close()
+    second.claim()
+    first.close()
+    with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
+        third.claim()
+    second.close()
+    third.close()
