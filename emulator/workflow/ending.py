@@ -7,6 +7,7 @@ from emulator.broker.cancelling import withdraw
 from emulator.broker.layer import AttemptEnded
 from emulator.broker.publishing import accept
 from emulator.protocol.ids import dlq_id as make_dlq_id
+from emulator.protocol.limits import LENIENT
 from emulator.protocol.options import Callback, parse_options
 from emulator.protocol.workflow import CallType, Feature, completed_invoke
 from emulator.workflow.run import (
@@ -65,7 +66,8 @@ def _drop_all(state: WorkflowState, active: ActiveRun, now_at: int) -> tuple[int
 
 
 def _configured_callback(state: WorkflowState, run: Run) -> Callback | None:
-    return parse_options(run.configuration, limits=state.broker.limits).failure_callback
+    # As everywhere below: what passed a plan's limits once is not held to a stricter one, which would stall the run.
+    return parse_options(run.configuration, limits=LENIENT).failure_callback
 
 
 def _send_failure_callback(
@@ -120,7 +122,7 @@ def failure_parcel(state: WorkflowState, run: Run, callback: Callback, body: byt
         body=body,
         caller_ip=run.caller_ip,
         configuration=(),
-        limits=state.broker.limits,
+        limits=LENIENT,
     )
     return replace(parcel, headers=replace(parcel.headers, call_type=CallType.FAILURE_CALL))
 

@@ -8,6 +8,7 @@ from emulator.broker.layer import AttemptEnded
 from emulator.broker.message import AttemptResult, Message
 from emulator.broker.retry import Delivered, GiveUp, RetryAt
 from emulator.protocol.headers import first_value
+from emulator.protocol.limits import LENIENT
 from emulator.protocol.workflow import NOT_A_WORKFLOW, SDK_HEADER, SDK_TOO_OLD, SDK_VERSION_HEADER, CallType
 from emulator.workflow import ending
 from emulator.workflow.run import ActiveRun, CallbackState, FailureCallback, MessageNote
@@ -72,7 +73,7 @@ def _report_call(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, n
         body=body,
         caller_ip=active.run.caller_ip,
         configuration=active.run.configuration,
-        limits=state.broker.limits,
+        limits=LENIENT,
     )
     headers = replace(parcel.headers, call_type=CallType.FROM_CALLBACK)
     send(state, active, replace(parcel, headers=headers), now_at)

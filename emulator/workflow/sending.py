@@ -9,7 +9,7 @@ from emulator.broker.publishing import Target, accept, make_message
 from emulator.errors import InvalidInput, QuotaExceeded
 from emulator.protocol.destination import Destination, DestinationKind
 from emulator.protocol.headers import Headers
-from emulator.protocol.limits import Limits
+from emulator.protocol.limits import LENIENT, Limits
 from emulator.protocol.options import PublishOptions, parse_options
 from emulator.protocol.workflow import (
     CREATED_AT_HEADER,
@@ -96,14 +96,17 @@ def step_parcel(
     body: bytes,
     caller_ip: str | None,
 ) -> Parcel:
-    """A step that the server builds, from the header lines that the SDK left for it (workflow contract, 5.5, 5.7)."""
+    """A step that the server builds, from the header lines that the SDK left for it (workflow contract, 5.5, 5.7).
+
+    They passed a plan's limits when they came; a stricter plan since then must not stall the run.
+    """
     parcel = read_parcel(
         url=url,
         lines=lines,
         body=body,
         caller_ip=caller_ip,
         configuration=active.run.configuration,
-        limits=state.broker.limits,
+        limits=LENIENT,
     )
     return replace(parcel, headers=replace(parcel.headers, call_type=CallType.STEP, is_init=False))
 

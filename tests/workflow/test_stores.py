@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,20 @@ async def test_many_runs_are_cancelled_by_a_filter(qstash: Harness) -> None:
         assert answer.json() == {"cancelled": count}
     await asyncio.sleep(0)
     assert qstash.next_due is None
+
+
+async def test_a_stricter_plan_stalls_no_run(tmp_path: Path) -> None:
+    """A run under way keeps what it was started with, and its failure is told."""
+    database = str(tmp_path / "q.db")
+    failing = (500, raw.SDK)
+    async with Harness(db=database, now_at=NOW_AT) as qstash:
+        qstash.mount(raw.APP, Receiver(now=lambda: qstash.now, always=failing))
+        await raw.trigger(qstash, Upstash_Retries="9", Upstash_Failure_Callback_Retries="9")
+        await qstash.settle()
+    async with Harness(db=database, now_at=NOW_AT, quota="payg") as qstash:
+        app = Receiver(now=lambda: qstash.now, always=failing)
+        qstash.mount(raw.APP, app)
+        await qstash.run_until_idle()
+        (await qstash.workflow("wfr_1")).assert_failed()
+        told = [one for one in app.got if one.headers.get("upstash-workflow-is-failure") == "true"]
+        assert len(told) == 10
