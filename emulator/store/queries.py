@@ -218,17 +218,17 @@ def list_logs_by_message(
         query = query.having(newest < page.cursor[1])
     with store.connect() as connection:
         seqs = [row.message_seq for row in connection.execute(query.limit(page.count + 1))]
-    entries = _log_entries_of(store, seqs[: page.count], states)
+    entries = _log_entries_of(store, seqs[: page.count], wanted, states)
     return [entries[seq] for seq in seqs[: page.count]], len(seqs) > page.count
 
 
 def _log_entries_of(
-    store: SqlStore, message_seqs: Sequence[int], states: Sequence[State]
+    store: SqlStore, message_seqs: Sequence[int], wanted: MessageFilter, states: Sequence[State]
 ) -> dict[int, list[StoredLogEntry]]:
     log = table_of(LogRow)
     query = (
         _with_message(select(*(column.label(f"log_{column.name}") for column in log.c)).select_from(log))
-        .where(_L.message_seq.in_(message_seqs))
+        .where(_L.message_seq.in_(message_seqs), *_between(_L.time_at, wanted))
         .order_by(_L.seq.desc())
     )
     if states:

@@ -85,3 +85,14 @@ async def test_a_page_that_is_just_full_has_no_cursor(qstash) -> None:
     await _fail(qstash, 3)
     assert "cursor" not in (await qstash.client.get("/v2/dlq?count=3")).json()
     assert "cursor" not in (await qstash.client.get("/v2/events?count=12")).json()
+
+
+async def test_groups_hold_the_entries_that_match_and_no_others(qstash, receiver) -> None:
+    receiver.answers = [500]
+    await qstash.client.post("/v2/publish/https://example.com", headers={"Upstash-Retries": "1"})
+    await qstash.settle()
+    first_at = qstash.now
+    await qstash.run_until_idle()
+    params = {"groupBy": "messageId", "toDate": first_at}
+    [group] = (await qstash.client.get("/v2/logs", params=params)).json()["messages"]
+    assert [entry["state"] for entry in group["events"]] == ["RETRY", "ERROR", "ACTIVE", "CREATED"]

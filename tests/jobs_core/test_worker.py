@@ -19,6 +19,7 @@ from jobs_core import (
     RetryLater,
 )
 from jobs_core.outcome import NON_RETRYABLE_STATUS
+from jobs_core.worker import Delivery
 
 
 async def test_a_delivered_job_runs_and_is_completed(app: Any, handlers: Any, clock: Any) -> None:
@@ -475,3 +476,8 @@ async def test_health_says_whether_the_database_answers(app: Any) -> None:
         for table in ("job_outbox", "job_attempts", "job_executions"):
             connection.execute(text(f"DROP TABLE {table}"))
     assert (await app.client.get("/health")).status_code == 503
+
+
+def test_a_count_of_thousands_of_digits_is_none() -> None:
+    """It is read before the signature is checked: anyone may send it."""
+    assert Delivery.of("https://app.example.com/x", b"", {"upstash-retried": "9" * 5_000}).retried == 0
