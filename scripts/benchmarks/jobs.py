@@ -18,14 +18,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
 
+import psutil
 from sqlalchemy import Engine, create_engine, text
 
 from jobs_core import JobDispatcher, Settings, default_registry, migrations
 from scripts.benchmarks.figures import Mark, say
 from scripts.benchmarks.load import CONCURRENCY
 from scripts.benchmarks.plots import bar_chart
-from scripts.benchmarks.processes import emulator, free_port, running
+from scripts.benchmarks.processes import Running, emulator, free_port, running
 from scripts.benchmarks.setting import Bench
 
 T = TypeVar("T")
@@ -34,6 +36,8 @@ _PACKAGES = ("celery[redis]>=5.5", "dramatiq[redis]>=2", "procrastinate>=3", "ps
 _PEERS = Path(__file__).parent / "peers"
 _MODULES = "scripts.benchmarks.noop"
 _LONGEST_SECONDS = 180
+_SECTION = "(c) job path"
+_WARM_UP = 200  # until connections are open and statements prepared
 
 
 async def job_path(bench: Bench) -> None:
@@ -54,7 +58,7 @@ async def job_path(bench: Bench) -> None:
 
 
 def _add(bench: Bench, rates: dict[str, list[float]]) -> None:
-    report, section, ours = bench.report, "(c) job path", "jobs_core, PostgreSQL"
+    report, section, ours = bench.report, _SECTION, "jobs_core, PostgreSQL"
     for name, values in rates.items():
         report.add(section, name, "jobs/s", values)
     for peer, least in (
@@ -79,12 +83,50 @@ async def _ours(bench: Bench, name: str, database_url: str) -> list[float]:
             "JOBS_MODULES": _MODULES,
         }
         command = [str(Path(sys.executable).parent / "jobs-core"), "serve", "--port", str(port)]
-        async with running(command, port, variables=variables), _dispatcher(variables) as dispatcher:
-            await _enqueue_and_wait(dispatcher, database_url, 50)
-            return [
-                await _enqueue_and_wait(dispatcher, database_url, bench.size.jobs)
-                for _ in range(bench.size.runs)
-            ]
+        async with (
+            running(command, port, variables=variables) as worker,
+            _dispatcher(variables) as dispatcher,
+        ):
+            await _enqueue_and_wait(dispatcher, database_url, _WARM_UP)
+            rates, costs = [], []
+            for _ in range(bench.size.runs):
+                before = _cpu_seconds(queue, worker, database_url)
+                rates.append(await _enqueue_and_wait(dispatcher, database_url, bench.size.jobs))
+                after = _cpu_seconds(queue, worker, database_url)
+                costs.append({who: (after[who] - before[who]) / bench.size.jobs * 1e6 for who in before})
+    for who in costs[0]:
+        bench.report.add(_SECTION, f"  {who}, {name}", "µs CPU", [cost[who] for cost in costs])
+    bench.report.add(_SECTION, f"  all of it, {name}", "µs CPU", [sum(cost.values()) for cost in costs])
+    return rates
+
+
+def _cpu_seconds(queue: Running, worker: Running, database_url: str) -> dict[str, float]:
+    """CPU that each process has used so far; the dispatcher is this one, which also asks how many are done."""
+    used = {
+        "dispatcher": time.process_time(),
+        "emulator": queue.cpu_seconds(),
+        "worker": worker.cpu_seconds(),
+    }
+    if database_url.startswith("sqlite"):
+        return used
+    return used | {"the database's server": _cpu_seconds_of_family(_postmaster(database_url))}
+
+
+def _postmaster(database_url: str) -> psutil.Process:
+    """The server's first process, which its lock file names beside its socket."""
+    (folder,) = parse_qs(urlsplit(database_url).query)["host"]
+    return psutil.Process(int((Path(folder) / "postmaster.pid").read_text().splitlines()[0]))
+
+
+def _cpu_seconds_of_family(parent: psutil.Process) -> float:
+    """CPU of a process and its children, those that have ended included."""
+    own = parent.cpu_times()
+    total = own.user + own.system + own.children_user + own.children_system
+    for child in parent.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            total += times.user + times.system
+    return float(total)
 
 
 @contextlib.asynccontextmanager

@@ -37,7 +37,7 @@ if __name__ == "__main__":
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        run(50)
+        run(200)
         print(json.dumps([run(int(sys.argv[2])) for _ in range(int(sys.argv[3]))]))
     finally:
         worker.terminate()

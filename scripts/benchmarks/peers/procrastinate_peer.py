@@ -57,7 +57,7 @@ async def main() -> None:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            await run(20)
+            await run(200)
             print(json.dumps([await run(int(sys.argv[2])) for _ in range(int(sys.argv[3]))]))
         finally:
             worker.terminate()
