@@ -90,6 +90,24 @@ class PreparedSelect:
         cursor.close()
 
 
+class PreparedQuery:
+    """One SELECT with bound parameters only."""
+
+    def __init__(self, statement: Select[Any], dialect_name: str) -> None:
+        compiled: Any = statement.compile(dialect=_positional(dialect_name))
+        self._text: str = str(compiled)
+        self._values: Callable[[Row], tuple[Any, ...]] = _picker(compiled.positiontup)
+        self._names: tuple[str, ...] = tuple(str(selected.key) for selected in statement.selected_columns)
+
+    def rows(self, connection: Connection, parameters: Row) -> list[Row]:
+        """What it finds for these parameters, in its order."""
+        cursor = connection.connection.cursor()
+        cursor.execute(self._text, self._values(parameters))
+        found = [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+        cursor.close()
+        return found
+
+
 def _picker(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
     if len(names) == 1:
         [name] = names

@@ -28,11 +28,12 @@ from sqlmodel import SQLModel
 
 from emulator.broker.writes import Cleared, Write
 from emulator.errors import StoreUnavailable
+from emulator.protocol.workflow import CallType
 from emulator.store.batch import Batch, EntityTable
 from emulator.store.claims import claim
 from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.mapping import Row
-from emulator.store.prepared import Prepared, PreparedInsert, PreparedSelect
+from emulator.store.prepared import Prepared, PreparedInsert, PreparedQuery, PreparedSelect
 from emulator.store.schema import STATE_TABLES, bring_up_to_date
 from emulator.store.tables import (
     BodyRow,
@@ -47,7 +48,7 @@ from emulator.store.tables import (
     UrlGroupRow,
     table_of,
 )
-from emulator.store.workflow_tables import EventRow, RunRow, WaiterRow
+from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
 
 __all__ = ["MEMORY_URL", "STATE_TABLES", "SqlStore", "TenantWrites", "table_of"]
 
@@ -90,6 +91,15 @@ _ROTATE = (
     .values(current_key=bindparam("new_current_key"), next_key=bindparam("new_next_key"))
 )
 
+_ENTRIES = table_of(EntryRow)
+_STEPS = (
+    select(_ENTRIES)
+    .where(_ENTRIES.c.run_seq == bindparam("run"))
+    .where(_ENTRIES.c.position > bindparam("behind"), _ENTRIES.c.position <= bindparam("last"))
+    .where(_ENTRIES.c.call_type == bindparam("type"))
+    .order_by(_ENTRIES.c.position)
+)
+
 _NAME_COLUMN: dict[EntityTable, str] = {
     QueueRow: "name", UrlGroupRow: "name", ScheduleRow: "id", FlowKeyRow: "key",
 }  # fmt: skip
@@ -97,7 +107,7 @@ _NAME_COLUMN: dict[EntityTable, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _HotStatements:
-    """What every message needs."""
+    """What every message needs, and every step of a workflow run."""
 
     add_bodies: PreparedInsert
     add_messages: PreparedInsert
@@ -105,6 +115,8 @@ class _HotStatements:
     reschedule: Prepared
     finish: Prepared
     for_delivery: PreparedSelect
+    add_entries: PreparedInsert
+    steps: PreparedQuery
 
 
 @cache
@@ -120,6 +132,8 @@ def _hot_statements(dialect_name: str) -> _HotStatements:
         reschedule=Prepared(_RESCHEDULE, dialect_name),
         finish=Prepared(_FINISH, dialect_name),
         for_delivery=PreparedSelect(with_body, _MESSAGES.c.seq, dialect_name),
+        add_entries=PreparedInsert(insert(_ENTRIES), dialect_name),
+        steps=PreparedQuery(_STEPS, dialect_name),
     )
 
 
@@ -248,6 +262,11 @@ class SqlStore:
         """Message rows, each with its ``body``, of the messages numbered ``seqs``."""
         return self._hot.for_delivery.rows(connection, seqs)
 
+    def select_steps(self, connection: Connection, run_seq: int, *, behind: int, last: int) -> list[Row]:
+        """The rows of a workflow run's steps behind one position and up to another, in order."""
+        wanted = {"run": run_seq, "behind": behind, "last": last, "type": CallType.STEP.value}
+        return self._hot.steps.rows(connection, wanted)
+
     def apply(self, work: Iterable[TenantWrites]) -> None:
         """Carry out writes in order, in one transaction: all of them are durable afterwards, or none."""
         with self.begin() as connection:
@@ -270,6 +289,7 @@ class SqlStore:
             (hot.reschedule, batch.rescheduled),
             (hot.finish, batch.finished),
             (hot.add_logs, batch.logs),
+            (hot.add_entries, batch.workflows.entries),
         ):
             if rows:
                 prepared.execute(connection, rows)

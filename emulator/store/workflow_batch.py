@@ -23,7 +23,7 @@ _WAITERS = table_of(WaiterRow)
 _EVENTS = table_of(EventRow)
 
 # Made once: SQLAlchemy finds a statement's compiled form by walking it, and remembers that walk with the object.
-_ADD_ENTRY, _ADD_WAITER, _ADD_EVENT = insert(_ENTRIES), insert(_WAITERS), insert(_EVENTS)
+_ADD_WAITER, _ADD_EVENT = insert(_WAITERS), insert(_EVENTS)
 _AT_POSITION = (
     _ENTRIES.c.run_seq == bindparam("key"),
     _ENTRIES.c.position == bindparam("key_position"),
@@ -120,9 +120,8 @@ class WorkflowBatch:
             self.replaced_bodies.append({**key, "new_body": entry.body})
 
     def flush(self, connection: Connection, upsert_runs: Executable) -> None:
-        """Carry all of it out."""
+        """Carry all of it out but the entries, which every step has, and the store adds before."""
         _execute(connection, upsert_runs, list(self.runs.values()))
-        _execute(connection, _ADD_ENTRY, self.entries)
         for copy in self.copies:
             connection.execute(_copying(copy))
         for statement, rows in (

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_
 
 from emulator.broker.message import LogEntry, Message, State
-from emulator.protocol.workflow import CallType
 from emulator.store import mapping, workflow_mapping
 from emulator.store.filters import Page
 from emulator.store.sql import SqlStore
@@ -23,14 +22,6 @@ _RUNS = table_of(RunRow)
 _ENTRIES = table_of(EntryRow)
 _WAITERS = table_of(WaiterRow)
 _EVENTS = table_of(EventRow)
-# Made once: every delivery of a step asks it.
-_STEPS = (
-    select(_ENTRIES)
-    .where(_ENTRIES.c.run_seq == bindparam("run"))
-    .where(_ENTRIES.c.position > bindparam("behind"), _ENTRIES.c.position <= bindparam("last"))
-    .where(_ENTRIES.c.call_type == CallType.STEP.value)
-    .order_by(_ENTRIES.c.position)
-)
 _FARTHEST = 2**31 - 1
 _M = table_of(MessageRow).c
 _B = table_of(BodyRow).c
@@ -100,8 +91,8 @@ def load_steps(store: SqlStore, run_seq: int, *, behind: int = -1, through: int 
     """The steps of a run's log behind one position and through another, in order."""
     last = _FARTHEST if through is None else through
     with store.connect() as connection:
-        rows = connection.execute(_STEPS, {"run": run_seq, "behind": behind, "last": last}).mappings()
-        return [workflow_mapping.entry_of(row) for row in rows]
+        rows = store.select_steps(connection, run_seq, behind=behind, last=last)
+    return [workflow_mapping.entry_of(row) for row in rows]
 
 
 def find_run(store: SqlStore, tenant_id: int, run_id: str, created_at: int | None = None) -> StoredRun | None:

@@ -54,7 +54,7 @@ async def _steps_per_second(runs: int) -> float:
 async def _long_run(*, failures: int) -> list[float]:
     """Milliseconds from each step's publish to the next one's, that is: with the delivery between them."""
     async with Harness() as qstash:
-        endpoint = _Endpoint(qstash, steps=_LONG, failures=failures)
+        endpoint = _Endpoint(qstash, steps=_LONG, failures=failures, is_measuring=True)
         qstash.mount(_ORIGIN, endpoint)
         await endpoint.publish("wfr_long", "payload", is_init=True)
         await qstash.run_until_idle(limit="3650d")
@@ -66,12 +66,16 @@ async def _long_run(*, failures: int) -> list[float]:
 class _Endpoint:
     """A workflow of ``steps`` steps: each delivery publishes the next one, by direct calls of the emulator's app."""
 
-    def __init__(self, qstash: Harness, *, steps: int, failures: int = 0) -> None:
-        """``failures`` deliveries of each step are answered 500 before one is taken."""
+    def __init__(self, qstash: Harness, *, steps: int, failures: int = 0, is_measuring: bool = False) -> None:
+        """``failures`` deliveries of each step are answered 500 before one is taken.
+
+        ``costs`` are noted where it ``is_measuring``: to ask for the CPU time costs a good part of a step itself.
+        """
         self._app: ASGIApp = qstash.app
         self._authorization = f"Bearer {qstash.token}".encode()
         self._steps = steps
         self._failures = failures
+        self._is_measuring = is_measuring
         self._since = time.process_time()
         self.ended = 0
         self.costs: list[float] = []
@@ -94,9 +98,10 @@ class _Endpoint:
             await self.publish(
                 run_id, json.dumps({"stepId": done, "stepName": "s", "stepType": "Run", "out": _OUT})
             )
-        now = time.process_time()
-        self.costs.append((now - self._since) * 1000)
-        self._since = now
+        if self._is_measuring:
+            now = time.process_time()
+            self.costs.append((now - self._since) * 1000)
+            self._since = now
         await _answer(send, 200)
 
     async def publish(self, run_id: str, body: str, *, is_init: bool = False, delay: str = "0s") -> None:
