@@ -227,8 +227,9 @@ async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) 
     settings = dispatcher.settings
     query = request.scope["query_string"].decode("latin-1")
     body = await bounded_body(request, settings.max_body_bytes)
-    # Starlette's mapping goes through all of them for each that is asked for.
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
+    # Starlette's mapping goes through all of them for each that is asked for. Of two with one name the first counts.
+    raw = reversed(request.headers.raw)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
     return Delivery.of(f"{settings.base_url}{endpoint}{query and f'?{query}'}", body, headers)
 
 

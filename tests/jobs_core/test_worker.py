@@ -460,6 +460,14 @@ async def test_a_body_over_the_limit_is_turned_away(app: Any) -> None:
 # --- what others may see
 
 
+async def test_an_endpoint_takes_deliveries_alone_and_has_the_name_of_its_job_type(app: Any) -> None:
+    refused = await app.client.put("/api/jobs/work", content=b"{}")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert (await app.client.post("/api/jobs/work/", content=b"{}")).status_code == 307
+    assert (await app.client.post("/api/jobs/elsewhere/work", content=b"{}")).status_code == 404
+    assert app.asgi.url_path_for("do-work") == "/api/jobs/work"
+
+
 async def test_a_job_is_shown_by_its_id_without_what_it_carries(app: Any) -> None:
     message = await app.enqueue("secret")
     await app.deliver(message)
