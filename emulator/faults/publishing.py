@@ -33,6 +33,8 @@ class PublishFaults:
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
+        if body is None:
+            return
         fault = book.for_publish(_facts(scope, body))
         if fault is None:
             await self._app(scope, _replay(body, receive), send)
@@ -73,10 +75,13 @@ def _facts(scope: Scope, body: bytes) -> Facts:
     )
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body; ``None`` if the client went away before its end: half a body is not published."""
     parts: list[bytes] = []
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)

@@ -5,8 +5,10 @@ import pytest
 from qstash import AsyncQStash, QStash
 from qstash.errors import QStashError, RateLimitExceededError
 from qstash.message import PublishResponse
+from starlette.types import Message
 
 from emulator.testing import Harness
+from emulator.testing.asgi import http_scope
 
 
 @pytest.fixture
@@ -100,3 +102,23 @@ async def test_a_batch_is_struck_as_a_whole(qstash, receiver, sdk) -> None:
     await sdk.message.batch([{"url": "https://example.com/x", "body": "needle"}])
     await qstash.run_until_idle()
     assert len(receiver.got) == 1
+
+
+async def test_half_a_body_is_not_published_for_the_sake_of_a_fault(qstash, receiver) -> None:
+    await qstash.start()
+    qstash.faults.add("publish-answer", destination="https://elsewhere.com")
+    messages = iter(
+        [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(_message: Message) -> None: ...
+
+    headers = {"Host": "localhost", "Authorization": f"Bearer {qstash.token}", "Content-Length": "8"}
+    target = httpx.URL("http://localhost/v2/publish/https://example.com/x")
+    lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await qstash.app(http_scope("POST", target, lines), receive, send)
+    await qstash.settle()
+    assert receiver.got == []
