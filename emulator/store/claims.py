@@ -28,18 +28,20 @@ Release = Callable[[], None]
 
 def claim(engine: Engine) -> Release:
     """Claim the database of ``engine``; what to call when it is closed. Raises StoreUnavailable if it is claimed."""
-    return _claim_file(_path(engine)) if engine.dialect.name == "sqlite" else _claim_schema(engine)
+    if engine.dialect.name != "sqlite":
+        return _claim_schema(engine)
+    path = _path(engine)
+    # A shared database in memory has none, and no process but ours.
+    return _claim_file(Path(path)) if path and sys.platform != "win32" else lambda: None
 
 
-def _path(engine: Engine) -> Path:
+def _path(engine: Engine) -> str:
     with engine.connect() as connection:
         databases = connection.exec_driver_sql("PRAGMA database_list")
-        return Path(next(path for _, name, path in databases if name == "main"))
+        return str(next(path for _, name, path in databases if name == "main"))
 
 
 def _claim_file(database: Path) -> Release:
-    if sys.platform == "win32":
-        return lambda: None
     path = database.with_name(f"{database.name}.lock")
     while True:
         handle = _lock(path)
@@ -64,9 +66,12 @@ def _lock(path: Path) -> int:
         raise StoreUnavailable(f"cannot open the store: {path}: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(handle)
         raise StoreUnavailable(TAKEN) from None
+    except OSError as error:
+        os.close(handle)
+        raise StoreUnavailable(f"cannot open the store: {path} cannot be locked: {error.strerror}") from error
     return handle
 
 

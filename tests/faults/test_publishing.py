@@ -107,12 +107,13 @@ async def test_a_batch_is_struck_as_a_whole(qstash, receiver, sdk) -> None:
 async def test_half_a_body_is_not_published_for_the_sake_of_a_fault(qstash, receiver) -> None:
     await qstash.start()
     qstash.faults.add("publish-answer", destination="https://elsewhere.com")
-    messages = iter(
-        [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
-    )
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> Message:
-        return next(messages)
+        return messages.pop(0)
 
     async def send(_message: Message) -> None: ...
 

@@ -7,6 +7,7 @@ import pytest
 from emulator.errors import StoreUnavailable
 from emulator.server import Emulator
 from emulator.store import claims
+from emulator.store.sql import SqlStore
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT
 
@@ -61,3 +62,11 @@ async def test_a_second_emulator_leaves_the_database_alone(
     monkeypatch.setattr(claims, "PATIENCE", "50ms")
     with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
         Emulator(qstash.emulator.settings).open()
+
+
+def test_what_has_no_file_is_nobody_elses() -> None:
+    engine = SqlStore().engine
+    releases = [claims.claim(engine), claims.claim(engine)]
+    for release in releases:
+        release()
+    engine.dispose()
