@@ -47,7 +47,10 @@ async def test_a_trigger_of_something_that_is_no_workflow_fails_at_once(qstash: 
     assert run["workflowState"] == "RUN_FAILED"
     assert shape(run) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_FAILED")])]
     [error] = run["steps"][1]["steps"][0]["errors"]
-    assert error["error"].startswith("detected a non-workflow destination for trigger/invoke.")
+    assert error["error"] == (
+        "detected a non-workflow destination for trigger/invoke. "
+        "make sure you are sending the request to the correct endpoint"
+    )
     assert error["body"] == "not a workflow"
     # The second one is the failure callback, to the workflow's own URL.
     assert await app.counts() == {"/trigger-non-workflow": 4, "/not-a-workflow": 2}
