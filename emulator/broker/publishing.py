@@ -150,7 +150,7 @@ def _known_duplicate(state: BrokerState, key: str | None, now_at: int) -> Accept
 def _remember(state: BrokerState, key: str | None, message: Message, now_at: int) -> None:
     if key is not None:
         kept = DeduplicationKept(key, message.id, message.url, now_at + WINDOW_MS)
-        state.deduplications[key] = kept
+        state.remember_deduplication(kept, now_at)
         state.write(kept)
 
 

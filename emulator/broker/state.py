@@ -159,6 +159,13 @@ class BrokerState:
             self.queues[pending.queue_name].join(pending)
             self.rouse(pending.queue_name)
 
+    def remember_deduplication(self, kept: DeduplicationKept, now_at: int) -> None:
+        """Remember a key, and let go of those that have expired by ``now_at``: they stand in that order."""
+        known = self.deduplications
+        while known and (oldest := next(iter(known.values()))).expires_at <= now_at:
+            del known[oldest.key]
+        known[kept.key] = kept
+
     def rouse(self, queue_name: str) -> None:
         """Have a queue's slots handed out anew at the next ``advance``."""
         self._restless[queue_name] = None

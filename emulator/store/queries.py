@@ -298,8 +298,10 @@ def _last_runs(store: SqlStore, tenant_id: int, schedules: Sequence[Schedule]) -
 
 def _deduplications(store: SqlStore, tenant_id: int, now_at: int) -> list[DeduplicationKept]:
     c = table_of(DeduplicationRow).c
-    query = select(c.key, c.message_id, c.url, c.expires_at).where(
-        c.tenant_id == tenant_id, c.expires_at > now_at
+    query = (
+        select(c.key, c.message_id, c.url, c.expires_at)
+        .where(c.tenant_id == tenant_id, c.expires_at > now_at)
+        .order_by(c.expires_at)
     )
     with store.connect() as connection:
         return [DeduplicationKept(*row) for row in connection.execute(query)]

@@ -154,6 +154,25 @@ async def test_deduplication_schedules_groups_and_keys_are_remembered(life: Life
         assert (receiver.got[-1].url, receiver.got[-1].body) == ("https://example.com/daily", b"report")
 
 
+async def test_deduplication_keys_leave_memory_as_they_expire(life: Life) -> None:
+    async def publish(qstash: Harness, key: str) -> None:
+        headers = {"Upstash-Deduplication-Id": key}
+        assert (
+            await qstash.client.post("/v2/publish/https://example.com/x", headers=headers)
+        ).status_code == 200
+
+    async with life() as (qstash, _):
+        await publish(qstash, "first")
+        await qstash.advance("5m")
+        await publish(qstash, "second")
+    async with life(NOW_AT + 301_000) as (qstash, _):
+        known = qstash.runtime.broker.state.deduplications
+        assert len(known) == 2
+        await qstash.advance("6m")
+        await publish(qstash, "third")
+        assert len(known) == 2  # the first is gone
+
+
 async def test_a_cancel_that_was_asked_for_during_the_cut_off_attempt_holds(life: Life) -> None:
     async with life() as (qstash, receiver):
         receiver.gate = asyncio.Event()
