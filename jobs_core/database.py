@@ -11,6 +11,7 @@ loop one hand-over, where an async driver costs one for each statement (measured
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ BUSY_TIMEOUT_SECONDS = 30
 # PostgreSQL commits independent transactions side by side; SQLite has one writer.
 POSTGRESQL_LANES = 4
 READERS = 4
+
+# How often bad luck is borne, and how long who lost a deadlock lets the winner go on.
+_REPEATS = 4
+_PAUSE_SECONDS = 0.01
 
 _READ_ONLY = "jobs_read_only"
 # Source: PostgreSQL's documentation, appendix A, error codes.
@@ -111,8 +116,8 @@ class Database:
     def _read(self, query: Callable[[Connection], T]) -> T:
         return self._transact(self._reading, query)
 
-    def _transact(self, engine: Engine, work: Callable[[Connection], T], *, may_repeat: bool = True) -> T:
-        """Do ``work`` in a transaction of its own, and once more where nothing speaks against it but bad luck.
+    def _transact(self, engine: Engine, work: Callable[[Connection], T], *, repeats: int = _REPEATS) -> T:
+        """Do ``work`` in a transaction of its own, and again where nothing speaks against it but bad luck.
 
         A server that was restarted leaves dead connections in the pool. Asking each before its use would cost a
         round trip every time, so it is the work that finds out. Nothing is committed by then, nor after a
@@ -124,14 +129,17 @@ class Database:
                 result = work(connection)
             except DBAPIError as error:
                 is_dead = error.connection_invalidated
-                if not (may_repeat and (is_dead or _is_deadlock(error))):
+                if not (repeats and (is_dead or _is_deadlock(error))):
                     raise
             else:
                 connection.commit()
                 return result
         if is_dead:
             engine.dispose()  # the others are as old
-        return self._transact(engine, work, may_repeat=False)
+        else:
+            # At once, it could take the same lock before the winner wakes, and lose again.
+            time.sleep(_PAUSE_SECONDS)
+        return self._transact(engine, work, repeats=repeats - 1)
 
     def _create_engine(self, url: URL, pool_size: int) -> Engine:
         if not self.is_sqlite:

@@ -253,9 +253,7 @@ async def test_a_commit_of_which_nobody_knows_whether_it_happened_is_not_repeate
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-async def test_who_loses_a_deadlock_tries_once_more(
-    dispatcher: JobDispatcher, job_ids: Sequence[str]
-) -> None:
+async def test_who_loses_a_deadlock_tries_again(dispatcher: JobDispatcher, job_ids: Sequence[str]) -> None:
     has_one, has_other = threading.Event(), threading.Event()
 
     def touch(mine: str, theirs: str, has_mine: threading.Event, has_theirs: threading.Event) -> Any:
