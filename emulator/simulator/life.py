@@ -22,6 +22,7 @@ from emulator.simulator.timeline import SimulatedClock, Timeline
 from emulator.simulator.workflows.app import WorkflowApp
 from emulator.testing.invariants import Interruption
 
+_MOMENT_SECONDS = 0.000_001
 _DATABASE = "q.db"
 _LOG = f"{_DATABASE}-wal"
 _MINUTE_MS = 60_000
@@ -145,8 +146,10 @@ class Life:
         now_us = self._timeline.now_us
         # In the order in which they began, so that what clients note of it is the same each time.
         for task in self._steps_running:
-            task.cancel()
-            self.loop.run_until_complete(asyncio.wait([task]))
+            while not task.done():
+                # Once for each of its calls: after one that is cut off, a client may make the next.
+                task.cancel()
+                self.loop.run_until_complete(asyncio.wait([task], timeout=_MOMENT_SECONDS))
         others = asyncio.all_tasks(self.loop)
         for task in others:
             task.cancel()

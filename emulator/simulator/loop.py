@@ -43,6 +43,8 @@ class SimulationLoop(asyncio.SelectorEventLoop):
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(_NoWaiting(timeline))
         self._timeline = timeline
+        # Of the simulated time. By the real clock's, a timer after half a year would be due and never called.
+        self._clock_resolution = 0.000_000_5
         self._free_us: dict[int, int] = {}
         self._unanswered = 0
         self.is_dead = False

@@ -26,6 +26,11 @@ def test_no_invariant_is_violated_whatever_happens(start: int) -> None:
         assert outcome.is_good, describe_failure(shrink(outcome))
 
 
+def test_a_crash_cuts_off_all_calls_of_a_step() -> None:
+    """In this seed between two of them, and the second waited for ever."""
+    assert run_scenario(make_scenario(1462)).is_good
+
+
 def _skip_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     apply, count = SqlStore.apply, 0
 
