@@ -48,7 +48,8 @@ class Coalescer(Generic[Item, Answer]):
     async def join(self) -> None:
         """Wait until nothing is under way."""
         while self._running:
-            await asyncio.gather(*self._running)
+            # Not gather: of tasks that are done it need not give way, and then they are never discarded.
+            await asyncio.wait(self._running)
 
     async def _drain(self) -> None:
         try:
