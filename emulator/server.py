@@ -167,7 +167,7 @@ class Emulator:
 
 def _randomness(seed: int | None) -> random.Random:
     """The operating system's, unless a test asks for ids that repeat."""
-    return random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+    return random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311  must repeat
 
 
 def _digest(token: str) -> bytes:

@@ -88,7 +88,7 @@ class _Schemas:
     def __init__(self, routes: Sequence[TargetRoute]) -> None:
         self._kinds = list(_kinds(routes))
         inputs = [(index, "validation", TypeAdapter(kind)) for index, kind in enumerate(self._kinds)]
-        schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)  # type: ignore[arg-type]
+        schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)  # type: ignore[arg-type]  # keys of any kind
         self._by_index = {index: schema for (index, _mode), schema in schemas.items()}
         self.components: Json = shared.get("$defs", {})
 

@@ -64,7 +64,7 @@ def kill_repeatedly(
     """Start, publish, kill, ``rounds`` times on one file in ``directory``; then let all be delivered, and check."""
     destination = _Destination(seed)
     with Listener(destination) as listener:
-        run = _Run(directory, destination, listener.url, random.Random(seed))  # noqa: S311
+        run = _Run(directory, destination, listener.url, random.Random(seed))  # noqa: S311  must repeat
         for number in range(rounds):
             run.round(number)
             note(f"round {number + 1} of {rounds}: {len(run.accepted)} messages acknowledged")
