@@ -8,24 +8,24 @@ from collections.abc import Callable
 from emulator.broker.broker import Broker
 from emulator.broker.publishing import LLM_URL
 from emulator.broker.state import BrokerState
+from emulator.broker.workflow.layer import WorkflowLayer
 from emulator.clock import Clock, ManualClock, SystemClock
 from emulator.delivery.llm import LlmTransport
 from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
 from emulator.faults import FaultBook
-from emulator.intake import Intake
-from emulator.protocol.destination import origin_of
-from emulator.protocol.ids import IdFactory
 from emulator.runtime import Runtime
+from emulator.runtime.admission import Intake
+from emulator.runtime.step_lists import WorkflowShell
 from emulator.settings import Settings
 from emulator.store.snapshots import Rows, empty, import_rows
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.tenants import add_tenants, load_tenants
 from emulator.store.writer import StoreWriter
 from emulator.tenants import PUBLISHED_USERS, Credentials, Tenant, new_credentials
-from emulator.workflow.layer import WorkflowLayer
-from emulator.workflow_shell import WorkflowShell
+from emulator.wire.destination import origin_of
+from emulator.wire.ids import IdFactory
 
 
 class Emulator:

@@ -6,8 +6,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from emulator.errors import InvalidInput
-from emulator.protocol.destination import check_url
-from emulator.protocol.limits import PLANS, Limits, Retention
+from emulator.wire.destination import check_url
+from emulator.wire.limits import PLANS, Limits, Retention
 
 # The end of the year 9999, after which no calendar of Python's goes on.
 _LATEST_AT = 253_402_300_799_999

@@ -4,8 +4,8 @@ import base64
 import json
 from dataclasses import dataclass
 
-from emulator.broker.entities import SigningKeys
-from emulator.protocol.ids import IdFactory
+from emulator.broker.resources import SigningKeys
+from emulator.wire.ids import IdFactory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

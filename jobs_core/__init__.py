@@ -7,11 +7,18 @@ app = create_app()  # receives the deliveries; serve it, or mount it in your own
 """
 
 from jobs_core.app import create_app, running
-from jobs_core.clock import Clock, ManualClock, SystemClock
-from jobs_core.composing import JobRequest
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.envelope import JobEnvelope, Metadata
-from jobs_core.errors import (
+from jobs_core.blocking.dispatcher import SyncJobDispatcher
+from jobs_core.database import migrations as migrations
+from jobs_core.database.job_queries import JobFilter, JobPage
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import Cron, JobDefinition, JobType, Payload, Registry, default_registry, job
+from jobs_core.engine.requests import JobRequest
+from jobs_core.engine.resources import Resources
+from jobs_core.engine.schedules import Schedule
+from jobs_core.model.clock import Clock, ManualClock, SystemClock
+from jobs_core.model.envelope import JobEnvelope, Metadata
+from jobs_core.model.errors import (
     FieldError,
     JobError,
     JobNotFoundError,
@@ -27,16 +34,10 @@ from jobs_core.errors import (
     SettingsError,
     UnknownJobTypeError,
 )
-from jobs_core.job import Job
-from jobs_core.options import DeliveryOptions, FlowControl
-from jobs_core.queries import JobFilter, JobPage
-from jobs_core.records import AttemptRecord, JobRecord
-from jobs_core.registry import Cron, JobDefinition, JobType, Payload, Registry, default_registry, job
-from jobs_core.resources import Resources
-from jobs_core.schedules import Schedule
-from jobs_core.settings import Environment, Settings
-from jobs_core.states import AttemptOutcome, JobStatus
-from jobs_core.sync import SyncJobDispatcher
+from jobs_core.model.options import DeliveryOptions, FlowControl
+from jobs_core.model.records import AttemptRecord, JobRecord
+from jobs_core.model.states import AttemptOutcome, JobStatus
+from jobs_core.settings.settings import Environment, Settings
 
 __all__ = [
     "AttemptOutcome",

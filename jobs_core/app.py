@@ -32,32 +32,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.bodies import BodyTooLargeError, bounded_body
-from jobs_core.clock import Clock
-from jobs_core.closing import Closer
-from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.senders import EmailSender, create_sender
-from jobs_core.errors import JobNotFoundError
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.lost_jobs import Closer
+from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
+from jobs_core.engine.resources import Resources
+from jobs_core.engine.worker import Delivery, Worker
 from jobs_core.exports.entities import ExportEntities, default_entities
-from jobs_core.monitoring.exposition import ProcessMetrics
+from jobs_core.http.path_table import ByPath
+from jobs_core.http.request_body import BodyTooLargeError, bounded_body
+from jobs_core.model.clock import Clock
+from jobs_core.model.errors import JobNotFoundError
+from jobs_core.model.outcome import Answer
+from jobs_core.model.records import JobRecord
+from jobs_core.monitoring.alert_loop import create_watch
 from jobs_core.monitoring.guard import AdminGuard
 from jobs_core.monitoring.pages import page_routes
+from jobs_core.monitoring.prometheus import ProcessMetrics
 from jobs_core.monitoring.routes import monitoring_routes
-from jobs_core.monitoring.watch import create_watch
 from jobs_core.notifications.endpoints import notification_routes
-from jobs_core.outcome import Answer
 from jobs_core.pages.routes import dev_routes, links
-from jobs_core.records import JobRecord
-from jobs_core.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
-from jobs_core.resources import Resources
-from jobs_core.routing import ByPath
-from jobs_core.settings import Settings
+from jobs_core.settings.settings import Settings
 from jobs_core.storage.endpoints import file_routes
 from jobs_core.storage.files import FileStorage, LocalStorage
 from jobs_core.storage.links import FileLinks
 from jobs_core.webhooks.endpoints import webhook_routes
 from jobs_core.webhooks.events import EventHandlers, default_handlers
-from jobs_core.worker import Delivery, Worker
 
 log = logging.getLogger(__name__)
 

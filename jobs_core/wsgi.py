@@ -20,11 +20,11 @@ from a2wsgi.asgi import build_scope
 from starlette.routing import Match
 
 from jobs_core.app import create_app, running
-from jobs_core.clock import Clock
-from jobs_core.registry import Registry
-from jobs_core.resources import Resources
-from jobs_core.settings import Settings
-from jobs_core.sync import SyncJobDispatcher
+from jobs_core.blocking.dispatcher import SyncJobDispatcher
+from jobs_core.engine.registry import Registry
+from jobs_core.engine.resources import Resources
+from jobs_core.model.clock import Clock
+from jobs_core.settings.settings import Settings
 
 WsgiApp = Callable[[Any, Any], Iterable[bytes]]  # of the environ and start_response
 

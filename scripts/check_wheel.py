@@ -11,10 +11,10 @@ from pathlib import Path
 _WANTED = (
     "emulator/py.typed",
     "jobs_core/py.typed",
-    "emulator/dashboard/static/",
+    "emulator/http/dashboard/static/",
     "jobs_core/monitoring/templates/jobs.html",
     "jobs_core/emails/templates/",
-    "jobs_core/migrations/versions/0001_jobs.py",
+    "jobs_core/database/migrations/versions/0001_jobs.py",
 )
 _SUFFIXES = (
     ".py", ".typed", ".html", ".txt", ".css", ".js", ".svg", ".png", ".mako", ".ico", ".json", ".webmanifest",

@@ -14,8 +14,9 @@ import httpx
 from sqlalchemy import create_engine
 
 from emulator.testing import Harness
-from jobs_core import JobDispatcher, JobStatus, Settings, create_app, migrations
+from jobs_core import JobDispatcher, JobStatus, Settings, create_app
 from jobs_core.billing.tables import customers
+from jobs_core.database import migrations
 
 BASE_URL = "https://app.example.com"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -14,14 +14,14 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import create_engine
 
-from jobs_core import migrations
 from jobs_core.billing.tables import subscriptions
+from jobs_core.database import migrations
+from jobs_core.database.tables import executions
 from jobs_core.emails.catalog import TEMPLATES, Brand
 from jobs_core.emails.previews import preview
 from jobs_core.reports import kinds
-from jobs_core.reports.forms import render_report
+from jobs_core.reports.html_json import render_report
 from jobs_core.reports.model import Period, Report
-from jobs_core.tables import executions
 
 WIDTHS = (320, 800)
 SCHEMES = ("light", "dark")

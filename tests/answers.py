@@ -6,9 +6,9 @@ from pydantic import TypeAdapter
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.api.app import vendor_routes
-from emulator.api.models.common import Error
-from emulator.api.routing import TargetRoute
+from emulator.http.app import vendor_routes
+from emulator.http.models.common import Error
+from emulator.http.routing import TargetRoute
 from emulator.testing import Harness
 
 _ROUTES = [one for one in vendor_routes() if isinstance(one, TargetRoute)]

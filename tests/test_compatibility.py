@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from emulator.api.app import vendor_routes
-from emulator.api.routing import TargetRoute
-from emulator.protocol.headers import SERVER_OWNED, canonical_name
-from emulator.protocol.option_headers import IGNORED_PREFIXES, OPTION_HEADERS, OPTION_PREFIXES
+from emulator.http.app import vendor_routes
+from emulator.http.routing import TargetRoute
 from emulator.tenants import PUBLISHED_USERS
+from emulator.wire.headers import SERVER_OWNED, canonical_name
+from emulator.wire.option_headers import IGNORED_PREFIXES, OPTION_HEADERS, OPTION_PREFIXES
 
 _ROOT = Path(__file__).parent.parent
 _PAGE = (_ROOT / "docs" / "compatibility.md").read_text()

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from emulator.control.metrics import Held, ServerMetrics
+from emulator.http.control.metrics import Held, ServerMetrics
 from emulator.testing import Harness
-from jobs_core.monitoring.exposition import ProcessMetrics, Records
+from jobs_core.monitoring.prometheus import ProcessMetrics, Records
 
 _DOCS = Path(__file__).parent.parent / "docs"
 _METRIC = re.compile(r"\b(?:jobs_core|qstash_emulator)_[a-z_]+")

@@ -11,8 +11,8 @@ from emulator.broker.schedule_runs import FAIL, SUCCESS, note_outcome
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
 from emulator.broker.writes import DeadLettered, MessageRescheduled
-from emulator.protocol.ids import dlq_id as make_dlq_id
-from emulator.protocol.options import Callback
+from emulator.wire.ids import dlq_id as make_dlq_id
+from emulator.wire.options import Callback
 
 
 def attempt_finished(

@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 
 from emulator.broker.message import AttemptResult, Draft, Message
-from emulator.protocol.destination import Destination, DestinationKind
-from emulator.protocol.headers import Headers, header_map
-from emulator.protocol.limits import LENIENT
-from emulator.protocol.options import Callback, parse_options
-from emulator.protocol.redaction import parse_redaction
+from emulator.wire.destination import Destination, DestinationKind
+from emulator.wire.headers import Headers, header_map
+from emulator.wire.limits import LENIENT
+from emulator.wire.options import Callback, parse_options
+from emulator.wire.redaction import parse_redaction
 
 _JSON_CONTENT = (("Content-Type", "application/json"),)
 

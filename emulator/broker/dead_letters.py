@@ -7,8 +7,8 @@ from emulator.broker.message import DeadLetter, Message
 from emulator.broker.publishing import accept, check_not_before, check_queue_quota, not_before_at
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import DeadLetterRemoved
-from emulator.protocol.headers import Headers
-from emulator.protocol.options import PublishOptions
+from emulator.wire.headers import Headers
+from emulator.wire.options import PublishOptions
 
 
 def retry(

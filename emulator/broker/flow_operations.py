@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from emulator.broker.entities import FlowKey
-from emulator.broker.lanes import FlowLane
+from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.message import flow_lane
+from emulator.broker.resources import FlowKey
 from emulator.broker.state import BrokerState
 from emulator.errors import NotFound
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.broker.entities import Endpoint, UrlGroup
+from emulator.broker.resources import Endpoint, UrlGroup
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import UrlGroupDeleted, UrlGroupSaved
 from emulator.errors import NotFound, QuotaExceeded
-from emulator.protocol.headers import Headers
+from emulator.wire.headers import Headers
 
 
 def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequence[Endpoint]) -> None:

@@ -1,6 +1,6 @@
 """Rotating signing keys (contract, 4.7)."""
 
-from emulator.broker.entities import SigningKeys
+from emulator.broker.resources import SigningKeys
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import KeysRotated
 

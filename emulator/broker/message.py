@@ -6,11 +6,11 @@ Instants are unix milliseconds, spans carry their unit in their name.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from emulator.protocol.destination import Destination, origin_of
-from emulator.protocol.flow_control import FlowControl
-from emulator.protocol.headers import Headers
-from emulator.protocol.options import Callback, PublishOptions
-from emulator.protocol.value import keyword_value
+from emulator.wire.destination import Destination, origin_of
+from emulator.wire.fast_dataclass import keyword_value
+from emulator.wire.flow_control import FlowControl
+from emulator.wire.headers import Headers
+from emulator.wire.options import Callback, PublishOptions
 
 
 class State(StrEnum):

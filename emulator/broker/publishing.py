@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-from emulator.broker.entities import Endpoint
 from emulator.broker.message import Accepted, Draft, Message, Pending, State
+from emulator.broker.resources import Endpoint
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import DeduplicationKept, MessageAccepted
 from emulator.errors import InvalidInput, NotFound, QuotaExceeded
-from emulator.protocol.deduplication import WINDOW_MS, content_key, endpoint_key, explicit_key
-from emulator.protocol.destination import DestinationKind
-from emulator.protocol.options import DEFAULT_RETRIES, PublishOptions
+from emulator.wire.deduplication import WINDOW_MS, content_key, endpoint_key, explicit_key
+from emulator.wire.destination import DestinationKind
+from emulator.wire.options import DEFAULT_RETRIES, PublishOptions
 
 LLM_URL = "https://qstash.upstash.io/llm/v1/chat/completions"
 

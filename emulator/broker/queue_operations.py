@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from emulator.broker.cancelling import cancel
-from emulator.broker.entities import Queue
 from emulator.broker.publishing import check_queue_quota
 from emulator.broker.queues import QueueLine
+from emulator.broker.resources import Queue
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import QueueDeleted, QueueSaved
 from emulator.errors import NotFound, QuotaExceeded

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 
-from emulator.broker.entities import Queue
 from emulator.broker.message import Pending
+from emulator.broker.resources import Queue
 
 
 class QueueLine:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from emulator.broker.entities import FlowKey, Queue, Schedule, UrlGroup
 from emulator.broker.message import Pending
 from emulator.broker.queues import QueueLine
+from emulator.broker.resources import FlowKey, Queue, Schedule, UrlGroup
 from emulator.broker.schedule_runs import note_cancelled
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event

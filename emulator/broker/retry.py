@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from emulator.broker.message import AttemptResult
-from emulator.protocol.backoff import retry_wait_ms
-from emulator.protocol.headers import first_value
+from emulator.wire.backoff import retry_wait_ms
+from emulator.wire.headers import first_value
 
 NON_RETRYABLE_STATUS = 489
 NON_RETRYABLE_HEADER = "Upstash-NonRetryable-Error"

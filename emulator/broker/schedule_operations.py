@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.broker.entities import Schedule
 from emulator.broker.message import Accepted, Draft
 from emulator.broker.publishing import publish
+from emulator.broker.resources import Schedule
 from emulator.broker.schedule_runs import IN_PROGRESS
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import ScheduleDeleted, ScheduleSaved
 from emulator.errors import EmulatorError, NotFound, QuotaExceeded
-from emulator.protocol.cron import Cron
-from emulator.protocol.destination import Destination, DestinationKind, parse_destination
-from emulator.protocol.headers import Headers
-from emulator.protocol.options import PublishOptions, parse_options
+from emulator.wire.cron import Cron
+from emulator.wire.destination import Destination, DestinationKind, parse_destination
+from emulator.wire.headers import Headers
+from emulator.wire.options import PublishOptions, parse_options
 
 
 def save_schedule(

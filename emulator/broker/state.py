@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
-from emulator.broker.lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
+from emulator.broker.dispatch_lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
 from emulator.broker.layer import Layer
 from emulator.broker.message import AttemptResult, LogEntry, Message, Pending, State
 from emulator.broker.queues import QueueLine
+from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.broker.timeline import DEFAULT_WINDOW, Key, Timeline
 from emulator.broker.transitions import LOGGED, Event, after
 from emulator.broker.writes import (
@@ -21,9 +21,9 @@ from emulator.broker.writes import (
     QueueSaved,
     Write,
 )
-from emulator.protocol.flow_control import FlowControl
-from emulator.protocol.ids import IdFactory
-from emulator.protocol.limits import LENIENT, Limits
+from emulator.wire.flow_control import FlowControl
+from emulator.wire.ids import IdFactory
+from emulator.wire.limits import LENIENT, Limits
 
 DEFAULT_CAPACITY = 1_000
 DEFAULT_PER_ORIGIN = 200

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from emulator.broker.entities import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.broker.message import DeadLetter, LogEntry, Message, State
-from emulator.protocol.value import value
+from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
+from emulator.wire.fast_dataclass import value
 
 
 @value

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emulator.cli import clock, dlq, faults, messages, schedules
-from emulator.cli.garbage import nothing_is_garbage
+from emulator.cli.gc_tuning import nothing_is_garbage
 from emulator.cli.options import (
     AllowedHost,
     ClockMode,

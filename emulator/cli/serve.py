@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from starlette.types import ASGIApp
 
-from emulator.api.app import create_app
-from emulator.cli.garbage import search_less
-from emulator.control.routes import control_routes
-from emulator.dashboard.routes import dashboard_routes
+from emulator.cli.gc_tuning import search_less
 from emulator.errors import EmulatorError
+from emulator.http.app import create_app
+from emulator.http.control.routes import control_routes
+from emulator.http.dashboard.routes import dashboard_routes
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS

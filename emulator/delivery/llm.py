@@ -6,8 +6,8 @@ from emulator.broker.message import AttemptResult
 from emulator.broker.publishing import LLM_URL
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
-from emulator.protocol.chat import completion
-from emulator.protocol.headers import first_value
+from emulator.wire.canned_completion import completion
+from emulator.wire.headers import first_value
 
 
 class LlmTransport:

@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 from emulator.broker.message import Message
-from emulator.protocol.headers import SERVER_OWNED, Headers, is_hop_by_hop
-from emulator.protocol.signature import sign
-from emulator.protocol.value import keyword_value
+from emulator.wire.fast_dataclass import keyword_value
+from emulator.wire.headers import SERVER_OWNED, Headers, is_hop_by_hop
+from emulator.wire.signature import sign
 
 USER_AGENT = "Upstash-QStash"
 

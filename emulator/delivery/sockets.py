@@ -16,10 +16,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from emulator.broker.message import AttemptResult
-from emulator.delivery import explain
+from emulator.delivery import connection_errors
 from emulator.delivery.request import OutboundRequest
-from emulator.protocol.destination import origin_of
-from emulator.protocol.headers import header_text
+from emulator.wire.destination import origin_of
+from emulator.wire.headers import header_text
 
 # Shorter than the five seconds after which uvicorn and Node close an idle connection: reusing one at that very
 # moment looks like a failed attempt.
@@ -46,17 +46,19 @@ class SocketTransport:
             async with asyncio.timeout(request.timeout_ms / 1000):
                 return await self._exchange(request)
         except TimeoutError:
-            return _no_response(explain.timed_out(request.url, request.timeout_ms))
+            return _no_response(connection_errors.timed_out(request.url, request.timeout_ms))
         except (aiohttp.ClientConnectorDNSError, UnicodeError):
             # A host with an empty or overlong label is none, and is not even asked for.
-            return _no_response(explain.not_resolved(request.url))
+            return _no_response(connection_errors.not_resolved(request.url))
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            return _no_response(explain.tls_failed(request.url, error))
+            return _no_response(connection_errors.tls_failed(request.url, error))
         except aiohttp.ClientConnectorError as error:
-            words = explain.not_connected(request.url, error.os_error, is_in_container=self._is_in_container)
+            words = connection_errors.not_connected(
+                request.url, error.os_error, is_in_container=self._is_in_container
+            )
             return _no_response(words)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _no_response(explain.cut_off(request.url, error))
+            return _no_response(connection_errors.cut_off(request.url, error))
 
     async def close(self) -> None:
         if self._session is not None:

@@ -3,7 +3,7 @@
 Nothing here happens unless somebody asked for it, in a test or over ``/emulator/faults``.
 """
 
-from emulator.faults.book import FaultBook
 from emulator.faults.fault import Fault, Kind
+from emulator.faults.fault_set import FaultBook
 
 __all__ = ["Fault", "FaultBook", "Kind"]

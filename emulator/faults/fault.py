@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_camel
 
 from emulator.errors import InvalidInput
-from emulator.protocol.durations import format_duration, parse_duration
-from emulator.protocol.headers import Headers
+from emulator.wire.durations import format_duration, parse_duration
+from emulator.wire.headers import Headers
 
 
 class Kind(StrEnum):

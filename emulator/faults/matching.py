@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from emulator.faults.fault import Fault
-from emulator.protocol.headers import Headers, first_value
+from emulator.wire.headers import Headers, first_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

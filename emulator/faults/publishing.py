@@ -9,8 +9,8 @@ from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.clock import wall_now_at
-from emulator.faults.book import FaultBook
 from emulator.faults.fault import Fault, Kind
+from emulator.faults.fault_set import FaultBook
 from emulator.faults.matching import Facts
 
 FindBook = Callable[[Scope], FaultBook | None]

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from emulator.broker.entities import SigningKeys
+from emulator.broker.resources import SigningKeys
 from emulator.delivery.request import OutboundRequest
 from emulator.faults.fault import Kind
-from emulator.protocol.signature import LIFETIME_SECONDS, sign
+from emulator.wire.signature import LIFETIME_SECONDS, sign
 
 STRANGERS_KEY = "sig_fault1NobodyHasThisKeyHere1"
 OTHER_URL = "https://another.example/signed-for-this-url"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from emulator.broker.message import AttemptResult
-from emulator.delivery import explain
+from emulator.delivery import connection_errors
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
 from emulator.faults.fault import Fault, Kind
@@ -42,11 +42,11 @@ class FaultyTransport:
         send = self._transport.send
         match fault.kind if fault else None:
             case Kind.REFUSE:
-                return _no_response(explain.refused(request.url), fault)
+                return _no_response(connection_errors.refused(request.url), fault)
             case Kind.DROP:
                 await send(request)
                 return _no_response(
-                    explain.cut_off(request.url, ConnectionResetError("reset by peer")), fault
+                    connection_errors.cut_off(request.url, ConnectionResetError("reset by peer")), fault
                 )
             case Kind.ANSWER:
                 return _canned(fault)
@@ -56,7 +56,7 @@ class FaultyTransport:
             case Kind.TIME_OUT:
                 await send(request)
                 await self._wait(request.timeout_ms)
-                return _no_response(explain.timed_out(request.url, request.timeout_ms), fault)
+                return _no_response(connection_errors.timed_out(request.url, request.timeout_ms), fault)
             case Kind.CUT_RESPONSE:
                 return _cut(request, await send(request), fault)
             case Kind.DELIVER_TWICE:
@@ -143,7 +143,7 @@ def _cut(request: OutboundRequest, result: AttemptResult, fault: Fault | None) -
     if result.error is not None:
         return result
     came = f"{len(result.body) // 2} of {len(result.body)} bytes of the body came"
-    return _no_response(explain.cut_off(request.url, ConnectionError(came)), fault)
+    return _no_response(connection_errors.cut_off(request.url, ConnectionError(came)), fault)
 
 
 def _no_response(words: str, fault: Fault | None) -> AttemptResult:

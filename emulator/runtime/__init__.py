@@ -1,5 +1,5 @@
 """One tenant at work: its broker on an event loop, with a clock, a store and a transport."""
 
-from emulator.runtime.runtime import Runtime
+from emulator.runtime.loop import Runtime
 
 __all__ = ["Runtime"]

@@ -8,14 +8,14 @@ from emulator.broker.message import AttemptResult, Message
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import Attempt
 from emulator.clock import wall_now_at
-from emulator.delivery.recent import RecentRequests
 from emulator.delivery.request import OutboundRequest, build_request
+from emulator.delivery.sent_headers import RecentRequests
 from emulator.delivery.transport import Transport
 from emulator.faults import FaultBook
-from emulator.runtime.at_hand import MessagesAtHand
-from emulator.runtime.disturbing import Disturber
-from emulator.runtime.reading import at_last
-from emulator.runtime.work import Work
+from emulator.runtime.fault_injection import Disturber
+from emulator.runtime.message_cache import MessagesAtHand
+from emulator.runtime.read_retry import at_last
+from emulator.runtime.task_counter import Work
 from emulator.store import queries
 from emulator.store.writer import StoreWriter
 

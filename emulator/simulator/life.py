@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from emulator.api.app import create_app
-from emulator.control.routes import control_routes
+from emulator.http.app import create_app
+from emulator.http.control.routes import control_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings

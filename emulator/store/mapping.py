@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import RowMapping
 
-from emulator.broker.entities import Endpoint, FlowKey, Queue, Schedule, UrlGroup
 from emulator.broker.message import (
     AttemptResult,
     DeadLetter,
@@ -20,10 +19,11 @@ from emulator.broker.message import (
     State,
     flow_lane,
 )
-from emulator.protocol.destination import origin_of
-from emulator.protocol.flow_control import FlowControl
-from emulator.protocol.headers import Headers
-from emulator.protocol.options import Callback
+from emulator.broker.resources import Endpoint, FlowKey, Queue, Schedule, UrlGroup
+from emulator.wire.destination import origin_of
+from emulator.wire.flow_control import FlowControl
+from emulator.wire.headers import Headers
+from emulator.wire.options import Callback
 
 Row = dict[str, Any]
 Record = Mapping[str, Any] | RowMapping

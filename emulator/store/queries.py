@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
 
-from emulator.broker.entities import Schedule
 from emulator.broker.message import DeadLetter, LogEntry, Message, Pending, State
 from emulator.broker.recovery import Snapshot
+from emulator.broker.resources import Schedule
 from emulator.broker.schedule_runs import IN_PROGRESS
 from emulator.broker.writes import DeduplicationKept
 from emulator.store import mapping
 from emulator.store.filters import MessageFilter, Page
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.tables import (
     BodyRow,
     DeadLetterRow,

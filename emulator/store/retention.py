@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import BindParameter, Connection, and_, bindparam, delete, exists, or_, select
 
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.tables import (
     BodyRow,
     DeadLetterRow,

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, delete, insert, select
 from emulator.errors import Conflict, InvalidInput
 from emulator.store import mapping
 from emulator.store.mapping import Row
-from emulator.store.sql import STATE_TABLES, SqlStore
+from emulator.store.store import STATE_TABLES, SqlStore
 from emulator.store.tables import (
     DeadLetterRow,
     FlowKeyRow,

@@ -2,9 +2,9 @@
 
 from sqlalchemy import insert, select
 
-from emulator.broker.entities import SigningKeys
+from emulator.broker.resources import SigningKeys
 from emulator.store.mapping import Record
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.tables import TenantRow, table_of
 from emulator.tenants import Credentials, Tenant
 

@@ -8,14 +8,14 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Executable, bindparam, delete, insert, literal, select, update
 
+from emulator.broker.workflow import writes as w
+from emulator.broker.workflow.run import Entry
+from emulator.broker.workflow.writes import WorkflowWrite
 from emulator.broker.writes import LayerWrite
 from emulator.store import workflow_mapping as mapping
 from emulator.store.mapping import Row
 from emulator.store.tables import table_of
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
-from emulator.workflow import writes as w
-from emulator.workflow.run import Entry
-from emulator.workflow.writes import WorkflowWrite
 
 _RUNS = table_of(RunRow)
 _ENTRIES = table_of(EntryRow)

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emulator.broker.message import AttemptResult
-from emulator.protocol.workflow import CallType
-from emulator.store.mapping import Record, Row, dump, dump_labels, header_lines, load_labels, own_columns
-from emulator.workflow.run import (
+from emulator.broker.workflow.run import (
     CallbackState,
     Entry,
     Failure,
@@ -19,6 +17,8 @@ from emulator.workflow.run import (
     StoredEvent,
     Waiter,
 )
+from emulator.store.mapping import Record, Row, dump, dump_labels, header_lines, load_labels, own_columns
+from emulator.wire.workflow import CallType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

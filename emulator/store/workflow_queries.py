@@ -7,16 +7,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_
 
 from emulator.broker.message import LogEntry, Message, State
+from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
+from emulator.broker.workflow.recovery import RunSnapshot
+from emulator.broker.workflow.run import Entry, Waiter
 from emulator.store import mapping, workflow_mapping
 from emulator.store.filters import Page
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.tables import BodyRow, LogRow, MessageRow, table_of
 from emulator.store.workflow_filters import RunFilter
 from emulator.store.workflow_mapping import StoredRun
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
-from emulator.workflow.failed import FailedRun, plans_without_result
-from emulator.workflow.recovery import RunSnapshot
-from emulator.workflow.run import Entry, Waiter
 
 _RUNS = table_of(RunRow)
 _ENTRIES = table_of(EntryRow)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from emulator.broker.writes import Write
 from emulator.errors import StoreUnavailable
-from emulator.store.sql import SqlStore, TenantWrites
+from emulator.store.store import SqlStore, TenantWrites
 
 log = logging.getLogger(__name__)
 

@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from emulator.broker.message import AttemptResult
-from emulator.delivery import explain
-from emulator.delivery.explain import is_loopback
+from emulator.delivery import connection_errors
+from emulator.delivery.connection_errors import is_loopback
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
-from emulator.protocol.destination import check_url, origin_of
-from emulator.protocol.headers import Headers, header_text
-from emulator.protocol.limits import LENIENT
 from emulator.testing.asgi import Answer, call_asgi, http_scope
 from emulator.testing.homes import running_loop
+from emulator.wire.destination import check_url, origin_of
+from emulator.wire.headers import Headers, header_text
+from emulator.wire.limits import LENIENT
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
         async with asyncio.timeout(request.timeout_ms / 1000):
             return _result(request, await call_asgi(app, scope, request.body))
     except TimeoutError:
-        return AttemptResult(status=0, error=explain.timed_out(request.url, request.timeout_ms))
+        return AttemptResult(status=0, error=connection_errors.timed_out(request.url, request.timeout_ms))
 
 
 def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:

@@ -15,18 +15,17 @@ from typing import Any, Self, TypeVar
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator.api.app import create_app
 from emulator.clock import Clock, ManualClock, wall_now_at
-from emulator.control.routes import control_routes
-from emulator.control.snapshots import exported, import_into
-from emulator.dashboard.routes import dashboard_routes
 from emulator.delivery.transport import Transport
 from emulator.faults import FaultBook
-from emulator.protocol.durations import parse_duration
+from emulator.http.app import create_app
+from emulator.http.control.routes import control_routes
+from emulator.http.control.snapshots import exported, import_into
+from emulator.http.dashboard.routes import dashboard_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import reach
 from emulator.testing.apps import AppTransport, Interface
@@ -37,6 +36,7 @@ from emulator.testing.invariants import Record
 from emulator.testing.looking import Looking
 from emulator.testing.watch import Watch
 from emulator.testing.workflow import WorkflowRun, read_run
+from emulator.wire.durations import parse_duration
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import TypeVar, Unpack
 from emulator.broker.message import State
 from emulator.store.filters import MessageFilter, Page
 from emulator.store.queries import list_dead_letters, list_logs
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.testing.assertions import (
     Conditions,
     Wanted,

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from emulator.broker.message import State
-from emulator.protocol.durations import format_duration
 from emulator.store.queries import StoredDeadLetter, StoredLogEntry
+from emulator.wire.durations import format_duration
 
 _SHOWN_BYTES = 200
 

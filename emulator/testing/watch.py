@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulator.broker import writes as w
-from emulator.broker.entities import FlowKey, Queue, Schedule
 from emulator.broker.message import LogEntry, Message, State
+from emulator.broker.resources import FlowKey, Queue, Schedule
 from emulator.broker.retry import NON_RETRYABLE_HEADER, NON_RETRYABLE_STATUS
-from emulator.protocol.backoff import retry_wait_ms
-from emulator.protocol.headers import first_value
-from emulator.protocol.retry_after import wait_from_response
 from emulator.runtime import Runtime
 from emulator.testing.invariants import (
     AttemptRecord,
@@ -29,6 +26,9 @@ from emulator.testing.invariants import (
     Record,
     ScheduleRecord,
 )
+from emulator.wire.backoff import retry_wait_ms
+from emulator.wire.headers import first_value
+from emulator.wire.retry_after import wait_from_response
 
 _PUBLISHING = ("/v2/publish/", "/v2/enqueue/", "/v2/batch")
 

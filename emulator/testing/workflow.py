@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
-from emulator.api.workflow_history import Group, StepView, read_groups
-from emulator.api.workflow_publishing import state_of
-from emulator.api.workflow_views import returned_text, step_view
+from emulator.broker.workflow import end_of_run, events
 from emulator.errors import NotFound
+from emulator.http.v2.workflow_history import Group, StepView, read_groups
+from emulator.http.v2.workflow_publishing import state_of
+from emulator.http.v2.workflow_views import returned_text, step_view
 from emulator.runtime import Runtime
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.workflow_queries import RunHistory, find_run, load_histories
 from emulator.testing.calls import Call
-from emulator.workflow import ending, waiting
 
 MakeCall = Callable[[str, Callable[[], Coroutine[Any, Any, "WorkflowRun"]]], "Call[WorkflowRun]"]
 
@@ -115,7 +115,7 @@ class WorkflowRun:
         """Send the run an event, as JSON; kept for it if it does not wait yet. Answers how the run stands then."""
         body = b"" if data is None else json.dumps(data).encode()
         state = state_of(self._runtime)
-        operation = partial(waiting.notify_run, state, self.id, event_id, body)
+        operation = partial(events.notify_run, state, self.id, event_id, body)
         return self._changed(f"notify({event_id!r})", operation)
 
     def cancel(self) -> "Call[WorkflowRun]":
@@ -125,7 +125,7 @@ class WorkflowRun:
             active = state_of(self._runtime).runs.get(self.id)
             if active is None:
                 raise NotFound(f"workflow run {self.id} not found, or it has ended")
-            ending.cancel(state_of(self._runtime), active, now_at)
+            end_of_run.cancel(state_of(self._runtime), active, now_at)
 
         return self._changed("cancel()", cancel)
 

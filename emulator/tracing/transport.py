@@ -8,7 +8,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from emulator.broker.message import AttemptResult
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
-from emulator.protocol.headers import Headers, first_value
+from emulator.wire.headers import Headers, first_value
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs_core.envelope import Subject
+from jobs_core.model.envelope import Subject
 
 Json = dict[str, Any]
 _LAST_SECOND = 253_402_300_799  # of the year 9999

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select, update
 
-from jobs_core import executions
 from jobs_core.billing.ordering import Stamp, stored_stamp
 from jobs_core.billing.tables import customers, subscriptions
+from jobs_core.database import job_store
 
 
 def write_customer(
@@ -64,7 +64,7 @@ def _write(
     now: datetime,
 ) -> bool:
     fresh = {key: value, "created_at": now, "updated_at": now} | _defaults(table)
-    connection.execute(executions.insert_into(table, connection).on_conflict_do_nothing(), fresh)
+    connection.execute(job_store.insert_into(table, connection).on_conflict_do_nothing(), fresh)
     row = connection.execute(select(table).where(table.c[key] == value).with_for_update()).one()
     if not stamp.supersedes(stored_stamp(row, group)):
         return False

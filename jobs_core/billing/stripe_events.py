@@ -12,17 +12,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from jobs_core import executions
 from jobs_core.billing import objects, store
 from jobs_core.billing.money import format_amount, format_price
 from jobs_core.billing.ordering import Stamp, has_ended, progress_of
-from jobs_core.composing import JobRequest
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.errors import JobValidationError, PermanentJobError
-from jobs_core.executions import NewJob
-from jobs_core.job import Job
-from jobs_core.registry import JobType
-from jobs_core.settings import Settings
+from jobs_core.database import job_store
+from jobs_core.database.job_store import NewJob
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType
+from jobs_core.engine.requests import JobRequest
+from jobs_core.model.errors import JobValidationError, PermanentJobError
+from jobs_core.settings.settings import Settings
 from jobs_core.webhooks.events import ProcessStripeWebhook, on_stripe
 
 _PAID, _FAILED = 2, 1  # of two events of one second about one invoice, the paid one came last
@@ -88,7 +88,7 @@ async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[st
     def write(connection: Connection) -> tuple[Outcome, list[NewJob]]:
         outcome = apply(connection, applied)
         children = _prepare(dispatcher, outcome.follow_ups, job)
-        ids = set(executions.insert_jobs(connection, children, locked_until=now)) if children else set()
+        ids = set(job_store.insert_jobs(connection, children, locked_until=now)) if children else set()
         return outcome, [child for child in children if child.job_id in ids]
 
     outcome, children = await dispatcher.database.write(write)

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Column, Index, String
 from sqlmodel import Field
 
-from jobs_core.tables import BigKey, JobsModel, SubjectId, UtcDateTime, table_of
+from jobs_core.database.tables import BigKey, JobsModel, SubjectId, UtcDateTime, table_of
 
 
 class Customer(JobsModel, table=True):

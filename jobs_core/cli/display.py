@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs_core.following import Happening
-from jobs_core.queries import TypeStats
-from jobs_core.records import JobRecord
-from jobs_core.schedules import Schedule
-from jobs_core.states import JobStatus
+from jobs_core.database.job_queries import TypeStats
+from jobs_core.engine.job_feed import Happening
+from jobs_core.engine.schedules import Schedule
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import JobStatus
 
 # Wide enough for anything we print: what a pipe reads must not be folded.
 _PIPE_WIDTH = 1000

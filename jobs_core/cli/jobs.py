@@ -18,11 +18,11 @@ from jobs_core.cli.session import (
     print_json,
     run,
 )
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.following import Follower
-from jobs_core.queries import JobFilter
-from jobs_core.records import JobRecord
-from jobs_core.states import JobStatus
+from jobs_core.database.job_queries import JobFilter
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job_feed import Follower
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import JobStatus
 
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID")]
 

@@ -11,11 +11,13 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs_core import checks, logs, migrations
+from jobs_core import log_format
 from jobs_core.cli import jobs, new, schedules
 from jobs_core.cli.session import FAILED, JsonFlag, die, load_settings, print_json
-from jobs_core.errors import RegistryError
-from jobs_core.settings import Settings
+from jobs_core.database import migrations
+from jobs_core.engine import deployment_check
+from jobs_core.model.errors import RegistryError
+from jobs_core.settings.settings import Settings
 
 app = typer.Typer(
     name="jobs-core",
@@ -62,7 +64,7 @@ def serve(
     from jobs_core.app import create_app
 
     settings = load_settings()
-    logs.configure()
+    log_format.configure()
     _trace(settings)
     try:
         worker = create_app(settings)
@@ -100,7 +102,7 @@ def check(
 ) -> None:
     """Check a deployment: settings, job types, database, QStash, token, signing keys, one job the whole way."""
     settings = load_settings()
-    findings = asyncio.run(checks.run(settings, round_trip_seconds=timeout if round_trip else None))
+    findings = asyncio.run(deployment_check.run(settings, round_trip_seconds=timeout if round_trip else None))
     is_ok = all(each.ok for each in findings)
     if as_json:
         print_json({"ok": is_ok, "checks": [asdict(each) for each in findings]})

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from jobs_core import scaffold
+from jobs_core.cli import job_template
 from jobs_core.cli.session import JsonFlag, die, load_settings, print_json
-from jobs_core.errors import RegistryError
-from jobs_core.registry import default_registry
+from jobs_core.engine.registry import default_registry
+from jobs_core.model.errors import RegistryError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def new(
     except (RegistryError, ImportError) as error:
         die(str(error))
     try:
-        written = scaffold.write(job_type, package, tests)
+        written = job_template.write(job_type, package, tests)
     except (RegistryError, FileExistsError) as error:
         die(str(error))
     if as_json:

@@ -6,7 +6,7 @@ import typer
 
 from jobs_core.cli import display
 from jobs_core.cli.session import NOT_FOUND, JsonFlag, die, parse_payload, parse_subject, print_json, run
-from jobs_core.schedules import Schedule
+from jobs_core.engine.schedules import Schedule
 
 app = typer.Typer(help="Jobs that repeat.", no_args_is_help=True)
 

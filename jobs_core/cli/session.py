@@ -9,11 +9,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs_core import logs
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.envelope import Subject
-from jobs_core.errors import JobError, JobNotFoundError, RegistryError, SettingsError
-from jobs_core.settings import Settings
+from jobs_core import log_format
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.model.envelope import Subject
+from jobs_core.model.errors import JobError, JobNotFoundError, RegistryError, SettingsError
+from jobs_core.settings.settings import Settings
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON, for prog
 def run(go: Callable[[JobDispatcher], Coroutine[Any, Any, T]]) -> T:
     """Do one thing with a dispatcher. Raises typer.Exit with the code that fits what went wrong."""
     settings = load_settings()
-    logs.configure(logging.WARNING)
+    log_format.configure(logging.WARNING)
 
     async def within() -> T:
         async with JobDispatcher(settings) as dispatcher:

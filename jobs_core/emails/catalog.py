@@ -13,8 +13,8 @@ from markupsafe import Markup
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, TypeAdapter, ValidationError
 
 from jobs_core.emails.message import Attachment, Email
-from jobs_core.errors import JobValidationError
-from jobs_core.registry import Payload
+from jobs_core.engine.registry import Payload
+from jobs_core.model.errors import JobValidationError
 
 _URL = TypeAdapter(HttpUrl)
 _LONGEST_URL = 2_000

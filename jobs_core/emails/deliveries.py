@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from jobs_core import executions
+from jobs_core.database import job_store
 from jobs_core.emails.tables import email_deliveries
 
 _SENT = "sent"
@@ -31,7 +31,7 @@ def record_sent(
         "created_at": now,
     }
     inserted = connection.execute(
-        executions.insert_into(email_deliveries, connection).on_conflict_do_nothing(), row
+        job_store.insert_into(email_deliveries, connection).on_conflict_do_nothing(), row
     )
     if not inserted.rowcount:
         connection.execute(
@@ -61,7 +61,7 @@ def record_status(
         "created_at": now,
     }
     inserted = connection.execute(
-        executions.insert_into(email_deliveries, connection).on_conflict_do_nothing(), row
+        job_store.insert_into(email_deliveries, connection).on_conflict_do_nothing(), row
     )
     if inserted.rowcount:
         return True

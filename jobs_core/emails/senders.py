@@ -13,7 +13,7 @@ import aiosmtplib
 import httpx
 
 from jobs_core.emails.message import Email, PermanentEmailError, TemporaryEmailError
-from jobs_core.settings import Settings
+from jobs_core.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -18,15 +18,15 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from jobs_core.composing import Duration
-from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.addresses import check_address
 from jobs_core.emails.catalog import Brand, find_template, parse_data, render
 from jobs_core.emails.senders import EmailSender
-from jobs_core.envelope import Subject
-from jobs_core.errors import FieldError, JobValidationError
-from jobs_core.options import FlowControl
-from jobs_core.registry import JobType
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import JobType
+from jobs_core.engine.requests import Duration
+from jobs_core.model.envelope import Subject
+from jobs_core.model.errors import FieldError, JobValidationError
+from jobs_core.model.options import FlowControl
 
 Recipients = str | Sequence[str]
 

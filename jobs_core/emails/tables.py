@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import JSON, Column, Index, String, Text
 from sqlmodel import Field
 
-from jobs_core.tables import BigKey, JobsModel, UtcDateTime, table_of
+from jobs_core.database.tables import BigKey, JobsModel, UtcDateTime, table_of
 
 
 class EmailDelivery(JobsModel, table=True):

@@ -20,8 +20,8 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from sqlalchemy import Column, Connection, Row, Select, Table, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs_core.errors import RegistryError
-from jobs_core.registry import defined_in, packages_named
+from jobs_core.engine.registry import defined_in, packages_named
+from jobs_core.model.errors import RegistryError
 
 _INSTANT = TypeAdapter(AwareDatetime)
 _MOST_VALUES = 500
@@ -132,7 +132,7 @@ class ExportEntities:
 
 def default_entities(modules: str = "") -> ExportEntities:
     """The package's own entities, and those of ``modules`` (a comma list of packages)."""
-    return ExportEntities.of("jobs_core.exports.builtin", *packages_named(modules))
+    return ExportEntities.of("jobs_core.exports.default_entities", *packages_named(modules))
 
 
 def _instant(name: str, value: Any) -> datetime:

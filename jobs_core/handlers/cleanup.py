@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
-from jobs_core import retention
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.job import Job
-from jobs_core.registry import JobType, Payload, job
-from jobs_core.retention import Batch
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, Payload, job
+from jobs_core.handlers import retention
+from jobs_core.handlers.retention import Batch
 from jobs_core.storage.files import FileStorage
 
 BATCH_ROWS = 1_000

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.addresses import Address
 from jobs_core.emails.catalog import Brand, find_template, parse_data, render
 from jobs_core.emails.deliveries import record_sent
 from jobs_core.emails.message import Attachment, PermanentEmailError, TemporaryEmailError
 from jobs_core.emails.senders import EmailSender
-from jobs_core.errors import JobValidationError, PermanentJobError, RetryLater
-from jobs_core.job import Job
-from jobs_core.registry import JobType, Payload, job
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, Payload, job
+from jobs_core.model.errors import JobValidationError, PermanentJobError, RetryLater
 from jobs_core.storage.files import FileStorage, StoredFileNotFoundError, content_type
 
 

@@ -9,12 +9,12 @@ from pydantic import Field
 from sqlalchemy import Connection, Row
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.errors import PermanentJobError
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, Payload, job
 from jobs_core.exports.entities import ExportEntities, ExportEntity, ExportRefusedError
 from jobs_core.exports.writers import open_writer
-from jobs_core.job import Job
-from jobs_core.registry import JobType, Payload, job
+from jobs_core.model.errors import PermanentJobError
 from jobs_core.storage.files import FileStorage
 from jobs_core.storage.links import FileLinks
 

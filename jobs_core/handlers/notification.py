@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.job import Job
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, job
 from jobs_core.notifications import store
 from jobs_core.notifications.models import CreateNotification
-from jobs_core.registry import JobType, job
 
 
 @job(

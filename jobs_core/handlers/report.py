@@ -6,15 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
-from jobs_core.composing import JobRequest
-from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.addresses import Address
-from jobs_core.job import Job
-from jobs_core.registry import JobType, Payload, job
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, Payload, job
+from jobs_core.engine.requests import JobRequest
+from jobs_core.model.states import JobStatus
 from jobs_core.reports import kinds
-from jobs_core.reports.forms import Form, render_report
+from jobs_core.reports.html_json import Form, render_report
 from jobs_core.reports.model import Period, Report
-from jobs_core.states import JobStatus
 from jobs_core.storage.files import FileStorage, StoredFile
 from jobs_core.storage.links import FileLinks, Link
 

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, job
 from jobs_core.handlers.webhook import run_handlers
-from jobs_core.job import Job
-from jobs_core.registry import JobType, job
 from jobs_core.webhooks.events import STRIPE, ProcessStripeWebhook
 
 

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from jobs_core.job import Job
-from jobs_core.registry import JobType, job
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobType, job
 from jobs_core.webhooks.events import EventHandlers, ProcessWebhook
 
 

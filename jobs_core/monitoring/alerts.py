@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from jobs_core.monitoring.figures import Health, Stuck, TypeFigures
+from jobs_core.monitoring.statistics import Health, Stuck, TypeFigures
 
 
 @dataclass(frozen=True, slots=True)

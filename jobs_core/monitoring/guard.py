@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.settings import Settings
+from jobs_core.settings.settings import Settings
 
 COOKIE = "jobs_core_admin"
 _READING = frozenset({"GET", "HEAD"})

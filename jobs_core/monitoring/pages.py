@@ -23,15 +23,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.envelope import Subject
-from jobs_core.errors import JobError, JobNotFoundError
-from jobs_core.monitoring import figures
+from jobs_core.database.job_queries import JobFilter
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.model.envelope import Subject
+from jobs_core.model.errors import JobError, JobNotFoundError
+from jobs_core.model.records import AttemptRecord, JobRecord
+from jobs_core.model.states import FINISHED, JobStatus
+from jobs_core.monitoring import statistics
+from jobs_core.monitoring.alert_loop import Watch
 from jobs_core.monitoring.guard import COOKIE, AdminGuard, Endpoint, NotAllowedError
-from jobs_core.monitoring.watch import Watch
-from jobs_core.queries import JobFilter
-from jobs_core.records import AttemptRecord, JobRecord
-from jobs_core.states import FINISHED, JobStatus
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -123,7 +123,7 @@ class _Pages:
 
     async def show_list(self, request: Request) -> Response:
         query = request.query_params
-        since = self._dispatcher.clock.now() - figures.HOUR
+        since = self._dispatcher.clock.now() - statistics.HOUR
         page = await self._dispatcher.list(_wanted(query))
         return self._page(
             request,
@@ -133,7 +133,7 @@ class _Pages:
             statuses=list(JobStatus),
             job_types=sorted(definition.job_type for definition in self._dispatcher.registry),
             health=await self._dispatcher.database.read(
-                lambda connection: figures.health(connection, since=since)
+                lambda connection: statistics.health(connection, since=since)
             ),
             alerts=await self._watch.look(),
             older=urlencode({**query, "before": page.next_before_id}) if page.next_before_id else None,

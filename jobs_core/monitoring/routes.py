@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.monitoring import figures
-from jobs_core.monitoring.exposition import CONTENT_TYPE, ProcessMetrics, expose
-from jobs_core.monitoring.figures import Health, TypeFigures, rounded
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.model.states import JobStatus
+from jobs_core.monitoring import statistics
+from jobs_core.monitoring.alert_loop import Watch
 from jobs_core.monitoring.guard import AdminGuard
-from jobs_core.monitoring.watch import Watch
-from jobs_core.states import JobStatus
+from jobs_core.monitoring.prometheus import CONTENT_TYPE, ProcessMetrics, expose
+from jobs_core.monitoring.statistics import Health, TypeFigures, rounded
 
 
 def monitoring_routes(
@@ -30,16 +30,16 @@ def monitoring_routes(
     """The routes of this module."""
 
     async def job_health(_: Request) -> Response:
-        since = dispatcher.clock.now() - figures.HOUR
-        found = await dispatcher.database.read(lambda connection: figures.health(connection, since=since))
+        since = dispatcher.clock.now() - statistics.HOUR
+        found = await dispatcher.database.read(lambda connection: statistics.health(connection, since=since))
         alerts = await watch.look()
         return JSONResponse(
             health_view(found) | {"alerts": [{"name": each.name, "text": each.text} for each in alerts]}
         )
 
     async def job_metrics(_: Request) -> Response:
-        since = dispatcher.clock.now() - figures.DAY
-        found = await dispatcher.database.read(lambda connection: figures.by_type(connection, since=since))
+        since = dispatcher.clock.now() - statistics.DAY
+        found = await dispatcher.database.read(lambda connection: statistics.by_type(connection, since=since))
         return JSONResponse({"since": since.isoformat(), "types": [type_view(each) for each in found]})
 
     async def prometheus(_: Request) -> Response:

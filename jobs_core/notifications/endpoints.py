@@ -19,14 +19,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.bodies import bounded_body
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.envelope import Name, Subject
-from jobs_core.errors import JobValidationError
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import Payload
+from jobs_core.engine.resources import Resources
+from jobs_core.http.request_body import bounded_body
+from jobs_core.model.envelope import Name, Subject
+from jobs_core.model.errors import JobValidationError
 from jobs_core.monitoring.guard import AdminGuard
 from jobs_core.notifications import store
-from jobs_core.registry import Payload
-from jobs_core.resources import Resources
 
 _LARGEST_BODY = 256 * 1024
 _LARGEST_PAGE = 200

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from jobs_core.emails.catalog import WebAddress
-from jobs_core.envelope import Name, Subject
-from jobs_core.registry import Payload
+from jobs_core.engine.registry import Payload
+from jobs_core.model.envelope import Name, Subject
 
 _TYPE = re.compile(r"[a-z0-9]+(?:[._:-][a-z0-9]+)*", re.IGNORECASE)
 MOST_USERS = 10_000

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from jobs_core import executions
-from jobs_core.envelope import Subject
+from jobs_core.database import job_store
+from jobs_core.database.tables import encode_subject
+from jobs_core.model.envelope import Subject
 from jobs_core.notifications.models import CreateNotification, Notification
 from jobs_core.notifications.tables import notifications
-from jobs_core.tables import encode_subject
 
 _NAMESPACE = uuid.UUID("2f0a8a52-6c55-5a43-9c1b-6d6c0d7a3b0e")
 _ROWS_AT_ONCE = 500
@@ -53,7 +53,7 @@ def add(
         }
         for user_id in created.user_ids
     ]
-    statement = executions.insert_into(notifications, connection).on_conflict_do_nothing().returning(_Row.id)
+    statement = job_store.insert_into(notifications, connection).on_conflict_do_nothing().returning(_Row.id)
     written = 0
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         written += len(connection.execute(statement, rows[start : start + _ROWS_AT_ONCE]).all())

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Column, Index, String, Text
 from sqlmodel import Field
 
-from jobs_core.tables import BigKey, JobsModel, JsonValue, SubjectId, UtcDateTime, table_of
+from jobs_core.database.tables import BigKey, JobsModel, JsonValue, SubjectId, UtcDateTime, table_of
 
 
 class NotificationRow(JobsModel, table=True):

@@ -21,9 +21,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from jobs_core.dispatcher import JobDispatcher
 from jobs_core.emails.catalog import TEMPLATES, Brand
 from jobs_core.emails.previews import preview
+from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.monitoring.guard import AdminGuard, Endpoint, NotAllowedError
 from jobs_core.monitoring.pages import Link
 from jobs_core.pages.mailbox import Mailbox

@@ -12,11 +12,11 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from jobs_core.billing.money import format_with_code
 from jobs_core.billing.tables import subscriptions
-from jobs_core.reports import sources
+from jobs_core.database.tables import executions
+from jobs_core.model.states import JobStatus
+from jobs_core.reports import sql
 from jobs_core.reports.model import Chart, Figure, Period, Report, Series, Table, Value, percent, shown
-from jobs_core.reports.sources import JobSum
-from jobs_core.states import JobStatus
-from jobs_core.tables import executions
+from jobs_core.reports.sql import JobSum
 
 GroupBy = Literal["jobType", "status", "userId", "organizationId", "day"]
 _LARGEST_GROUPS = 20
@@ -69,20 +69,20 @@ Parts = tuple[Sequence[Figure], Sequence[Chart], Sequence[Table]]
 
 def _analytics(connection: Connection, request: Request) -> Parts:
     period = request.period
-    by_step = sources.jobs_by(connection, sources.step(connection, _Job.created_at, period), period)
-    by_type = sources.jobs_by(connection, _Job.job_type, period)
+    by_step = sql.jobs_by(connection, sql.step(connection, _Job.created_at, period), period)
+    by_type = sql.jobs_by(connection, _Job.job_type, period)
     charts = (_over_time("Jobs over time", by_step, period), _bars("Jobs by type", by_type))
     return _job_figures(by_type), charts, (_job_table("By type", "Type", by_type),)
 
 
 def _usage(connection: Connection, request: Request) -> Parts:
     period = request.period
-    by_step = sources.jobs_by(connection, sources.step(connection, _Job.created_at, period), period)
-    by_type = sources.jobs_by(connection, _Job.job_type, period)
-    organizations = sources.jobs_by(connection, _Job.organization_id, period, limit=_LARGEST_GROUPS)
-    users = sources.jobs_by(connection, _Job.user_id, period, limit=_LARGEST_GROUPS)
-    emails = sources.emails_by_status(connection, period)
-    sent, told = sum(emails.values()), sources.count_notifications(connection, period)
+    by_step = sql.jobs_by(connection, sql.step(connection, _Job.created_at, period), period)
+    by_type = sql.jobs_by(connection, _Job.job_type, period)
+    organizations = sql.jobs_by(connection, _Job.organization_id, period, limit=_LARGEST_GROUPS)
+    users = sql.jobs_by(connection, _Job.user_id, period, limit=_LARGEST_GROUPS)
+    emails = sql.emails_by_status(connection, period)
+    sent, told = sum(emails.values()), sql.count_notifications(connection, period)
     figures = (
         *_job_figures(by_type)[:1],
         Figure("E-mails", sent, shown(sent)),
@@ -103,9 +103,9 @@ def _usage(connection: Connection, request: Request) -> Parts:
 
 def _billing(connection: Connection, request: Request) -> Parts:
     period = request.period
-    alive = sources.subscriptions_alive(connection, period.end)
-    started = sources.subscriptions_by_step(connection, subscriptions.c.started_at, period)
-    ended = sources.subscriptions_by_step(connection, subscriptions.c.ended_at, period)
+    alive = sql.subscriptions_alive(connection, period.end)
+    started = sql.subscriptions_by_step(connection, subscriptions.c.started_at, period)
+    ended = sql.subscriptions_by_step(connection, subscriptions.c.ended_at, period)
     monthly = monthly_revenue(alive)
     unpaid = sum(1 for each in alive if each.payment_status == "failed")
     figures = [
@@ -153,14 +153,14 @@ def _custom(connection: Connection, request: Request) -> Parts:
         "status": ("Status", _Job.status),
         "userId": ("User", _Job.user_id),
         "organizationId": ("Organization", _Job.organization_id),
-        "day": ("Day", sources.step(connection, _Job.created_at, period)),
+        "day": ("Day", sql.step(connection, _Job.created_at, period)),
     }
     heading, column = groups[query.group_by]
     is_open = query.group_by in {"userId", "organizationId"}
-    found = sources.jobs_by(connection, column, period, conditions=conditions, limit=100 if is_open else None)
+    found = sql.jobs_by(connection, column, period, conditions=conditions, limit=100 if is_open else None)
     title = f"Jobs by {heading.lower()}"
     chart = _over_time(title, found, period) if query.group_by == "day" else _bars(title, found)
-    total = sources.jobs_by(connection, _Job.status, period, conditions=conditions)
+    total = sql.jobs_by(connection, _Job.status, period, conditions=conditions)
     return _job_figures(total), (chart,), (_job_table(title, heading, found),)
 
 
@@ -186,7 +186,7 @@ def monthly_revenue(alive: Sequence[Any]) -> dict[str, int]:
 
 def steps(period: Period) -> list[str]:
     """Every day or month of the period, as the queries call them."""
-    pattern = "%Y-%m-%d" if sources.is_daily(period) else "%Y-%m"
+    pattern = "%Y-%m-%d" if sql.is_daily(period) else "%Y-%m"
     days = (period.end - period.start).days + 1
     moments = [period.start + timedelta(days=number) for number in range(days)]
     return list(dict.fromkeys(moment.strftime(pattern) for moment in moments if moment < period.end))

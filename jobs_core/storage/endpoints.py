@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs_core.clock import Clock
+from jobs_core.model.clock import Clock
 from jobs_core.storage.files import FileStorage, StoredFileNotFoundError, content_type
 from jobs_core.storage.links import FILES_PATH, FileLinks, LinkRejected
 

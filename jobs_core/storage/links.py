@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
-from jobs_core.settings import Settings
+from jobs_core.settings.settings import Settings
 
 FILES_PATH = "/api/files"
 

@@ -12,13 +12,13 @@ from annotated_types import Ge, Gt, MinLen
 from pydantic import AnyUrl, AwareDatetime, BaseModel, HttpUrl
 from pydantic.fields import FieldInfo
 
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.envelope import JobEnvelope
-from jobs_core.ids import new_job_id
-from jobs_core.records import JobRecord
-from jobs_core.registry import JobDefinition
-from jobs_core.states import FINISHED, JobStatus
-from jobs_core.tables import executions
+from jobs_core.database.tables import executions
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import JobDefinition
+from jobs_core.model.envelope import JobEnvelope
+from jobs_core.model.ids import new_job_id
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import FINISHED, JobStatus
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from jobs_core import tables
 from jobs_core.billing import tables as billing_tables
-from jobs_core.database import driver_url
+from jobs_core.database import tables
+from jobs_core.database.connections import driver_url
 from jobs_core.emails import tables as email_tables
 from jobs_core.notifications import tables as notification_tables
 from jobs_core.webhooks import tables as webhook_tables

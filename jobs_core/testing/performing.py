@@ -11,21 +11,21 @@ import httpx
 from pydantic import BaseModel
 from sqlalchemy import update
 
-from jobs_core.clock import Clock
-from jobs_core.composing import envelope_of
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.envelope import Subject
-from jobs_core.outcome import Answer
-from jobs_core.queries import JobFilter
-from jobs_core.records import JobRecord
-from jobs_core.registry import JobDefinition, Registry, default_registry
-from jobs_core.resources import Resources
-from jobs_core.settings import Environment, Settings
-from jobs_core.states import JobStatus
-from jobs_core.tables import executions
+from jobs_core.database.job_queries import JobFilter
+from jobs_core.database.tables import executions
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import JobDefinition, Registry, default_registry
+from jobs_core.engine.requests import envelope_of
+from jobs_core.engine.resources import Resources
+from jobs_core.engine.worker import Delivery, Worker
+from jobs_core.model.clock import Clock
+from jobs_core.model.envelope import Subject
+from jobs_core.model.outcome import Answer
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import JobStatus
+from jobs_core.settings.settings import Environment, Settings
 from jobs_core.testing.databases import temporary_database
 from jobs_core.testing.signing import sign_delivery
-from jobs_core.worker import Delivery, Worker
 
 P = TypeVar("P", bound=BaseModel)
 

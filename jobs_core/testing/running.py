@@ -9,13 +9,13 @@ import httpx
 from starlette.types import ASGIApp
 
 from jobs_core.app import create_app
-from jobs_core.composing import Duration
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.records import JobRecord
-from jobs_core.registry import Registry
-from jobs_core.resources import Resources
-from jobs_core.settings import Environment, Settings
-from jobs_core.states import JobStatus
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import Registry
+from jobs_core.engine.requests import Duration
+from jobs_core.engine.resources import Resources
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import JobStatus
+from jobs_core.settings.settings import Environment, Settings
 from jobs_core.testing.databases import temporary_database
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import jwt
 
-from jobs_core.clock import SystemClock
-from jobs_core.signature import ISSUER, body_hash
+from jobs_core.model.clock import SystemClock
+from jobs_core.qstash.signature import ISSUER, body_hash
 
 VALID_FOR = timedelta(minutes=5)
 

@@ -19,13 +19,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.bodies import BodyTooLargeError, bounded_body
-from jobs_core.clock import Clock, SystemClock
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.errors import JobValidationError
-from jobs_core.settings import Settings
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.http.request_body import BodyTooLargeError, bounded_body
+from jobs_core.model.clock import Clock, SystemClock
+from jobs_core.model.errors import JobValidationError
+from jobs_core.settings.settings import Settings
 from jobs_core.webhooks.receiving import accept
-from jobs_core.webhooks.schemes import (
+from jobs_core.webhooks.verifiers import (
     GitHubSource,
     Source,
     StandardSource,

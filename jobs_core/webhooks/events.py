@@ -19,9 +19,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
-from jobs_core.errors import RegistryError
-from jobs_core.job import Job
-from jobs_core.registry import Payload, defined_in, packages_named
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import Payload, defined_in, packages_named
+from jobs_core.model.errors import RegistryError
 
 ANY = "*"
 STRIPE = "stripe"
@@ -108,5 +108,5 @@ class EventHandlers:
 
 def default_handlers(modules: str = "") -> EventHandlers:
     """The package's own handlers, and those of ``modules`` (a comma list of packages)."""
-    own = ("jobs_core.billing.stripe_events", "jobs_core.webhooks.builtin")
+    own = ("jobs_core.billing.stripe_events", "jobs_core.webhooks.default_handlers")
     return EventHandlers.of(*own, *packages_named(modules))

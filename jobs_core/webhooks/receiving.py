@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select
 
-from jobs_core import executions
-from jobs_core.composing import JobRequest
-from jobs_core.dispatcher import JobDispatcher
-from jobs_core.registry import JobType
+from jobs_core.database import job_store
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import JobType
+from jobs_core.engine.requests import JobRequest
 from jobs_core.webhooks.events import STRIPE
-from jobs_core.webhooks.schemes import Received
 from jobs_core.webhooks.tables import webhook_events
+from jobs_core.webhooks.verifiers import Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ async def accept(
     def write(connection: Connection) -> Receipt:
         if (earlier := _earlier(connection, source, received, digest)) is not None:
             return Receipt(earlier, is_new=False)
-        (job_id,) = executions.insert_jobs(connection, [job], locked_until=now)
+        (job_id,) = job_store.insert_jobs(connection, [job], locked_until=now)
         _remember(connection, source, received, digest, job_id, now)
         return Receipt(job_id, is_new=job_id == job.job_id)
 
@@ -114,4 +114,4 @@ def _remember(
         "job_id": job_id,
         "received_at": now,
     }
-    connection.execute(executions.insert_into(webhook_events, connection).on_conflict_do_nothing(), row)
+    connection.execute(job_store.insert_into(webhook_events, connection).on_conflict_do_nothing(), row)

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 
 from scripts.benchmarks.figures import Report, say
-from scripts.benchmarks.job_queries import job_queries
+from scripts.benchmarks.job_queries import measure_job_queries
 from scripts.benchmarks.jobs import job_path
 from scripts.benchmarks.profile import profile
 from scripts.benchmarks.punctuality import lateness
@@ -25,7 +25,7 @@ SECTIONS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "publish": publishing,
     "end-to-end": end_to_end,
     "jobs": job_path,
-    "job-queries": job_queries,
+    "job-queries": measure_job_queries,
     "lateness": lateness,
     "pending": pending,
     "growth": growth,

@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from jobs_core import JobFilter, JobStatus, migrations, queries
-from jobs_core.database import driver_url
-from jobs_core.monitoring import figures
+from jobs_core import JobFilter, JobStatus
+from jobs_core.database import job_queries, migrations
+from jobs_core.database.connections import driver_url
+from jobs_core.monitoring import statistics
 from scripts.benchmarks.figures import Mark
 from scripts.benchmarks.setting import Bench
 
@@ -45,21 +46,23 @@ SELECT job_id, 1, 'completed', started_at, completed_at FROM job_executions
 """
 
 QUESTIONS: dict[str, Callable[[Connection], Any]] = {
-    "list, newest": lambda connection: queries.page(connection, JobFilter()),
-    "list, failed": lambda connection: queries.page(connection, JobFilter(status=JobStatus.FAILED)),
-    "list, processing": lambda connection: queries.page(connection, JobFilter(status=JobStatus.PROCESSING)),
-    "list, cancelled": lambda connection: queries.page(connection, JobFilter(status=JobStatus.CANCELLED)),
-    "list, one type": lambda connection: queries.page(connection, JobFilter(job_type="type-3")),
-    "list, one user": lambda connection: queries.page(connection, JobFilter(user_id=77)),
-    "list, one organization": lambda connection: queries.page(connection, JobFilter(organization_id=7)),
-    "list, a page far back": lambda connection: queries.page(connection, JobFilter(before_id=2_000)),
-    "stats, 24 hours": lambda connection: queries.stats(connection, since=NOW - timedelta(days=1)),
-    "stats, everything": lambda connection: queries.stats(connection, since=NOW - timedelta(days=7)),
-    "health, 1 hour": lambda connection: figures.health(connection, since=NOW - timedelta(hours=1)),
-    "health, stuck jobs": lambda connection: figures.stuck(
+    "list, newest": lambda connection: job_queries.page(connection, JobFilter()),
+    "list, failed": lambda connection: job_queries.page(connection, JobFilter(status=JobStatus.FAILED)),
+    "list, processing": lambda connection: job_queries.page(
+        connection, JobFilter(status=JobStatus.PROCESSING)
+    ),
+    "list, cancelled": lambda connection: job_queries.page(connection, JobFilter(status=JobStatus.CANCELLED)),
+    "list, one type": lambda connection: job_queries.page(connection, JobFilter(job_type="type-3")),
+    "list, one user": lambda connection: job_queries.page(connection, JobFilter(user_id=77)),
+    "list, one organization": lambda connection: job_queries.page(connection, JobFilter(organization_id=7)),
+    "list, a page far back": lambda connection: job_queries.page(connection, JobFilter(before_id=2_000)),
+    "stats, 24 hours": lambda connection: job_queries.stats(connection, since=NOW - timedelta(days=1)),
+    "stats, everything": lambda connection: job_queries.stats(connection, since=NOW - timedelta(days=7)),
+    "health, 1 hour": lambda connection: statistics.health(connection, since=NOW - timedelta(hours=1)),
+    "health, stuck jobs": lambda connection: statistics.stuck(
         connection, started_before=NOW - timedelta(minutes=10)
     ),
-    "sweep": lambda connection: queries.overdue(
+    "sweep": lambda connection: job_queries.overdue(
         connection, expected_before=NOW - timedelta(minutes=10), limit=500
     ),
 }
@@ -100,7 +103,7 @@ def _statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine, "before_cursor_execute", keep)
 
 
-async def job_queries(bench: Bench) -> None:
+async def measure_job_queries(bench: Bench) -> None:
     """Milliseconds to answer, as a caller waits for it; the plans go beside the pictures."""
     from scripts.benchmarks.jobs import _postgres, _try
 

@@ -23,7 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 import psutil
 from sqlalchemy import Engine, create_engine, text
 
-from jobs_core import JobDispatcher, Settings, default_registry, migrations
+from jobs_core import JobDispatcher, Settings, default_registry
+from jobs_core.database import migrations
 from scripts.benchmarks.figures import Mark, say
 from scripts.benchmarks.load import CONCURRENCY
 from scripts.benchmarks.plots import bar_chart

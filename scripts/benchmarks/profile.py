@@ -11,9 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from emulator.api.app import create_app
 from emulator.broker.message import AttemptResult
 from emulator.delivery.request import OutboundRequest
+from emulator.http.app import create_app
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS

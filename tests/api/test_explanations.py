@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from emulator.delivery import explain
+from emulator.delivery import connection_errors
 from emulator.settings import Settings
 
 _REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
@@ -14,31 +14,31 @@ _REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
     ("words", "told"),
     [
         (
-            explain.not_connected("http://localhost:3000/a", _REFUSED, is_in_container=False),
+            connection_errors.not_connected("http://localhost:3000/a", _REFUSED, is_in_container=False),
             "is the app running",
         ),
         (
-            explain.not_connected("http://localhost:3000/a", _REFUSED, is_in_container=True),
+            connection_errors.not_connected("http://localhost:3000/a", _REFUSED, is_in_container=True),
             "--connect-to http://localhost:3000=http://host.docker.internal:3000",
         ),
         (
-            explain.not_connected(
+            connection_errors.not_connected(
                 "http://10.0.0.9/", OSError(errno.EHOSTUNREACH, "No route"), is_in_container=False
             ),
             "could not connect to 10.0.0.9: No route",
         ),
         (
-            explain.not_resolved("https://app.internal/x"),
+            connection_errors.not_resolved("https://app.internal/x"),
             "--connect-to https://app.internal=http://127.0.0.1:PORT",
         ),
         (
-            explain.tls_failed("https://app.local:444/x", ValueError("self-signed")),
+            connection_errors.tls_failed("https://app.local:444/x", ValueError("self-signed")),
             "--connect-to https://app.local:444=",
         ),
-        (explain.timed_out("https://slow.com/x", 1_500), "within 1s"),
-        (explain.timed_out("https://slow.com/x", 20), "within 20 ms"),
+        (connection_errors.timed_out("https://slow.com/x", 1_500), "within 1s"),
+        (connection_errors.timed_out("https://slow.com/x", 20), "within 20 ms"),
         (
-            explain.cut_off("https://user:secret@a.com/x", ConnectionResetError()),
+            connection_errors.cut_off("https://user:secret@a.com/x", ConnectionResetError()),
             "a.com closed the connection",
         ),
     ],
@@ -60,7 +60,7 @@ def test_the_words_say_what_to_do(words: str, told: str) -> None:
     ],
 )
 def test_what_is_this_machine(host: str, is_loopback: bool) -> None:
-    assert explain.is_loopback(host) is is_loopback
+    assert connection_errors.is_loopback(host) is is_loopback
 
 
 def test_where_deliveries_go_can_be_set_by_the_environment(monkeypatch) -> None:

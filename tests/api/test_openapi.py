@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from emulator.api.app import vendor_routes
-from emulator.api.openapi import document, documented_methods
-from emulator.api.routing import TargetRoute
+from emulator.http.app import vendor_routes
+from emulator.http.openapi import document, documented_methods
+from emulator.http.routing import TargetRoute
 from emulator.testing import Harness
 
 _SCHEMA = schemathesis.openapi.from_dict(document(vendor_routes()))

@@ -3,8 +3,8 @@
 import pytest
 from starlette.routing import BaseRoute
 
-from emulator.api.app import queue_routes
-from emulator.api.routing import TargetRoute
+from emulator.http.app import queue_routes
+from emulator.http.routing import TargetRoute
 
 
 def _writes(routes: list[BaseRoute]) -> list[tuple[str, str]]:

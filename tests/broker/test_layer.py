@@ -11,11 +11,11 @@ from emulator.broker.message import AttemptResult, Draft, LayerTag, Message
 from emulator.broker.publishing import Target, accept, make_message
 from emulator.broker.retry import GiveUp, RetryAt
 from emulator.broker.state import BrokerState
-from emulator.protocol.destination import Destination, DestinationKind
-from emulator.protocol.limits import LENIENT
-from emulator.protocol.options import parse_options
 from emulator.store.writer import StoreWriter
 from emulator.testing import Harness, Receiver
+from emulator.wire.destination import Destination, DestinationKind
+from emulator.wire.limits import LENIENT
+from emulator.wire.options import parse_options
 
 NOW_AT = 1_780_315_200_000
 _URL = "https://example.com/step"

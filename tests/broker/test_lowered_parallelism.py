@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from emulator.broker.broker import Broker
 from emulator.broker.cancelling import cancel
-from emulator.broker.entities import SigningKeys
 from emulator.broker.flow_operations import pause_flow, resume_flow
 from emulator.broker.message import AttemptResult, Draft, Message, Pending
 from emulator.broker.queue_operations import pause_queue, upsert_queue
+from emulator.broker.resources import SigningKeys
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import MessageAccepted, MessageFinished
-from emulator.protocol.destination import Destination, DestinationKind
-from emulator.protocol.ids import IdFactory
-from emulator.protocol.limits import LENIENT
-from emulator.protocol.options import parse_options
+from emulator.wire.destination import Destination, DestinationKind
+from emulator.wire.ids import IdFactory
+from emulator.wire.limits import LENIENT
+from emulator.wire.options import parse_options
 
 _NOW_AT = 1_780_315_200_000
 _RETRIES = 3

@@ -6,7 +6,7 @@ import pytest
 
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import Logged, MessageAccepted, Write
-from emulator.delivery.recent import RecentRequests
+from emulator.delivery.sent_headers import RecentRequests
 from emulator.errors import StoreUnavailable
 from emulator.store.queries import find_message
 from emulator.testing import Harness, Receiver

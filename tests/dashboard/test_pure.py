@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.broker.message import LogEntry, Message, State
-from emulator.dashboard.attempts import read_attempts
-from emulator.dashboard.statistics import overview, percentiles
-from emulator.protocol.backoff import default_backoff_ms, explain_wait, retry_wait_ms
-from emulator.protocol.retry_delay import RetryDelay
-from emulator.protocol.signature import sign
-from emulator.protocol.signature_check import check_signature
-from emulator.store.summaries import Step
+from emulator.http.dashboard.attempts import read_attempts
+from emulator.http.dashboard.statistics import overview, percentiles
+from emulator.store.dashboard_queries import Step
+from emulator.wire.backoff import default_backoff_ms, explain_wait, retry_wait_ms
+from emulator.wire.retry_delay import RetryDelay
+from emulator.wire.signature import sign
+from emulator.wire.signature_check import check_signature
 
 KEYS = {"current": "sig_current", "next": "sig_next"}
 URL = "https://example.com/hook"

@@ -6,8 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from emulator.dashboard.feed import Feed
-from emulator.dashboard.messages import _read_story
+from emulator.http.dashboard.feed import Feed
+from emulator.http.dashboard.messages import _read_story
 from emulator.store.queries import find_message
 from emulator.testing import Harness, Receiver
 

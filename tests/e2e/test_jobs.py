@@ -24,8 +24,8 @@ from jobs_core import (
     Settings,
     create_app,
     job,
-    migrations,
 )
+from jobs_core.database import migrations
 
 BASE_URL = "https://app.example.com"
 

@@ -18,8 +18,8 @@ from jobs_core import (
     Settings,
     create_app,
     job,
-    migrations,
 )
+from jobs_core.database import migrations
 
 BASE_URL = "https://app.example.com"
 JOBS_AT_ONCE = 100

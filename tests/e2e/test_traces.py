@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 from emulator.testing import Harness, Receiver
 from emulator.tracing.middleware import PublishTracing
 from emulator.tracing.transport import TracingTransport
-from jobs_core import Job, JobDispatcher, Payload, Registry, Settings, create_app, job, migrations
+from jobs_core import Job, JobDispatcher, Payload, Registry, Settings, create_app, job
+from jobs_core.database import migrations
 
 BASE_URL = "https://app.example.com"
 

@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import update
 
 from emulator.testing import ServerProcess
-from jobs_core import JobDispatcher, JobRequest, JobStatus, Settings, migrations
-from jobs_core.tables import executions
+from jobs_core import JobDispatcher, JobRequest, JobStatus, Settings
+from jobs_core.database import migrations
+from jobs_core.database.tables import executions
 
 _JOBS = 60
 _HANDLER = """

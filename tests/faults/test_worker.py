@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emulator.testing import Harness
-from jobs_core import Job, JobDispatcher, JobStatus, Payload, Registry, Settings, create_app, job, migrations
+from jobs_core import Job, JobDispatcher, JobStatus, Payload, Registry, Settings, create_app, job
+from jobs_core.database import migrations
 
 BASE_URL = "https://app.example.com"
 

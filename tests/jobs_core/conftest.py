@@ -42,8 +42,8 @@ from jobs_core import (
     Settings,
     create_app,
     job,
-    migrations,
 )
+from jobs_core.database import migrations
 from tests.postgres import Postgres
 
 BASE_URL = "https://app.example.com"

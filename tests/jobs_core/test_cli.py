@@ -15,8 +15,8 @@ import typer
 from typer.testing import CliRunner
 
 from emulator.testing import ServerProcess
-from jobs_core import migrations
 from jobs_core.cli import app
+from jobs_core.database import migrations
 from tests.inner_pytest import FEW_PLUGINS
 
 WELCOME = json.dumps({"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}})

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobs_core import AttemptOutcome, JobFilter, JobStatus
-from jobs_core.closing import Closer
+from jobs_core.engine.lost_jobs import Closer
 
 
 async def test_the_failure_callback_ends_a_job_that_was_never_answered(app: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jobs_core.coalescer import Coalescer
+from jobs_core.database.batching import Coalescer
 
 
 async def test_joining_ends_when_the_last_group_has_just_ended() -> None:

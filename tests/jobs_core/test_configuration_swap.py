@@ -11,8 +11,8 @@ from emulator.testing import Harness
 from jobs_core import JobDispatcher, Registry, Settings
 
 _PACKAGE = Path(jobs_core.__file__).parent
-# settings.py checks that the four variables fit together; it is the one place that knows the service's name.
-_MODULES = [path for path in _PACKAGE.rglob("*.py") if path != _PACKAGE / "settings.py"]
+# settings/settings.py checks that the four variables fit together; it is the one place that knows the service's name.
+_MODULES = [path for path in _PACKAGE.rglob("*.py") if path != _PACKAGE / "settings/settings.py"]
 _TELLING = ("upstash.io", "emulator")
 
 

@@ -20,7 +20,7 @@ from jobs_core import (
     PublishRefusedError,
     UnknownJobTypeError,
 )
-from jobs_core.tables import outbox
+from jobs_core.database.tables import outbox
 
 
 async def waiting(dispatcher: JobDispatcher) -> int:
@@ -243,7 +243,7 @@ async def test_a_crash_between_commit_and_publish_loses_nothing(
 async def test_a_crash_between_publish_and_its_record_makes_no_second_message(
     dispatcher: JobDispatcher, qstash: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import jobs_core.outbox as module
+    import jobs_core.qstash.outbox as module
 
     def die(*_: Any) -> None:
         raise RuntimeError("killed")

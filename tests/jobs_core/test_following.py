@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs_core import following
-from jobs_core.following import Follower
+from jobs_core.engine import job_feed
+from jobs_core.engine.job_feed import Follower
 
 
 async def told(follower: Follower) -> list[tuple[str, int]]:
@@ -52,8 +52,8 @@ async def test_what_happened_before_is_not_told_but_what_becomes_of_it_is(app: A
 
 
 async def test_an_old_job_is_told_of_by_its_next_attempt(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_OVERLAP", 1)
-    monkeypatch.setattr(following, "_WATCHED_AT_FIRST", 1)
+    monkeypatch.setattr(job_feed, "_OVERLAP", 1)
+    monkeypatch.setattr(job_feed, "_WATCHED_AT_FIRST", 1)
     old = await app.enqueue()
     for _ in range(3):  # newer ones, so that nobody watches it
         await app.enqueue()

@@ -7,9 +7,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
-from jobs_core import migrations
-from jobs_core.database import driver_url
-from jobs_core.tables import JobsModel
+from jobs_core.database import migrations
+from jobs_core.database.connections import driver_url
+from jobs_core.database.tables import JobsModel
 
 
 def test_models_and_migrations_agree(database_url: str) -> None:

@@ -16,11 +16,11 @@ from starlette.routing import Route
 from jobs_core import JobStatus, ManualClock, PermanentJobError
 from jobs_core.emails.message import Email
 from jobs_core.emails.senders import EmailSender
-from jobs_core.monitoring import figures
+from jobs_core.monitoring import statistics
+from jobs_core.monitoring.alert_channels import EmailChannel, WebhookChannel
+from jobs_core.monitoring.alert_loop import Watch
 from jobs_core.monitoring.alerts import Alert, Observed, Thresholds, judge
-from jobs_core.monitoring.channels import EmailChannel, WebhookChannel
-from jobs_core.monitoring.figures import Health, Stuck, TypeFigures
-from jobs_core.monitoring.watch import Watch
+from jobs_core.monitoring.statistics import Health, Stuck, TypeFigures
 
 from .conftest import START, App, Handlers
 
@@ -128,7 +128,7 @@ async def test_a_job_that_processes_for_too_long_is_stuck(
         nonlocal found
         clock.advance(timedelta(minutes=11))
         found = await app.dispatcher.database.read(
-            lambda connection: figures.stuck(connection, started_before=START + timedelta(minutes=1))
+            lambda connection: statistics.stuck(connection, started_before=START + timedelta(minutes=1))
         )
 
     handlers.behaviour = hang

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, create_engine
 
-from jobs_core.database import driver_url
-from jobs_core.statements import CLAIM
+from jobs_core.database.connections import driver_url
+from jobs_core.database.statements import CLAIM
 from scripts.benchmarks.job_queries import QUESTIONS, fill, plans
 from tests.postgres import Postgres
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs_core.signature import Cause, Rejected, Verified, Verifier, body_hash
+from jobs_core.qstash.signature import Cause, Rejected, Verified, Verifier, body_hash
 
 CURRENT, NEXT = "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r", "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs"
 URL = "https://app.example.com/api/jobs/email"

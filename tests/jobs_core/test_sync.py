@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from jobs_core import JobDispatcher, JobRequest, JobStatus, JobValidationError, Settings, SyncJobDispatcher
-from jobs_core.database import driver_url
+from jobs_core.database.connections import driver_url
 
 
 @pytest.fixture

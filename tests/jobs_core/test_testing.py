@@ -25,8 +25,8 @@ from jobs_core import (
     Settings,
     job,
 )
-from jobs_core.migrations import VERSION_TABLE
-from jobs_core.signature import Verified, Verifier
+from jobs_core.database.migrations import VERSION_TABLE
+from jobs_core.qstash.signature import Verified, Verifier
 from jobs_core.testing import (
     add_execution,
     build_envelope,

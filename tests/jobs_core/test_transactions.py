@@ -13,8 +13,8 @@ from sqlmodel import Session as ModelSession
 from sqlmodel.ext.asyncio.session import AsyncSession as ModelAsyncSession
 
 from jobs_core import JobDispatcher, JobRequest
-from jobs_core.database import driver_url
-from jobs_core.executions import insert_jobs
+from jobs_core.database.connections import driver_url
+from jobs_core.database.job_store import insert_jobs
 
 from .conftest import RecordingQStash
 

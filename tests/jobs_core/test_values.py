@@ -18,14 +18,14 @@ from jobs_core import (
     PermanentJobError,
     RetryLater,
 )
-from jobs_core.backoff import default_wait, expected_wait
-from jobs_core.ids import new_job_id, scheduled_job_id
-from jobs_core.options import duration
-from jobs_core.outbox import pause
-from jobs_core.outcome import Attempt, judge_failure
-from jobs_core.publisher import Message
-from jobs_core.states import FINISHED, TRANSITIONS, Event, sources, target
-from jobs_core.tables import decode_subject, encode_subject
+from jobs_core.database.tables import decode_subject, encode_subject
+from jobs_core.model.backoff import default_wait, expected_wait
+from jobs_core.model.ids import new_job_id, scheduled_job_id
+from jobs_core.model.message import Message
+from jobs_core.model.options import duration
+from jobs_core.model.outcome import Attempt, judge_failure
+from jobs_core.model.states import FINISHED, TRANSITIONS, Event, sources, target
+from jobs_core.qstash.outbox import pause
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # Hypothesis wants its bounds naive.

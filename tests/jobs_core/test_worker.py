@@ -18,8 +18,8 @@ from jobs_core import (
     PermanentJobError,
     RetryLater,
 )
-from jobs_core.outcome import NON_RETRYABLE_STATUS
-from jobs_core.worker import Delivery
+from jobs_core.engine.worker import Delivery
+from jobs_core.model.outcome import NON_RETRYABLE_STATUS
 
 
 async def test_a_delivered_job_runs_and_is_completed(app: Any, handlers: Any, clock: Any) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.protocol.backoff import MAX_BACKOFF_MS, default_backoff_ms, retry_wait_ms
-from emulator.protocol.retry_after import parse_wait, wait_from_response
+from emulator.wire.backoff import MAX_BACKOFF_MS, default_backoff_ms, retry_wait_ms
+from emulator.wire.retry_after import parse_wait, wait_from_response
 
 # 2024-06-27 12:16:00 UTC
 NOW_AT = 1_719_490_560_000

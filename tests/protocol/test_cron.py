@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import InvalidInput
-from emulator.protocol.cron import Cron
+from emulator.wire.cron import Cron
 
 
 def _at(text: str) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import InvalidInput
-from emulator.protocol.destination import (
+from emulator.wire.destination import (
     DestinationKind,
     origin_of,
     parse_destination,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import InvalidInput
-from emulator.protocol.durations import format_duration, parse_duration, parse_go_duration
+from emulator.wire.durations import format_duration, parse_duration, parse_go_duration
 
 
 @pytest.mark.parametrize(

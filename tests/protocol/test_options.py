@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import EmulatorError, InvalidInput, QuotaExceeded
-from emulator.protocol.flow_control import FlowControl
-from emulator.protocol.limits import LENIENT, PLANS
-from emulator.protocol.option_headers import OPTION_PREFIXES
-from emulator.protocol.options import Callback, PublishOptions, parse_options
+from emulator.wire.flow_control import FlowControl
+from emulator.wire.limits import LENIENT, PLANS
+from emulator.wire.option_headers import OPTION_PREFIXES
+from emulator.wire.options import Callback, PublishOptions, parse_options
 
 
 def _parse(*lines: tuple[str, str]) -> PublishOptions:

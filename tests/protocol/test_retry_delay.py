@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import InvalidInput
-from emulator.protocol.retry_delay import MAX_DELAY_MS, MAX_LENGTH, RetryDelay
+from emulator.wire.retry_delay import MAX_DELAY_MS, MAX_LENGTH, RetryDelay
 
 
 @pytest.mark.parametrize(

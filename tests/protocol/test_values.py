@@ -9,8 +9,8 @@ import jwt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.protocol.ids import BASE58, IdFactory
-from emulator.protocol.signature import sign
+from emulator.wire.ids import BASE58, IdFactory
+from emulator.wire.signature import sign
 
 _KEY = "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"
 _URL_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=60)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from emulator.protocol.signature import sign
 from emulator.testing.invariants import (
     AttemptRecord,
     Change,
@@ -21,6 +20,7 @@ from emulator.testing.invariants import (
     ScheduleRecord,
     check_invariants,
 )
+from emulator.wire.signature import sign
 
 # Monday 2026-06-01 12:00:00 UTC
 NOW_AT = 1_780_315_200_000

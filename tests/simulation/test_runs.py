@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.protocol import workflow
-from emulator.protocol.headers import Headers
+from emulator.broker.workflow import attempts, end_of_run
+from emulator.runtime.step_lists import _EncodedLog
 from emulator.simulator import Outcome, Scenario, run_scenario
 from emulator.simulator.network import Reaction
 from emulator.simulator.spec import FlowSpec
@@ -30,8 +30,8 @@ from emulator.testing.invariants import (
     StepRecord,
     check_invariants,
 )
-from emulator.workflow import ending, following
-from emulator.workflow_shell import _EncodedLog
+from emulator.wire import workflow
+from emulator.wire.headers import Headers
 
 _MOST_SEEDS = 200
 STEPS = [json.dumps({"stepId": number, "stepType": "Run"}) for number in range(3)]
@@ -291,18 +291,18 @@ def _send_live_list(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_report_call", lambda *_: None)
+    monkeypatch.setattr(attempts, "_report_call", lambda *_: None)
 
 
 def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "fail", lambda *_: None)
+    monkeypatch.setattr(end_of_run, "fail", lambda *_: None)
 
 
 def _say_that_all_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
     def completed_invoke(step: dict[str, Any], **outcome: Any) -> bytes:
         return workflow.completed_invoke(step, **{**outcome, "is_failed": False})
 
-    monkeypatch.setattr("emulator.workflow.ending.completed_invoke", completed_invoke)
+    monkeypatch.setattr("emulator.broker.workflow.end_of_run.completed_invoke", completed_invoke)
 
 
 def _forget_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def _forget_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
             line for line in workflow.inherited(own, configuration) if "flow-control" not in line[0].lower()
         )
 
-    monkeypatch.setattr("emulator.workflow.sending.inherited", inherited)
+    monkeypatch.setattr("emulator.broker.workflow.messages.inherited", inherited)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from emulator.broker.queues import QueueLine
 from emulator.broker.timeline import Timeline
 from emulator.simulator import Outcome, make_scenario, run_scenario, shrink
 from emulator.simulator.report import describe_failure
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.testing.invariants import Invariant
 
 _CHUNK = 5

@@ -6,8 +6,8 @@ import pytest
 
 from emulator.errors import StoreUnavailable
 from emulator.server import Emulator
-from emulator.store import claims
-from emulator.store.sql import SqlStore
+from emulator.store import exclusive_lock
+from emulator.store.store import SqlStore
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT
 
@@ -59,14 +59,14 @@ async def test_a_retry_a_dead_letter_and_a_schedule_live_through_restarts(qstash
 async def test_a_second_emulator_leaves_the_database_alone(
     qstash: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "PATIENCE", "50ms")
+    monkeypatch.setattr(exclusive_lock, "PATIENCE", "50ms")
     with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
         Emulator(qstash.emulator.settings).open()
 
 
 def test_what_has_no_file_is_nobody_elses() -> None:
     engine = SqlStore().engine
-    releases = [claims.claim(engine), claims.claim(engine)]
+    releases = [exclusive_lock.claim(engine), exclusive_lock.claim(engine)]
     for release in releases:
         release()
     engine.dispose()

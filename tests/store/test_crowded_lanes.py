@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.broker.lanes import Lanes
+from emulator.broker.dispatch_lanes import Lanes
 from emulator.broker.timeline import Timeline
 from emulator.testing import Harness, Receiver
 

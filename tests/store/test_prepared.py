@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from emulator.broker.message import LogEntry, State
 from emulator.broker.writes import Logged
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.tables import LogRow, table_of
 
 _LOG = table_of(LogRow)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from emulator.errors import EmulatorError, StoreUnavailable
-from emulator.runtime import reading
+from emulator.runtime import read_retry
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.store import writer
@@ -45,7 +45,7 @@ async def _until(is_so: Callable[[], bool]) -> None:
 @pytest.fixture
 def quick_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(reading, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(read_retry, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 0.05)
 
 

@@ -13,7 +13,7 @@ from emulator.cli.serve import serve
 from emulator.errors import EmulatorError
 from emulator.settings import Settings
 from emulator.store.schema import VERSION
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT
 

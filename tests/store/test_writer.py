@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator.broker.entities import Queue
+from emulator.broker.resources import Queue
 from emulator.broker.writes import QueueSaved
 from emulator.errors import StoreUnavailable
-from emulator.store.sql import SqlStore
+from emulator.store.store import SqlStore
 from emulator.store.writer import StoreWriter
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from jobs_core import JobStatus, JobValidationError
-from jobs_core.states import FINISHED
+from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.model.states import FINISHED
 from jobs_core.storage.files import LocalStorage
-from jobs_core.tables import attempts, executions, outbox
 
 OLD = timedelta(days=40)
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from jobs_core import JobStatus, JobValidationError, Resources, default_registry
-from jobs_core.envelope import Subject
+from jobs_core.model.envelope import Subject
 from jobs_core.notifications.endpoints import CurrentUser
 from jobs_core.notifications.models import category_of
 

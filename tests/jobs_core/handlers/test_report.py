@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from jobs_core import JobStatus, JobValidationError, default_registry
 from jobs_core.billing.tables import subscriptions
-from jobs_core.reports.forms import render_html, render_report
+from jobs_core.database.tables import executions
+from jobs_core.reports.html_json import render_html, render_report
 from jobs_core.reports.kinds import monthly_revenue, steps
 from jobs_core.reports.model import Chart, Figure, Period, Report, Series, Table
-from jobs_core.tables import executions
 
 MAY = {"from": "2026-05-01", "to": "2026-05-31"}
 FIRST = datetime(2026, 5, 1, tzinfo=UTC)

@@ -20,16 +20,16 @@ from standardwebhooks import Webhook
 
 from jobs_core import JobStatus, Resources, Settings, SettingsError
 from jobs_core.emails.deliveries import status_of
-from jobs_core.webhook_source import WebhookSource
+from jobs_core.settings.webhook_source import WebhookSource
 from jobs_core.webhooks.events import EventHandlers, ProcessWebhook, default_handlers, on_webhook
-from jobs_core.webhooks.schemes import (
+from jobs_core.webhooks.tables import webhook_events
+from jobs_core.webhooks.verifiers import (
     GitHubSource,
     HmacSource,
     StandardSource,
     StripeSource,
     WebhookRejected,
 )
-from jobs_core.webhooks.tables import webhook_events
 
 STRIPE_SECRET = "whsec_stripe_test_secret"
 GITHUB_SECRET = "It's a Secret to Everybody"

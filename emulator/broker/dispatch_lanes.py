@@ -1,0 +1,246 @@
+"""What is due waits here for capacity: fair between destinations, and within flow control.
+
+Every message stands in one lane: its flow-control key's, or else its destination's. A lane is first in, first
+out. Lanes with something to send take turns, one message each, so that neither a slow host nor a crowded key
+holds up the others. A lane whose gate is shut (too many under way, a rate used up, a pause) is out of the
+round until something opens it: an attempt that ends, a new period, a resume.
+"""
+
+import heapq
+from collections import OrderedDict, deque
+from dataclasses import replace
+
+from emulator.broker.lane_overflow import Backlog, Key
+from emulator.broker.message import Pending, flow_lane
+from emulator.broker.resources import FlowKey
+
+DEFAULT_LANE_WINDOW = 5_000
+
+
+class Lane:
+    """One line of due messages, and how many of it are under way."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.waiting: OrderedDict[int, Pending] = OrderedDict()
+        self.in_flight: set[int] = set()
+        self.backlog = Backlog()
+        self._limit = limit
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.in_flight and self.backlog.start is None
+
+    @property
+    def waiting_count(self) -> int:
+        """How many due messages wait, those left to the store included."""
+        return len(self.waiting) + self.backlog.count
+
+    def is_open(self, now_at: int) -> bool:
+        """Whether one more attempt may start at ``now_at``."""
+        return len(self.in_flight) < self._limit
+
+    def reopens_at(self, now_at: int) -> int | None:
+        """When time alone will open the gate, if it will."""
+        return None
+
+    def started(self, seq: int, now_at: int) -> None:
+        """Count an attempt that starts."""
+        self.in_flight.add(seq)
+
+    def ended(self, seq: int) -> None:
+        """Count an attempt that ended."""
+        self.in_flight.discard(seq)
+
+
+class FlowLane(Lane):
+    """The lane of a flow-control key (contract, 5.2)."""
+
+    def __init__(self, flow_key: FlowKey) -> None:
+        super().__init__(flow_lane(flow_key.key), limit=0)
+        self.flow_key = flow_key
+
+    @property
+    def is_idle(self) -> bool:
+        return False
+
+    def is_open(self, now_at: int) -> bool:
+        key = self.flow_key
+        if key.is_paused or (key.parallelism is not None and len(self.in_flight) >= key.parallelism):
+            return False
+        return key.rate is None or key.count_at(now_at) < key.rate
+
+    def reopens_at(self, now_at: int) -> int | None:
+        is_rate_used_up = (
+            self.flow_key.rate is not None and self.flow_key.count_at(now_at) >= self.flow_key.rate
+        )
+        return self.flow_key.period_end_at if is_rate_used_up else None
+
+    def started(self, seq: int, now_at: int) -> None:
+        super().started(seq, now_at)
+        key = self.flow_key
+        if not key.is_in_period(now_at):
+            key = replace(key, period_start_at=now_at, rate_count=0)
+        self.flow_key = replace(key, rate_count=key.rate_count + 1, used_at=now_at)
+
+
+class Lanes:
+    """All lanes of a tenant: at most ``capacity`` attempts at a time, ``per_origin`` of them to one origin."""
+
+    def __init__(self, *, capacity: int, per_origin: int, window: int = DEFAULT_LANE_WINDOW) -> None:
+        self.capacity = capacity
+        self._window = window
+        # Lanes that left messages to the store; a dict keeps their order.
+        self._crowded: dict[str, Lane] = {}
+        self._per_origin = per_origin
+        self._lanes: dict[str, Lane] = {}
+        self._round: deque[Lane] = deque()
+        self._in_round: set[str] = set()
+        self._reopenings: list[tuple[int, str]] = []
+        self.in_flight = 0
+
+    def enter(self, pending: Pending, now_at: int) -> None:
+        """A due message takes its place at the end of its lane."""
+        lane = self._lane(pending.lane)
+        if pending.seq in lane.in_flight:
+            return
+        # A queue's messages are few here (its slots), and are not in the index that is read from.
+        is_full = len(lane.waiting) >= self._window
+        if pending.queue_name is None and lane.backlog.takes(pending, is_full=is_full):
+            self._crowded[lane.name] = lane
+            return
+        lane.waiting[pending.seq] = pending
+        self.offer(lane, now_at)
+
+    def wanting_refill(self) -> list[Lane]:
+        """Lanes of which so few are held that the store should be asked for the next ones."""
+        if not self._crowded:
+            return []
+        return [
+            lane
+            for lane in self._crowded.values()
+            if lane.backlog.wants_reading and 2 * len(lane.waiting) < self._window
+        ]
+
+    def begin_refill(self, lane: Lane) -> tuple[Key, int]:
+        """From which key, and how many due messages to read."""
+        return lane.backlog.begin_reading(), self._window
+
+    def refill(
+        self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
+    ) -> None:
+        """Take what was read, in order; ``is_complete`` says that nothing due lies behind it in the store."""
+        admitted = lane.backlog.end_reading(read, lane=lane.name, is_complete=is_complete, horizon=horizon)
+        for pending in admitted:
+            if pending.seq not in lane.in_flight:
+                lane.waiting[pending.seq] = pending
+        if lane.backlog.start is None:
+            self._crowded.pop(lane.name, None)
+        self.offer(lane, now_at)
+        self._forget_if_idle(lane)
+
+    def is_left_to_store(self, pending: Pending) -> bool:
+        """Whether a due message is one of those that its lane left to the store."""
+        lane = self._lanes.get(pending.lane)
+        return lane is not None and pending.queue_name is None and lane.backlog.holds(pending)
+
+    def next_start(self, now_at: int) -> Pending | None:
+        """Start the message whose turn it is, or ``None`` when capacity or open lanes are used up."""
+        self._reopen(now_at)
+        while self._round and self.in_flight < self.capacity:
+            lane = self._round.popleft()
+            self._in_round.discard(lane.name)
+            if lane.waiting and lane.is_open(now_at):
+                _, pending = lane.waiting.popitem(last=False)
+                lane.started(pending.seq, now_at)
+                self.in_flight += 1
+                self.offer(lane, now_at)
+                return pending
+            self._forget_if_idle(lane)
+        return None
+
+    def ended(self, pending: Pending, now_at: int) -> None:
+        """An attempt is over; its lane may send the next."""
+        lane = self._lane(pending.lane)
+        lane.ended(pending.seq)
+        self.in_flight -= 1
+        self.offer(lane, now_at)
+        self._forget_if_idle(lane)
+
+    def reconsider(self, now_at: int) -> None:
+        """The clock was set back: what was to open later may be open now."""
+        self._reopenings.clear()
+        for lane in self._lanes.values():
+            self.offer(lane, now_at)
+
+    def offer(self, lane: Lane, now_at: int) -> None:
+        """Put a lane into the round if it has something to send and may; else note when time will open it."""
+        if not lane.waiting or lane.name in self._in_round:
+            return
+        if lane.is_open(now_at):
+            self._round.append(lane)
+            self._in_round.add(lane.name)
+        elif (reopens_at := lane.reopens_at(now_at)) is not None:
+            heapq.heappush(self._reopenings, (reopens_at, lane.name))
+
+    def withdraw(self, pending: Pending) -> None:
+        """A waiting message leaves its lane."""
+        lane = self._lanes.get(pending.lane)
+        if lane is not None and lane.waiting.pop(pending.seq, None) is None:
+            lane.backlog.remove(pending)
+
+    def get(self, pending_lane: str, seq: int) -> Pending | None:
+        """A message that waits in the named lane, or ``None``."""
+        lane = self._lanes.get(pending_lane)
+        return None if lane is None else lane.waiting.get(seq)
+
+    def next_reopening_at(self, now_at: int) -> int | None:
+        """When time alone will next open a lane that has something to send."""
+        while self._reopenings:
+            reopens_at, name = self._reopenings[0]
+            lane = self._lanes.get(name)
+            if lane is not None and lane.waiting and lane.reopens_at(now_at) == reopens_at:
+                return reopens_at
+            heapq.heappop(self._reopenings)
+        return None
+
+    def flow_lane(self, key: str) -> FlowLane | None:
+        """The lane of a flow-control key that exists."""
+        lane = self._lanes.get(flow_lane(key))
+        return lane if isinstance(lane, FlowLane) else None
+
+    def flow_lanes(self) -> list[FlowLane]:
+        """All flow-control lanes, by key."""
+        lanes = [lane for lane in self._lanes.values() if isinstance(lane, FlowLane)]
+        return sorted(lanes, key=lambda lane: lane.flow_key.key)
+
+    def add_flow_lane(self, flow_key: FlowKey) -> FlowLane:
+        """A lane for a new key."""
+        lane = FlowLane(flow_key)
+        self._lanes[lane.name] = lane
+        return lane
+
+    def remove_flow_lane(self, key: str) -> None:
+        """Forget a key that has nothing waiting or under way."""
+        self._lanes.pop(flow_lane(key), None)
+
+    def waiting_count(self) -> int:
+        """Messages that are due and wait for their turn."""
+        return sum(lane.waiting_count for lane in self._lanes.values())
+
+    def _reopen(self, now_at: int) -> None:
+        while self._reopenings and self._reopenings[0][0] <= now_at:
+            _, name = heapq.heappop(self._reopenings)
+            lane = self._lanes.get(name)
+            if lane is not None:
+                self.offer(lane, now_at)
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name, self._per_origin)
+        return lane
+
+    def _forget_if_idle(self, lane: Lane) -> None:
+        if lane.is_idle and lane.name not in self._in_round:
+            self._lanes.pop(lane.name, None)

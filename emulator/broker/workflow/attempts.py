@@ -1,0 +1,100 @@
+"""What follows from an attempt for a message of a run (workflow contract, 4.4, 5.4, 6.2, 6.3)."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from emulator.broker.callbacks import report
+from emulator.broker.layer import AttemptEnded
+from emulator.broker.message import AttemptResult, Message
+from emulator.broker.retry import Delivered, GiveUp, RetryAt
+from emulator.broker.workflow import end_of_run
+from emulator.broker.workflow.messages import read_parcel, send
+from emulator.broker.workflow.run import ActiveRun, CallbackState, FailureCallback, MessageNote
+from emulator.broker.workflow.state import WorkflowState
+from emulator.broker.workflow.writes import FailureCallbackNoted
+from emulator.wire.headers import first_value
+from emulator.wire.limits import LENIENT
+from emulator.wire.workflow import NOT_A_WORKFLOW, SDK_HEADER, SDK_TOO_OLD, SDK_VERSION_HEADER, CallType
+
+
+def judge(message: Message, result: AttemptResult) -> AttemptResult:
+    """A 2xx to a trigger from something that is no workflow is a failure that no retry mends (4.4)."""
+    note = MessageNote.of(message)
+    if not note.is_detecting or not result.is_success:
+        return result
+    if first_value(result.headers, SDK_VERSION_HEADER) is None:
+        return replace(result, error=NOT_A_WORKFLOW, is_final=True)
+    if note.is_rest_trigger and first_value(result.headers, SDK_HEADER) is None:
+        return replace(result, error=SDK_TOO_OLD, is_final=True)
+    return result
+
+
+def attempt_ended(state: WorkflowState, ended: AttemptEnded, now_at: int) -> None:
+    """Decide what follows. An answer that comes after its run has ended changes nothing."""
+    note = MessageNote.of(ended.message)
+    if note.call_type is CallType.FAILURE_CALL:
+        _note_failure_callback(state, note, ended)
+        return
+    active = state.by_seq(note.run_seq)
+    if active is None or ended.message.seq not in active.pending:
+        return
+    match ended.decision:
+        case RetryAt():
+            active.pending[ended.message.seq] = ended.pending
+        case Delivered() | GiveUp() if note.call_type is CallType.TO_CALLBACK:
+            del active.pending[ended.message.seq]
+            _report_call(state, active, ended, now_at)
+        case Delivered() | None:
+            del active.pending[ended.message.seq]
+        case GiveUp():
+            del active.pending[ended.message.seq]
+            end_of_run.fail(state, active, ended, now_at)
+        case _:
+            assert_never(ended.decision)
+
+
+def _report_call(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: int) -> None:
+    """Tell the workflow what the third party answered at last, good or bad (5.4)."""
+    callback = ended.message.callback
+    if callback is None:
+        return
+    body = report(
+        ended.message,
+        ended.body,
+        ended.result,
+        retried=ended.retried,
+        # The SDK waits for a later report unless these are equal; there will be none.
+        max_retries=None if ended.result.is_success else ended.retried,
+        further=end_of_run.run_fields(active.run),
+    )
+    parcel = read_parcel(
+        url=callback.url,
+        lines=callback.headers,
+        body=body,
+        caller_ip=active.run.caller_ip,
+        configuration=active.run.configuration,
+        limits=LENIENT,
+    )
+    headers = replace(parcel.headers, call_type=CallType.FROM_CALLBACK)
+    send(state, active, replace(parcel, headers=headers), now_at)
+
+
+_CALLBACK_STATES = {
+    Delivered: CallbackState.SUCCESS,
+    RetryAt: CallbackState.IN_PROGRESS,
+    GiveUp: CallbackState.FAIL,
+    type(None): CallbackState.CANCELED,
+}
+
+
+def _note_failure_callback(state: WorkflowState, note: MessageNote, ended: AttemptEnded) -> None:
+    message = ended.message
+    callback = FailureCallback(
+        message_seq=message.seq,
+        message_id=message.id,
+        url=message.url,
+        max_retries=message.max_retries,
+        state=_CALLBACK_STATES[type(ended.decision)],
+        result=ended.result,
+    )
+    state.broker.write(FailureCallbackNoted(note.run_seq, callback))

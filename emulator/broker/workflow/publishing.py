@@ -1,0 +1,116 @@
+"""Messages of runs as they are published: all are checked, then all are accepted (workflow contract, 7)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from emulator.broker import publishing as plain
+from emulator.broker.message import Accepted, Draft
+from emulator.broker.workflow import trigger
+from emulator.broker.workflow.messages import Parcel, read_parcel, reported, send
+from emulator.broker.workflow.run import ActiveRun
+from emulator.broker.workflow.state import WorkflowState
+from emulator.errors import BodyTooLarge, EmulatorError
+from emulator.wire.destination import check_url
+from emulator.wire.headers import Headers
+from emulator.wire.workflow import WorkflowHeaders, read_workflow_headers
+
+Commit = Callable[[int], Accepted]
+Answer = list[Accepted] | EmulatorError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowDraft:
+    """One message of a run as published; ``parameters`` are the options given in the query."""
+
+    url: str
+    lines: Headers
+    parameters: Headers = ()
+    body: bytes = b""
+    caller_ip: str | None = None
+    is_rest_trigger: bool = False
+
+
+def publish(state: WorkflowState, items: Sequence[WorkflowDraft | Draft], now_at: int) -> list[Answer]:
+    """Accept a batch in order, plain messages among it as ever.
+
+    Raises what is wrong with any message of a run; nothing is accepted then. InvalidInput means that the run has
+    ended, as the SDKs understand a 400; what else is wrong is raised as QuotaExceeded, which they report instead of
+    ignoring it (workflow contract, 9).
+    """
+    commits = [_prepare(state, item, now_at) for item in items]
+    return [commit(now_at) for commit in commits]
+
+
+def _prepare(state: WorkflowState, item: WorkflowDraft | Draft, now_at: int) -> Callable[[int], Answer]:
+    if isinstance(item, Draft):
+        return partial(_publish_plain, state, item)
+    with reported():
+        headers = read_workflow_headers(item.lines)
+        check_url(item.url, what="destination url")
+    commit = (
+        _prepare_start(state, item, headers, now_at)
+        if headers.is_init
+        else _prepare_append(state, item, headers, now_at)
+    )
+    return lambda at: [commit(at)]
+
+
+def _publish_plain(state: WorkflowState, draft: Draft, now_at: int) -> Answer:
+    try:
+        return plain.publish(state.broker, draft, now_at)
+    except EmulatorError as error:
+        return error
+
+
+def _prepare_start(
+    state: WorkflowState, item: WorkflowDraft, headers: WorkflowHeaders, now_at: int
+) -> Commit:
+    known = state.runs.get(headers.run_id)
+    if known is None and headers.is_triggered_by_sdk:
+        # The run that its SDK takes up has ended meanwhile, and is not to begin anew.
+        state.active(headers.run_id)
+    if known is not None and headers.is_triggered_by_sdk and known.run.is_unknown_sdk:
+        lines, configuration = trigger.superseding(item.lines, known.run)
+        parcel = _read(state, item, lines, configuration, now_at)
+        return partial(trigger.supersede, state, known, parcel, lines)
+    parcel = _read(state, item, item.lines, (), now_at)
+    invoker = None
+    if headers.is_invoke:
+        invoker, parcel = trigger.read_invocation(state, parcel)
+    return partial(
+        trigger.start, state, parcel, item.lines, invoker=invoker, is_rest_trigger=item.is_rest_trigger
+    )
+
+
+def _prepare_append(
+    state: WorkflowState, item: WorkflowDraft, headers: WorkflowHeaders, now_at: int
+) -> Commit:
+    active = state.active(headers.run_id)
+    parcel = _read(state, item, item.lines, active.run.configuration, now_at)
+    return partial(_append, state, active, parcel)
+
+
+def _append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Accepted:
+    message = send(state, active, parcel, now_at)
+    return Accepted(message_id=message.id, url=message.url)
+
+
+def _read(
+    state: WorkflowState, item: WorkflowDraft, lines: Headers, configuration: Headers, now_at: int
+) -> Parcel:
+    limits = state.broker.limits
+    if len(item.body) > limits.max_body_bytes:
+        raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(item.body)} bytes")
+    with reported():
+        parcel = read_parcel(
+            url=item.url,
+            lines=lines,
+            parameters=item.parameters,
+            body=item.body,
+            caller_ip=item.caller_ip,
+            configuration=configuration,
+            limits=limits,
+        )
+    plain.check_not_before(state.broker, parcel.options, now_at)
+    return parcel

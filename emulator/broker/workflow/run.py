@@ -1,0 +1,196 @@
+"""The nouns of workflows. Instants are unix milliseconds."""
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from emulator.broker.message import AttemptResult, LayerTag, Message, Pending
+from emulator.wire.headers import Headers
+from emulator.wire.workflow import CallType, Step
+
+LAYER = "workflow"
+
+
+class RunState(StrEnum):
+    """A run's state, as on the wire (workflow contract, 1)."""
+
+    STARTED = "RUN_STARTED"
+    SUCCESS = "RUN_SUCCESS"
+    FAILED = "RUN_FAILED"
+    CANCELED = "RUN_CANCELED"
+
+
+class CallbackState(StrEnum):
+    """How far a failed run's failure callback is (workflow contract, 6.3)."""
+
+    IN_PROGRESS = "CALLBACK_INPROGRESS"
+    SUCCESS = "CALLBACK_SUCCESS"
+    FAIL = "CALLBACK_FAIL"
+    CANCELED = "CALLBACK_CANCELED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoker:
+    """The run that waits for this one, and the message that will tell it (workflow contract, 5.7)."""
+
+    run_id: str
+    run_created_at: int
+    url: str
+    headers: Headers
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a trigger made. ``seq`` tells runs of the same id apart; ``configuration`` are the trigger's header lines
+    that later messages inherit. ``init_seq`` and ``init_message_id`` name the message of the initial payload.
+    """
+
+    seq: int
+    id: str
+    url: str
+    created_at: int
+    init_seq: int
+    init_message_id: str
+    configuration: Headers = ()
+    features: frozenset[str] = frozenset()
+    labels: tuple[str, ...] = ()
+    caller_ip: str | None = None
+    flow_key: str | None = None
+    invoker: Invoker | None = None
+    is_unknown_sdk: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A message of a run in the order of publishing.
+
+    ``body`` is what was published, for steps; of other messages the broker keeps the body. Only steps are delivered
+    as parts of the list.
+    """
+
+    run_seq: int
+    position: int
+    message_seq: int
+    message_id: str
+    call_type: CallType
+    created_at: int
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    """A run that waits for an event until ``deadline_at``; ``step`` is what resumes it, once completed.
+
+    ``headers`` are those of the message that will resume it.
+    """
+
+    seq: int
+    run_seq: int
+    event_id: str
+    url: str
+    headers: Headers
+    timeout: str
+    timeout_url: str
+    step: Step
+    registered_at: int
+    deadline_at: int
+    caller_ip: str | None = None
+
+    @property
+    def step_key(self) -> tuple[object, object]:
+        """What tells the steps of a run apart; a wait that is registered again has the same."""
+        return self.step.get("stepId"), self.step.get("targetStep")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event that came before anybody waited for it; the run's next wait takes it."""
+
+    seq: int
+    run_seq: int
+    event_id: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run failed: the message, its last answer, and what else was open, by message seq, for a resume."""
+
+    dlq_id: str
+    message_seq: int
+    retried: int
+    failed_at: int
+    result: AttemptResult
+    open_seqs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCallback:
+    """How a failed run's failure callback stands, with its last answer."""
+
+    message_seq: int
+    message_id: str
+    url: str
+    max_retries: int
+    state: CallbackState = CallbackState.IN_PROGRESS
+    result: AttemptResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageNote:
+    """What the layer must know of one of its messages, whether or not its run is still active."""
+
+    run_seq: int
+    position: int
+    call_type: CallType
+    is_init: bool = False
+    is_detecting: bool = False
+    """A 2xx from something that is no workflow fails the run (workflow contract, 4.4)."""
+    is_rest_trigger: bool = False
+    is_lazy: bool = False
+    """A list over the limit may be left for the endpoint to fetch."""
+    source_position: int | None = None
+    """On failure callbacks: the position of the message that failed."""
+    is_source_initial: bool = False
+    """On failure callbacks: report the initial payload, not the list of steps."""
+
+    def to_tag(self) -> LayerTag:
+        """The note as the broker keeps it."""
+        note = {
+            "run": self.run_seq,
+            "position": self.position,
+            "type": self.call_type.value,
+            "source": self.source_position,
+        }
+        flags = [name for name in _FLAGS if getattr(self, name)]
+        given = {name: value for name, value in note.items() if value is not None}
+        return LayerTag(LAYER, json.dumps({**given, **dict.fromkeys(flags, 1)}, separators=(",", ":")))
+
+    @staticmethod
+    def of(message: Message) -> "MessageNote":
+        """The note of one of the layer's messages."""
+        assert message.tag is not None
+        note = json.loads(message.tag.note)
+        return MessageNote(
+            run_seq=note["run"],
+            position=note["position"],
+            call_type=CallType(note["type"]),
+            source_position=note.get("source"),
+            **{name: name in note for name in _FLAGS},
+        )
+
+
+_FLAGS = ("is_init", "is_detecting", "is_rest_trigger", "is_lazy", "is_source_initial")
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """The little that must be known of a run that has not ended."""
+
+    run: Run
+    next_position: int = 0
+    pending: dict[int, Pending] = field(default_factory=dict)
+    waiters: dict[int, Waiter] = field(default_factory=dict)
+    events: dict[str, deque[StoredEvent]] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""What the workflow layer asks the store to keep, in the same all-or-nothing group as the broker's writes."""
+
+from dataclasses import dataclass
+
+from emulator.broker.workflow.run import Entry, Failure, FailureCallback, Run, RunState, StoredEvent, Waiter
+from emulator.broker.writes import LayerWrite
+
+
+@dataclass(frozen=True, slots=True)
+class RunSaved(LayerWrite):
+    """A run that has just started, or whose trigger was replaced."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(LayerWrite):
+    """``response`` is what the run returned, as text."""
+
+    run_seq: int
+    state: RunState
+    ended_at: int
+    response: str | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCallbackNoted(LayerWrite):
+    """How the failure callback of an ended run stands."""
+
+    run_seq: int
+    callback: FailureCallback
+
+
+@dataclass(frozen=True, slots=True)
+class RunLeftDlq(LayerWrite):
+    """A failed run was resumed, restarted or thrown away."""
+
+    run_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryAppended(LayerWrite):
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class EntryReplaced(LayerWrite):
+    """The entry at this position has another message now; ``body`` is kept when it is ``None``."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesCopied(LayerWrite):
+    """The log of one run becomes the beginning of another's."""
+
+    from_run_seq: int
+    to_run_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterAdded(LayerWrite):
+    waiter: Waiter
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterRemoved(LayerWrite):
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventStored(LayerWrite):
+    event: StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class EventTaken(LayerWrite):
+    seq: int
+
+
+WorkflowWrite = (
+    RunSaved
+    | RunEnded
+    | FailureCallbackNoted
+    | RunLeftDlq
+    | EntryAppended
+    | EntryReplaced
+    | EntriesCopied
+    | WaiterAdded
+    | WaiterRemoved
+    | EventStored
+    | EventTaken
+)

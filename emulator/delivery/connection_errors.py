@@ -1,0 +1,78 @@
+"""Words for deliveries that got no answer: what happened, and what to do about it."""
+
+import errno
+import ipaddress
+from urllib.parse import urlsplit
+
+from emulator.wire.durations import format_duration
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names the machine itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def timed_out(url: str, timeout_ms: int) -> str:
+    """No complete response came in time."""
+    span = format_duration(timeout_ms) if timeout_ms >= 1000 else f"{timeout_ms} ms"
+    return f"no complete response from {_host(url)} within {span} (Upstash-Timeout shortens or lengthens the wait)"
+
+
+def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
+    """The connection could not be made."""
+    if error.errno == errno.ECONNREFUSED:
+        words = refused(url)
+    else:
+        words = f"could not connect to {_host(url)}: {error.strerror or error}"
+    hostname = urlsplit(url).hostname or ""
+    return f"{words} {_container_hint(url, hostname)}" if is_in_container and is_loopback(hostname) else words
+
+
+def refused(url: str) -> str:
+    """Nobody listens."""
+    return f"connection refused by {_host(url)}: nobody listens on that port; is the app running, and there?"
+
+
+def _container_hint(url: str, hostname: str) -> str:
+    outside = _origin(url).replace(hostname, "host.docker.internal")
+    return (
+        f"(Inside a container {hostname} is the container itself: publish to host.docker.internal, or start with "
+        f"--connect-to {_origin(url)}={outside})"
+    )
+
+
+def not_resolved(url: str) -> str:
+    """The host's name is unknown."""
+    hostname = urlsplit(url).hostname
+    return (
+        f"the name {hostname!r} does not resolve; check its spelling, or point it at this machine with "
+        f"--connect-to {_origin(url)}=http://127.0.0.1:PORT"
+    )
+
+
+def tls_failed(url: str, error: Exception) -> str:
+    """The TLS handshake or the certificate failed."""
+    return (
+        f"TLS to {_host(url)} failed: {error}; if the app speaks plain HTTP behind this name, start with "
+        f"--connect-to {_origin(url)}=http://127.0.0.1:PORT"
+    )
+
+
+def cut_off(url: str, error: Exception) -> str:
+    """The connection ended before a complete response."""
+    return (
+        f"{_host(url)} closed the connection before a complete response: {str(error) or type(error).__name__}"
+    )
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _origin(url: str) -> str:
+    return f"{urlsplit(url).scheme}://{_host(url)}"

@@ -1,0 +1,96 @@
+"""The emulator as one ASGI application."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Scope
+
+from emulator.errors import EmulatorError
+from emulator.faults import FaultBook
+from emulator.faults.publishing import PublishFaults
+from emulator.http import errors
+from emulator.http.cors import Cors
+from emulator.http.fast_path import Direct
+from emulator.http.openapi import openapi_route
+from emulator.http.routing import authenticate
+from emulator.http.v2 import (
+    dlq,
+    flow_control,
+    keys,
+    llm,
+    logs,
+    messages,
+    publishing,
+    queues,
+    schedules,
+    url_groups,
+    workflow_dlq,
+    workflow_events,
+    workflow_logs,
+    workflow_publishing,
+    workflow_runs,
+)
+from emulator.server import Emulator
+
+
+def queue_routes() -> list[BaseRoute]:
+    """Every route of the queue's own API, publishing first, it is called most."""
+    modules = (publishing, messages, logs, dlq, queues, schedules, url_groups, flow_control, keys, llm)
+    return [one for module in modules for one in module.routes()]
+
+
+def workflow_routes() -> list[BaseRoute]:
+    """Every route that the Workflow SDKs call beside it."""
+    modules = (workflow_publishing, workflow_runs, workflow_events, workflow_logs, workflow_dlq)
+    return [one for module in modules for one in module.routes()]
+
+
+def vendor_routes() -> list[BaseRoute]:
+    """Every route of the vendor's API."""
+    return [*queue_routes(), *workflow_routes()]
+
+
+@cache
+def api_routes() -> Sequence[BaseRoute]:
+    """Every route of the vendor's API, and their description.
+
+    Routes hold no state: one list serves every app of the process.
+    """
+    described = vendor_routes()
+    return [*described, openapi_route(described)]
+
+
+def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """The application; starts ``emulator`` with its lifespan, and closes it.
+
+    ``extra_routes`` serve what the vendor does not have, under ``/emulator``.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await emulator.start()
+        try:
+            yield
+        finally:
+            await emulator.close()
+
+    app = Starlette(
+        routes=[*api_routes(), *extra_routes],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: errors.http_exception, Exception: errors.internal_error},
+    )
+    app.router.redirect_slashes = False
+    app.state.emulator = emulator
+
+    def find_faults(scope: Scope) -> FaultBook | None:
+        try:
+            return authenticate(Request({**scope, "app": app})).faults
+        except EmulatorError:
+            return None
+
+    return Cors(PublishFaults(Direct(app), disturbed=emulator.disturbed_publishing, find=find_faults))

@@ -1,0 +1,157 @@
+"""Server-sent events: what happens to a tenant's messages, as it happens (WHATWG HTML, 9.2).
+
+The runtime's observer only wakes the feed; what happened is then read from the store in the order it was
+written, with its sequence number as the event's id. A listener that was cut off names the last id it saw and
+misses nothing, and a slow one holds up nobody.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from typing import Any, Self
+
+from emulator.broker import writes as w
+from emulator.runtime import Runtime
+from emulator.store.dashboard_queries import Step, count_dead_letters, last_step_seq, list_steps
+
+_STEPS_AT_ONCE = 500
+_GATHER_SECONDS = 0.1
+_KEEP_ALIVE_SECONDS = 15.0
+
+KINDS: dict[type[w.Write], str] = {
+    w.DeadLettered: "dlq",
+    w.DeadLetterRemoved: "dlq",
+    w.QueueSaved: "queues",
+    w.QueueDeleted: "queues",
+    w.UrlGroupSaved: "groups",
+    w.UrlGroupDeleted: "groups",
+    w.ScheduleSaved: "schedules",
+    w.ScheduleDeleted: "schedules",
+    w.FlowKeySaved: "queues",
+    w.FlowKeyDeleted: "queues",
+    w.KeysRotated: "keys",
+    w.MessageRescheduled: "messages",
+    w.Logged: "messages",
+    w.Cleared: "cleared",
+}
+
+
+class Watch:
+    """One listener's view of a runtime: which kinds of things changed since it last looked."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._changed: set[str] = set()
+        self._woken = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._runtime.observers.append(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runtime.observers.remove(self._note)
+
+    async def changes(self, timeout_seconds: float) -> set[str]:
+        """The kinds that changed; returns at the first change, or empty-handed when the time is over."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return set()
+        self._woken.clear()
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def _note(self, writes: Sequence[w.Write]) -> None:
+        self._changed.update(kind for write in writes if (kind := KINDS.get(type(write))) is not None)
+        if not writes:
+            self._changed.add("replaced")
+        if self._changed:
+            self._woken.set()
+
+
+class Feed:
+    """One listener's stream: ``step`` events, ``changed`` with kinds of things, ``cleared`` (all gone, or different);
+    comments keep it alive."""
+
+    def __init__(self, runtime: Runtime, last_seen: int | None) -> None:
+        """Begins behind the step ``last_seen``, or with what happens from now on."""
+        self._runtime = runtime
+        self._seq = last_seen
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The stream, until the listener goes or the server stops."""
+        with Watch(self._runtime) as watch:
+            if self._seq is None:
+                self._seq = await self._newest()
+            yield b"retry: 1000\n" + _event("hello", await self._dead_letters())
+            async for chunk in self._steps():
+                yield chunk
+            while not self._runtime.is_ending:
+                changed = await watch.changes(_KEEP_ALIVE_SECONDS)
+                if not changed:
+                    yield b": still here\n\n"
+                    continue
+                if changed & {"cleared", "replaced"}:
+                    # After a reset all that there is is new; after an import nothing is.
+                    self._seq = 0 if "cleared" in changed else await self._newest()
+                    yield _event("cleared", {})
+                async for chunk in self._steps():
+                    yield chunk
+                counted = await self._dead_letters() if changed & {"dlq", "cleared", "replaced"} else {}
+                yield _event("changed", {"kinds": sorted(changed), **counted})
+                # A burst then costs a few reads, not one for each of its messages.
+                await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _newest(self) -> int:
+        return await self._runtime.read(partial(last_step_seq, tenant_id=self._runtime.tenant.id))
+
+    async def _dead_letters(self) -> dict[str, int]:
+        """How many there are, for a mark that is always in sight."""
+        query = partial(count_dead_letters, tenant_id=self._runtime.tenant.id)
+        return {"deadLetters": await self._runtime.read(query)}
+
+    async def _steps(self) -> AsyncGenerator[bytes, None]:
+        """What was written behind the last step told of."""
+        has_more = True
+        while has_more:
+            steps = await self._runtime.read(
+                partial(
+                    list_steps,
+                    tenant_id=self._runtime.tenant.id,
+                    after_seq=self._seq or 0,
+                    count=_STEPS_AT_ONCE,
+                )
+            )
+            if steps:
+                self._seq = steps[-1].seq
+                yield b"".join(_event("step", step_view(step), step.seq) for step in steps)
+            has_more = len(steps) == _STEPS_AT_ONCE
+
+
+def step_view(step: Step) -> dict[str, Any]:
+    """A step as JSON; fields without a value are left out."""
+    fields = {
+        "seq": step.seq,
+        "time": step.time_at,
+        "state": step.state.value,
+        "messageId": step.message_id,
+        "url": step.url,
+        "method": step.method,
+        "retried": step.retried,
+        "maxRetries": step.max_retries,
+        "createdAt": step.created_at,
+        "nextDeliveryTime": step.next_delivery_at,
+        "status": step.status,
+        "error": step.error,
+        "queueName": step.queue_name,
+        "scheduleId": step.schedule_id,
+        "labels": list(step.labels) or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _event(name: str, data: dict[str, Any], event_id: int | None = None) -> bytes:
+    head = f"id: {event_id}\n" if event_id is not None else ""
+    return f"{head}event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -1,0 +1,216 @@
+"""Messages as the dashboard lists them and tells their story; and bringing one's next attempt forward."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from emulator.broker.expediting import expedite
+from emulator.broker.message import LogEntry, Message, Pending
+from emulator.broker.wait_reason import waiting_reason
+from emulator.errors import Conflict, InvalidInput, NotFound
+from emulator.http.dashboard.attempts import attempt_view, history_view, read_attempts
+from emulator.http.request_parsing import (
+    Parameters,
+    check_known,
+    listed,
+    query_parameters,
+    read_states,
+    whole_number,
+)
+from emulator.http.routing import ok, path_name
+from emulator.http.wire_objects import message_view, present
+from emulator.runtime import Runtime
+from emulator.store import dashboard_queries, mapping
+from emulator.store.dashboard_queries import Summary, SummaryFilter
+from emulator.store.filters import MessageFilter
+from emulator.store.queries import StoredMessage, find_message, select_pending
+from emulator.store.store import SqlStore
+
+_MOST = 500
+_TEXTS = ("url", "queueName", "label", "scheduleId", "topicName", "text")
+_KNOWN = frozenset({*_TEXTS, "state", "fromDate", "toDate", "count", "before"})
+
+
+async def list_messages(request: Request, runtime: Runtime) -> Response:
+    """Messages that match, newest first, with how many match in all. ``before`` is the last seq of the page before."""
+    parameters = query_parameters(request)
+    check_known(parameters, _KNOWN)
+    wanted = _filter(parameters)
+    count = whole_number(parameters, "count", least=1, most=_MOST) or 100
+    before = whole_number(parameters, "before", least=0, most=2**53)
+    active = frozenset(runtime.broker.state.active)
+
+    def select(store: SqlStore) -> tuple[list[Summary], bool, int]:
+        page = partial(dashboard_queries.list_summaries, store, runtime.tenant.id, wanted, active=active)
+        found, has_more = page(before_seq=before, count=count)
+        return (
+            found,
+            has_more,
+            dashboard_queries.count_summaries(store, runtime.tenant.id, wanted, active=active),
+        )
+
+    found, has_more, total = await runtime.read(select)
+    return ok(
+        {
+            "messages": [summary_view(one) for one in found],
+            "total": total,
+            "isTotalExact": total < dashboard_queries.MOST_COUNTED,
+            "now": runtime.clock.now_at(),
+            **({"next": found[-1].seq} if has_more else {}),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Story:
+    """What the store knows of one message beside the message itself."""
+
+    row: Summary
+    history: list[LogEntry]
+    callbacks: list[Summary]
+    parent: Summary | None
+    siblings: list[Summary]
+    dlq_id: str | None
+    pending: Pending | None
+
+
+async def get_message(request: Request, runtime: Runtime) -> Response:
+    """One message: how it stands and why, its attempts, its history, and what belongs to it."""
+    stored = await _find(request, runtime)
+    active = frozenset(runtime.broker.state.active)
+    story = await runtime.read(
+        partial(_read_story, tenant_id=runtime.tenant.id, message=stored.message, active=active)
+    )
+    if story is None:
+        raise NotFound(f"message {stored.message.id} not found")
+    return ok(_story_view(runtime, stored, story))
+
+
+def _read_story(store: SqlStore, tenant_id: int, message: Message, active: frozenset[int]) -> _Story | None:
+    """``None`` when a reset or the end of its retention took the message away meanwhile."""
+    find = partial(dashboard_queries.find_summary, store, tenant_id, active=active)
+    row = find(message.id)
+    if row is None:
+        return None
+    has_callback = message.callback is not None or message.failure_callback is not None
+    return _Story(
+        row=row,
+        history=[mapping.log_entry_of(line) for line in dashboard_queries.steps_of(store, message.seq)],
+        callbacks=dashboard_queries.callbacks_of(store, tenant_id, message.seq, message.id, active=active)
+        if has_callback
+        else [],
+        parent=find(message.source_id) if message.source_id is not None else None,
+        siblings=dashboard_queries.siblings_of(
+            store, tenant_id, message.seq, message.topic_name, message.created_at, active=active
+        )
+        if message.topic_name is not None
+        else [],
+        dlq_id=dashboard_queries.dlq_id_of(store, tenant_id, message.seq),
+        pending=next(
+            iter(select_pending(store, tenant_id, MessageFilter(message_ids=(message.id,)), 1)), None
+        ),
+    )
+
+
+def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[str, Any]:
+    message, state, now_at = stored.message, runtime.broker.state, runtime.clock.now_at()
+    view_attempt = partial(
+        attempt_view,
+        message=message,
+        body=stored.body,
+        recent=runtime.deliveries.recent_requests,
+        keys={"current": state.keys.current, "next": state.keys.next},
+        max_timeout_ms=runtime.limits.max_timeout_ms,
+        region=runtime.region,
+    )
+    return {
+        "message": message_view(message, stored.body),
+        "summary": summary_view(story.row),
+        "attempts": [view_attempt(attempt) for attempt in read_attempts(message, story.history)],
+        "history": [history_view(entry) for entry in story.history],
+        "callbacks": [summary_view(one) for one in story.callbacks],
+        "siblings": [summary_view(one) for one in story.siblings],
+        "now": now_at,
+        **present(
+            {
+                "waitsFor": waiting_reason(state, story.pending, now_at) if story.pending else None,
+                "parent": summary_view(story.parent) if story.parent else None,
+                "dlqId": story.dlq_id,
+                "timeoutMs": message.timeout_ms,
+                "redactFields": message.redact_fields,
+            }
+        ),
+    }
+
+
+async def retry_now(request: Request, runtime: Runtime) -> Response:
+    """Bring the next attempt of a waiting message forward. Raises Conflict when it does not wait for its time."""
+    message = (await _find(request, runtime)).message
+    select = partial(
+        select_pending, tenant_id=runtime.tenant.id, wanted=MessageFilter(message_ids=(message.id,)), count=1
+    )
+    candidates = await runtime.read(select)
+    if not await runtime.change(lambda state, now_at: expedite(state, candidates, now_at)):
+        why = (
+            waiting_reason(runtime.broker.state, candidates[0], runtime.clock.now_at())
+            if candidates
+            else "it has finished; retry it from the DLQ, or publish it again"
+        )
+        raise Conflict(f"message {message.id} does not wait for its time: {why}")
+    return ok({"messageId": message.id})
+
+
+async def _find(request: Request, runtime: Runtime) -> StoredMessage:
+    message_id = path_name(request, "message_id")
+    stored = await runtime.read(partial(find_message, tenant_id=runtime.tenant.id, message_id=message_id))
+    if stored is None:
+        raise NotFound(f"message {message_id} not found")
+    return stored
+
+
+def summary_view(one: Summary) -> dict[str, Any]:
+    """A row of a list as JSON."""
+    return {
+        "seq": one.seq,
+        "messageId": one.id,
+        "url": one.url,
+        "method": one.method,
+        "state": one.state.value,
+        "createdAt": one.created_at,
+        "retried": one.retried,
+        "maxRetries": one.max_retries,
+        **present(
+            {
+                "dueAt": one.due_at,
+                "finishedAt": one.finished_at,
+                "queueName": one.queue_name,
+                "scheduleId": one.schedule_id,
+                "topicName": one.topic_name,
+                "flowControlKey": one.flow_key,
+                "labels": list(one.labels),
+                "isCallback": one.is_callback or None,
+            }
+        ),
+    }
+
+
+def _filter(parameters: Parameters) -> SummaryFilter:
+    texts = {name: values[-1] for name in _TEXTS if (values := parameters.get(name))}
+    states = read_states({"state": list(listed(parameters, "state"))})
+    for name, text in texts.items():
+        if len(text) > 1_000:
+            raise InvalidInput(f"invalid {name}: expected at most 1000 characters, not {len(text)}")
+    return SummaryFilter(
+        states=states,
+        url=texts.get("url"),
+        queue_name=texts.get("queueName"),
+        label=texts.get("label"),
+        schedule_id=texts.get("scheduleId"),
+        topic_name=texts.get("topicName"),
+        text=texts.get("text"),
+        from_at=whole_number(parameters, "fromDate", least=0, most=2**53, what="unix milliseconds"),
+        to_at=whole_number(parameters, "toDate", least=0, most=2**53, what="unix milliseconds"),
+    )

@@ -1,0 +1,158 @@
+"""Workflow runs: a list, and one run as bars on a time axis."""
+
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from emulator.broker.message import State
+from emulator.errors import NotFound
+from emulator.http.request_parsing import listed, query_parameters, read_page, whole_number
+from emulator.http.routing import ok, path_name
+from emulator.http.v2.workflow_history import STATES, Group, StepState, StepView, read_groups
+from emulator.http.v2.workflow_views import returned_text, run_view, step_view
+from emulator.runtime import Runtime
+from emulator.store.filters import Page
+from emulator.store.store import SqlStore
+from emulator.store.workflow_filters import RunFilter
+from emulator.store.workflow_mapping import StoredRun
+from emulator.store.workflow_queries import EntryHistory, RunHistory, find_run, list_runs, load_histories
+from emulator.wire.workflow import CallType
+
+Json = dict[str, Any]
+
+_PAGE = 100
+
+
+async def get_runs(request: Request, runtime: Runtime) -> Response:
+    """Runs, newest first, by state and label."""
+    parameters = query_parameters(request)
+    wanted = RunFilter(
+        states=listed(parameters, "state"),
+        labels=listed(parameters, "label"),
+        run_ids=listed(parameters, "runId"),
+    )
+    page = read_page(parameters, default=_PAGE, most=_PAGE)
+    runs, has_more = await runtime.read(
+        partial(list_runs, tenant_id=runtime.tenant.id, wanted=wanted, page=page)
+    )
+    cursor = f"{runs[-1].run.created_at}-{runs[-1].run.seq}" if has_more else None
+    return ok({"runs": [_summary(one) for one in runs], "cursor": cursor})
+
+
+async def get_run(request: Request, runtime: Runtime) -> Response:
+    """One run with its bars; ``createdAt`` (unix ms) tells runs of one id apart."""
+    run_id = path_name(request, "run_id")
+    created_at = whole_number(query_parameters(request), "createdAt", least=0, most=2**53)
+
+    def read(store: SqlStore) -> tuple[RunHistory, list[StoredRun]]:
+        stored = find_run(store, runtime.tenant.id, run_id, created_at)
+        if stored is None:
+            raise NotFound(f"workflow run {run_id} not found")
+        same, _ = list_runs(store, runtime.tenant.id, RunFilter(run_ids=(run_id,)), Page(count=10))
+        return load_histories(store, [stored])[0], same
+
+    history, same = await runtime.read(read)
+    now_at = runtime.clock.now_at()
+    return ok(
+        {
+            "run": run_view(history, now_at),
+            "summary": _summary(history.stored),
+            "bars": bars(history, now_at),
+            "children": [_summary(child) for child in history.children],
+            "sameId": [_summary(one) for one in same if one.run.seq != history.stored.run.seq],
+            "isInDlq": history.stored.is_in_dlq,
+            "now": now_at,
+        }
+    )
+
+
+def _summary(stored: StoredRun) -> Json:
+    run = stored.run
+    return {
+        "runId": run.id,
+        "url": run.url,
+        "state": stored.state.value,
+        "createdAt": run.created_at,
+        "endedAt": stored.ended_at,
+        "labels": list(run.labels),
+        "invokedBy": run.invoker.run_id if run.invoker else None,
+    }
+
+
+def bars(history: RunHistory, now_at: int) -> list[Json]:
+    """A bar for each step, in order; branches of one parallel step share a ``group``.
+
+    A step begins when the one before it has ended: its code runs in the delivery of that one's result, whose failed
+    attempts are therefore this step's.
+    """
+    drawn: list[Json] = []
+    ready_at, carrier = history.stored.run.created_at, history.entries[0] if history.entries else None
+    for number, group in enumerate(read_groups(history, now_at)):
+        if group.kind == "next":
+            drawn += [_next_bar(entry, ready_at, number) for entry in group.next_entries]
+            continue
+        for step in group.steps:
+            if step.kind != "Initial":
+                drawn.append(_bar(step, group, number, ready_at, carrier))
+        ended = [step.ended_at for step in group.steps if step.ended_at is not None]
+        ready_at = max([ready_at, *ended])
+        carrier = _last_result(group) or carrier
+    return drawn
+
+
+def _bar(step: StepView, group: Group, number: int, ready_at: int, carrier: EntryHistory | None) -> Json:
+    is_sleep = step.kind in ("SleepFor", "SleepUntil") and step.plan is None
+    started_at = step.started_at if is_sleep or step.plan is not None else min(ready_at, step.started_at)
+    own = [entry for entry in (step.plan, step.call, step.report) if entry is not None]
+    if step.plan is None and carrier is not None:
+        own.insert(0, carrier)
+    return {
+        "name": step.name,
+        "kind": step.kind,
+        "state": step.state.value,
+        "group": number,
+        "isParallel": group.kind == "parallel",
+        "startedAt": started_at,
+        "endedAt": step.ended_at,
+        "failures": [mark for entry in own for mark in _failures(entry)],
+        "messageIds": [entry.message.id for entry in (*own, step.entry) if entry is not None],
+        "waitsFor": step.waiter.event_id if step.waiter and step.state is StepState.PROGRESS else None,
+        "deadlineAt": step.waiter.deadline_at if step.waiter else None,
+        "child": step.child.run.id if step.child else None,
+        "returned": returned_text(step),
+        "details": step_view(step),
+    }
+
+
+def _next_bar(entry: EntryHistory, ready_at: int, number: int) -> Json:
+    """What is to be delivered next: its failures are those of a step whose name only the endpoint knows."""
+    state = STATES[entry.state]
+    is_report = entry.entry.call_type is CallType.FROM_CALLBACK
+    return {
+        "name": "report of the call" if is_report else "next delivery",
+        "kind": "",
+        "state": (StepState.PROGRESS if state is StepState.SUCCESS else state).value,
+        "group": number,
+        "isParallel": False,
+        "startedAt": max(ready_at, entry.entry.created_at),
+        "endedAt": entry.finished_at,
+        "dueAt": entry.due_at,
+        "failures": _failures(entry),
+        "messageIds": [entry.message.id],
+    }
+
+
+def _failures(entry: EntryHistory) -> list[Json]:
+    return [
+        {"at": attempt.time_at, "status": attempt.response.status if attempt.response else 0}
+        for attempt in entry.attempts
+        if attempt.state is State.ERROR
+    ]
+
+
+def _last_result(group: Group) -> EntryHistory | None:
+    """The message whose delivery goes on behind this group: its last result."""
+    results = [step.entry for step in group.steps if step.entry is not None and step.entry is not step.plan]
+    return max(results, key=lambda entry: entry.entry.position, default=None)

@@ -1,0 +1,102 @@
+"""Logs (contract, 2.0 and 2.9)."""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from emulator.http.models.common import (
+    Base64,
+    Count,
+    Cursor,
+    HeaderMap,
+    MessageId,
+    MessageQuery,
+    Method,
+    Options,
+    Order,
+    Several,
+    SeveralOrList,
+    Text,
+    UnixMs,
+    wire,
+)
+
+State = Literal["CREATED", "ACTIVE", "RETRY", "ERROR", "DELIVERED", "FAILED", "CANCEL_REQUESTED", "CANCELED"]
+
+
+@wire
+class LogEntry(Options):
+    """What happened to a message at one moment. Bodies are base64 here; some fields have two spellings."""
+
+    time: UnixMs
+    messageId: MessageId
+    url: Text
+    state: State
+    maxRetries: Count
+    error: NotRequired[Text]
+    nextDeliveryTime: NotRequired[UnixMs]
+    topicName: NotRequired[Text]
+    endpointName: NotRequired[Text]
+    scheduleId: NotRequired[Text]
+    body: NotRequired[Base64]
+    method: NotRequired[Method]
+    callbackHeaders: NotRequired[HeaderMap]
+    failureCallbackHeaders: NotRequired[HeaderMap]
+    timeout: NotRequired[Annotated[int, Field(ge=1, description="Milliseconds.")]]
+    retryDelayExpr: NotRequired[Text]
+    responseStatus: NotRequired[Count]
+    responseBody: NotRequired[Base64]
+    responseHeaders: NotRequired[HeaderMap]
+    responseHeader: NotRequired[HeaderMap]
+    callerIp: NotRequired[Text]
+    callerIP: NotRequired[Text]
+
+
+@wire
+class LogPage(TypedDict):
+    """``events`` is the same list as ``logs``, for clients that read the older name."""
+
+    logs: list[LogEntry]
+    events: list[LogEntry]
+    cursor: NotRequired[Cursor]
+
+
+@wire
+class EventPage(TypedDict):
+    events: list[LogEntry]
+    cursor: NotRequired[Cursor]
+
+
+@wire
+class MessageLogs(TypedDict):
+    """The entries of one message, newest first."""
+
+    messageId: MessageId
+    events: Annotated[list[LogEntry], Field(min_length=1)]
+
+
+@wire
+class GroupedLogPage(TypedDict):
+    """With ``groupBy=messageId``: the message heard of last comes first."""
+
+    messages: list[MessageLogs]
+    cursor: NotRequired[Cursor]
+
+
+class LogQuery(MessageQuery, total=False):
+    """Filters apply to single entries; unknown parameters are ignored."""
+
+    messageId: SeveralOrList
+    messageIds: SeveralOrList
+    state: Annotated[
+        list[State | Literal["IN_PROGRESS", "CANCELLED"]],
+        Field(description="IN_PROGRESS stands for ACTIVE, RETRY and ERROR."),
+    ]
+    host: Several
+    path: Several
+    count: Annotated[int, Field(ge=1, description="At most 1000.")]
+    cursor: str
+    order: Order
+    groupBy: Literal["messageId"]
+    trimBody: Annotated[int, Field(ge=-1, description="Bytes of each body to show; 0 and -1 show none.")]

@@ -1,0 +1,62 @@
+"""Messages (contract, 2.0 and 2.4)."""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from emulator.http.models.common import (
+    Count,
+    FilterRequest,
+    MessageId,
+    MessageQuery,
+    Method,
+    OneOrMore,
+    Several,
+    SeveralOrList,
+    Stored,
+    Text,
+    UnixMs,
+    wire,
+)
+
+OneOrMoreNumbers = int | str | list[int | str]
+
+
+@wire
+class Message(Stored):
+    """A message, finished or not. Of ``body`` and ``bodyBase64`` at most one is there."""
+
+    messageId: MessageId
+    url: Text
+    method: Method
+    maxRetries: Count
+    notBefore: UnixMs
+    createdAt: UnixMs
+    topicName: NotRequired[Text]
+    endpointName: NotRequired[Text]
+    scheduleId: NotRequired[Text]
+    callerIP: NotRequired[Text]
+    api: NotRequired[Literal["llm"]]
+
+
+@wire
+class Cancelled(TypedDict):
+    """How many messages were taken back."""
+
+    cancelled: Count
+
+
+class CancelQuery(MessageQuery, total=False):
+    """Which unfinished messages; none of these is all. Ids alone count where they are given."""
+
+    messageIds: SeveralOrList
+    host: Several
+    path: Several
+    count: Annotated[int, Field(ge=1, le=500)]
+
+
+class CancelRequest(FilterRequest):
+    messageIds: OneOrMore | None = None
+    host: OneOrMore | None = None
+    path: OneOrMore | None = None

@@ -1,0 +1,49 @@
+"""Publish, enqueue and batch (contract, 2.1 to 2.3)."""
+
+from typing import Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from emulator.http.models.common import Error, MessageId, Request, Text, wire
+
+
+@wire
+class Published(TypedDict):
+    """A message to one URL."""
+
+    messageId: MessageId
+    deduplicated: NotRequired[Literal[True]]
+
+
+@wire
+class PublishedToEndpoint(Published):
+    """The message of one endpoint of a URL group."""
+
+    url: Text
+
+
+@wire
+class ScheduleCreated(TypedDict):
+    """The schedule that was made or overwritten."""
+
+    scheduleId: Text
+
+
+# A message of a workflow run is answered with its URL, too.
+PublishAnswer = Published | PublishedToEndpoint | list[PublishedToEndpoint]
+BatchAnswer = list[Published | list[PublishedToEndpoint] | Error]
+
+
+class BatchItem(Request):
+    """One message of a batch. Its headers are all that counts: the call's own do not apply."""
+
+    destination: str = Field(min_length=1, description="A URL, a URL group's name, or api/llm.")
+    headers: dict[str, str | list[str]] | None = Field(
+        None, description="Upstash-* options and Content-Type."
+    )
+    body: str | None = None
+    queue: str | None = None
+
+
+BatchRequest = list[BatchItem]

@@ -1,0 +1,239 @@
+"""Upstash Workflow: triggers, waits and events, the runs' dead letter queue (workflow contract, 4, 5, 7 and 8.2)."""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field, JsonValue
+from typing_extensions import TypedDict
+
+from emulator.http.models.common import (
+    Base64,
+    Count,
+    DlqId,
+    HeaderMap,
+    Labels,
+    MessageId,
+    Method,
+    Order,
+    Request,
+    Several,
+    SeveralOrList,
+    Text,
+    UnixMs,
+    wire,
+)
+
+RunState = Literal["RUN_STARTED", "RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED"]
+StepState = Literal["STEP_PROGRESS", "STEP_SUCCESS", "STEP_RETRY", "STEP_FAILED", "STEP_CANCELED"]
+CallbackState = Literal["CALLBACK_INPROGRESS", "CALLBACK_SUCCESS", "CALLBACK_FAIL", "CALLBACK_CANCELED"]
+
+HeadersOrNone = Annotated[
+    dict[str, list[str]], Field(description="Canonical names, each with all its values.")
+]
+RunCursor = Annotated[str, Field(pattern=r"^(\d+-\d+)?$", description="Empty on the last page.")]
+_SentHeaders = Annotated[dict[str, str | list[str]], Field(description="Names in any case.")]
+
+
+@wire
+class RunName(TypedDict):
+    """A run's id, and when it was created: together they tell runs apart whose ids are the same."""
+
+    workflowRunId: Text
+    workflowCreatedAt: UnixMs
+
+
+@wire
+class Triggered(RunName):
+    """``deduplicated``: the run was there already, and nothing else happened."""
+
+    deduplicated: bool
+
+
+class TriggerItem(Request):
+    """One run of a batch. Its headers are all that counts: the call's own do not apply."""
+
+    destination: str = Field(min_length=1, description="The workflow's URL.")
+    headers: _SentHeaders | None = None
+    body: JsonValue = None
+    queue: str | None = None
+
+
+@wire
+class Step(TypedDict):
+    """An entry of a run's list: the initial payload, then one step each. ``body`` may be empty."""
+
+    messageId: MessageId
+    body: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*=*$", description="Standard base64.")]
+    callType: Literal["step"]
+
+
+# Waits and events
+
+
+class WaitRequest(Request):
+    """A wait as ``context.waitForEvent`` asks for it; ``step`` is completed and published when it ends."""
+
+    url: str | None = Field(None, description="Where the run goes on; default: the run's URL.")
+    timeout: str | int | None = Field(None, description="A duration such as 1h, or seconds; default 7d.")
+    timeoutUrl: str | None = None
+    timeoutHeaders: _SentHeaders | None = None
+    timeoutBody: JsonValue = None
+    step: dict[str, JsonValue]
+
+
+@wire
+class Waiting(TypedDict):
+    messageId: MessageId
+
+
+@wire
+class Waiter(TypedDict):
+    """A run that waits for an event."""
+
+    url: Text
+    headers: HeaderMap
+    deadline: Annotated[int, Field(ge=0, description="Unix seconds.")]
+    timeoutUrl: Text
+    timeoutHeaders: HeaderMap
+    timeoutBody: None
+
+
+@wire
+class Notified(RunName):
+    """A run that an event reached; without ``waiter``, and with an empty id, it is kept for the run's next wait."""
+
+    waiter: Waiter | None
+    messageId: MessageId | Literal[""]
+    error: str
+
+
+# The dead letter queue
+
+
+@wire
+class FailureCallbackInfo(TypedDict):
+    """How a failed run's failure callback stands, with its last answer."""
+
+    state: CallbackState
+    messageId: MessageId
+    responseStatus: NotRequired[Count]
+    responseBody: NotRequired[str]
+    responseHeaders: NotRequired[HeadersOrNone]
+
+
+@wire
+class DeadRun(RunName):
+    """A failed run: the message that failed, and its last answer. Without that message's log its id is empty."""
+
+    messageId: MessageId | Literal[""]
+    dlqId: DlqId
+    url: Text
+    method: Method
+    maxRetries: Count
+    workflowUrl: Text
+    responseStatus: Count
+    responseHeader: HeadersOrNone
+    responseBody: NotRequired[str]
+    responseBodyBase64: NotRequired[Base64]
+    header: NotRequired[HeadersOrNone]
+    body: NotRequired[Text]
+    bodyBase64: NotRequired[Base64]
+    notBefore: NotRequired[UnixMs]
+    createdAt: NotRequired[UnixMs]
+    callerIP: NotRequired[Text]
+    label: NotRequired[Text]
+    labels: NotRequired[Labels]
+    flowControlKey: NotRequired[Text]
+    failureCallback: NotRequired[Text]
+    failureCallbackInfo: NotRequired[FailureCallbackInfo]
+
+
+@wire
+class DeadRunPage(TypedDict):
+    cursor: RunCursor
+    messages: list[DeadRun]
+
+
+@wire
+class DeadRunsDeleted(TypedDict):
+    deleted: Count
+    cursor: RunCursor
+
+
+@wire
+class RunsAgain(TypedDict):
+    """The new runs."""
+
+    cursor: RunCursor
+    workflowRuns: list[RunName]
+
+
+# Filters
+
+
+class RunQuery(TypedDict, total=False):
+    """Filters on runs: different ones all apply."""
+
+    workflowRunId: SeveralOrList
+    workflowRunIds: SeveralOrList
+    workflowUrl: Several
+    workflowUrlExactMatch: Annotated[
+        bool, Field(description="Compare workflowUrl as a whole, not as a beginning.")
+    ]
+    workflowCreatedAt: UnixMs
+    label: SeveralOrList
+    callerIp: Several
+    flowControlKey: Several
+    fromDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
+    toDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
+    count: Annotated[int, Field(ge=1)]
+
+
+class RunLogQuery(RunQuery, total=False):
+    """Runs that match, at most 10 a page."""
+
+    state: list[RunState]
+    messageId: SeveralOrList
+    workflowRuns: Annotated[list[str], Field(description="Each a run id, @, and its workflowCreatedAt.")]
+    groupBy: Literal["workflowRunId"]
+    cursor: str
+    order: Order
+
+
+class DeadRunQuery(RunQuery, total=False):
+    """Failed runs; at most 100 are acted on."""
+
+    dlqIds: SeveralOrList
+    url: Several
+    messageId: SeveralOrList
+    responseStatus: SeveralOrList
+    failureFunctionState: list[CallbackState]
+    cursor: str
+    order: Order
+
+
+_OneOrMore = str | list[str]
+
+
+class RunBulkRequest(Request):
+    """The same filters, as a JSON body."""
+
+    workflowRunId: _OneOrMore | None = None
+    workflowRunIds: _OneOrMore | None = None
+    workflowUrl: _OneOrMore | None = None
+    label: _OneOrMore | None = None
+    callerIp: _OneOrMore | None = None
+    flowControlKey: _OneOrMore | None = None
+    workflowCreatedAt: int | None = None
+    fromDate: int | None = None
+    toDate: int | None = None
+    count: int | None = None
+
+
+class DeadRunBulkRequest(RunBulkRequest):
+    dlqIds: _OneOrMore | None = None
+    url: _OneOrMore | None = None
+    messageId: _OneOrMore | None = None
+    responseStatus: int | str | list[int | str] | None = None
+    failureFunctionState: _OneOrMore | None = None
+    cursor: str | None = None
+    order: Order | None = None

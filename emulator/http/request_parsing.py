@@ -1,0 +1,300 @@
+"""From a request to values: header lines, bodies, JSON objects, filters, pages. Every refusal names the field."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from emulator.broker.message import State
+from emulator.errors import BodyTooLarge, InvalidInput
+from emulator.http.routing import carries_token, raw_header, raw_query
+from emulator.store.filters import MessageFilter, Order, Page
+from emulator.wire.destination import check_text
+from emulator.wire.headers import Headers, header_text
+
+Parameters = dict[str, list[str]]
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def header_lines(request: Request) -> Headers:
+    """The request's header lines without the publisher's own token. UTF-8 where it is, else Latin-1."""
+    return tuple(
+        [
+            (name.decode("latin-1"), header_text(value))
+            for name, value in request.scope["headers"]
+            if name != b"authorization" or not carries_token(value)
+        ]
+    )
+
+
+async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came."""
+    announced = raw_header(request, b"content-length") or b"0"
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(what, int(announced), limit)
+    parts: list[bytes] = []
+    size = 0
+    has_more = True
+    while has_more:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = event.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(what, size, limit)
+        parts.append(part)
+        has_more = event.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"quota maxMessageSize exceeded: a {what} of {size} bytes is over the limit of {limit} bytes"
+    )
+
+
+def parse_json(body: bytes, *, what: str, allows_nul: bool = False) -> Any:
+    """Decode JSON. Raises InvalidInput saying where it breaks, or for the character U+0000 unless it is allowed.
+
+    A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD, as in the real service's Go.
+    """
+    try:
+        value = json.loads(body)
+        escapes = body.lower()
+        if not allows_nul and b"\\u0000" in escapes:
+            raise InvalidInput(f"invalid {what}: text must not contain the character U+0000")
+        if b"\\ud" in escapes:
+            text = json.dumps(value, ensure_ascii=False)
+            value = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"invalid {what}: the body is not JSON: {error}") from None
+    return value
+
+
+async def read_request(request: Request, model: type[R], *, what: str, limit: int = 1_000_000) -> R:
+    """A JSON object of the form of ``model``. Raises InvalidInput naming the key, the value and what is accepted."""
+    value = parse_json(await read_body(request, limit=limit, what=what), what=what)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidInput(f"invalid {what}: {_words(model, error)}") from None
+
+
+_UNION_BRANCHES = ("str", "list[str]")
+
+
+def _words(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing that is wrong."""
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if part not in _UNION_BRANCHES]
+    name = ".".join(map(str, location))
+    match first["type"]:
+        case "extra_forbidden":
+            accepted = ", ".join(_model_at(model, location[:-1]).model_fields)
+            return f"unknown key {name!r}; accepted: {accepted}"
+        case "missing":
+            return f"{name} is missing"
+        case "model_type":
+            accepted = ", ".join(_model_at(model, location).model_fields)
+            return f"{name or 'the body'} must be a JSON object with {accepted}"
+        case "dict_type":
+            return f"{name} {first['input']!r}: expected a JSON object"
+        case _:
+            return f"{name} {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
+    for part in location:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            nested = (annotation, *get_args(annotation))
+            model = next(
+                (one for one in nested if isinstance(one, type) and issubclass(one, BaseModel)), model
+            )
+    return model
+
+
+def check_object(value: Any, *, what: str, known: Iterable[str]) -> dict[str, Any]:
+    """``value`` itself, if it is an object without unknown keys."""
+    accepted = tuple(known)
+    if not isinstance(value, dict):
+        raise InvalidInput(f"invalid {what}: expected a JSON object with {', '.join(accepted)}")
+    for key in value:
+        if key not in accepted:
+            raise InvalidInput(f"invalid {what}: unknown key {key!r}; accepted: {', '.join(accepted)}")
+    return value
+
+
+def query_parameters(request: Request, *, keeps_empty: bool = False) -> Parameters:
+    """The query's parameters without the token; ``callerIP`` is the old spelling of ``callerIp``."""
+    parameters: Parameters = {}
+    for name, value in parse_qsl(raw_query(request), keep_blank_values=keeps_empty):
+        check_text(value, what=name)
+        if name.lower() != "qstash_token":
+            parameters.setdefault("callerIp" if name == "callerIP" else name, []).append(value)
+    return parameters
+
+
+async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Parameters:
+    """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract, 2.4 and 2.8).
+
+    Raises InvalidInput for unknown keys, for a filter without a value, and for a body that is not such an object: a
+    typo, or a variable that is empty, must not hit everything.
+    """
+    body = await read_body(request, limit=10_000_000, what="request body")
+    parameters = query_parameters(request, keeps_empty=True)
+    if body.strip():
+        value = check_object(parse_json(body, what="request body"), what="request body", known=sorted(known))
+        parameters |= {name: _strings(name, item) for name, item in value.items() if item is not None}
+    check_known(parameters, known)
+    return {name: values for name, values in parameters.items() if _has_value(name, values)}
+
+
+# What may come empty: none of these says which ones are meant.
+_HOW = frozenset({"count", "cursor", "order", "source", "api"})
+
+
+def _has_value(name: str, values: Sequence[str]) -> bool:
+    """Whether a parameter says anything. Raises InvalidInput for a filter that does not."""
+    # A list of no ids is as the service's older documentation has it (contract, 2.4 and U32).
+    is_list_of_ids = name.endswith("Ids") and not values
+    has_value = is_list_of_ids or any(value.strip(" ,") for value in values)
+    if not has_value and name not in _HOW:
+        raise InvalidInput(f"invalid {name}: it has no value; leave it out if it is not to matter")
+    return has_value
+
+
+def _strings(name: str, value: Any) -> list[str]:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
+        raise InvalidInput(f"invalid {name} {value!r}: expected text, a number, or a list of them")
+    return [str(item) for item in items]
+
+
+def check_known(parameters: Parameters, known: frozenset[str]) -> None:
+    """Raise InvalidInput for a parameter that is not accepted here."""
+    for name in parameters:
+        if name not in known:
+            raise InvalidInput(f"unknown parameter {name!r}; accepted: {', '.join(sorted(known))}")
+
+
+FILTERS = frozenset(
+    {
+        "messageId", "messageIds", "url", "host", "path", "label", "topicName", "queueName", "scheduleId",
+        "flowControlKey", "callerIp", "fromDate", "toDate",
+    }
+)  # fmt: skip
+
+
+_MOST_IDS = 10_000
+# Labels and hosts make an expression as deep as there are values, and SQLite takes a thousand levels.
+_MOST_VALUES = 500
+
+
+def message_filter(parameters: Parameters) -> MessageFilter:
+    """The filters among ``parameters``. Names and ids have no comma in their alphabet, so those may be comma lists.
+
+    Raises InvalidInput for more values of one filter than a database takes.
+    """
+    return MessageFilter(
+        message_ids=_listed(parameters, "messageId") + _listed(parameters, "messageIds"),
+        urls=_plain(parameters, "url"),
+        hosts=_plain(parameters, "host"),
+        paths=_plain(parameters, "path"),
+        labels=_listed(parameters, "label"),
+        topic_names=_listed(parameters, "topicName"),
+        queue_names=_listed(parameters, "queueName"),
+        schedule_ids=_listed(parameters, "scheduleId"),
+        flow_keys=_plain(parameters, "flowControlKey"),
+        caller_ips=_plain(parameters, "callerIp"),
+        from_at=_instant(parameters, "fromDate"),
+        to_at=_instant(parameters, "toDate"),
+    )
+
+
+def listed(parameters: Parameters, name: str) -> tuple[str, ...]:
+    """All values of a parameter that may repeat or hold a comma list."""
+    return _listed(parameters, name)
+
+
+def _listed(parameters: Parameters, name: str) -> tuple[str, ...]:
+    items = (item.strip() for value in parameters.get(name, ()) for item in value.split(","))
+    return _not_too_many(name, tuple(item for item in items if item))
+
+
+def _plain(parameters: Parameters, name: str) -> tuple[str, ...]:
+    return _not_too_many(name, tuple(parameters.get(name, ())))
+
+
+def _not_too_many(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    most = _MOST_IDS if name in ("messageId", "messageIds", "dlqIds") else _MOST_VALUES
+    if len(values) > most:
+        raise InvalidInput(f"invalid {name}: {len(values)} values; at most {most:,} are accepted at once")
+    return values
+
+
+def _instant(parameters: Parameters, name: str) -> int | None:
+    return whole_number(parameters, name, least=0, most=2**53, what="unix milliseconds")
+
+
+def whole_number(
+    parameters: Mapping[str, list[str]], name: str, *, least: int, most: int, what: str = "a whole number"
+) -> int | None:
+    """A parameter's number, or ``None`` if it is not given. Raises InvalidInput out of bounds."""
+    values = parameters.get(name)
+    if not values:
+        return None
+    text = values[-1]
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 16 and least <= int(text) <= most):
+        raise InvalidInput(f"invalid {name} {text!r}: expected {what} from {least} to {most}")
+    return int(text)
+
+
+def read_page(parameters: Parameters, *, default: int, most: int) -> Page:
+    """``count``, ``cursor`` and ``order``; a count above the maximum is cut to it."""
+    count = whole_number(parameters, "count", least=1, most=2**31)
+    return Page(
+        count=min(default if count is None else count, most),
+        cursor=_cursor(parameters),
+        order=_order(parameters),
+    )
+
+
+def _cursor(parameters: Parameters) -> tuple[int, int] | None:
+    values = parameters.get("cursor")
+    if not values:
+        return None
+    time, dash, seq = values[-1].partition("-")
+    if not (dash and all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (time, seq))):
+        raise InvalidInput(f"invalid cursor {values[-1]!r}: expected the cursor of an earlier answer")
+    return int(time), int(seq)
+
+
+def _order(parameters: Parameters) -> Order:
+    text = parameters.get("order", ["latestFirst"])[-1]
+    if text == "latestFirst":
+        return "latestFirst"
+    if text == "earliestFirst":
+        return "earliestFirst"
+    raise InvalidInput(f"invalid order {text!r}: expected latestFirst or earliestFirst")
+
+
+def read_states(parameters: Parameters) -> tuple[State, ...]:
+    """The states a log query asks for; IN_PROGRESS stands for three, both spellings of CANCELED do."""
+    states: list[State] = []
+    for text in _listed(parameters, "state"):
+        if text.upper() == "IN_PROGRESS":
+            states += [State.ACTIVE, State.RETRY, State.ERROR]
+            continue
+        try:
+            states.append(State("CANCELED" if text.upper() == "CANCELLED" else text.upper()))
+        except ValueError:
+            accepted = ", ".join([*(state.value for state in State), "IN_PROGRESS"])
+            raise InvalidInput(f"invalid state {text!r}: expected one of {accepted}") from None
+    return tuple(states)

@@ -1,0 +1,158 @@
+"""Routes on the raw request target, and what is common to all endpoints: token, errors, CORS.
+
+Destinations are embedded verbatim in the path, so nothing may decode or collapse it: routes match the bytes as
+they came, fixed segments without regard to case (contract, 1.1).
+"""
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from emulator.errors import EmulatorError, Forbidden, Unauthorized
+from emulator.http.errors import error_response
+from emulator.http.openapi_types import Operation, summary_of
+from emulator.runtime import Runtime
+from emulator.server import Emulator
+from emulator.wire.destination import check_text, token_parameter
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
+
+# Made once: json.dumps makes an encoder for every call that asks for anything.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+_UNKNOWN_BYTES = 1_000_000
+_READING = frozenset({"GET", "HEAD"})
+_BEARER = b"bearer "
+
+
+class TargetRoute(Route):
+    """A route whose fixed segments match in any case; a slash at the end makes no difference."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        methods: list[str],
+        *,
+        operation: Operation | None = None,
+        summary: str = "",
+    ) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.operation = operation
+        self.summary = summary
+        self.handle_request = endpoint
+        self.accepted_methods = frozenset(self.methods or ())
+        pattern = self.path_regex.pattern
+        if not path.endswith(":path}"):
+            pattern = pattern.removesuffix("$") + "/?$"
+        self.path_regex = re.compile(pattern, re.IGNORECASE)
+
+
+def route(
+    path: str, method: str | list[str], endpoint: Endpoint, operation: Operation | None = None
+) -> TargetRoute:
+    """A route of the API: the endpoint is given the runtime that the token belongs to.
+
+    ``operation`` describes it at ``/openapi.json``, where it is left out without one.
+    """
+
+    async def handle(request: Request) -> Response:
+        try:
+            runtime = authenticate(request)
+            if request.method in _READING:
+                return await endpoint(request, runtime)
+            intake = request.app.state.emulator.intake
+            taken = await intake.take(_announced_bytes(request))
+            try:
+                return await endpoint(request, runtime)
+            finally:
+                intake.give_back(taken)
+        except EmulatorError as error:
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    methods = [method] if isinstance(method, str) else method
+    return TargetRoute(path, handle, methods, operation=operation, summary=summary_of(endpoint))
+
+
+def authenticate(request: Request) -> Runtime:
+    """The runtime of the request's token: the Authorization header, else ``qstash_token`` (contract, 1.2).
+
+    Raises Unauthorized without a known token, Forbidden for a read-only token on a write.
+    """
+    emulator: Emulator = request.app.state.emulator
+    found = emulator.find(_token(request))
+    if found is None:
+        raise Unauthorized("unauthorized: invalid token")
+    runtime, is_read_only = found
+    if is_read_only and request.method not in _READING:
+        raise Forbidden(f"a read-only token may not {request.method} {request.url.path}")
+    return runtime
+
+
+def _token(request: Request) -> str:
+    header = raw_header(request, b"authorization")
+    if header is not None and carries_token(header):
+        return header[len(_BEARER) :].decode("latin-1").strip()
+    token_in_query = token_parameter(raw_query(request))
+    if token_in_query is None and header is not None:
+        raise Unauthorized("unauthorized: the Authorization header must read 'Bearer <token>'")
+    if token_in_query is None:
+        raise Unauthorized(
+            "unauthorized: no token; send 'Authorization: Bearer <QSTASH_TOKEN>' or ?qstash_token=<QSTASH_TOKEN>"
+        )
+    return token_in_query
+
+
+def carries_token(authorization: bytes) -> bool:
+    """Whether an Authorization line is for us. A webhook's own, such as Basic, is not: its token is in the query."""
+    return authorization[: len(_BEARER)].lower() == _BEARER
+
+
+def raw_header(request: Request, name: bytes) -> bytes | None:
+    """The value of the first line called ``name`` (in lower case, as ASGI has all names)."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def _announced_bytes(request: Request) -> int:
+    """How long the body says it will be; one that does not say counts as a long one."""
+    length = raw_header(request, b"content-length")
+    if length is not None and length.isdigit() and len(length) <= 12:
+        return int(length)
+    return 0 if raw_header(request, b"transfer-encoding") is None else _UNKNOWN_BYTES
+
+
+def raw_query(request: Request) -> str:
+    """The query string as it came."""
+    query: bytes = request.scope["query_string"]
+    return query.decode("latin-1")
+
+
+def path_name(request: Request, name: str) -> str:
+    """A path segment that is not a destination, percent-decoded once (contract, 1.1)."""
+    value: str = request.path_params[name]
+    return check_text(unquote(value), what=name)
+
+
+def caller_ip(request: Request) -> str | None:
+    """The publisher's address."""
+    return request.client.host if request.client else None
+
+
+def ok(content: Any = None, status: int = 200) -> Response:
+    """A JSON answer; ``{}`` where no SDK reads the body."""
+    body = "{}" if content is None else _encode(content)
+    return Response(body, status_code=status, media_type="application/json")

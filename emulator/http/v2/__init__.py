@@ -1,0 +1,1 @@
+"""The routes of the published API, one file a resource."""

@@ -1,0 +1,125 @@
+"""Flow-control keys (contract, 2.10)."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.broker.flow_operations import (
+    find_flow,
+    pause_flow,
+    pin_flow,
+    reset_flow,
+    resume_flow,
+    unpin_flow,
+)
+from emulator.errors import InvalidInput
+from emulator.http.models.flow_control import (
+    FlowControlKey,
+    GlobalParallelism,
+    PinQuery,
+    SearchQuery,
+    UnpinQuery,
+)
+from emulator.http.openapi_types import Operation
+from emulator.http.request_parsing import Parameters, query_parameters, whole_number
+from emulator.http.routing import ok, path_name, route
+from emulator.http.wire_objects import flow_view
+from emulator.runtime import Runtime
+from emulator.wire.flow_control import MAX_PERIOD_SECONDS
+
+_MOST = 999_999_999
+
+
+def routes() -> list[BaseRoute]:
+    # SDKs put keys into the path as they are, slashes and all.
+    key = "/v2/flowControl/{key:path}"
+    return [
+        route("/v2/flowControl", "GET", list_keys, Operation(answer=list[FlowControlKey], query=SearchQuery)),
+        route(key, "GET", get, Operation(answer=FlowControlKey, errors=(404,))),
+        route(f"{key}/pause", "POST", pause, Operation(errors=(400,))),
+        route(f"{key}/resume", "POST", resume, Operation(errors=(400,))),
+        route(f"{key}/pin", "POST", pin, Operation(query=PinQuery, errors=(400,))),
+        route(f"{key}/unpin", "POST", unpin, Operation(query=UnpinQuery, errors=(400,))),
+        route(f"{key}/resetRate", "POST", partial(reset, with_parallelism=False), Operation(errors=(400,))),
+        route(f"{key}/reset", "POST", partial(reset, with_parallelism=True), Operation(errors=(400,))),
+        route("/v2/globalParallelism", "GET", global_parallelism, Operation(answer=GlobalParallelism)),
+    ]
+
+
+async def list_keys(request: Request, runtime: Runtime) -> Response:
+    """All keys, or those that contain ``search``, by key."""
+    search = query_parameters(request).get("search", [""])[-1]
+    now_at = runtime.clock.now_at()
+    lanes = runtime.broker.state.lanes.flow_lanes()
+    return ok([flow_view(lane, now_at) for lane in lanes if search in lane.flow_key.key])
+
+
+async def get(request: Request, runtime: Runtime) -> Response:
+    """One key."""
+    lane = find_flow(runtime.broker.state, _key(request))
+    return ok(flow_view(lane, runtime.clock.now_at()))
+
+
+async def pause(request: Request, runtime: Runtime) -> Response:
+    """Start nothing of the key."""
+    await runtime.change(partial(pause_flow, key=_key(request)))
+    return ok()
+
+
+async def resume(request: Request, runtime: Runtime) -> Response:
+    """Go on."""
+    await runtime.change(partial(resume_flow, key=_key(request)))
+    return ok()
+
+
+async def pin(request: Request, runtime: Runtime) -> Response:
+    """Fix limits that messages cannot change."""
+    parameters = query_parameters(request)
+    parallelism, rate = (_limit(parameters, name, _MOST) for name in ("parallelism", "rate"))
+    period = _limit(parameters, "period", MAX_PERIOD_SECONDS)
+    if parallelism is None and rate is None:
+        raise InvalidInput("nothing to pin: give parallelism, or rate with a period in seconds, or both")
+    if rate is None and period is not None:
+        runtime.note_warnings(["period is ignored without a rate to pin"])
+    key = _key(request)
+    await runtime.change(
+        partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)
+    )
+    return ok()
+
+
+async def unpin(request: Request, runtime: Runtime) -> Response:
+    """Let the next message bring new limits."""
+    parameters = query_parameters(request)
+    parallelism, rate = (
+        parameters.get(name, ["false"])[-1].lower() == "true" for name in ("parallelism", "rate")
+    )
+    key = _key(request)
+    await runtime.change(partial(unpin_flow, key=key, parallelism=parallelism, rate=rate))
+    return ok()
+
+
+async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> Response:
+    """Start counting anew."""
+    key = _key(request)
+    await runtime.change(partial(reset_flow, key=key, with_parallelism=with_parallelism))
+    return ok()
+
+
+async def global_parallelism(request: Request, runtime: Runtime) -> Response:
+    """Attempts under way, and how many may be."""
+    lanes = runtime.broker.state.lanes
+    return ok({"parallelismMax": lanes.capacity, "parallelismCount": lanes.in_flight})
+
+
+def _key(request: Request) -> str:
+    key = path_name(request, "key").removesuffix("/")
+    if not key:
+        raise InvalidInput("a non-empty flow control key must be provided")
+    return key
+
+
+def _limit(parameters: Parameters, name: str, most: int) -> int | None:
+    return whole_number(parameters, name, least=1, most=most)

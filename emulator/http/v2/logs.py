@@ -1,0 +1,94 @@
+"""Logs, under both of their names (contract, 2.9)."""
+
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.errors import InvalidInput
+from emulator.http.models.logs import EventPage, GroupedLogPage, LogPage, LogQuery
+from emulator.http.openapi_types import Operation
+from emulator.http.request_parsing import (
+    Parameters,
+    message_filter,
+    query_parameters,
+    read_page,
+    read_states,
+    whole_number,
+)
+from emulator.http.routing import ok, route
+from emulator.http.wire_objects import log_view
+from emulator.runtime import Runtime
+from emulator.store.queries import StoredLogEntry, list_logs, list_logs_by_message
+
+_MOST = 1_000
+_DEFAULT_GROUPS = 10
+# The last one is an old filter that says nothing any more (contract, 1.8).
+_KNOWN = frozenset(LogQuery.__annotations__) | {"api"}
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        route(
+            "/v2/logs",
+            "GET",
+            partial(list_entries, default=100, names=("logs", "events")),
+            Operation(answer=LogPage | GroupedLogPage, query=LogQuery, errors=(400,)),
+        ),
+        route(
+            "/v2/events",
+            "GET",
+            partial(list_entries, default=1_000, names=("events",)),
+            Operation(answer=EventPage | GroupedLogPage, query=LogQuery, errors=(400,)),
+        ),
+    ]
+
+
+async def list_entries(
+    request: Request, runtime: Runtime, *, default: int, names: tuple[str, ...]
+) -> Response:
+    """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
+    parameters = query_parameters(request)
+    runtime.note_warnings(
+        [f"unknown parameter {name} is ignored" for name in parameters if name not in _KNOWN]
+    )
+    trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
+    if "groupBy" in parameters:
+        return await _grouped(runtime, parameters, trim)
+    entries, has_more = await runtime.read(
+        partial(
+            list_logs,
+            tenant_id=runtime.tenant.id,
+            wanted=message_filter(parameters),
+            states=read_states(parameters),
+            page=read_page(parameters, default=default, most=_MOST),
+        )
+    )
+    views = [log_view(entry, trim=trim) for entry in entries]
+    return ok({**dict.fromkeys(names, views), **_cursor(entries, has_more)})
+
+
+async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -> Response:
+    if parameters["groupBy"] != ["messageId"]:
+        raise InvalidInput(f"invalid groupBy {parameters['groupBy'][-1]!r}: expected messageId")
+    groups, has_more = await runtime.read(
+        partial(
+            list_logs_by_message,
+            tenant_id=runtime.tenant.id,
+            wanted=message_filter(parameters),
+            states=read_states(parameters),
+            page=read_page(parameters, default=_DEFAULT_GROUPS, most=_MOST),
+        )
+    )
+    messages: list[dict[str, Any]] = [
+        {"messageId": entries[0].message.id, "events": [log_view(entry, trim=trim) for entry in entries]}
+        for entries in groups
+    ]
+    return ok({"messages": messages, **_cursor([entries[0] for entries in groups], has_more)})
+
+
+def _cursor(entries: list[StoredLogEntry], has_more: bool) -> dict[str, str]:
+    """The key is absent on the last page (contract, 1.7)."""
+    return {"cursor": f"{entries[-1].entry.time_at}-{entries[-1].seq}"} if has_more else {}

@@ -1,0 +1,247 @@
+"""Publish, enqueue and batch (contract, 2.1 to 2.3): from request to draft, from accepted to answer."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.broker.message import Accepted, Draft
+from emulator.broker.workflow.publishing import WorkflowDraft
+from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
+from emulator.http.models.publishing import BatchAnswer, BatchRequest, PublishAnswer, ScheduleCreated
+from emulator.http.openapi_types import ANY_BYTES, Operation
+from emulator.http.request_parsing import check_object, header_lines, parse_json, read_body
+from emulator.http.routing import caller_ip, ok, path_name, raw_header, raw_query, route
+from emulator.http.v2.schedules import save_schedule_from
+from emulator.http.v2.workflow_publishing import (
+    accepted_fields,
+    item_body,
+    publish_all,
+    publish_one,
+    read_workflow_draft,
+)
+from emulator.runtime import Runtime
+from emulator.wire.destination import DestinationKind, check_name, parse_destination, split_target
+from emulator.wire.headers import Headers, canonical_name
+from emulator.wire.option_headers import OPTION_HEADERS
+from emulator.wire.options import PublishOptions, parse_options
+from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
+
+log = logging.getLogger(__name__)
+
+_ITEM_KEYS = ("destination", "headers", "body", "queue")
+
+
+def routes() -> list[BaseRoute]:
+    publishes = Operation(
+        answer=PublishAnswer | ScheduleCreated,
+        further={202: PublishAnswer},
+        body=ANY_BYTES,
+        takes_options=True,
+        errors=(400, 404, 412, 413),
+    )
+    return [
+        route("/v2/publish/{destination:path}", "POST", publish, publishes),
+        route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue, publishes),
+        route(
+            "/v2/batch", "POST", batch, Operation(answer=BatchAnswer, body=BatchRequest, errors=(400, 413))
+        ),
+    ]
+
+
+async def publish(request: Request, runtime: Runtime) -> Response:
+    """One message, or one for each endpoint of a URL group; with ``Upstash-Cron`` a schedule."""
+    return await _publish(request, runtime, queue_name=None)
+
+
+async def enqueue(request: Request, runtime: Runtime) -> Response:
+    """Publish into a queue."""
+    return await _publish(
+        request, runtime, queue_name=check_name(path_name(request, "queue"), what="queue name")
+    )
+
+
+async def batch(request: Request, runtime: Runtime) -> Response:
+    """Many messages in one call, each on its own: a bad one does not stop the others."""
+    limit = runtime.limits.max_batch_bytes
+    body = await read_body(request, limit=limit, what="batch")
+    # A step's body may spell U+0000: it is kept as bytes, and a refusal would stall its run.
+    items = parse_json(body, what="batch", allows_nul=RUN_ID_HEADER.lower().encode() in body.lower())
+    if not isinstance(items, list):
+        raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    runtime.note_warnings(tuple(_ignored_by_batch(header_lines(request))))
+    if any(_is_of_workflow(item) for item in items):
+        return await _workflow_batch(runtime, items, caller_ip(request))
+    read: list[Draft | EmulatorError] = [_try_item(runtime, item, caller_ip(request)) for item in items]
+    for index, item in enumerate(items):
+        if not isinstance(item, dict) or not item.get("destination"):
+            raise InvalidInput(f"invalid batch: item {index} has no destination")
+    published = iter(await runtime.publish([draft for draft in read if isinstance(draft, Draft)]))
+    answers = [_item_answer(one if isinstance(one, EmulatorError) else next(published), one) for one in read]
+    return ok(answers)
+
+
+async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -> Response:
+    lines = header_lines(request)
+    query = raw_query(request)
+    body = await read_body(request, limit=runtime.limits.max_body_bytes)
+    if raw_header(request, b"upstash-cron") is not None or _has_cron(query):
+        return await save_schedule_from(
+            runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
+        )
+    if is_workflow(lines):
+        target = request.path_params["destination"]
+        if queue_name is not None:
+            lines = (*lines, ("Upstash-Queue-Name", queue_name))
+        return await publish_one(runtime, target, query, lines, body, caller_ip(request))
+    draft = read_draft(
+        runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
+    )
+    [result] = await runtime.publish([draft])
+    if isinstance(result, EmulatorError):
+        raise result
+    is_duplicate = all(one.is_duplicate for one in result)
+    return ok(accepted_view(draft, result), status=202 if is_duplicate else 200)
+
+
+def _has_cron(query: str) -> bool:
+    """Whether a parameter is called ``upstash-cron``; the destination's own may well have that as a value."""
+    return bool(query) and any(name == "upstash-cron" for name, _ in split_target("", query)[2])
+
+
+def read_draft(
+    runtime: Runtime,
+    target: str,
+    query: str,
+    lines: Headers,
+    body: bytes,
+    ip: str | None,
+    queue_name: str | None,
+) -> Draft:
+    """What one publish asks for. Raises InvalidInput or QuotaExceeded naming the header."""
+    raw, kept, parameters = split_target(target, query)
+    destination = parse_destination(raw, kept)
+    defaults: Headers = ()
+    if destination.kind is DestinationKind.URL_GROUP:
+        defaults = runtime.group_headers(destination.value)
+    options = parse_options(lines, parameters, defaults, limits=runtime.limits)
+    runtime.note_warnings((*options.warnings, *_ignored(options)))
+    if queue_name is not None:
+        options = replace(options, queue_name=queue_name)
+    return Draft(destination=destination, options=options, body=body, caller_ip=ip)
+
+
+def _ignored(options: PublishOptions) -> Iterator[str]:
+    """What comes to nothing beside the other options."""
+    if options.schedule_id is not None:
+        yield "Upstash-Schedule-Id is ignored without Upstash-Cron"
+    if options.not_before_at is not None and options.delay_ms is not None:
+        yield "Upstash-Delay is ignored beside Upstash-Not-Before"
+
+
+def _ignored_by_batch(lines: Headers) -> Iterator[str]:
+    for name, _ in lines:
+        if name.startswith("upstash-") and name.removeprefix("upstash-") in OPTION_HEADERS:
+            yield f"{canonical_name(name)} of the batch itself is ignored: options belong into each item's headers"
+
+
+def accepted_view(draft: Draft, accepted: Sequence[Accepted]) -> Any:
+    """An object for one message, an array for a URL group."""
+    if draft.destination.kind is not DestinationKind.URL_GROUP:
+        return _one_accepted(accepted[0])
+    return [{**_one_accepted(one), "url": one.url} for one in accepted]
+
+
+def _one_accepted(one: Accepted) -> dict[str, Any]:
+    return (
+        {"messageId": one.message_id, "deduplicated": True}
+        if one.is_duplicate
+        else {"messageId": one.message_id}
+    )
+
+
+def _item_answer(result: list[Accepted] | EmulatorError, read: Draft | EmulatorError) -> Any:
+    if isinstance(result, EmulatorError) or isinstance(read, EmulatorError):
+        return {"error": str(result)}
+    return accepted_view(read, result)
+
+
+def _try_item(runtime: Runtime, item: Any, ip: str | None) -> Draft | EmulatorError:
+    try:
+        return _read_item(runtime, item, ip)
+    except EmulatorError as error:
+        return error
+
+
+def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
+    fields = check_object(item, what="batch item", known=_ITEM_KEYS)
+    destination, queue, text = fields.get("destination"), fields.get("queue"), fields.get("body")
+    if not isinstance(destination, str):
+        raise InvalidInput(f"invalid batch item: destination {destination!r} is not text")
+    if not isinstance(queue, str | None) or not isinstance(text, str | None):
+        raise InvalidInput("invalid batch item: queue and body must be text or null")
+    lines = _item_lines(fields.get("headers"))
+    body = (text or "").encode("utf-8", "surrogatepass")
+    if len(body) > runtime.limits.max_body_bytes:
+        raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(body)} bytes")
+    target, _, query = destination.partition("?")
+    draft = read_draft(
+        runtime, target, query, lines, body, ip, check_name(queue, what="queue name") if queue else None
+    )
+    if draft.options.cron is not None:
+        raise InvalidInput("Upstash-Cron is not accepted in a batch; create the schedule on its own")
+    return draft
+
+
+def _item_lines(headers: Any) -> Headers:
+    """An item's headers: names to text, or to a list of texts."""
+    if headers is None:
+        return ()
+    if not isinstance(headers, dict):
+        raise InvalidInput(f"invalid batch item: headers {headers!r} is not an object")
+    lines: list[tuple[str, str]] = []
+    for name, value in headers.items():
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, str) or any(character in one for character in "\r\n\0"):
+                raise InvalidInput(f"invalid batch item: header {name} must be text on one line, not {one!r}")
+            lines.append((name, one))
+    return tuple(lines)
+
+
+# Batches with messages of workflow runs: the run's are all accepted, or none of the batch is
+
+
+def _is_of_workflow(item: Any) -> bool:
+    headers = item.get("headers") if isinstance(item, dict) else None
+    return isinstance(headers, dict) and any(name.lower() == RUN_ID_HEADER.lower() for name in headers)
+
+
+async def _workflow_batch(runtime: Runtime, items: list[Any], ip: str | None) -> Response:
+    read = [
+        _read_workflow_item(item, ip) if _is_of_workflow(item) else _read_item(runtime, item, ip)
+        for item in items
+    ]
+    answers = await publish_all(runtime, read)
+    return ok([_batch_answer(answer, one) for answer, one in zip(answers, read, strict=True)])
+
+
+def _read_workflow_item(item: Any, ip: str | None) -> WorkflowDraft:
+    fields = check_object(item, what="batch item", known=_ITEM_KEYS)
+    destination, queue = fields.get("destination"), fields.get("queue")
+    if not isinstance(destination, str) or not isinstance(queue, str | None):
+        raise InvalidInput("invalid batch item: destination must be text, and queue text or null")
+    target, _, query = destination.partition("?")
+    lines = header_lines_of(fields.get("headers"), what="batch item")
+    if queue:
+        lines = (*lines, ("Upstash-Queue-Name", check_name(queue, what="queue name")))
+    return read_workflow_draft(target, query, lines, item_body(fields.get("body")), ip)
+
+
+def _batch_answer(answer: list[Accepted] | EmulatorError, read: WorkflowDraft | Draft) -> Any:
+    if isinstance(read, Draft) or isinstance(answer, EmulatorError):
+        return _item_answer(answer, read if isinstance(read, Draft) else InvalidInput(str(answer)))
+    return accepted_fields(answer[0])

@@ -1,0 +1,152 @@
+"""Schedules (contract, 2.6)."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.broker.resources import Schedule
+from emulator.broker.schedule_operations import (
+    delete_schedule,
+    find_schedule,
+    pause_schedule,
+    read_schedule_options,
+    save_schedule,
+)
+from emulator.errors import InvalidInput
+from emulator.http.models import schedules as models
+from emulator.http.models.publishing import ScheduleCreated
+from emulator.http.openapi_types import ANY_BYTES, Operation
+from emulator.http.request_parsing import header_lines, read_body
+from emulator.http.routing import caller_ip, ok, path_name, raw_query, route
+from emulator.http.wire_objects import schedule_view
+from emulator.runtime import Runtime
+from emulator.store.queries import load_body
+from emulator.wire.cron import Cron
+from emulator.wire.destination import parse_destination, split_target
+from emulator.wire.headers import Headers, first_value
+
+
+def routes() -> list[BaseRoute]:
+    pausing, known = ["PATCH", "POST"], Operation(errors=(404,))
+    return [
+        route("/v2/schedules", "GET", list_schedules, Operation(answer=list[models.Schedule])),
+        # Before create: "id/pause" also looks like a destination (contract, 2.6).
+        route("/v2/schedules/{schedule_id}/pause", pausing, partial(set_paused, is_paused=True), known),
+        route("/v2/schedules/{schedule_id}/resume", pausing, partial(set_paused, is_paused=False), known),
+        route(
+            "/v2/schedules/{destination:path}",
+            "POST",
+            create,
+            Operation(
+                answer=ScheduleCreated, body=ANY_BYTES, takes_options=True, errors=(400, 404, 412, 413)
+            ),
+        ),
+        route("/v2/schedules/{schedule_id}", "GET", get, Operation(answer=models.Schedule, errors=(404,))),
+        route("/v2/schedules/{schedule_id}", "DELETE", delete, known),
+    ]
+
+
+async def create(request: Request, runtime: Runtime) -> Response:
+    """Make a schedule, or overwrite the one that ``Upstash-Schedule-Id`` names."""
+    body = await read_body(request, limit=runtime.limits.max_body_bytes)
+    target = request.path_params["destination"]
+    return await save_schedule_from(
+        runtime, target, raw_query(request), header_lines(request), body, caller_ip(request), None
+    )
+
+
+async def save_schedule_from(
+    runtime: Runtime,
+    target: str,
+    query: str,
+    lines: Headers,
+    body: bytes,
+    ip: str | None,
+    queue_name: str | None,
+) -> Response:
+    """Create from a request, whichever endpoint it came by; answers ``{"scheduleId"}``."""
+    raw, kept, parameters = split_target(target, query)
+    destination = parse_destination(raw, kept)
+    if queue_name is not None:
+        parameters = [("upstash-queue-name", queue_name), *parameters]
+    options = read_schedule_options(runtime.broker.state, destination, [lines, tuple(parameters)])
+    runtime.note_warnings((*options.warnings, *_ignored((*lines, *parameters))))
+    if options.cron is None:
+        raise InvalidInput("Invalid cron expression empty spec string")
+    kept_lines = _kept_lines(lines, is_copying=_copies_headers(lines, parameters))
+    schedule: Schedule = await runtime.change(
+        partial(
+            save_schedule,
+            schedule_id=options.schedule_id,
+            cron=Cron.parse(options.cron),
+            destination=raw,
+            query=kept,
+            lines=(*kept_lines, *_uncovered(parameters, kept_lines)),
+            body=body,
+            caller_ip=ip,
+        )
+    )
+    return ok({"scheduleId": schedule.id})
+
+
+async def list_schedules(request: Request, runtime: Runtime) -> Response:
+    """All schedules, by id."""
+    schedules = sorted(runtime.broker.state.schedules.values(), key=lambda one: (one.created_at, one.id))
+    return ok([await _view(runtime, schedule) for schedule in schedules])
+
+
+async def get(request: Request, runtime: Runtime) -> Response:
+    """One schedule."""
+    schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
+    return ok(await _view(runtime, schedule))
+
+
+async def delete(request: Request, runtime: Runtime) -> Response:
+    """Delete a schedule; the messages it made live on."""
+    await runtime.change(partial(delete_schedule, schedule_id=path_name(request, "schedule_id")))
+    return ok()
+
+
+async def set_paused(request: Request, runtime: Runtime, *, is_paused: bool) -> Response:
+    """Pause or resume."""
+    schedule_id = path_name(request, "schedule_id")
+    await runtime.change(partial(pause_schedule, schedule_id=schedule_id, is_paused=is_paused))
+    return ok()
+
+
+async def _view(runtime: Runtime, schedule: Schedule) -> dict[str, object]:
+    body_seq = schedule.body_seq
+    body = b"" if body_seq is None else await runtime.read(lambda store: load_body(store, body_seq))
+    return schedule_view(schedule, body)
+
+
+def _ignored(lines: Headers) -> Iterator[str]:
+    """What says nothing about a schedule: every firing is a new message, and only a delay can put it off."""
+    for name in ("Upstash-Not-Before", "Upstash-Deduplication-Id", "Upstash-Content-Based-Deduplication"):
+        if first_value(lines, name):
+            yield f"{name} is ignored for a schedule"
+
+
+def _copies_headers(lines: Headers, parameters: list[tuple[str, str]]) -> bool:
+    flag = first_value((*lines, *parameters), "Upstash-Header-Forward")
+    return flag is not None and flag.strip().lower() == "true"
+
+
+def _kept_lines(lines: Headers, *, is_copying: bool) -> Headers:
+    """The lines that say something about the schedule; the request's own only if they are to be copied."""
+
+    def is_kept(name: str) -> bool:
+        if name.startswith("upstash-"):
+            return not name.startswith("upstash-telemetry-")
+        return is_copying or name == "content-type"
+
+    return tuple((name, value) for name, value in lines if is_kept(name.lower()))
+
+
+def _uncovered(parameters: list[tuple[str, str]], lines: Headers) -> Headers:
+    """Query parameters that no header line overrides: a header wins (contract, 3.1)."""
+    given = {name.lower() for name, value in lines if value.strip()}
+    return tuple((name, value) for name, value in parameters if name not in given)

@@ -1,0 +1,164 @@
+"""Runs in lists: their logs, and taking many back (workflow contract, 7)."""
+
+from dataclasses import replace
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.broker.workflow import end_of_run
+from emulator.broker.workflow.run import CallbackState, RunState
+from emulator.errors import InvalidInput
+from emulator.http.models.messages import Cancelled
+from emulator.http.models.workflow import RunBulkRequest, RunLogQuery, RunQuery
+from emulator.http.models.workflow_logs import RunEventPage, RunLogPage
+from emulator.http.openapi_types import Operation
+from emulator.http.request_parsing import (
+    Parameters,
+    bulk_parameters,
+    check_known,
+    listed,
+    query_parameters,
+    read_page,
+    whole_number,
+)
+from emulator.http.routing import ok, route
+from emulator.http.v2.workflow_publishing import state_of
+from emulator.http.v2.workflow_views import event_views, run_view
+from emulator.runtime import Runtime
+from emulator.store.filters import Page
+from emulator.store.store import SqlStore
+from emulator.store.workflow_filters import RunFilter
+from emulator.store.workflow_mapping import StoredRun
+from emulator.store.workflow_queries import RunHistory, list_runs, load_histories
+
+_MOST = 10
+_MOST_CANCELLED = 100
+_SHARED = frozenset(
+    {
+        "workflowRunId", "workflowRunIds", "workflowUrl", "workflowUrlExactMatch", "workflowCreatedAt", "label",
+        "fromDate", "toDate", "callerIp", "flowControlKey", "count",
+    }
+)  # fmt: skip
+_LOGS = _SHARED | {"state", "messageId", "workflowRuns", "cursor", "order", "trimBody", "groupBy"}
+
+
+def routes() -> list[BaseRoute]:
+    events = Operation(answer=RunLogPage | RunEventPage, query=RunLogQuery, errors=(400,))
+    cancels = Operation(
+        answer=Cancelled, query=RunQuery, body=RunBulkRequest, needs_body=False, errors=(400, 413)
+    )
+    return [
+        route("/v2/workflows/events", "GET", logs, events),
+        route("/v2/workflows/logs", "GET", logs, replace(events, answer=RunLogPage)),
+        route("/v2/workflows/runs", "DELETE", cancel_many, cancels),
+    ]
+
+
+async def logs(request: Request, runtime: Runtime) -> Response:
+    """Runs with their steps, newest first; without ``groupBy=workflowRunId`` at ``/events``, as single events."""
+    parameters = query_parameters(request)
+    check_known(parameters, _LOGS)
+    page = read_page(parameters, default=_MOST, most=_MOST)
+    wanted = run_filter(parameters, is_exact=True)
+    histories, has_more = await runtime.read(
+        partial(_read_histories, tenant_id=runtime.tenant.id, wanted=wanted, page=page)
+    )
+    now_at = runtime.clock.now_at()
+    cursor = _cursor(histories, has_more)
+    if request.url.path.lower().endswith("/events") and "groupBy" not in parameters:
+        events = [event for history in histories for event in event_views(history, now_at)]
+        return ok({"cursor": cursor, "events": sorted(events, key=lambda one: -int(one["time"]))})
+    return ok({"cursor": cursor, "runs": [run_view(history, now_at) for history in histories]})
+
+
+def _read_histories(
+    store: SqlStore, tenant_id: int, wanted: RunFilter, page: Page
+) -> tuple[list[RunHistory], bool]:
+    runs, has_more = list_runs(store, tenant_id, wanted, page)
+    return load_histories(store, runs), has_more
+
+
+def _cursor(histories: list[RunHistory], has_more: bool) -> str:
+    if not has_more:
+        return ""
+    run = histories[-1].stored.run
+    return f"{run.created_at}-{run.seq}"
+
+
+async def cancel_many(request: Request, runtime: Runtime) -> Response:
+    """Take back active runs, by ids or filters; with ``count`` alone, any."""
+    parameters = await bulk_parameters(request, known=_SHARED)
+    if not parameters:
+        raise InvalidInput("name the runs to cancel: by workflowRunIds, by a filter, or all with count")
+    count = whole_number(parameters, "count", least=1, most=2**31) or _MOST_CANCELLED
+    wanted = run_filter(parameters, is_exact=False)
+    ids = wanted.run_ids
+    find = partial(_find_active, tenant_id=runtime.tenant.id, wanted=wanted, count=len(ids) or count)
+    found = await runtime.read(find)
+    state = state_of(runtime)
+
+    def cancel(_broker: object, now_at: int) -> int:
+        runs = [active for one in found if (active := state.by_seq(one.run.seq)) is not None]
+        for active in runs:
+            end_of_run.cancel(state, active, now_at)
+        return len(runs)
+
+    return ok({"cancelled": await runtime.change(cancel)})
+
+
+def _find_active(store: SqlStore, tenant_id: int, wanted: RunFilter, count: int) -> list[StoredRun]:
+    page = Page(count=count, order="earliestFirst")
+    return list_runs(store, tenant_id, wanted, page, only_active=True)[0]
+
+
+def run_filter(parameters: Parameters, *, is_exact: bool) -> RunFilter:
+    """The filters among ``parameters``. A workflow URL is compared as a whole, or as a beginning."""
+    exact = parameters.get("workflowUrlExactMatch", ["true" if is_exact else "false"])[-1].lower() == "true"
+    urls = tuple(parameters.get("workflowUrl", ()))
+    return RunFilter(
+        run_ids=listed(parameters, "workflowRunId") + listed(parameters, "workflowRunIds"),
+        id_times=tuple(map(_id_time, listed(parameters, "workflowRuns"))),
+        urls=urls if exact else (),
+        url_prefixes=() if exact else urls,
+        created_at=_instant(parameters, "workflowCreatedAt"),
+        states=_one_of(parameters, "state", RunState),
+        labels=listed(parameters, "label"),
+        caller_ips=tuple(parameters.get("callerIp", ())),
+        flow_keys=tuple(parameters.get("flowControlKey", ())),
+        message_ids=listed(parameters, "messageId"),
+        dlq_ids=listed(parameters, "dlqIds"),
+        callback_states=_one_of(parameters, "failureFunctionState", CallbackState),
+        response_statuses=tuple(map(_status, listed(parameters, "responseStatus"))),
+        from_at=_instant(parameters, "fromDate"),
+        to_at=_instant(parameters, "toDate"),
+    )
+
+
+def _instant(parameters: Parameters, name: str) -> int | None:
+    return whole_number(parameters, name, least=0, most=2**53, what="unix milliseconds")
+
+
+def _one_of(
+    parameters: Parameters, name: str, accepted: type[RunState] | type[CallbackState]
+) -> tuple[str, ...]:
+    texts = tuple(text.upper() for text in listed(parameters, name))
+    known = [one.value for one in accepted]
+    for text in texts:
+        if text not in known:
+            raise InvalidInput(f"invalid {name} {text!r}: expected one of {', '.join(known)}")
+    return texts
+
+
+def _status(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        raise InvalidInput(f"invalid responseStatus {text!r}: expected a status code")
+    return int(text)
+
+
+def _id_time(text: str) -> tuple[str, int]:
+    run_id, _, at = text.rpartition("@")
+    if not run_id or not (at.isascii() and at.isdigit() and len(at) <= 16):
+        raise InvalidInput(f"invalid workflowRuns {text!r}: expected <run id>@<created at, unix ms>")
+    return run_id, int(at)

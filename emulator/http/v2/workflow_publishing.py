@@ -1,0 +1,224 @@
+"""Publishing messages of workflow runs, and triggers over the REST API (workflow contract, 4 and 7)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.broker.message import Accepted, Draft
+from emulator.broker.workflow import publishing
+from emulator.broker.workflow.publishing import Answer, WorkflowDraft
+from emulator.broker.workflow.run import LAYER
+from emulator.broker.workflow.state import WorkflowState
+from emulator.errors import EmulatorError, InvalidInput
+from emulator.http.models.workflow import RunName, Triggered, TriggerItem
+from emulator.http.openapi_types import ANY_BYTES, Operation
+from emulator.http.request_parsing import check_object, header_lines, parse_json, read_body
+from emulator.http.routing import caller_ip, ok, raw_query, route
+from emulator.runtime import Runtime
+from emulator.runtime.step_lists import WorkflowShell
+from emulator.wire.destination import DestinationKind, check_text, parse_destination, split_target
+from emulator.wire.headers import Headers, canonical_name, first_value
+from emulator.wire.workflow import (
+    RUN_ID_HEADER,
+    TRIGGER_FEATURES,
+    compact_json,
+    header_lines_of,
+    prefixed,
+)
+
+_FORWARDED_LABEL = "Upstash-Forward-Upstash-Label"
+
+
+def shell_of(runtime: Runtime) -> WorkflowShell:
+    """A tenant's workflows."""
+    shell = runtime.shells[LAYER]
+    assert isinstance(shell, WorkflowShell)
+    return shell
+
+
+def state_of(runtime: Runtime) -> WorkflowState:
+    """What a tenant's workflow layer knows."""
+    return shell_of(runtime).layer.state
+
+
+def routes() -> list[BaseRoute]:
+    one = Operation(answer=RunName, body=ANY_BYTES, takes_options=True, errors=(400, 412, 413))
+    many = Operation(answer=list[Triggered], status=201, body=list[TriggerItem], errors=(400, 412, 413))
+    return [
+        route("/v2/trigger/{destination:path}", "POST", trigger, one),
+        route("/v2/batch/trigger", "POST", trigger_many, many),
+    ]
+
+
+async def publish_all(runtime: Runtime, items: Sequence[WorkflowDraft | Draft]) -> list[Answer]:
+    """Accept messages of runs, and plain ones among them; all of a run's or, with an error, none."""
+    state = state_of(runtime)
+    return await runtime.change(lambda _broker, now_at: publishing.publish(state, items, now_at))
+
+
+async def publish_one(
+    runtime: Runtime, target: str, query: str, lines: Headers, body: bytes, ip: str | None
+) -> Response:
+    """The answer to publishing one message of a run."""
+    draft = read_workflow_draft(target, query, lines, body, ip)
+    accepted = _only(await publish_all(runtime, [draft]))
+    return ok({**accepted_fields(accepted), "url": accepted.url})
+
+
+def accepted_fields(accepted: Accepted) -> dict[str, Any]:
+    """What a publisher is told about one message of a run."""
+    fields: dict[str, Any] = {"messageId": accepted.message_id}
+    return {**fields, "deduplicated": True} if accepted.is_duplicate else fields
+
+
+def read_workflow_draft(
+    target: str, query: str, lines: Headers, body: bytes, ip: str | None
+) -> WorkflowDraft:
+    """One message of a run as published. Raises InvalidInput if it goes anywhere but to a URL."""
+    raw, kept, parameters = split_target(target, query)
+    destination = parse_destination(raw, kept)
+    if destination.kind is not DestinationKind.URL:
+        raise InvalidInput(f"invalid destination {raw!r}: a message of a workflow run goes to a URL")
+    return WorkflowDraft(
+        url=destination.value, lines=lines, parameters=tuple(parameters), body=body, caller_ip=ip
+    )
+
+
+def _only(answers: Sequence[Answer]) -> Accepted:
+    [answer] = answers
+    if isinstance(answer, EmulatorError):
+        raise answer
+    return answer[0]
+
+
+# Triggers over the REST API: the server does what the SDK's client does
+
+
+async def trigger(request: Request, runtime: Runtime) -> Response:
+    """Start a run of the workflow at a URL; the body is its initial payload."""
+    lines = header_lines(request)
+    body = await read_body(request, limit=runtime.limits.max_body_bytes)
+    draft = _trigger_draft(
+        runtime, request.path_params["destination"], raw_query(request), lines, body, caller_ip(request)
+    )
+    [(accepted, created_at)] = await _start(runtime, [draft])
+    _only([accepted])
+    return ok({"workflowRunId": _run_id_of(draft), "workflowCreatedAt": created_at})
+
+
+async def trigger_many(request: Request, runtime: Runtime) -> Response:
+    """Start a run for each item."""
+    limit = runtime.limits.max_batch_bytes
+    items = parse_json(await read_body(request, limit=limit, what="batch"), what="batch")
+    if not isinstance(items, list):
+        raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    drafts = [_trigger_item(runtime, item, caller_ip(request)) for item in items]
+    started = await _start(runtime, drafts)
+    return ok(
+        [
+            {
+                "workflowRunId": _run_id_of(draft),
+                "workflowCreatedAt": created_at,
+                "deduplicated": _only([answer]).is_duplicate,
+            }
+            for draft, (answer, created_at) in zip(drafts, started, strict=True)
+        ],
+        status=201,
+    )
+
+
+async def _start(runtime: Runtime, drafts: Sequence[WorkflowDraft]) -> list[tuple[Answer, int]]:
+    """Start runs; what came of each, and when it was created, which is asked before anything can end it."""
+    state = state_of(runtime)
+
+    def start(_broker: object, now_at: int) -> list[tuple[Answer, int]]:
+        answers = publishing.publish(state, drafts, now_at)
+        created_at = [state.active(_run_id_of(draft)).run.created_at for draft in drafts]
+        return list(zip(answers, created_at, strict=True))
+
+    return await runtime.change(start)
+
+
+def _run_id_of(draft: WorkflowDraft) -> str:
+    return first_value(draft.lines, RUN_ID_HEADER) or ""
+
+
+def _trigger_item(runtime: Runtime, item: Any, ip: str | None) -> WorkflowDraft:
+    fields = check_object(item, what="batch item", known=("destination", "headers", "body", "queue"))
+    destination = fields.get("destination")
+    if not isinstance(destination, str) or not destination:
+        raise InvalidInput(f"invalid batch item: destination {destination!r} is not text")
+    target, _, query = destination.partition("?")
+    lines = header_lines_of(fields.get("headers"), what="batch item")
+    return _trigger_draft(runtime, target, query, lines, item_body(fields.get("body")), ip)
+
+
+def item_body(value: Any) -> bytes:
+    """A batch item's body: text, or JSON that untyped callers leave as it is."""
+    if value is None:
+        return b""
+    return value.encode("utf-8", "replace") if isinstance(value, str) else compact_json(value)
+
+
+def _trigger_draft(
+    runtime: Runtime, target: str, query: str, lines: Headers, body: bytes, ip: str | None
+) -> WorkflowDraft:
+    given = first_value(lines, RUN_ID_HEADER)
+    run_id = (
+        prefixed(check_text(given.strip(), what=RUN_ID_HEADER))
+        if given
+        else state_of(runtime).broker.ids.run_id()
+    )
+    raw, kept, parameters = split_target(target, query)
+    destination = parse_destination(raw, kept)
+    if destination.kind is not DestinationKind.URL:
+        raise InvalidInput(f"invalid destination {raw!r}: a workflow is triggered by its URL")
+    url = destination.value
+    options = (*lines, *((canonical_name(name), value) for name, value in parameters))
+    own = tuple(
+        (name, value) for name, value in options if not name.lower().startswith("upstash-workflow-runid")
+    )
+    label = first_value(own, "Upstash-Label")
+    if label and first_value(own, _FORWARDED_LABEL) is None:
+        # The SDKs' clients forward it too: context.label is read from the delivery.
+        own = (*own, (_FORWARDED_LABEL, label))
+    made = (
+        (RUN_ID_HEADER, run_id),
+        ("Upstash-Workflow-Init", "true"),
+        ("Upstash-Workflow-Url", url),
+        ("Upstash-Feature-Set", TRIGGER_FEATURES),
+        ("Upstash-Forward-Upstash-Workflow-Sdk-Version", "1"),
+    )
+    return WorkflowDraft(
+        url=url,
+        lines=(*own, *made, *_failure_lines(own, run_id, url)),
+        body=body,
+        caller_ip=ip,
+        is_rest_trigger=True,
+    )
+
+
+def _failure_lines(own: Headers, run_id: str, url: str) -> Headers:
+    """The failure callback: the caller's own, else the workflow's failure function (workflow contract, 4.3)."""
+    if first_value(own, "Upstash-Failure-Callback"):
+        return ()
+    prefix = "Upstash-Failure-Callback-"
+    copied = (
+        (f"{prefix}{name[len('Upstash-') :]}", value)
+        for name, value in own
+        if name.lower().startswith("upstash-forward-") or name.lower() == "upstash-retries"
+    )
+    return (
+        ("Upstash-Failure-Callback", url),
+        (f"{prefix}Workflow-RunId", run_id),
+        (f"{prefix}Workflow-Init", "false"),
+        (f"{prefix}Workflow-Url", url),
+        (f"{prefix}Workflow-CallType", "failureCall"),
+        (f"{prefix}Feature-Set", TRIGGER_FEATURES),
+        (f"{prefix}Forward-Upstash-Workflow-Is-Failure", "true"),
+        (f"{prefix}Forward-Upstash-Workflow-Failure-Callback", "true"),
+        *copied,
+    )

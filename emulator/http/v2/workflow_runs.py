@@ -1,0 +1,69 @@
+"""Runs: their steps for the SDK, their end (workflow contract, 2, 6 and 7)."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from typing_extensions import TypedDict
+
+from emulator.broker.workflow import end_of_run
+from emulator.errors import NotFound
+from emulator.http.models.workflow import Step
+from emulator.http.openapi_types import ANY_BYTES, Operation
+from emulator.http.request_parsing import query_parameters, read_body
+from emulator.http.routing import ok, path_name, route
+from emulator.http.v2.workflow_publishing import shell_of, state_of
+from emulator.runtime import Runtime
+
+
+class EndQuery(TypedDict, total=False):
+    """``cancel=false``: the run has returned. Else it is taken back."""
+
+    cancel: bool
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        route("/v2/workflows/runs/{run_id}", "GET", get, Operation(answer=list[Step], errors=(404,))),
+        route(
+            "/v2/workflows/runs/{run_id}",
+            "DELETE",
+            end,
+            Operation(query=EndQuery, body=ANY_BYTES, errors=(404, 413)),
+        ),
+    ]
+
+
+async def get(request: Request, runtime: Runtime) -> Response:
+    """The whole log of an active run, as it is delivered: for endpoints that got an empty body."""
+    run_id = path_name(request, "run_id")
+    active = state_of(runtime).runs.get(run_id)
+    if active is None:
+        raise NotFound(f"workflow run {run_id} not found, or it has ended")
+    steps = await shell_of(runtime).all_steps(active.run.seq)
+    return Response(steps, media_type="application/json")
+
+
+async def end(request: Request, runtime: Runtime) -> Response:
+    """``cancel=false``: the run has returned, the body is what. Else take it back."""
+    run_id = path_name(request, "run_id")
+    parameters = query_parameters(request)
+    is_cancel = parameters.get("cancel", ["true"])[-1].lower() != "false"
+    body = await read_body(request, limit=runtime.limits.max_body_bytes)
+    active = state_of(runtime).runs.get(run_id)
+    if active is None:
+        # Branches and retries may say more than once that the run has returned.
+        if is_cancel:
+            raise NotFound(f"workflow run {run_id} not found, or it has ended")
+        return ok()
+    state = state_of(runtime)
+    # No database's text holds U+0000.
+    response = body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}") if body else None
+    operation = (
+        partial(end_of_run.cancel, state, active)
+        if is_cancel
+        else partial(end_of_run.succeed, state, active, response)
+    )
+    await runtime.change(lambda _broker, now_at: operation(now_at))
+    return ok()

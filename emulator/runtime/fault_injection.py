@@ -1,0 +1,94 @@
+"""One tenant's faults at work: between the runtime, which makes attempts, and the transport, which carries them."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from emulator.broker.message import AttemptResult, Message
+from emulator.broker.state import BrokerState
+from emulator.broker.workflow.step_names import step_name_of
+from emulator.clock import Clock, ManualClock, wall_now_at
+from emulator.delivery.request import OutboundRequest
+from emulator.delivery.transport import Transport
+from emulator.faults import FaultBook, Kind
+from emulator.faults.matching import Facts
+from emulator.faults.signing import sign_again
+from emulator.faults.transport import FaultyTransport
+
+
+class Disturber:
+    """Makes the attempts of a tenant that has faults."""
+
+    def __init__(
+        self,
+        book: FaultBook,
+        transport: Transport,
+        *,
+        state: BrokerState,
+        clock: Clock,
+        note_held: Callable[[int], None],
+        crash: Callable[[], None],
+    ) -> None:
+        """``note_held`` is told of attempts that wait for the clock (+1), and of those that go on (-1)."""
+        self._book = book
+        self._state = state
+        self._clock = clock
+        self._note_held = note_held
+        self._faulty = FaultyTransport(transport, hold=self._hold, resign=self._resign, crash=crash)
+
+    async def send(
+        self, message: Message, request: OutboundRequest, note_sent: Callable[[OutboundRequest], None]
+    ) -> AttemptResult:
+        """The outcome of one attempt; ``note_sent`` is told of the request as it really goes out."""
+        fault = self._book.for_delivery(
+            Facts(
+                url=request.url,
+                headers=message.headers,
+                body=request.body,
+                queue=message.queue_name,
+                labels=message.labels,
+                step=step_name_of(message, request.body),
+            )
+        )
+        if fault is not None and fault.kind.is_in_signature:
+            request = self._resign(request, fault.kind)
+        note_sent(request)
+        return await self._faulty.send(request, fault)
+
+    def _resign(self, request: OutboundRequest, kind: Kind | None = None) -> OutboundRequest:
+        return sign_again(
+            request,
+            self._state.keys,
+            kind=kind,
+            jwt_id=self._state.ids.jwt_id(),
+            now_at_seconds=wall_now_at() // 1000,
+        )
+
+    async def _hold(self, span_ms: int) -> None:
+        """Let so much of the tenant's time pass; under a manual clock somebody must turn it."""
+        until_at = self._clock.now_at() + span_ms
+        while self._clock.now_at() < until_at:
+            await self._woken_at(until_at)
+
+    async def _woken_at(self, when_at: int) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # The moment the clock is turned, not when this task gets its turn: whoever turned it waits for what is due.
+        wake = partial(self._wake, woken)
+        alarm = (
+            self._clock.wake_at(when_at, wake)
+            if isinstance(self._clock, ManualClock)
+            else self._clock.call_at(when_at, wake)
+        )
+        self._note_held(+1)
+        try:
+            await woken
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            if not woken.done() or woken.cancelled():
+                self._note_held(-1)
+
+    def _wake(self, woken: asyncio.Future[None]) -> None:
+        if not woken.done():
+            self._note_held(-1)
+            woken.set_result(None)

@@ -1,0 +1,459 @@
+"""Wires one tenant's broker to an event loop: wakes at the next due time, runs deliveries, commits.
+
+Nothing is decided here. Every change goes the same way: tell the broker what happened and what time it is;
+hand what it wants kept to the writer; when that is durable, answer the caller and start the attempts.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from emulator.broker import cancelling, schedule_operations
+from emulator.broker.broker import Broker
+from emulator.broker.message import Accepted, AttemptResult, Draft, Message
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import (
+    Cleared,
+    Effects,
+    Logged,
+    MessageAccepted,
+    ScheduleDeleted,
+    ScheduleSaved,
+    Write,
+)
+from emulator.clock import Alarm, Clock, ManualClock
+from emulator.delivery.transport import Transport
+from emulator.errors import EmulatorError, InvalidInput, StoreUnavailable
+from emulator.faults import FaultBook
+from emulator.runtime.clock_control import ClockTurner
+from emulator.runtime.deliveries import BodySource, Deliveries
+from emulator.runtime.fault_injection import Disturber
+from emulator.runtime.housekeeping import Housekeeping
+from emulator.runtime.refill import Refills
+from emulator.runtime.task_counter import Work
+from emulator.runtime.timetable import Timetable
+from emulator.store import queries
+from emulator.store.filters import MessageFilter
+from emulator.store.store import SqlStore
+from emulator.store.writer import StoreWriter
+from emulator.tenants import Tenant
+from emulator.wire.headers import Headers
+from emulator.wire.limits import Limits, Retention
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+Observer = Callable[[Sequence[Write]], None]
+"""Told of writes once they are durable, in order, and of none at all when it must look anew: everything may be
+different (an import), or the server stops. Must return at once and never raise."""
+
+# What is due within this time is kept at hand: it goes out without a look into the store, and so more punctually.
+_SOON_MS = 60_000
+
+
+class LayerShell(BodySource, Protocol):
+    """The half of a broker's layer that reads the store."""
+
+    @property
+    def name(self) -> str:
+        """The layer's."""
+        ...
+
+    async def restore(self, writer: StoreWriter, tenant_id: int, now_at: int) -> None:
+        """Give the layer back what an earlier process left."""
+        ...
+
+
+# Less is how clocks are kept right.
+_LEAST_SET_BACK_MS = 1_000
+
+
+class Runtime:
+    """One tenant at work."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        *,
+        broker: Broker,
+        clock: Clock,
+        writer: StoreWriter,
+        transport: Transport,
+        region: str | None = None,
+        is_strict: bool = False,
+        shells: Sequence[LayerShell] = (),
+        faults: FaultBook | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        """``shells`` do the I/O of the broker's layers; ``faults`` are what goes wrong on purpose.
+
+        Without ``retention`` everything is kept for ever.
+        """
+        self.tenant = tenant
+        self.broker = broker
+        self.clock = clock
+        self.shells = {shell.name: shell for shell in shells}
+        self.region = region
+        self.faults = faults if faults is not None else FaultBook(broker.state.ids)
+        self.observers: list[Observer] = []
+        self.is_ending = False
+        self.crashed_at: list[int] = []
+        """When this tenant lost its working memory on purpose, in unix milliseconds."""
+        self.schedules_fired = 0
+        self._writer = writer
+        self._is_strict = is_strict
+        self._work = Work()
+        self._alarm: Alarm | None = None
+        self._alarm_at: int | None = None
+        self._dead_letters = asyncio.Lock()
+        self._restarting: asyncio.Task[None] | None = None
+        self._latest_at = 0
+        self._is_closed = False
+        self._timetable = Timetable(clock, self._fire)
+        self.deliveries = Deliveries(
+            broker.state,
+            transport=transport,
+            disturber=Disturber(
+                self.faults,
+                transport,
+                state=broker.state,
+                clock=clock,
+                # What waits for the clock is nothing to wait for.
+                note_held=self._work.end,
+                crash=self._begin_crash,
+            ),
+            faults=self.faults,
+            bodies=self.shells,
+            writer=writer,
+            work=self._work,
+            region=region,
+            ended=self._attempt_ended,
+        )
+        self._refills = Refills(
+            broker.state, tenant.id, writer=writer, clock=clock, work=self._work, carry_out=self._carry_out
+        )
+        self._turner = ClockTurner(
+            clock,
+            tenant.id,
+            work=self._work,
+            writer=writer,
+            next_due_at=self.next_due_at,
+            next_pending_at=self._next_pending_at,
+            run_due=self._run_due,
+            tidy=self._tidy,
+        )
+        self._housekeeping: Housekeeping | None = None
+        if retention is not None:
+            self._housekeeping = Housekeeping(
+                tenant.id,
+                retention,
+                clock=clock,
+                writer=writer,
+                dead_letters=self._dead_letters,
+                change=self.change,
+            )
+
+    async def start(self) -> None:
+        """Take up what the store has pending, attempts that a crash cut off included."""
+        now_at = self.clock.now_at()
+        load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
+        snapshot = await self._writer.read(load)
+        self.broker.restore(snapshot, now_at)
+        for shell in self.shells.values():
+            await shell.restore(self._writer, self.tenant.id, now_at)
+        for schedule in snapshot.schedules:
+            self._timetable.put(schedule)
+        if self._writer.store.is_memory:
+            # Now and not by a task that comes later: what a test sees must not depend on when it gives way.
+            await self._refills.refill_timeline()
+        await self._carry_out(now_at)
+        if self._housekeeping is not None:
+            self._housekeeping.start()
+
+    def end_streams(self) -> None:
+        """Have observers look up and see that it is time to go: a server that stops waits for its listeners."""
+        self.is_ending = True
+        self._tell(())
+
+    async def close(self, grace_seconds: float = 5.0) -> None:
+        """Start nothing more; let attempts under way end within the grace, and leave the rest to the next start."""
+        self._is_closed = True
+        self._disarm()
+        self._timetable.close()
+        if self._housekeeping is not None:
+            self._housekeeping.close()
+        await self._work.join(grace_seconds)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the plan."""
+        return self.broker.state.limits
+
+    def group_headers(self, name: str) -> Headers:
+        """A URL group's default publish options; none if there is no such group."""
+        group = self.broker.state.groups.get(name)
+        return group.headers if group else ()
+
+    def note_warnings(self, warnings: Sequence[str]) -> None:
+        """Say what the real service would ignore in silence. Raises InvalidInput when strict."""
+        for warning in warnings:
+            if self._is_strict:
+                raise InvalidInput(f"{warning} (refused because the server is strict)")
+            log.warning("%s", warning, extra={"event": "ignored_option", "tenant": self.tenant.name})
+
+    # What callers ask for
+
+    async def publish(self, drafts: Sequence[Draft]) -> list[list[Accepted] | EmulatorError]:
+        """Accept drafts in order; a bad one does not stop the others. Returns when all accepted are durable."""
+        self._check_accepting()
+        now_at = self.clock.now_at()
+        results: list[list[Accepted] | EmulatorError] = []
+        for draft in drafts:
+            try:
+                results.append(self.broker.publish(draft, now_at))
+            except EmulatorError as error:
+                results.append(error)
+        await self._carry_out(now_at)
+        return results
+
+    async def cancel(self, wanted: MessageFilter, count: int | None = None) -> int:
+        """Cancel up to ``count`` unfinished messages that match; how many were."""
+        select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
+        candidates = await self._writer.read(select)
+        return await self.change(lambda state, now_at: cancelling.cancel(state, candidates, now_at))
+
+    async def change(self, operation: Callable[[BrokerState, int], T]) -> T:
+        """Carry out an operation of the broker; returns its answer when its effects are durable."""
+        self._check_accepting()
+        now_at = self.clock.now_at()
+        answer = operation(self.broker.state, now_at)
+        await self._carry_out(now_at)
+        return answer
+
+    async def change_dead_letters(
+        self, select: Callable[[SqlStore], S], operation: Callable[[BrokerState, int, S], T]
+    ) -> tuple[S, T]:
+        """Select entries of the DLQ and act on them, one caller at a time: no entry is published twice.
+
+        Returns what was selected, and the operation's answer.
+        """
+        async with self._dead_letters:
+            selected = await self._writer.read_after_writes(select)
+            return selected, await self.change(lambda state, now_at: operation(state, now_at, selected))
+
+    async def read(self, query: Callable[[SqlStore], T]) -> T:
+        """Run a query on committed state."""
+        return await self._writer.read(query)
+
+    async def read_after_writes(self, query: Callable[[SqlStore], T]) -> T:
+        """Run a query that sees everything that happened before this call."""
+        return await self._writer.read_after_writes(query)
+
+    # Time
+
+    def next_due_at(self) -> int | None:
+        """When time alone will next make something happen, schedules included."""
+        times = (
+            self.broker.next_change_at(self.clock.now_at()),
+            self._timetable.next_at(),
+            self._next_wake_at(),
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is under way or waits: for its time, its turn, a queue or a resume."""
+        state = self.broker.state
+        is_busy = (
+            not self._work.is_settled
+            or state.active
+            or self.next_due_at() is not None
+            or state.lanes.waiting_count()
+        )
+        return not is_busy and not any(line.queue.is_paused for line in state.queues.values())
+
+    def _next_pending_at(self) -> int | None:
+        """As ``next_due_at``, but of messages alone."""
+        next_at = self.broker.next_due_at(self.clock.now_at())
+        return self._next_wake_at() if next_at is None else next_at
+
+    def _next_wake_at(self) -> int | None:
+        return self.clock.next_wake_at() if isinstance(self.clock, ManualClock) else None
+
+    async def settle(self) -> None:
+        """Return when nothing that is due now is left to do."""
+        await self._work.settled()
+
+    async def advance_to(self, target_at: int) -> None:
+        """Turn a manual clock to ``target_at`` (unix ms), stopping at every due time on the way. Raises Conflict."""
+        await self._turner.advance_to(target_at)
+
+    async def run_until_idle(self, limit_ms: int) -> None:
+        """Turn a manual clock until no message waits for its time, at most by ``limit_ms``. Raises Conflict."""
+        await self._turner.run_until_idle(limit_ms)
+
+    def run_schedules(self) -> None:
+        """Under a clock that somebody else turns: fire the schedules whose time has come."""
+        self._timetable.run_due(self.clock.now_at())
+
+    async def _run_due(self, now_at: int) -> None:
+        self._timetable.run_due(now_at)
+        await self._carry_out(now_at)
+
+    async def _tidy(self) -> None:
+        if self._housekeeping is not None:
+            await self._housekeeping.run_if_due()
+
+    # Forgetting, and starting again
+
+    async def reset(self) -> None:
+        """Forget all of this tenant's messages, queues, groups, schedules and logs, and its faults."""
+        self.faults.clear()
+        await self.change(lambda state, _now_at: state.clear())
+
+    async def crash(self) -> None:
+        """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""
+        self.crashed_at.append(self.clock.now_at())
+        await self.start_again(lambda _store: None)
+
+    async def start_again(self, change: Callable[[SqlStore], None], now_at: int | None = None) -> None:
+        """Stop at once, change what the store has of this tenant, and start from that; nothing is accepted meanwhile.
+
+        ``now_at`` is where a manual clock stands then.
+        """
+        if self._restarting is not None:
+            raise StoreUnavailable("the emulator is starting again")
+        self._restarting = asyncio.current_task()
+        self._work.begin()
+        try:
+            self._disarm()
+            self._timetable.clear()
+            if self._housekeeping is not None:
+                self._housekeeping.close()
+            await self._work.cancel()
+            self.deliveries.forget()
+            self.broker.state.forget()
+            try:
+                await self._writer.read_after_writes(change)
+                if now_at is not None and isinstance(self.clock, ManualClock):
+                    self.clock.start_again_at(now_at)
+            finally:
+                await self.start()
+            self._tell(())
+        finally:
+            self._restarting = None
+            self._work.end()
+
+    def _begin_crash(self) -> None:
+        self._work.begin()
+        # Not one of the tasks that it is about to end.
+        self._crash_task = asyncio.create_task(self._crash_unless_starting())
+        self._crash_task.add_done_callback(lambda _: self._work.end())
+
+    async def _crash_unless_starting(self) -> None:
+        # Asked only now: several deliveries of one moment may be struck.
+        if self._restarting is None:
+            await self.crash()
+
+    def _fire(self, schedule_id: str) -> None:
+        """A schedule's time has come."""
+        now_at = self.clock.now_at()
+        if schedule_operations.fire(self.broker.state, now_at, schedule_id=schedule_id):
+            self.schedules_fired += 1
+        self._carry_out(now_at)
+
+    # The way of every change
+
+    def _check_accepting(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("the server is shutting down")
+        if self._restarting is not None:
+            raise StoreUnavailable("the emulator is starting again")
+        if self._writer.refusal is not None:
+            raise StoreUnavailable(self._writer.refusal)
+
+    def _note_time(self, now_at: int) -> None:
+        """Say once that the clock was set back, which is felt as waiting."""
+        if now_at < self._latest_at - _LEAST_SET_BACK_MS:
+            log.warning(
+                "the clock was set back by %s seconds: what waits for its time waits until the clock gets there again",
+                (self._latest_at - now_at) // 1000,
+                extra={"event": "clock_set_back", "tenant": self.tenant.name},
+            )
+        self._latest_at = now_at
+
+    def _carry_out(self, now_at: int) -> Awaitable[None]:
+        self._note_time(now_at)
+        effects = self.broker.step(now_at)
+        self._follow(effects.writes, now_at)
+        self._work.begin(len(effects.attempts))
+        is_followed = bool(effects.attempts or self.observers)
+        then = partial(self._made_durable, effects) if is_followed else None
+        durable = self._writer.write(self.tenant.id, effects.writes, then)
+        self._refills.begin_wanted(now_at)
+        self._arm()
+        return durable
+
+    def _follow(self, writes: Sequence[Write], now_at: int) -> None:
+        """Keep at hand what is soon delivered, and the timetable in step with the schedules."""
+        for write in writes:
+            match write:
+                case Logged():
+                    pass
+                case MessageAccepted(message, body) if message.not_before_at - now_at <= _SOON_MS:
+                    if body is not None or message.body_seq is None:
+                        self.deliveries.keep_at_hand(message, body or b"")
+                case ScheduleSaved(schedule):
+                    self._timetable.put(schedule)
+                case ScheduleDeleted(schedule_id):
+                    self._timetable.remove(schedule_id)
+                case Cleared():
+                    self._timetable.clear()
+                case _:
+                    pass
+
+    def _made_durable(self, effects: Effects, failure: BaseException | None) -> None:
+        if failure is not None:
+            self._work.end(len(effects.attempts))
+            return
+        if effects.writes:
+            self._tell(effects.writes)
+        if effects.attempts:
+            self.deliveries.start(effects.attempts)
+
+    def _tell(self, writes: Sequence[Write]) -> None:
+        for observer in tuple(self.observers):
+            observer(writes)
+
+    async def _attempt_ended(self, message: Message, body: bytes, result: AttemptResult) -> None:
+        now_at = self.clock.now_at()
+        self.broker.attempt_finished(message, body, result, now_at)
+        # A store that refuses says so itself, and does what it was handed when it can.
+        with contextlib.suppress(StoreUnavailable):
+            await self._carry_out(now_at)
+
+    # The alarm
+
+    def _arm(self) -> None:
+        due_at = None if self._is_closed else self.broker.next_change_at(self.clock.now_at())
+        if due_at == self._alarm_at and self._alarm is not None:
+            return
+        self._disarm()
+        if due_at is not None:
+            self._alarm_at = due_at
+            self._alarm = self.clock.call_at(due_at, self._ring)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._alarm_at = None
+
+    def _ring(self) -> None:
+        self._alarm = self._alarm_at = None
+        if not self._is_closed:
+            self._carry_out(self.clock.now_at())

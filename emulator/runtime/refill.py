@@ -1,0 +1,86 @@
+"""What the broker does not hold in memory is read back from the store before it is needed."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from emulator.broker.dispatch_lanes import Lane, Lanes
+from emulator.broker.message import Pending
+from emulator.broker.state import BrokerState
+from emulator.broker.timeline import Timeline
+from emulator.clock import Clock
+from emulator.runtime.read_retry import at_last
+from emulator.runtime.task_counter import Work
+from emulator.store import queries
+from emulator.store.store import SqlStore
+from emulator.store.writer import StoreWriter
+
+Query = Callable[[SqlStore], tuple[list[Pending], bool]]
+
+
+class Refills:
+    """Reads pending messages onto one tenant's timeline, and into its lanes."""
+
+    def __init__(
+        self,
+        state: BrokerState,
+        tenant_id: int,
+        *,
+        writer: StoreWriter,
+        clock: Clock,
+        work: Work,
+        carry_out: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._state = state
+        self._tenant_id = tenant_id
+        self._writer = writer
+        self._clock = clock
+        self._work = work
+        self._carry_out = carry_out
+
+    def begin_wanted(self, now_at: int) -> None:
+        """Have read what is wanted now, in tasks."""
+        state = self._state
+        if state.timeline.wants_refill():
+            self._work.spawn(self._refill(*self._begin()))
+        for lane in state.lanes.wanting_refill():
+            self._begin_lane(lane, now_at)
+
+    async def refill_timeline(self) -> None:
+        """Read the next of the timeline, and wait for it."""
+        await self._refill(*self._begin())
+
+    def _begin(self) -> tuple[Timeline, Query]:
+        timeline = self._state.timeline
+        start, limit = timeline.begin_refill()
+        self._work.begin()
+        return timeline, partial(queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit)
+
+    async def _refill(self, timeline: Timeline, query: Query) -> None:
+        try:
+            read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
+            timeline.refill(read, is_complete=is_complete)
+            await self._carry_out(self._clock.now_at())
+        finally:
+            self._work.end()
+
+    def _begin_lane(self, lane: Lane, now_at: int) -> None:
+        state = self._state
+        start, limit = state.lanes.begin_refill(lane)
+        query = partial(
+            queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit, until_at=now_at
+        )
+        self._work.begin()
+        self._work.spawn(self._refill_lane(lane, state.lanes, query, state.timeline.horizon))
+
+    async def _refill_lane(
+        self, lane: Lane, lanes: Lanes, query: Query, horizon: tuple[int, int] | None
+    ) -> None:
+        try:
+            read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
+            state, now_at = self._state, self._clock.now_at()
+            if state.lanes is lanes:
+                # Else a reset, or a start anew, has forgotten the lane.
+                state.refill_lane(lane, read, now_at, is_complete=is_complete, horizon=horizon)
+                await self._carry_out(now_at)
+        finally:
+            self._work.end()

@@ -1,0 +1,125 @@
+"""The half of the workflow layer that reads the store: the lists of steps that are delivered.
+
+A list ends with the step of the message that is delivered, also when it is delivered again later (workflow
+contract, 2). Logs only grow, so the encoded list of one delivery is the beginning of the next one's: it is kept for
+the runs heard of last, and a delivery usually reads one row.
+"""
+
+import base64
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+
+from emulator.broker.message import Message
+from emulator.broker.workflow.layer import WorkflowLayer
+from emulator.broker.workflow.recovery import restore
+from emulator.broker.workflow.run import Entry, MessageNote
+from emulator.store import workflow_queries
+from emulator.store.writer import StoreWriter
+from emulator.wire.workflow import CallType, compact_json, encode_entry
+
+_KEPT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _EncodedLog:
+    """A run's steps as far as they were read: one text, and where each step ends in it."""
+
+    text: bytearray = field(default_factory=bytearray)
+    ends: dict[int, int] = field(default_factory=dict)
+    message_ids: dict[int, str] = field(default_factory=dict)
+    last: int = -1
+
+    def add(self, entry: Entry) -> None:
+        if self.text:
+            self.text += b","
+        self.text += encode_entry(entry.message_id, entry.body or b"")
+        self.ends[entry.position] = len(self.text)
+        self.message_ids[entry.position] = entry.message_id
+        self.last = entry.position
+
+    def through(self, position: int) -> bytes:
+        return b"[%s]" % self.text[: self.ends[position]]
+
+
+class WorkflowShell:
+    """One tenant's workflows at work."""
+
+    def __init__(self, layer: WorkflowLayer, *, lazy_fetch_bytes: int) -> None:
+        """A list of more than ``lazy_fetch_bytes`` is left for the endpoint to fetch, if it can."""
+        self.layer = layer
+        self._lazy_fetch_bytes = lazy_fetch_bytes
+        self._writer: StoreWriter
+        self._logs: OrderedDict[int, _EncodedLog] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    async def restore(self, writer: StoreWriter, tenant_id: int, now_at: int) -> None:
+        self._writer = writer
+        self._logs.clear()
+        self._bytes = 0
+        self.layer.clear()
+        load = partial(workflow_queries.load_runs, tenant_id=tenant_id)
+        restore(self.layer.state, await writer.read(load))
+
+    async def body_of(self, message: Message, body: bytes) -> bytes:
+        """The list of steps, for steps; what a call or a callback was stored with, for those."""
+        note = MessageNote.of(message)
+        if note.call_type is CallType.STEP:
+            steps = await self._steps(note.run_seq, note.position, message.id)
+            return b"" if note.is_lazy and len(steps) > self._lazy_fetch_bytes else steps
+        if note.call_type is CallType.FAILURE_CALL:
+            return await self._with_source(note, body)
+        return body
+
+    async def all_steps(self, run_seq: int) -> bytes:
+        """The whole log as it stands, as the same list."""
+        log = _EncodedLog()
+        for entry in await self._writer.read(partial(workflow_queries.load_steps, run_seq=run_seq)):
+            log.add(entry)
+        return b"[%s]" % bytes(log.text)
+
+    async def _steps(self, run_seq: int, position: int, message_id: str) -> bytes:
+        log = self._logs.pop(run_seq, None) or _EncodedLog()
+        self._bytes -= len(log.text)
+        # The trigger may have been replaced by the SDK's own, under another id.
+        if log.message_ids.get(position, message_id) != message_id:
+            log = _EncodedLog()
+        if position > log.last:
+            load = partial(workflow_queries.load_steps, run_seq=run_seq, behind=log.last, through=position)
+            for entry in await self._writer.read(load):
+                log.add(entry)
+        self._keep(run_seq, log)
+        return log.through(position)
+
+    def _keep(self, run_seq: int, log: _EncodedLog) -> None:
+        other = self._logs.pop(run_seq, None)
+        if other is not None:
+            self._bytes -= len(other.text)
+            log = max(log, other, key=lambda one: one.last)
+        self._logs[run_seq] = log
+        self._bytes += len(log.text)
+        while self._bytes > _KEPT_BYTES and len(self._logs) > 1:
+            _, dropped = self._logs.popitem(last=False)
+            self._bytes -= len(dropped.text)
+
+    async def _with_source(self, note: MessageNote, report: bytes) -> bytes:
+        """A failure callback's report with what the failed message carried (workflow contract, 6.3)."""
+        assert note.source_position is not None
+        through = 0 if note.is_source_initial else note.source_position
+        load = partial(workflow_queries.load_steps, run_seq=note.run_seq, through=through)
+        log = _EncodedLog()
+        steps = await self._writer.read(load)
+        for entry in steps:
+            log.add(entry)
+        source = (steps[0].body or b"") if note.is_source_initial else b"[%s]" % bytes(log.text)
+        fields = json.loads(report)
+        return compact_json({**fields, "sourceBody": _base64(source)})
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

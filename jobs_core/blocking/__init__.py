@@ -1,0 +1,1 @@
+"""The synchronous face, for Django, Flask and scripts."""

@@ -1,0 +1,122 @@
+"""Finding the records of jobs. Every query works inside a transaction of its caller and changes nothing."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+
+from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.model.backoff import LONGEST_WAIT
+from jobs_core.model.envelope import Subject
+from jobs_core.model.records import AttemptRecord, JobRecord
+from jobs_core.model.states import Event, JobStatus, sources
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list. ``before_id`` pages: the last page's ``next_before_id``."""
+
+    status: JobStatus | None = None
+    job_type: str | None = None
+    user_id: Subject | None = None
+    organization_id: Subject | None = None
+    schedule_id: str | None = None
+    parent_job_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before_id: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, the newest first; ``next_before_id`` is ``None`` on the last page."""
+
+    jobs: tuple[JobRecord, ...] = field(default_factory=tuple)
+    next_before_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStats:
+    """How many jobs of one type are in one state."""
+
+    job_type: str
+    status: JobStatus
+    count: int
+
+
+def get(connection: Connection, job_id: str, *, with_attempts: bool = True) -> JobRecord | None:
+    """One job, by default with its attempts in order."""
+    row = connection.execute(select(executions).where(executions.c.job_id == job_id)).one_or_none()
+    if row is None:
+        return None
+    record = _record(row)
+    if not with_attempts:
+        return record
+    found = connection.execute(
+        select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.number)
+    )
+    return record.model_copy(update={"attempts": tuple(AttemptRecord.model_validate(each) for each in found)})
+
+
+def page(connection: Connection, wanted: JobFilter) -> JobPage:
+    """The jobs that match, the newest first."""
+    rows = connection.execute(_page_query(wanted)).all()
+    shown = rows[: wanted.limit]
+    has_more = len(rows) > wanted.limit
+    return JobPage(tuple(_record(row) for row in shown), shown[-1].id if has_more else None)
+
+
+def stats(connection: Connection, *, since: datetime) -> list[TypeStats]:
+    """How many jobs created from ``since`` on are in which state, by type."""
+    columns = executions.c
+    rows = connection.execute(
+        select(columns.job_type, columns.status, func.count())
+        .where(columns.created_at >= since)
+        .group_by(columns.job_type, columns.status)
+        .order_by(columns.job_type, columns.status)
+    )
+    return [TypeStats(job_type, JobStatus(status), count) for job_type, status, count in rows]
+
+
+def overdue(connection: Connection, *, expected_before: datetime, limit: int) -> list[JobRecord]:
+    """Unfinished jobs whose next sign of life was due before ``expected_before``, the oldest first.
+
+    A running attempt is due when its lease ends; a pending job when its next attempt is, or, where nobody
+    knows when that is, a day after it last changed: QStash waits no longer between attempts.
+    """
+    columns = executions.c
+    known = func.coalesce(columns.lease_until, columns.next_attempt_at, type_=columns.lease_until.type)
+    is_due = or_(
+        known <= expected_before,
+        and_(known.is_(None), columns.updated_at <= expected_before - LONGEST_WAIT),
+    )
+    waiting = select(outbox.c.job_id).where(outbox.c.job_id == executions.c.job_id).exists()
+    statement = (
+        select(executions)
+        .where(executions.c.status.in_(sources(Event.ABANDON)), is_due, ~waiting)
+        .order_by(executions.c.id)
+        .limit(limit)
+    )
+    return [_record(row) for row in connection.execute(statement)]
+
+
+def _page_query(wanted: JobFilter) -> Select[Any]:
+    columns = executions.c
+    conditions = [
+        getattr(columns, name) == value
+        for name in ("status", "job_type", "user_id", "organization_id", "schedule_id", "parent_job_id")
+        if (value := getattr(wanted, name)) is not None
+    ]
+    if wanted.created_after is not None:
+        conditions.append(columns.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(columns.created_at < wanted.created_before)
+    if wanted.before_id is not None:
+        conditions.append(columns.id < wanted.before_id)
+    return select(executions).where(*conditions).order_by(columns.id.desc()).limit(wanted.limit + 1)
+
+
+def _record(row: Row[Any]) -> JobRecord:
+    return JobRecord.model_validate(row)

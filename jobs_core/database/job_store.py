@@ -1,0 +1,393 @@
+"""The records of jobs: the statements that make, change and find them.
+
+Each state change is one conditional UPDATE whose condition comes from the table in ``states``; it answers
+whether it happened. Every function works inside a transaction that its caller commits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Table, delete, func, or_, select, tuple_, update
+
+from jobs_core.database.statements import ADD_ATTEMPT, ADD_JOB, ADD_MESSAGE, CLAIM, END_ATTEMPT, FINISH
+from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.model.envelope import Subject
+from jobs_core.model.message import Message
+from jobs_core.model.options import DeliveryOptions
+from jobs_core.model.outcome import Finish
+from jobs_core.model.states import AttemptOutcome, Event, JobStatus, sources, target
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be recorded, with the message that will deliver it.
+
+    ``message`` is ``None`` for a job that arrives from elsewhere: from a schedule, or from another service.
+    """
+
+    job_id: str
+    job_type: str
+    payload: dict[str, Any]
+    options: DeliveryOptions
+    max_retries: int
+    created_at: datetime
+    message: Message | None = None
+    user_id: Subject | None = None
+    organization_id: Subject | None = None
+    idempotency_key: str | None = None
+    parent_job_id: str | None = None
+    schedule_id: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+# --- new jobs
+
+
+@dataclass(frozen=True, slots=True)
+class NewJobs:
+    """Jobs that one caller wants recorded; until ``locked_until`` their messages are in its hands."""
+
+    jobs: Sequence[NewJob]
+    locked_until: datetime
+
+
+def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until: datetime) -> Sequence[str]:
+    """Record jobs and the intent to publish them; answers each one's id.
+
+    Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The
+    unique constraint decides, so callers may race.
+    """
+    [job_ids] = insert_jointly(connection, [NewJobs(jobs, locked_until)])
+    return job_ids
+
+
+def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Sequence[str]]:
+    """``insert_jobs`` for many callers at once; answers the ids of each one's jobs."""
+    jobs = [job for each in wanted for job in each.jobs]
+    inserted = {job_id for (job_id,) in ADD_JOB.returning(connection, [_row(job) for job in jobs])}
+    rows = [
+        outbox_row(job.message, created_at=job.created_at, locked_until=each.locked_until)
+        for each in wanted
+        for job in each.jobs
+        if job.job_id in inserted and job.message is not None
+    ]
+    if rows:
+        ADD_MESSAGE.execute(connection, rows)
+    earlier = _find_by_key(connection, [job for job in jobs if job.job_id not in inserted])
+    return [
+        [
+            job.job_id
+            if job.job_id in inserted
+            else earlier.get((job.job_type, job.idempotency_key), job.job_id)
+            for job in each.jobs
+        ]
+        for each in wanted
+    ]
+
+
+def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime) -> dict[str, Any]:
+    """A message as a row of the outbox."""
+    return {
+        "job_id": message.job_id,
+        "deduplication_id": message.deduplication_id,
+        "destination": message.destination,
+        "queue": message.queue,
+        "headers": dict(message.headers),
+        "body": message.body,
+        "deliver_at": message.deliver_at,
+        "locked_until": locked_until,
+        "failures": 0,
+        "created_at": created_at,
+    }
+
+
+def add_job(connection: Connection, job: NewJob) -> None:
+    """Record a job that arrived from elsewhere, unless its id or its idempotency key is taken."""
+    connection.execute(insert_into(executions, connection).on_conflict_do_nothing(), _row(job))
+
+
+def add_message(
+    connection: Connection, message: Message, *, created_at: datetime, locked_until: datetime
+) -> bool:
+    """Write one more message of a job that exists; false if it is there already."""
+    row = outbox_row(message, created_at=created_at, locked_until=locked_until)
+    return bool(connection.execute(insert_into(outbox, connection).on_conflict_do_nothing(), row).rowcount)
+
+
+# --- changes of state
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery's wish to take its job for one attempt, under a lease."""
+
+    job_id: str
+    message_id: str | None
+    retried: int  # the wire's count: 0 for the first delivery of a message
+    now: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The job is the caller's for attempt ``number``, which counts 1, 2, 3; and what the record says of it."""
+
+    number: int
+    message_id: str | None
+    max_retries: int
+    options: DeliveryOptions
+
+
+def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | None]:
+    """Take jobs for one attempt each; ``None`` where one is not to be had.
+
+    It is to be had while pending, and again when the lease of whoever holds it has run out. Of two claims for the
+    same job the first wins.
+    """
+    first: dict[str, Claim] = {}
+    for wish in claims:
+        first.setdefault(wish.job_id, wish)
+    rows = CLAIM.returning(connection, [_claiming(wish) for wish in first.values()])
+    claimed = {job_id: _claimed(*found) for job_id, *found in rows}
+    for job_id, got in claimed.items():
+        if got.number > 1:
+            _close_lost_attempts(connection, job_id, first[job_id].now)
+    if claimed:
+        ADD_ATTEMPT.execute(connection, [_attempt_row(first[job_id], got) for job_id, got in claimed.items()])
+    return [claimed.get(wish.job_id) if first[wish.job_id] is wish else None for wish in claims]
+
+
+def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) -> None:
+    """Give the lease of a job that was claimed in this transaction another end."""
+    connection.execute(
+        update(executions).where(executions.c.job_id == job_id).values(lease_until=lease_until)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over, and how."""
+
+    job_id: str
+    number: int
+    how: Finish
+    now: datetime
+
+
+def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
+    """Record how attempts ended. False where the job is no longer the attempt's: taken over, or cancelled."""
+    kept: set[tuple[str, int]] = set()
+    for event, statement in FINISH.items():
+        rows = [_ending(each) for each in ended if each.how.event is event]
+        if rows:
+            kept |= {(job_id, number) for job_id, number in statement.returning(connection, rows)}
+    changed = [(each.job_id, each.number) in kept for each in ended]
+    END_ATTEMPT.execute(
+        connection,
+        [_attempt_ending(each, is_kept=is_kept) for each, is_kept in zip(ended, changed, strict=True)],
+    )
+    return changed
+
+
+def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -> bool:
+    """Fail a job for which no attempt will come, unless one is running under a lease that still holds."""
+    values = {
+        "status": target(Event.ABANDON),
+        "error": func.coalesce(executions.c.error, error),
+        "lease_until": None,
+        "next_attempt_at": None,
+        "completed_at": now,
+        "updated_at": now,
+    }
+    is_idle = or_(executions.c.lease_until.is_(None), executions.c.lease_until <= now)
+    changed = _change(connection, job_id, Event.ABANDON, values, is_idle)
+    if changed:
+        _close_lost_attempts(connection, job_id, now)
+        discard_messages(connection, job_id)
+    return changed
+
+
+def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
+    """Cancel a job that is not finished. A handler that runs is not stopped, but its outcome is not recorded."""
+    values = {
+        "status": target(Event.CANCEL),
+        "lease_until": None,
+        "next_attempt_at": None,
+        "completed_at": now,
+        "updated_at": now,
+    }
+    changed = _change(connection, job_id, Event.CANCEL, values)
+    if changed:
+        discard_messages(connection, job_id)
+    return changed
+
+
+def revive(connection: Connection, job_id: str, *, now: datetime) -> int | None:
+    """Make a finished job pending again; answers the number of its new run, or ``None`` if it is not finished."""
+    statement = (
+        update(executions)
+        .where(executions.c.job_id == job_id, executions.c.status.in_(sources(Event.REVIVE)))
+        .values(
+            status=target(Event.REVIVE),
+            run=executions.c.run + 1,
+            retry_count=0,
+            message_id=None,
+            error=None,
+            result=None,
+            progress=None,
+            progress_note=None,
+            completed_at=None,
+            updated_at=now,
+        )
+        .returning(executions.c.run)
+    )
+    run_number: int | None = connection.execute(statement).scalar_one_or_none()
+    return run_number
+
+
+def report_progress(
+    connection: Connection,
+    job_id: str,
+    attempt_number: int,
+    *,
+    fraction: float,
+    note: str | None,
+    now: datetime,
+) -> bool:
+    """Store how far the attempt is. False if the job is no longer this attempt's."""
+    statement = (
+        update(executions)
+        .where(
+            executions.c.job_id == job_id,
+            executions.c.status == JobStatus.PROCESSING,
+            executions.c.attempt_count == attempt_number,
+        )
+        .values(progress=fraction, progress_note=note, updated_at=now)
+    )
+    return bool(connection.execute(statement).rowcount)
+
+
+def discard_messages(connection: Connection, job_id: str) -> None:
+    """Forget what of a job is still to be published."""
+    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
+
+
+# --- helpers
+
+
+def _change(
+    connection: Connection, job_id: str, event: Event, values: dict[str, Any], *conditions: Any
+) -> bool:
+    statement = (
+        update(executions)
+        .where(executions.c.job_id == job_id, executions.c.status.in_(sources(event)), *conditions)
+        .values(**values)
+    )
+    return bool(connection.execute(statement).rowcount)
+
+
+def _claimed(number: int, message_id: str | None, max_retries: int, options: dict[str, Any]) -> Claimed:
+    return Claimed(number, message_id, max_retries, DeliveryOptions.model_validate(options))
+
+
+def _claiming(wish: Claim) -> dict[str, Any]:
+    return {
+        "of_job": wish.job_id,
+        "retried": wish.retried,
+        "delivered_as": wish.message_id,
+        "now": wish.now,
+        "until": wish.lease_until,
+    }
+
+
+def _attempt_row(wish: Claim, got: Claimed) -> dict[str, Any]:
+    return {
+        "job_id": wish.job_id,
+        "number": got.number,
+        "message_id": wish.message_id,
+        "started_at": wish.now,
+    }
+
+
+def _ending(ended: Ended) -> dict[str, Any]:
+    how = ended.how
+    return {
+        "of_job": ended.job_id,
+        "of_number": ended.number,
+        "what_failed": how.error,
+        "again_at": how.next_attempt_at,
+        "now": ended.now,
+        "returned": how.result,
+    }
+
+
+def _attempt_ending(ended: Ended, *, is_kept: bool) -> dict[str, Any]:
+    how = ended.how
+    return {
+        "of_job": ended.job_id,
+        "of_number": ended.number,
+        "ended_as": (how.outcome if is_kept else AttemptOutcome.CANCELLED).value,
+        "answered": how.status_code,
+        "what_failed": how.error,
+        "where_failed": how.traceback,
+        "now": ended.now,
+    }
+
+
+def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> None:
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
+        .values(
+            outcome=AttemptOutcome.LOST,
+            error="the worker died, or ran longer than its lease, without an answer",
+            finished_at=now,
+        )
+    )
+
+
+def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[str, str | None], str]:
+    keys = [(job.job_type, job.idempotency_key) for job in jobs if job.idempotency_key is not None]
+    if not keys:
+        return {}
+    columns = executions.c.job_type, executions.c.idempotency_key
+    found = connection.execute(select(*columns, executions.c.job_id).where(tuple_(*columns).in_(keys)))
+    return {(row.job_type, row.idempotency_key): row.job_id for row in found}
+
+
+def insert_into(table: Table, connection: Connection) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT of the connection's own dialect, which knows ON CONFLICT."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # slow to import; only who uses PostgreSQL pays
+
+    return postgresql.insert(table)
+
+
+def _row(job: NewJob) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "job_type": job.job_type,
+        "status": JobStatus.PENDING,
+        "payload": job.payload,
+        "options": job.options.to_record(),
+        "retry_count": 0,
+        "max_retries": job.max_retries,
+        "attempt_count": 0,
+        "run": 0,
+        "user_id": job.user_id,
+        "organization_id": job.organization_id,
+        "idempotency_key": job.idempotency_key,
+        "parent_job_id": job.parent_job_id,
+        "schedule_id": job.schedule_id,
+        "next_attempt_at": job.next_attempt_at or job.created_at,
+        "created_at": job.created_at,
+        "updated_at": job.created_at,
+    }

@@ -1,0 +1,193 @@
+"""The statements that every job needs, from its record to its end; ``executions`` and ``outbox`` run them."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Update, and_, delete, func, null, or_, true, update
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.types import TypeEngine
+
+from jobs_core.database.compiled import Given, Prepared, types_of
+from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.model.states import AttemptOutcome, Event, JobStatus, sources, target
+
+_Types = Mapping[str, TypeEngine[Any]]
+
+
+# --- a new job, and its message
+
+
+def _add_job(given: Given) -> ReturningInsert[Any]:
+    insert = given.into(executions, status=JobStatus.PENDING.value, retry_count=0, attempt_count=0, run=0)
+    return insert.on_conflict_do_nothing().returning(executions.c.job_id)
+
+
+ADD_JOB = Prepared(
+    _add_job,
+    types_of(
+        executions,
+        *("job_id", "job_type", "payload", "options", "max_retries"),
+        *("user_id", "organization_id", "idempotency_key", "parent_job_id", "schedule_id"),
+        *("next_attempt_at", "created_at", "updated_at"),
+    ),
+)
+ADD_MESSAGE = Prepared(
+    lambda given: given.into(outbox, failures=0),
+    types_of(
+        outbox,
+        *("job_id", "deduplication_id", "destination", "queue", "headers", "body"),
+        *("deliver_at", "locked_until", "created_at"),
+    ),
+)
+
+
+# --- its message is published
+
+
+def _forget_message(given: Given) -> Delete:
+    return delete(outbox).where(outbox.c.deduplication_id == given["key"])
+
+
+def _note_message(given: Given) -> Update:
+    columns = executions.c
+    # The first delivery may have been quicker than this; and of a finished job, this may be a mere notice.
+    is_without = and_(
+        columns.job_id == given["of_job"], columns.message_id.is_(None), columns.completed_at.is_(None)
+    )
+    given, is_locked = given.locking(executions, is_without)
+    return update(executions).where(is_locked).values(message_id=given["published_as"])
+
+
+FORGET_MESSAGE = Prepared(_forget_message, {"key": outbox.c.deduplication_id.type})
+NOTE_MESSAGE = Prepared(
+    _note_message, {"of_job": executions.c.job_id.type, "published_as": executions.c.message_id.type}
+)
+
+
+# --- an attempt begins
+
+
+def _claim(given: Given) -> ReturningUpdate[Any]:
+    columns = executions.c
+    is_free = or_(
+        columns.status == JobStatus.PENDING,
+        and_(columns.status == JobStatus.PROCESSING, columns.lease_until <= given["now"]),
+    )
+    given, is_locked = given.locking(
+        executions, and_(columns.job_id == given["of_job"], _not_by_index(is_free))
+    )
+    now = given["now"]
+    return (
+        update(executions)
+        .where(is_locked)
+        .values(
+            status=target(Event.CLAIM),
+            attempt_count=columns.attempt_count + 1,
+            retry_count=given["retried"],
+            message_id=func.coalesce(columns.message_id, given["delivered_as"]),
+            started_at=func.coalesce(columns.started_at, now, type_=columns.started_at.type),
+            lease_until=given["until"],
+            next_attempt_at=null(),
+            updated_at=now,
+        )
+        .returning(
+            columns.job_id, columns.attempt_count, columns.message_id, columns.max_retries, columns.options
+        )
+    )
+
+
+CLAIM = Prepared(
+    _claim,
+    {
+        "of_job": executions.c.job_id.type,
+        "retried": executions.c.retry_count.type,
+        "delivered_as": executions.c.message_id.type,
+        "now": executions.c.updated_at.type,
+        "until": executions.c.lease_until.type,
+    },
+)
+ADD_ATTEMPT = Prepared(
+    lambda given: given.into(attempts, outcome=AttemptOutcome.RUNNING.value),
+    types_of(attempts, "job_id", "number", "message_id", "started_at"),
+)
+
+
+# --- an attempt ends
+
+
+def _finish(event: Event, given: Given) -> ReturningUpdate[Any]:
+    columns = executions.c
+    values: dict[str, Any] = {
+        "status": target(event),
+        "error": given["what_failed"],
+        "lease_until": null(),
+        "next_attempt_at": given["again_at"],
+        "completed_at": null() if event is Event.RETRY else given["now"],
+        "updated_at": given["now"],
+    }
+    if event is Event.COMPLETE:
+        values |= {"result": given["returned"], "progress": 1.0}
+    if event is Event.RETRY:
+        values["retry_count"] = columns.retry_count + 1
+    return (
+        update(executions)
+        .where(
+            columns.job_id == given["of_job"],
+            _not_by_index(or_(*(columns.status == source for source in sources(event)))),
+            columns.attempt_count == given["of_number"],
+        )
+        .values(**values)
+        .returning(columns.job_id, columns.attempt_count)
+    )
+
+
+def _end_attempt(given: Given) -> Update:
+    return (
+        update(attempts)
+        .where(
+            attempts.c.job_id == given["of_job"],
+            attempts.c.number == given["of_number"],
+            attempts.c.outcome == AttemptOutcome.RUNNING,
+        )
+        .values(
+            outcome=given["ended_as"],
+            status_code=given["answered"],
+            error=given["what_failed"],
+            traceback=given["where_failed"],
+            finished_at=given["now"],
+        )
+    )
+
+
+_ENDING: _Types = {
+    "of_job": executions.c.job_id.type,
+    "of_number": executions.c.attempt_count.type,
+    "what_failed": executions.c.error.type,
+    "again_at": executions.c.next_attempt_at.type,
+    "now": executions.c.updated_at.type,
+    "returned": executions.c.result.type,
+}
+FINISH = {
+    event: Prepared(partial(_finish, event), _ENDING) for event in (Event.COMPLETE, Event.RETRY, Event.FAIL)
+}
+END_ATTEMPT = Prepared(
+    _end_attempt,
+    {
+        "of_job": attempts.c.job_id.type,
+        "of_number": attempts.c.number.type,
+        "ended_as": attempts.c.outcome.type,
+        "answered": attempts.c.status_code.type,
+        "what_failed": attempts.c.error.type,
+        "where_failed": attempts.c.traceback.type,
+        "now": attempts.c.finished_at.type,
+    },
+)
+
+
+def _not_by_index(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """``condition``, of which PostgreSQL's planner makes no lookup: these jobs are to be found by their ids.
+
+    After a burst its statistics still say that next to no job is pending, and reading all that are looks cheap.
+    """
+    return condition.is_(true())

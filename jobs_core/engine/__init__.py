@@ -1,0 +1,1 @@
+"""The job system at work: registry, dispatcher, worker, schedules, and what finds lost jobs."""

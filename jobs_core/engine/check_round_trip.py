@@ -1,0 +1,21 @@
+"""``check-round-trip``: a job that does nothing, by which ``jobs-core check`` sees that jobs arrive."""
+
+from datetime import timedelta
+
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import Payload, job
+
+
+class Nothing(Payload):
+    """There is nothing to say."""
+
+
+@job(
+    "check-round-trip",
+    endpoint="/api/jobs/check-round-trip",
+    retries=0,
+    timeout=timedelta(seconds=10),
+    description="Does nothing; jobs-core check sends it to see that jobs arrive.",
+)
+async def check_round_trip(payload: Nothing, job: Job) -> None:
+    """Arrive."""

@@ -1,0 +1,101 @@
+"""What ``jobs-core check`` looks at: is this deployment whole?"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs_core.database import migrations
+from jobs_core.engine.check_round_trip import Nothing, check_round_trip
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.registry import default_registry
+from jobs_core.model.errors import JobStateError, PublishError, RegistryError
+from jobs_core.model.states import JobStatus
+from jobs_core.qstash.client import QStashClient
+from jobs_core.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def run(settings: Settings, *, round_trip_seconds: float | None = None) -> list[Finding]:
+    """Look at everything; no check stops the others, but a job is sent only where it can arrive.
+
+    ``round_trip_seconds`` is how long to wait for that job; ``None`` sends none.
+    """
+    warnings = [Finding("settings", True, f"warning: {warning}") for warning in settings.warnings()]
+    findings = [
+        *(warnings or [Finding("settings", True, f"{settings.environment}, nothing to complain of")]),
+        _job_types(settings),
+        await asyncio.to_thread(_database, settings),
+        await _qstash(settings),
+    ]
+    if round_trip_seconds is not None and all(each.ok for each in findings):
+        findings.append(await _round_trip(settings, round_trip_seconds))
+    return findings
+
+
+def _job_types(settings: Settings) -> Finding:
+    try:
+        registry = default_registry(settings.jobs_modules)
+    except (RegistryError, ImportError) as error:
+        return Finding("job types", False, str(error))
+    return Finding("job types", True, ", ".join(definition.job_type for definition in registry))
+
+
+def _database(settings: Settings) -> Finding:
+    try:
+        at = migrations.current(settings.database_url)
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        return Finding("database", False, f"does not answer: {reason}; is DATABASE_URL right?")
+    if at != migrations.head():
+        return Finding(
+            "database", False, f"is at {at or 'nothing'}, not {migrations.head()}: jobs-core migrate"
+        )
+    return Finding("database", True, f"is at {at}")
+
+
+async def _qstash(settings: Settings) -> Finding:
+    async with QStashClient(settings.qstash_url, settings.qstash_token.get_secret_value()) as client:
+        try:
+            current, following = await client.signing_keys()
+        except PublishError as error:
+            return Finding("QStash", False, error.message)
+    if current != settings.qstash_current_signing_key.get_secret_value():
+        return Finding("QStash", False, "QSTASH_CURRENT_SIGNING_KEY is not the key that QStash signs with")
+    if following != settings.qstash_next_signing_key.get_secret_value():
+        return Finding(
+            "QStash", False, "QSTASH_NEXT_SIGNING_KEY is not the key that QStash will sign with next"
+        )
+    return Finding("QStash", True, f"{settings.qstash_url} takes the token and has the same signing keys")
+
+
+async def _round_trip(settings: Settings, patience_seconds: float) -> Finding:
+    url = f"{settings.base_url}{check_round_trip.endpoint}"
+    async with JobDispatcher(settings) as dispatcher:
+        job_id = await dispatcher.enqueue(check_round_trip, Nothing())
+        began = time.monotonic()
+        try:
+            record = await dispatcher.wait(job_id, patience_seconds)
+        except TimeoutError:
+            with contextlib.suppress(JobStateError):  # it may arrive at the last moment
+                await dispatcher.cancel(job_id)
+            return Finding(
+                "round trip",
+                False,
+                f"no job came to {url} within {patience_seconds:g} s: is the worker running, and can QStash "
+                "reach BASE_URL?",
+            )
+        took_ms = (time.monotonic() - began) * 1000
+    if record.status is JobStatus.COMPLETED:
+        return Finding("round trip", True, f"a job went to {url} and was done in {took_ms:.0f} ms")
+    return Finding("round trip", False, f"the job sent to {url} is {record.status}: {record.error}")

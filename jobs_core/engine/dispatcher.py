@@ -1,0 +1,341 @@
+"""Records jobs, publishes their messages, and looks after what becomes of them.
+
+A job exists as soon as its record is committed, and the intent to publish it is committed with it. What
+follows (publishing, and noting the message's id) may fail or be interrupted; the outbox finishes it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from jobs_core.database import job_queries, job_store
+from jobs_core.database.connections import Database
+from jobs_core.database.job_queries import JobFilter, JobPage, TypeStats
+from jobs_core.engine.metrics_hook import Observer
+from jobs_core.engine.registry import JobDefinition, Registry, default_registry
+from jobs_core.engine.requests import Composer, Duration, JobRequest, envelope_of
+from jobs_core.engine.schedules import Schedules
+from jobs_core.model.clock import Clock, SystemClock
+from jobs_core.model.envelope import Subject
+from jobs_core.model.errors import JobNotFoundError, JobStateError, PublishError
+from jobs_core.model.message import Message
+from jobs_core.model.options import FlowControl, seconds
+from jobs_core.model.records import JobRecord
+from jobs_core.qstash.client import QStashClient
+from jobs_core.qstash.outbox import Outbox
+from jobs_core.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+P = TypeVar("P", bound=BaseModel)
+
+_FIRST_POLL_SECONDS = 0.02
+_LONGEST_POLL_SECONDS = 1.0
+_HAS_HOOK = "jobs_core.publishes_after_commit"
+
+
+class JobDispatcher:
+    """Enqueues jobs and looks after those that exist. One for each process; ``aclose`` when done.
+
+    ``transport`` is how QStash is reached, in tests perhaps without a socket.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.settings = settings or Settings.load()
+        self.registry = registry or default_registry(self.settings.jobs_modules)
+        self.clock: Clock = clock or SystemClock()
+        self.composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
+        self.database = Database(self.settings.database_url, pool_size=self.settings.database_pool_size)
+        self.client = QStashClient(
+            self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
+        )
+        self.outbox = Outbox(self.database, self.client, self.clock)
+        self.observer = Observer()
+        self.schedules = Schedules(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish what is under way and close all connections."""
+        await self.outbox.close()
+        await self.client.aclose()
+        await self.database.close()
+
+    # --- enqueueing
+
+    async def enqueue(
+        self,
+        job_type: str | JobDefinition[P],
+        payload: P | Mapping[str, Any],
+        *,
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        idempotency_key: str | None = None,
+        parent_job_id: str | None = None,
+        delay: Duration | None = None,
+        not_before: datetime | None = None,
+        retries: int | None = None,
+        retry_delay: timedelta | str | None = None,
+        timeout: Duration | None = None,  # noqa: ASYNC109 -- the handler's, not this call's
+        callback: str | None = None,
+        failure_callback: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        flow_control: FlowControl | None = None,
+        label: str | None = None,
+        session: AsyncSession | Session | None = None,
+    ) -> str:
+        """Record a job, publish it, and answer its id.
+
+        Args:
+            idempotency_key: a second job of this type with the same key is not made; the first one's id is
+                answered.
+            delay: earliest start from now, a timedelta or seconds; ``not_before`` (aware) says it absolutely
+                and wins.
+            retries: how often a failed attempt is repeated; ``retry_delay`` is a timedelta, or an expression
+                in milliseconds over ``retried``, such as ``"1000 * pow(2, retried)"``.
+            timeout: how long the handler may run, a timedelta or seconds.
+            callback: URL that QStash tells of every attempt; ``failure_callback`` is told once, of failure.
+            session: write the job in this transaction, with the caller's own rows. It is published after the
+                commit, and never if the transaction rolls back.
+
+        Raises:
+            JobValidationError: the payload or an option is not valid; every error is listed.
+            UnknownJobTypeError: no such job type.
+            PublishRefusedError: QStash refused the message for good; the job is recorded as failed. If QStash
+                cannot be reached there is no error: the job is recorded, and published as soon as it can be.
+        """
+        request = JobRequest.of(
+            job_type,
+            payload,
+            user_id=user_id,
+            organization_id=organization_id,
+            idempotency_key=idempotency_key,
+            parent_job_id=parent_job_id,
+            delay=delay,
+            not_before=not_before,
+            retries=retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            callback=callback,
+            failure_callback=failure_callback,
+            headers=headers,
+            queue=queue,
+            flow_control=flow_control,
+            label=label,
+        )
+        return (await self.enqueue_many([request], session=session))[0]
+
+    async def enqueue_many(
+        self, requests: Sequence[JobRequest], *, session: AsyncSession | Session | None = None
+    ) -> Sequence[str]:
+        """Record many jobs in one transaction and publish them a hundred in a request; answers their ids.
+
+        ``session`` is as with ``enqueue``.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: and nothing is recorded.
+            ExceptionGroup: of PublishRefusedError, when QStash refuses some; the others are published. A
+                single request raises its error as it is.
+        """
+        if session is not None:
+            return await self._enqueue_within(session, requests)
+        jobs = [self.composer.prepare(request) for request in requests]
+        if not jobs:
+            return []
+
+        job_ids = await self.database.write_jointly(
+            job_store.insert_jointly, job_store.NewJobs(jobs, self.outbox.locked_until())
+        )
+        new = [job for job, job_id in zip(jobs, job_ids, strict=True) if job.job_id == job_id]
+        for job in new:
+            self.observer.enqueued(job.job_type)
+        await self._publish([job.message for job in new if job.message is not None])
+        return job_ids
+
+    async def flush(self) -> None:
+        """Publish what callers' transactions have committed, and wait for it: for scripts, and for tests."""
+        await self.outbox.flush()
+
+    async def schedule(
+        self,
+        job_type: str | JobDefinition[P],
+        cron: str,
+        payload: P | Mapping[str, Any],
+        *,
+        schedule_id: str | None = None,
+        timezone: str = "UTC",
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        **options: Any,
+    ) -> str:
+        """Enqueue a job at every time that matches ``cron``; as ``schedules.create``, which see."""
+        return await self.schedules.create(
+            job_type,
+            cron,
+            payload,
+            schedule_id=schedule_id,
+            timezone=timezone,
+            user_id=user_id,
+            organization_id=organization_id,
+            **options,
+        )
+
+    # --- jobs that exist
+
+    async def get(self, job_id: str) -> JobRecord:
+        """One job with its attempts. Raises JobNotFoundError."""
+        record = await self.database.read(lambda connection: job_queries.get(connection, job_id))
+        if record is None:
+            raise JobNotFoundError(f"there is no job {job_id}", job_id=job_id)
+        return record
+
+    async def list(self, wanted: JobFilter | None = None) -> JobPage:
+        """The jobs that match, the newest first, a page at a time."""
+        return await self.database.read(
+            lambda connection: job_queries.page(connection, wanted or JobFilter())
+        )
+
+    async def stats(self, period: timedelta = timedelta(days=1)) -> Sequence[TypeStats]:
+        """How many jobs created in the last ``period`` are in which state, by type."""
+        since = self.clock.now() - period
+        return await self.database.read(lambda connection: job_queries.stats(connection, since=since))
+
+    async def wait(self, job_id: str, timeout: Duration = 30) -> JobRecord:  # noqa: ASYNC109 -- part of the API
+        """Wait until the job is finished; ``timeout`` is real time.
+
+        Raises:
+            TimeoutError: it is not finished by then.
+            JobNotFoundError: there is no such job.
+        """
+        poll = _FIRST_POLL_SECONDS
+        async with asyncio.timeout(seconds(timeout)):
+            while not (record := await self.get(job_id)).is_finished:
+                await asyncio.sleep(poll)
+                poll = min(_LONGEST_POLL_SECONDS, poll * 1.5)
+        return record
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """Cancel a job that is not finished; a handler that runs is not stopped, but its result is dropped.
+
+        Raises:
+            JobNotFoundError, JobStateError: there is no such job, or it is finished.
+        """
+        now = self.clock.now()
+        changed = await self.database.write(lambda connection: job_store.cancel(connection, job_id, now=now))
+        record = await self.get(job_id)
+        if not changed:
+            raise JobStateError(f"job {job_id} is {record.status} and cannot be cancelled", job_id=job_id)
+        if record.message_id is not None:
+            await self._cancel_message(record.message_id, job_id)
+        return record
+
+    async def retry(self, job_id: str) -> JobRecord:
+        """Do a finished job once more: same id and payload, a new message, its history kept.
+
+        Raises:
+            JobNotFoundError, JobStateError: there is no such job, or it is not finished.
+            PublishRefusedError: as ``enqueue``.
+        """
+        record = await self.get(job_id)
+        definition = self.registry.get(record.job_type)
+        now = self.clock.now()
+
+        def revive(connection: Connection) -> Message | None:
+            run = job_store.revive(connection, job_id, now=now)
+            if run is None:
+                return None
+            message = self.composer.message(
+                definition, envelope_of(record), record.options, deduplication_id=f"{job_id}.{run}"
+            )
+            job_store.add_message(
+                connection, message, created_at=now, locked_until=self.outbox.locked_until()
+            )
+            return message
+
+        message = await self.database.write(revive)
+        if message is None:
+            raise JobStateError(
+                f"job {job_id} is {record.status}: only a finished job is retried", job_id=job_id
+            )
+        await self._publish([message])
+        return await self.get(job_id)
+
+    # --- inside
+
+    def write_within(
+        self, session: Session, requests: Sequence[JobRequest], loop: asyncio.AbstractEventLoop
+    ) -> Sequence[str]:
+        """Write jobs in a blocking session's transaction; ``loop``, on which we run, publishes after the commit.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: as ``enqueue``.
+        """
+        jobs = [self.composer.prepare(request) for request in requests]
+        self._publish_after_commit(session, loop)
+        # No lock: this process hears of the commit, but should it die first, another may take over at once.
+        return job_store.insert_jobs(session.connection(), jobs, locked_until=self.clock.now())
+
+    async def _enqueue_within(
+        self, session: AsyncSession | Session, requests: Sequence[JobRequest]
+    ) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        if isinstance(session, Session):
+            return self.write_within(session, requests, loop)
+        return await session.run_sync(self.write_within, requests, loop)
+
+    def _publish_after_commit(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the relay at each commit of this session: it sees only what is really committed."""
+        if session.info.get(_HAS_HOOK) is self:
+            return
+        session.info[_HAS_HOOK] = self
+
+        def wake(committed: Session) -> None:
+            # A savepoint's release is announced as a commit too.
+            if not committed.in_nested_transaction() and not loop.is_closed():
+                loop.call_soon_threadsafe(self.outbox.wake)
+
+        event.listen(session, "after_commit", wake)
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        if len(messages) == 1:
+            await self.outbox.publish(messages[0])
+            return
+        answers = await asyncio.gather(*map(self.outbox.publish, messages), return_exceptions=True)
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        if errors:
+            raise BaseExceptionGroup(f"{len(errors)} of {len(messages)} jobs were not published", errors)
+
+    async def _cancel_message(self, message_id: str, job_id: str) -> None:
+        try:
+            await self.client.cancel(message_id)
+        except PublishError as error:
+            # The delivery will find the job cancelled and not run it.
+            log.warning(
+                "the message of cancelled job %s could not be cancelled: %s",
+                job_id,
+                error,
+                extra={"event": "cancel_unconfirmed", "job_id": job_id, "message_id": message_id},
+            )

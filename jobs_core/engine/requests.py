@@ -1,0 +1,223 @@
+"""From what a caller asks to the record and the message of a job. Nothing is stored or sent here.
+
+A job's record says what was asked; its message says how QStash shall deliver it. Both are made at once, so
+that they can be written in one transaction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from jobs_core.database.job_store import NewJob
+from jobs_core.engine.job import current_job_id
+from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
+from jobs_core.model.clock import Clock
+from jobs_core.model.envelope import JobEnvelope, Metadata, Subject
+from jobs_core.model.errors import JobValidationError
+from jobs_core.model.ids import new_job_id
+from jobs_core.model.message import Message
+from jobs_core.model.options import DeliveryOptions, forwarded, not_before_header, publish_headers, seconds
+from jobs_core.model.records import JobRecord
+from jobs_core.tracing import carried, enqueue_span
+
+P = TypeVar("P", bound=BaseModel)
+Duration = timedelta | float  # seconds, where it is a number
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """One job to enqueue: what ``enqueue`` takes, as a value, for ``enqueue_many``."""
+
+    job_type: str | JobDefinition[Any]
+    payload: BaseModel | Mapping[str, Any]
+    user_id: Subject | None = None
+    organization_id: Subject | None = None
+    idempotency_key: str | None = None
+    parent_job_id: str | None = None
+    delay: Duration | None = None
+    not_before: datetime | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # of DeliveryOptions
+
+    @classmethod
+    def of(
+        cls,
+        job_type: str | JobDefinition[P],
+        payload: P | Mapping[str, Any],
+        *,
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        idempotency_key: str | None = None,
+        parent_job_id: str | None = None,
+        delay: Duration | None = None,
+        not_before: datetime | None = None,
+        timeout: Duration | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> "JobRequest":
+        """From the arguments that ``enqueue`` takes; nothing is checked yet."""
+        return cls(
+            job_type,
+            payload,
+            user_id=user_id,
+            organization_id=organization_id,
+            idempotency_key=idempotency_key,
+            parent_job_id=parent_job_id,
+            delay=delay,
+            not_before=not_before,
+            options=_given(
+                timeout_seconds=None if timeout is None else seconds(timeout),
+                headers=dict(headers) if headers else None,
+                **options,
+            ),
+        )
+
+
+class Composer:
+    """Makes the records and messages of one application: its job types, at its public URL."""
+
+    def __init__(self, registry: Registry, clock: Clock, *, base_url: str) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._base_url = base_url
+
+    def prepare(self, request: JobRequest) -> NewJob:
+        """The record and the message of a request, with nothing done yet.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: as ``enqueue``.
+        """
+        definition = self.definition(request.job_type)
+        with enqueue_span(definition.job_type):
+            return self._prepare(definition, request)
+
+    def _prepare(self, definition: JobDefinition[Any], request: JobRequest) -> NewJob:
+        payload = definition.parse(request.payload).model_dump(mode="json", by_alias=True)
+        options = parse_options(definition, request.options)
+        now = self._clock.now()
+        job_id = new_job_id(now)
+        metadata = _metadata(definition, request, now)
+        deliver_at = _deliver_at(definition, request, now)
+        message = self.message(
+            definition,
+            JobEnvelope(job_id=job_id, type=definition.job_type, payload=payload, metadata=metadata),
+            options,
+            deduplication_id=job_id,
+            deliver_at=deliver_at,
+            not_before=request.not_before,
+        )
+        return NewJob(
+            job_id=job_id,
+            job_type=definition.job_type,
+            payload=payload,
+            options=options,
+            max_retries=max_retries(definition, options),
+            created_at=now,
+            message=message,
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            idempotency_key=request.idempotency_key,
+            parent_job_id=metadata.parent_job_id,
+            next_attempt_at=request.not_before or deliver_at or now,
+        )
+
+    def definition(self, job_type: str | JobDefinition[Any]) -> JobDefinition[Any]:
+        """The definition that this dispatcher's registry has. Raises UnknownJobTypeError."""
+        return self._registry.get(job_type.job_type if isinstance(job_type, JobDefinition) else job_type)
+
+    def message(
+        self,
+        definition: JobDefinition[Any],
+        envelope: JobEnvelope,
+        options: DeliveryOptions,
+        *,
+        deduplication_id: str,
+        deliver_at: datetime | None = None,
+        not_before: datetime | None = None,
+    ) -> Message:
+        """The message that delivers ``envelope``."""
+        headers = forwarded(carried()) | self.headers(definition, options)
+        if not_before is not None:
+            headers["Upstash-Not-Before"] = not_before_header(not_before)
+        return Message(
+            job_id=envelope.job_id or "",
+            destination=self.url(definition),
+            body=envelope.to_json(),
+            headers=headers,
+            deduplication_id=deduplication_id,
+            queue=options.queue,
+            deliver_at=deliver_at,
+        )
+
+    def headers(self, definition: JobDefinition[Any], options: DeliveryOptions) -> dict[str, str]:
+        """The headers that say how jobs of this type are delivered."""
+        return publish_headers(
+            options,
+            retries=max_retries(definition, options),
+            timeout=handler_timeout(definition, options),
+            label=definition.job_type,
+            failure_callback=f"{self._base_url}{FAILURE_CALLBACK_PATH}",
+        )
+
+    def url(self, definition: JobDefinition[Any]) -> str:
+        """Where jobs of this type are delivered: the string that signatures are made over."""
+        return f"{self._base_url}{definition.endpoint}"
+
+
+def max_retries(definition: JobDefinition[Any], options: DeliveryOptions) -> int:
+    """How often a failed attempt of this job is repeated."""
+    return definition.retries if options.retries is None else options.retries
+
+
+def handler_timeout(definition: JobDefinition[Any], options: DeliveryOptions) -> timedelta:
+    """How long the handler may run for this job."""
+    given = options.timeout_seconds
+    return definition.timeout if given is None else timedelta(seconds=given)
+
+
+def parse_options(definition: JobDefinition[Any], given: Mapping[str, Any]) -> DeliveryOptions:
+    """Delivery options as their model. Raises JobValidationError."""
+    try:
+        return DeliveryOptions.model_validate(dict(given))
+    except ValidationError as error:
+        raise JobValidationError.from_pydantic(f"the delivery of {definition.job_type}", error) from None
+
+
+def _metadata(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> Metadata:
+    try:
+        return Metadata(
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            idempotency_key=request.idempotency_key,
+            parent_job_id=request.parent_job_id or current_job_id.get(),
+            created_at=now,
+        )
+    except ValidationError as error:
+        raise JobValidationError.from_pydantic(f"the metadata of {definition.job_type}", error) from None
+
+
+def _given(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _deliver_at(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> datetime | None:
+    if request.not_before is not None or request.delay is None:
+        return None
+    delay = seconds(request.delay)
+    if delay < 0:
+        raise JobValidationError(f"the delay of {definition.job_type} must not be negative, but is {delay} s")
+    return now + timedelta(seconds=delay)
+
+
+def envelope_of(record: JobRecord) -> JobEnvelope:
+    """The envelope of a job that exists, to deliver it once more."""
+    metadata = Metadata(
+        user_id=record.user_id,
+        organization_id=record.organization_id,
+        idempotency_key=record.idempotency_key,
+        parent_job_id=record.parent_job_id,
+        created_at=record.created_at,
+    )
+    return JobEnvelope(job_id=record.job_id, type=record.job_type, payload=record.payload, metadata=metadata)

@@ -1,0 +1,162 @@
+"""Jobs that repeat: QStash's schedules, each of whose firings is a job with a record of its own.
+
+A schedule's message carries an envelope without a job id; the worker derives the id from the schedule and the
+message (``ids.scheduled_job_id``), so every firing is one job, however often it is delivered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from jobs_core.engine.registry import JobDefinition
+from jobs_core.engine.requests import JobRequest, parse_options
+from jobs_core.model.envelope import JobEnvelope, Metadata, Subject
+from jobs_core.model.errors import JobValidationError
+
+if TYPE_CHECKING:
+    from jobs_core.engine.dispatcher import JobDispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule as QStash knows it."""
+
+    schedule_id: str
+    cron: str  # with its CRON_TZ= prefix, if it has one
+    destination: str
+    is_paused: bool
+    next_at: datetime | None
+
+
+_NOT_FOR_SCHEDULES = frozenset({"delay", "not_before", "idempotency_key", "parent_job_id"})
+
+
+class Schedules:
+    """The schedules of one dispatcher's QStash user."""
+
+    def __init__(self, dispatcher: "JobDispatcher") -> None:
+        self._dispatcher = dispatcher
+
+    async def create(
+        self,
+        job_type: str | JobDefinition[Any],
+        cron: str,
+        payload: BaseModel | Mapping[str, Any],
+        *,
+        schedule_id: str | None = None,
+        timezone: str = "UTC",
+        user_id: Subject | None = None,
+        organization_id: Subject | None = None,
+        **options: Any,
+    ) -> str:
+        """Enqueue a job at every time that matches ``cron`` (five fields) in ``timezone``; answers the schedule's id.
+
+        With a ``schedule_id`` that exists, that schedule is replaced. ``options`` say how each firing is delivered:
+        ``retries``, ``retry_delay``, ``timeout``, ``callback``, ``failure_callback``, ``headers``, ``queue``,
+        ``flow_control`` and ``label``, as ``JobDispatcher.enqueue`` takes them.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: as ``JobDispatcher.enqueue``.
+            PublishError: QStash did not take it; nothing is recorded.
+        """
+        dispatcher, composer = self._dispatcher, self._dispatcher.composer
+        definition = composer.definition(job_type)
+        parsed = definition.parse(payload).model_dump(mode="json", by_alias=True)
+        if refused := _NOT_FOR_SCHEDULES & options.keys():
+            raise JobValidationError(
+                f"a schedule has no {', '.join(sorted(refused))}: its cron expression says when it fires"
+            )
+        delivery = parse_options(definition, JobRequest.of(definition, payload, **options).options)
+        # The worker hears of a firing by its delivery alone, so the template says how it is delivered.
+        given = delivery if delivery.to_record() else None
+        envelope = JobEnvelope(
+            type=definition.job_type,
+            payload=parsed,
+            metadata=Metadata(user_id=user_id, organization_id=organization_id, options=given),
+        )
+        headers = composer.headers(definition, delivery)
+        if delivery.queue is not None:
+            headers["Upstash-Queue-Name"] = delivery.queue
+        return await dispatcher.client.create_schedule(
+            composer.url(definition),
+            cron=cron.strip() if timezone == "UTC" else f"CRON_TZ={timezone} {cron.strip()}",
+            schedule_id=schedule_id,
+            body=envelope.to_json(),
+            headers=headers,
+        )
+
+    async def list(self) -> list[Schedule]:
+        """Every schedule of this QStash user. Raises PublishError."""
+        return [_schedule(found) for found in await self._dispatcher.client.schedules()]
+
+    async def pause(self, schedule_id: str) -> bool:
+        """Skip firings until resumed; false if there is no such schedule. Raises PublishError."""
+        return await self._dispatcher.client.change_schedule(schedule_id, "pause")
+
+    async def resume(self, schedule_id: str) -> bool:
+        """Fire again from the next matching time; false if there is no such schedule. Raises PublishError."""
+        return await self._dispatcher.client.change_schedule(schedule_id, "resume")
+
+    async def remove(self, schedule_id: str) -> bool:
+        """Remove it; jobs it has made live on. False if there is no such schedule. Raises PublishError."""
+        return await self._dispatcher.client.change_schedule(schedule_id, "delete")
+
+    async def plan(self) -> "SyncPlan":
+        """What must change for QStash to match the registry's declared schedules. Raises PublishError."""
+        declared = {
+            declared_id(definition): definition
+            for definition in self._dispatcher.registry
+            if definition.schedule is not None
+        }
+        ours = {
+            found.schedule_id
+            for found in await self.list()
+            if found.schedule_id.startswith(DECLARED_PREFIX)
+            and found.destination.startswith(f"{self._dispatcher.settings.base_url}/")
+        }
+        return SyncPlan(declared, tuple(sorted(ours - declared.keys())))
+
+    async def carry_out(self, plan: "SyncPlan", *, remove: bool) -> None:
+        """Create or replace every declared schedule; with ``remove``, remove those no longer declared.
+
+        Raises:
+            PublishError: QStash did not take one; carrying out the plan again does no harm.
+        """
+        for schedule_id, definition in plan.declared.items():
+            assert definition.schedule is not None
+            cron = definition.schedule
+            await self.create(
+                definition, cron.expression, cron.payload, schedule_id=schedule_id, timezone=cron.timezone
+            )
+        for schedule_id in plan.undeclared if remove else ():
+            await self.remove(schedule_id)
+
+
+DECLARED_PREFIX = "jobs-core."
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """Declared schedules by id, and ids in QStash (with our prefix and origin) that the code no longer declares."""
+
+    declared: Mapping[str, JobDefinition[Any]]
+    undeclared: tuple[str, ...]
+
+
+def declared_id(definition: JobDefinition[Any]) -> str:
+    """The id of the schedule that a job type declares."""
+    return f"{DECLARED_PREFIX}{definition.job_type}"
+
+
+def _schedule(found: Mapping[str, Any]) -> Schedule:
+    next_ms = found.get("nextScheduleTime")
+    return Schedule(
+        schedule_id=str(found["scheduleId"]),
+        cron=str(found["cron"]),
+        destination=str(found.get("destination", "")),
+        is_paused=bool(found.get("isPaused", False)),
+        next_at=None if next_ms is None else datetime.fromtimestamp(int(next_ms) / 1000, UTC),
+    )

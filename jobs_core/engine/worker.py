@@ -1,0 +1,390 @@
+"""Does one delivery: verify, parse, claim, run with a timeout, record, answer.
+
+QStash delivers at least once, so the same job may arrive twice, even at the same time. The claim decides: it
+is one conditional UPDATE, which takes the job for one attempt under a lease. A job that is finished is
+answered 200 and not run; one that another attempt holds is told to come back when that lease is over; one
+whose lease has run out was left by a worker that died, and is taken over.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, assert_never
+
+from pydantic_core import to_jsonable_python
+from sqlalchemy import Connection
+
+from jobs_core.database import job_queries, job_store
+from jobs_core.database.job_store import Claim, Claimed, Ended, NewJob
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.job import Job, JobLogger, current_job_id
+from jobs_core.engine.registry import JobDefinition
+from jobs_core.engine.requests import handler_timeout, max_retries
+from jobs_core.engine.resources import Resources
+from jobs_core.model import outcome
+from jobs_core.model.backoff import ANSWER_MARGIN
+from jobs_core.model.clock import Clock, SystemClock
+from jobs_core.model.envelope import JobEnvelope
+from jobs_core.model.errors import JobError, JobTimeoutError, JobValidationError
+from jobs_core.model.ids import scheduled_job_id
+from jobs_core.model.options import DeliveryOptions
+from jobs_core.model.outcome import Answer, Attempt, Verdict
+from jobs_core.model.records import JobRecord
+from jobs_core.qstash.signature import Rejected, Verified, Verifier
+from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
+
+log = logging.getLogger(__name__)
+
+_NO_OPTIONS = DeliveryOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP request from QStash."""
+
+    url: str  # public: BASE_URL and path
+    body: bytes
+    signature: str | None
+    message_id: str | None
+    retried: int
+    schedule_id: str | None
+    trace: Mapping[str, str]  # the trace context it carries, if it does
+
+    @classmethod
+    def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
+        """From a request's headers, by their names in lower case."""
+        retried = headers.get("upstash-retried", "0")
+        return cls(
+            url=url,
+            body=body,
+            signature=headers.get("upstash-signature"),
+            message_id=headers.get("upstash-message-id"),
+            # Not verified yet: anyone may send any number of digits.
+            retried=int(retried) if retried.isascii() and retried.isdigit() and len(retried) <= 9 else 0,
+            schedule_id=headers.get("upstash-schedule-id"),
+            trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A delivery that wants its job."""
+
+    definition: JobDefinition[Any]
+    job_id: str
+    envelope: JobEnvelope
+    delivery: Delivery
+    now: datetime
+
+    def lease(self, options: DeliveryOptions) -> datetime:
+        """When the lease ends, where the job has these options."""
+        return self.now + handler_timeout(self.definition, options) + ANSWER_MARGIN
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The job is ours for one attempt."""
+
+    attempt: Attempt
+    message_id: str | None
+    timeout: timedelta
+    deadline: datetime
+
+
+class Worker:
+    """Runs the handlers of one application. Any number of processes may share the records."""
+
+    def __init__(
+        self,
+        dispatcher: JobDispatcher,
+        resources: Resources | None = None,
+        *,
+        wall_clock: Clock | None = None,
+    ) -> None:
+        settings = dispatcher.settings
+        self._dispatcher = dispatcher
+        self._database = dispatcher.database
+        self._clock = dispatcher.clock
+        self._resources = resources or Resources()
+        # Signatures carry real time, even where the jobs' clock is turned.
+        self._wall_clock = wall_clock or SystemClock()
+        self._explains = not settings.is_production
+        self._verifier = Verifier(
+            settings.qstash_current_signing_key.get_secret_value(),
+            settings.qstash_next_signing_key.get_secret_value(),
+            settings.signature_tolerance_seconds,
+        )
+
+    def verify(self, delivery: Delivery) -> Answer | None:
+        """``None`` if the delivery is genuine, else the answer that turns it away."""
+        checked = self._verifier.verify(
+            delivery.signature, body=delivery.body, url=delivery.url, now=self._wall_clock.now()
+        )
+        match checked:
+            case Verified(used_next_key=used_next_key):
+                if used_next_key:
+                    log.warning(
+                        "QStash signs with QSTASH_NEXT_SIGNING_KEY: the keys were rotated; copy the new ones",
+                        extra={"event": "signing_keys_rotated"},
+                    )
+                return None
+            case Rejected():
+                return self._turn_away(delivery, checked)
+        assert_never(checked)
+
+    async def deliver(self, definition: JobDefinition[Any], delivery: Delivery) -> Answer:
+        """Do the job in ``delivery``, if it is genuine and still to be done."""
+        if (refused := self.verify(delivery)) is not None:
+            return refused
+        try:
+            job_id, envelope = _read(definition, delivery)
+        except JobError as error:
+            log.warning(
+                "turned away a delivery: %s",
+                error,
+                extra={"event": "malformed", "message_id": delivery.message_id},
+            )
+            return outcome.malformed(error)
+        claimed = await self._claim(definition, job_id, envelope, delivery)
+        if isinstance(claimed, Answer):
+            return claimed
+        with process_span(
+            definition.job_type,
+            delivery.trace,
+            job_id=job_id,
+            attempt_number=claimed.attempt.number,
+            message_id=delivery.message_id,
+        ) as span:
+            return await self._work(definition, envelope, claimed, span)
+
+    async def _claim(
+        self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
+    ) -> _Held | Answer:
+        wish = _Wish(definition, job_id, envelope, delivery, self._clock.now())
+        found = await self._database.write_jointly(_claim_all, wish)
+        if found is None:
+            _say("duplicate", job_id, definition.job_type, message_id=delivery.message_id)
+            return outcome.ignored(job_id, "duplicate")
+        if isinstance(found, JobRecord):
+            return self._not_claimed(found, delivery, wish.now)
+        options, timeout = found.options, handler_timeout(definition, found.options)
+        return _Held(
+            Attempt(job_id, found.number, delivery.retried, found.max_retries, options.retry_delay),
+            found.message_id,
+            timeout,
+            deadline=wish.now + timeout,
+        )
+
+    def _not_claimed(self, record: JobRecord, delivery: Delivery, now: datetime) -> Answer:
+        if record.is_finished:
+            _say("already_finished", record.job_id, record.job_type, message_id=delivery.message_id)
+            return outcome.ignored(record.job_id, record.status)
+        wait = (record.lease_until or now) - now
+        _say("busy", record.job_id, record.job_type, message_id=delivery.message_id)
+        return outcome.busy(record.job_id, wait=max(wait, timedelta(seconds=1)))
+
+    async def _work(
+        self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held, span: ProcessSpan
+    ) -> Answer:
+        job = self._job(definition, envelope, held)
+        job.log.info("processing %s", job.id, extra={"event": "processing"})
+        started_at = self._clock.now()
+        verdict = await self._run(definition, envelope, job, held)
+        try:
+            kept = await self._record(job, verdict)
+        except Exception as error:
+            if not job.writes:
+                raise
+            verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
+            kept = await self._record(job, verdict)
+        _report(job, verdict, kept=kept)
+        if verdict.record.error is not None:
+            span.failed(verdict.record.error)
+        seconds = (self._clock.now() - started_at).total_seconds()
+        self._dispatcher.observer.attempted(job.job_type, verdict.record.outcome, seconds)
+        return verdict.answer if kept else outcome.ignored(job.id, "superseded")
+
+    async def _run(
+        self, definition: JobDefinition[Any], envelope: JobEnvelope, job: Job, held: _Held
+    ) -> Verdict:
+        token = current_job_id.set(job.id)
+        try:
+            payload = definition.parse(envelope.payload)
+            result = await _call(definition, payload, job, held.timeout)
+        except Exception as error:  # noqa: BLE001 -- the edge that records the outcome
+            return outcome.judge_failure(held.attempt, error, now=self._clock.now())
+        finally:
+            current_job_id.reset(token)
+        return outcome.judge_success(held.attempt, to_jsonable_python(result, by_alias=True, fallback=repr))
+
+    async def _record(self, job: Job, verdict: Verdict) -> bool:
+        ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
+        if not job.writes:
+            return await self._database.write_jointly(job_store.finish, ended)
+
+        def write(connection: Connection) -> bool:
+            [kept] = job_store.finish(connection, [ended])
+            if kept and verdict.answer.status == 200:
+                for further in job.writes:
+                    further(connection)
+            return kept
+
+        return await self._database.write(write)
+
+    def _job(self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held) -> Job:
+        attempt, metadata = held.attempt, envelope.metadata
+
+        async def report(fraction: float, note: str | None) -> None:
+            now = self._clock.now()
+            await self._database.write(
+                lambda connection: job_store.report_progress(
+                    connection, attempt.job_id, attempt.number, fraction=fraction, note=note, now=now
+                )
+            )
+
+        facts = {
+            "job_id": attempt.job_id,
+            "job_type": definition.job_type,
+            "attempt": attempt.number,
+            "message_id": held.message_id,
+            "user_id": metadata.user_id,
+            "organization_id": metadata.organization_id,
+        }
+        return Job(
+            id=attempt.job_id,
+            job_type=definition.job_type,
+            metadata=metadata,
+            attempt_number=attempt.number,
+            is_last_attempt=attempt.is_last,
+            deadline=held.deadline,
+            log=JobLogger(_logger(definition.handler.__module__), facts),
+            resources=self._resources,
+            _report=report,
+        )
+
+    def _turn_away(self, delivery: Delivery, rejected: Rejected) -> Answer:
+        log.warning(
+            "rejected a delivery to %s: %s",
+            delivery.url,
+            rejected,
+            extra={"event": "signature_rejected", "cause": rejected.cause, "message_id": delivery.message_id},
+        )
+        self._dispatcher.observer.rejected(rejected.cause)
+        detail = {"cause": rejected.cause, "hint": str(rejected)} if self._explains else {}
+        return Answer(401, {"error": "invalid signature", **detail})
+
+
+def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[Claimed | JobRecord | None]:
+    """What each gets: its job, or the record of one that is not to be had, or nothing to do at all."""
+    claimed = job_store.claim(connection, [_claim_of(wish) for wish in wishes])
+    found: list[Claimed | JobRecord | None] = []
+    for wish, got in zip(wishes, claimed, strict=True):
+        taken = got or _claim_late(connection, wish)
+        if isinstance(taken, Claimed) and taken.options.timeout_seconds is not None:
+            job_store.extend_lease(connection, wish.job_id, lease_until=wish.lease(taken.options))
+        found.append(taken)
+    return found
+
+
+def _claim_late(connection: Connection, wish: _Wish) -> Claimed | JobRecord | None:
+    record = job_queries.get(connection, wish.job_id, with_attempts=False)
+    if record is not None:
+        return record
+    # Published by another service, or by a schedule: the delivery is the first we hear of it.
+    job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
+    job_store.add_job(connection, job)
+    [got] = job_store.claim(connection, [_claim_of(wish)])
+    return got or job_queries.get(connection, wish.job_id, with_attempts=False)
+
+
+def _claim_of(wish: _Wish) -> Claim:
+    # As if the job said nothing of its timeout, which few do; the record shows only once it is ours.
+    until = wish.lease(_NO_OPTIONS)
+    return Claim(wish.job_id, wish.delivery.message_id, wish.delivery.retried, wish.now, until)
+
+
+def foreign_job(
+    definition: JobDefinition[Any],
+    job_id: str,
+    envelope: JobEnvelope,
+    schedule_id: str | None,
+    now: datetime,
+) -> NewJob:
+    """The record of a job that was not enqueued here."""
+    options = envelope.metadata.options or DeliveryOptions()
+    return NewJob(
+        job_id=job_id,
+        job_type=definition.job_type,
+        payload=envelope.payload,
+        options=options,
+        max_retries=max_retries(definition, options),
+        created_at=now,
+        user_id=envelope.metadata.user_id,
+        organization_id=envelope.metadata.organization_id,
+        idempotency_key=envelope.metadata.idempotency_key,
+        parent_job_id=envelope.metadata.parent_job_id,
+        schedule_id=schedule_id,
+    )
+
+
+def identify(envelope: JobEnvelope, *, schedule_id: str | None, message_id: str | None) -> str:
+    """The job an envelope is about. Raises JobValidationError if it names none and is no schedule's."""
+    if envelope.job_id is not None:
+        return envelope.job_id
+    if schedule_id is not None and message_id is not None:
+        return scheduled_job_id(schedule_id, message_id)
+    raise JobValidationError("the job envelope has no jobId, and was not delivered by a schedule")
+
+
+def _read(definition: JobDefinition[Any], delivery: Delivery) -> tuple[str, JobEnvelope]:
+    envelope = JobEnvelope.parse(delivery.body)
+    if envelope.type != definition.job_type:
+        raise JobValidationError(
+            f"{definition.endpoint} takes {definition.job_type!r} jobs, not {envelope.type!r}"
+        )
+    return identify(envelope, schedule_id=delivery.schedule_id, message_id=delivery.message_id), envelope
+
+
+async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: timedelta) -> Any:
+    """Run the handler. Raises JobTimeoutError when it takes longer than ``limit``.
+
+    A coroutine is cancelled. A thread cannot be: it runs on, and is no longer waited for.
+    """
+    scope = asyncio.timeout(limit.total_seconds())
+    try:
+        async with scope:
+            if definition.is_async:
+                return await definition.handler(payload, job)
+            return await asyncio.to_thread(definition.handler, payload, job)
+    except TimeoutError:
+        if not scope.expired():
+            raise  # the handler's own
+        raise JobTimeoutError(
+            f"{definition.job_type} ran longer than its timeout of {limit.total_seconds():g} s",
+            job_id=job.id,
+        ) from None
+
+
+# The logging module takes a lock to find one.
+_logger = cache(logging.getLogger)
+
+
+def _report(job: Job, verdict: Verdict, *, kept: bool) -> None:
+    if not kept:
+        job.log.warning("superseded %s", job.id, extra={"event": "superseded"})
+    elif verdict.record.error is None:
+        job.log.info("processed %s", job.id, extra={"event": "processed"})
+    else:
+        job.log.warning(
+            "failed %s: %s",
+            job.id,
+            verdict.record.error,
+            extra={"event": "failed", "outcome": verdict.record.outcome, "error": verdict.record.error},
+        )
+
+
+def _say(event: str, job_id: str, job_type: str, **facts: Any) -> None:
+    log.info("%s %s", event, job_id, extra={"event": event, "job_id": job_id, "job_type": job_type, **facts})

@@ -1,0 +1,1 @@
+"""What the endpoints share: bounded bodies, and routes found by path."""

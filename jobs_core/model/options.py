@@ -1,0 +1,144 @@
+"""How one job is to be delivered, and the headers that tell QStash so.
+
+Durations are whole seconds on the wire (``10s``), but the value of a retry-delay expression is milliseconds.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from jobs_core.model.backoff import ANSWER_MARGIN
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_URL = TypeAdapter(HttpUrl)
+
+# The failure callback is what ends a job whose worker died, so it is tried even for a job without retries.
+# Three is what every plan allows.
+FAILURE_CALLBACK_RETRIES = 3
+
+
+class FlowControl(BaseModel):
+    """How many deliveries with this key may run at once, and start in one period."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str = Field(min_length=1)
+    parallelism: int | None = Field(None, ge=1)
+    rate: int | None = Field(None, ge=1)
+    period: timedelta = timedelta(seconds=1)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.parallelism is None and self.rate is None:
+            raise ValueError("give parallelism, rate or both")
+        return self
+
+    def header_value(self) -> str:
+        """As ``Upstash-Flow-Control-Value`` spells it: ``parallelism=3, rate=5, period=60s``."""
+        parts = [f"{name}={value}" for name, value in self._limits().items() if value is not None]
+        return ", ".join([*parts, f"period={duration(self.period)}"] if self.rate else parts)
+
+    def _limits(self) -> dict[str, int | None]:
+        return {"parallelism": self.parallelism, "rate": self.rate}
+
+
+class DeliveryOptions(BaseModel):
+    """What a caller may say about the delivery of one job; ``None`` leaves it to the job type.
+
+    Kept with the record, so that a job retried by hand is delivered as it first was.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    retries: int | None = Field(None, ge=0)
+    retry_delay: str | None = None  # an expression in milliseconds, such as "1000 * (1 + retried)"
+    timeout_seconds: float | None = Field(None, gt=0)  # of the handler
+    callback: str | None = None  # told of every attempt, by QStash
+    failure_callback: str | None = None  # told once, when the job has failed
+    headers: dict[str, str] = Field(default_factory=dict)  # added to the delivery
+    queue: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
+    flow_control: FlowControl | None = None
+    label: str | None = None
+
+    @field_validator("retry_delay", mode="before")
+    @classmethod
+    def _milliseconds(cls, value: object) -> object:
+        return str(round(value.total_seconds() * 1000)) if isinstance(value, timedelta) else value
+
+    @field_validator("callback", "failure_callback")
+    @classmethod
+    def _an_http_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _URL.validate_python(value)
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not _HEADER_NAME.fullmatch(name) or re.search(r"[\r\n\0]", text):
+                raise ValueError(f"header {name!r} cannot be sent: its name or its value is not well formed")
+        return value
+
+    def to_record(self) -> dict[str, Any]:
+        """As stored with the job: only what was given."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def seconds(value: timedelta | float) -> float:
+    """A duration given either way, in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def duration(value: timedelta | float) -> str:
+    """A wire duration, rounded up: a job is never early."""
+    return f"{max(0, math.ceil(seconds(value)))}s"
+
+
+def not_before_header(instant: datetime) -> str:
+    """Unix seconds, rounded up. Raises ValueError if ``instant`` is naive."""
+    if instant.tzinfo is None:
+        raise ValueError(f"not_before needs an aware instant, not {instant!r}")
+    return str(math.ceil(instant.astimezone(UTC).timestamp()))
+
+
+def publish_headers(
+    options: DeliveryOptions, *, retries: int, timeout: timedelta, label: str, failure_callback: str
+) -> dict[str, str]:
+    """The ``Upstash-*`` headers for a job, but for its time and its deduplication id.
+
+    QStash waits a little longer than the handler may run, so that a worker which has to stop a handler can
+    still say so.
+    """
+    headers = {
+        "Content-Type": "application/json",
+        "Upstash-Retries": str(retries),
+        "Upstash-Timeout": duration(timeout + ANSWER_MARGIN),
+        "Upstash-Label": options.label or label,
+        "Upstash-Failure-Callback": failure_callback,
+        "Upstash-Failure-Callback-Retries": str(FAILURE_CALLBACK_RETRIES),
+    }
+    if options.retry_delay is not None:
+        headers["Upstash-Retry-Delay"] = options.retry_delay
+    if options.callback is not None:
+        headers["Upstash-Callback"] = options.callback
+    if options.flow_control is not None:
+        headers["Upstash-Flow-Control-Key"] = options.flow_control.key
+        headers["Upstash-Flow-Control-Value"] = options.flow_control.header_value()
+    return headers | forwarded(options.headers)
+
+
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """``headers`` as a publish asks for them to be sent to the destination."""
+    return {f"Upstash-Forward-{name}": value for name, value in headers.items()}

@@ -1,0 +1,175 @@
+"""From what happened in a handler to what is recorded and what QStash is answered. Pure.
+
+=====================  ==================  =========================================
+what happened          recorded            answered
+=====================  ==================  =========================================
+the handler returned   completed           200
+``PermanentJobError``  failed              489, ``Upstash-NonRetryable-Error: true``
+``RetryLater``         pending, or failed  503 with ``Retry-After``
+out of time            pending, or failed  504
+any other exception    pending, or failed  500
+=====================  ==================  =========================================
+
+"Or failed" is for the last attempt, after which QStash does not come again.
+"""
+
+import math
+import traceback
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobs_core.model.backoff import expected_wait
+from jobs_core.model.errors import (
+    JobError,
+    JobTimeoutError,
+    JobValidationError,
+    PermanentJobError,
+    RetryLater,
+)
+from jobs_core.model.states import AttemptOutcome, Event
+
+# Source: Upstash docs, features/retry: with the header, 489 ends all retries.
+NON_RETRYABLE_STATUS = 489
+_NON_RETRYABLE_HEADER = {"Upstash-NonRetryable-Error": "true"}
+_LONGEST_ERROR = 2_000
+_LONGEST_TRACEBACK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended: what to write of it, and of its job."""
+
+    event: Event
+    outcome: AttemptOutcome
+    status_code: int
+    error: str | None = None
+    traceback: str | None = None
+    result: Any = None
+    next_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What QStash is told. Any 2xx ends the message."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What must be known of an attempt to judge how it ended."""
+
+    job_id: str
+    number: int
+    retried: int  # the wire's count: 0 for the first delivery of a message
+    max_retries: int
+    retry_delay: str | None
+
+    @property
+    def is_last(self) -> bool:
+        return self.retried >= self.max_retries
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to record, and what to answer once it is recorded."""
+
+    record: Finish
+    answer: Answer
+
+
+def judge_success(attempt: Attempt, result: Any) -> Verdict:
+    """The handler returned ``result``, which must fit into JSON."""
+    answer = Answer(200, {"jobId": attempt.job_id, "status": "completed"})
+    return Verdict(Finish(Event.COMPLETE, AttemptOutcome.COMPLETED, 200, result=result), answer)
+
+
+def judge_failure(attempt: Attempt, error: BaseException, *, now: datetime) -> Verdict:
+    """The handler raised ``error``, or ran out of time, by ``now``."""
+    if isinstance(error, PermanentJobError | JobValidationError):
+        return _fail(attempt, error, NON_RETRYABLE_STATUS, _NON_RETRYABLE_HEADER)
+    status, headers = _retryable_answer(error)
+    if attempt.is_last:
+        return _fail(attempt, error, status, headers)
+    return _retry(attempt, error, status, headers, now)
+
+
+def busy(job_id: str, *, wait: timedelta) -> Answer:
+    """Another attempt holds the job: come back when its lease is over."""
+    return Answer(
+        503, {"jobId": job_id, "error": "another attempt is running"}, {"Retry-After": retry_after(wait)}
+    )
+
+
+def ignored(job_id: str, reason: str) -> Answer:
+    """Nothing is left to do, and the message may go."""
+    return Answer(200, {"jobId": job_id, "status": reason})
+
+
+def malformed(error: JobError) -> Answer:
+    """The body is no job of ours, and will not become one."""
+    return Answer(NON_RETRYABLE_STATUS, {"error": error.message, "code": error.code}, _NON_RETRYABLE_HEADER)
+
+
+def retry_after(wait: timedelta) -> str:
+    """Whole seconds, rounded up, never less than one where there is any wait."""
+    return str(max(0, math.ceil(wait.total_seconds())))
+
+
+def _retryable_answer(error: BaseException) -> tuple[int, dict[str, str]]:
+    if isinstance(error, RetryLater):
+        return 503, {"Retry-After": retry_after(error.after)}
+    return (504 if isinstance(error, JobTimeoutError) else 500), {}
+
+
+def _fail(attempt: Attempt, error: BaseException, status: int, headers: dict[str, str]) -> Verdict:
+    described = describe(error)
+    record = Finish(Event.FAIL, AttemptOutcome.FAILED, status, error=described, traceback=_traceback(error))
+    return Verdict(
+        record, Answer(status, {"jobId": attempt.job_id, "status": "failed", "error": described}, headers)
+    )
+
+
+def _retry(
+    attempt: Attempt, error: BaseException, status: int, headers: dict[str, str], now: datetime
+) -> Verdict:
+    is_later = isinstance(error, RetryLater)
+    wait = (
+        error.after
+        if isinstance(error, RetryLater)
+        else expected_wait(attempt.retried + 1, attempt.retry_delay)
+    )
+    described = describe(error)
+    record = Finish(
+        Event.RETRY,
+        AttemptOutcome.LATER if is_later else AttemptOutcome.RETRY,
+        status,
+        error=described,
+        traceback=None if is_later else _traceback(error),
+        next_attempt_at=None if wait is None else now + wait,
+    )
+    return Verdict(
+        record, Answer(status, {"jobId": attempt.job_id, "status": "pending", "error": described}, headers)
+    )
+
+
+def describe(error: BaseException) -> str:
+    """One line (or what the error itself spreads over more): its message, and its type unless it is ours."""
+    if isinstance(error, JobError):
+        return _storable(error.message)[:_LONGEST_ERROR]
+    return _storable(f"{type(error).__name__}: {error}")[:_LONGEST_ERROR]
+
+
+def _traceback(error: BaseException) -> str | None:
+    if error.__traceback__ is None:
+        return None
+    # The end says where it happened; a deep recursion's beginning says little.
+    return _storable("".join(traceback.format_exception(error)))[-_LONGEST_TRACEBACK:]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes neither NUL nor half a surrogate pair, and a failure must not fail to be recorded."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -1,0 +1,120 @@
+"""Looks at the alerts' rules again and again, and tells what is new.
+
+Every worker looks; the row in ``job_alerts`` decides which of them tells, so that people hear of a thing once
+however many workers there are. A worker that dies between writing the row and telling leaves it untold.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from jobs_core.database.connections import Database
+from jobs_core.database.job_store import insert_into
+from jobs_core.database.tables import alerts
+from jobs_core.emails.senders import EmailSender
+from jobs_core.model.clock import Clock
+from jobs_core.monitoring import statistics
+from jobs_core.monitoring.alert_channels import AlertChannel, EmailChannel, LogChannel, WebhookChannel
+from jobs_core.monitoring.alerts import Alert, Observed, Thresholds, judge
+from jobs_core.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The alerts of one application."""
+
+    def __init__(
+        self, database: Database, clock: Clock, thresholds: Thresholds, channels: Sequence[AlertChannel]
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._thresholds = thresholds
+        self.channels = list(channels)
+
+    async def look(self) -> list[Alert]:
+        """Everything that is wrong now; nobody is told."""
+        return judge(await self._database.read(self._observe), self._thresholds)
+
+    async def check(self) -> list[Alert]:
+        """Everything that is wrong now; what is new, and what is over, is told."""
+        now = self._clock.now()
+        found = await self.look()
+        raised, resolved = await self._database.write(lambda connection: _note(connection, found, now))
+        if raised or resolved:
+            news = [alert for alert in found if alert.name in raised]
+            await self._tell(news, sorted(resolved), key=f"alert-{now:%Y%m%dT%H%M%S}")
+        return found
+
+    async def run(self, interval: timedelta) -> None:
+        """Check for ever."""
+        while True:
+            await asyncio.sleep(interval.total_seconds())
+            try:
+                await self.check()
+            except Exception:
+                log.exception("alerts could not be checked; trying again", extra={"event": "watch_failed"})
+
+    def _observe(self, connection: Connection) -> Observed:
+        now = self._clock.now()
+        since = now - statistics.HOUR
+        processing_for = self._thresholds.processing_for
+        return Observed(
+            health=statistics.health(connection, since=since),
+            types=statistics.by_type(connection, since=since),
+            stuck=[]
+            if processing_for is None
+            else statistics.stuck(connection, started_before=now - processing_for),
+        )
+
+    async def _tell(self, raised: Sequence[Alert], resolved: Sequence[str], *, key: str) -> None:
+        for channel in self.channels:
+            try:
+                await channel.tell(raised, resolved, key=key)
+            except Exception:
+                # The others still tell, and the log says what this one did not.
+                log.exception(
+                    "an alert was not told by %s: %s",
+                    type(channel).__name__,
+                    "; ".join([*(alert.text for alert in raised), *resolved]),
+                    extra={"event": "alert_untold"},
+                )
+
+
+def create_watch(settings: Settings, database: Database, clock: Clock, sender: EmailSender) -> Watch:
+    """The watch that the settings ask for: on the log always, by e-mail and webhook where they are set."""
+    channels: list[AlertChannel] = [LogChannel()]
+    if addresses := [address.strip() for address in settings.alert_emails.split(",") if address.strip()]:
+        channels.append(EmailChannel(sender, addresses))
+    if settings.alert_webhook_url:
+        channels.append(WebhookChannel(settings.alert_webhook_url))
+    thresholds = Thresholds(
+        failure_rate=settings.alert_failure_rate,
+        processing_for=timedelta(minutes=settings.alert_processing_minutes),
+        expects_jobs=settings.alert_expects_jobs,
+        average_seconds=settings.alert_average_seconds,
+    )
+    return Watch(database, clock, thresholds, channels)
+
+
+def _note(connection: Connection, found: Sequence[Alert], now: datetime) -> tuple[set[str], set[str]]:
+    """Names of alerts that this caller is to tell: newly raised, and over."""
+    known = set(connection.execute(select(alerts.c.name)).scalars())
+    current = {alert.name for alert in found}
+    raised = {alert.name for alert in found if alert.name not in known and _is_first(connection, alert, now)}
+    over = known - current
+    resolved: set[str] = set()
+    if over:
+        gone = delete(alerts).where(alerts.c.name.in_(over)).returning(alerts.c.name)
+        resolved = set(connection.execute(gone).scalars())
+    return raised, resolved
+
+
+def _is_first(connection: Connection, alert: Alert, now: datetime) -> bool:
+    """Whether this caller, and no other worker, wrote the alert's row."""
+    row = {"name": alert.name, "text": alert.text, "raised_at": now}
+    insert = insert_into(alerts, connection).values(row).on_conflict_do_nothing()
+    return bool(connection.execute(insert).rowcount)

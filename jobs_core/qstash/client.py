@@ -1,0 +1,182 @@
+"""The client of QStash.
+
+The official ``qstash`` SDK (3.4) stands in the way of four things, so this is a thin client on httpx:
+
+- it makes its own httpx client and never closes it, so neither connections nor transport can be ours;
+- it retries inside a call, sleeping up to 15 s in all, where an outbox wants to know at once and come back;
+- its errors carry the status only as text, and "never" must be told from "not now";
+- its ``Receiver`` takes the body as ``str``, so binary bodies cannot be verified, and passes its clock
+  tolerance to PyJWT as an option, which PyJWT ignores.
+
+The tests use that SDK against the same server, so the two stay alike.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
+from jobs_core.model.message import Message
+
+# One request must not keep the commit of its neighbours waiting for long.
+LARGEST_BATCH = 100
+_TIMEOUT = httpx.Timeout(30, connect=5)
+_MAYBE_LATER = frozenset({401, 402, 403, 408, 409, 423, 425, 429})
+
+
+class QStashClient:
+    """Publishes messages, one request for many. One for each process; ``aclose`` when done."""
+
+    def __init__(self, url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._url = url
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT,
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def publish(self, messages: Sequence[Message], *, now: datetime) -> list[str | PublishError]:
+        """Publish up to ``LARGEST_BATCH`` messages; each gets its message id, or why it was not taken."""
+        if len(messages) == 1:
+            return [await self._publish_one(messages[0], now)]
+        try:
+            answers = await self._publish_batch(messages, now)
+        except PublishUnavailableError as error:
+            return [
+                PublishUnavailableError(error.message, status=error.status, job_id=message.job_id)
+                for message in messages
+            ]
+        except PublishRefusedError:
+            answers = [None] * len(messages)  # one may have spoilt it for all: ask for each
+        return [
+            answer if answer is not None else await self._publish_one(message, now)
+            for message, answer in zip(messages, answers, strict=True)
+        ]
+
+    async def cancel(self, message_id: str) -> bool:
+        """Cancel a message; false if there is none to cancel (any more). Raises PublishError."""
+        response = await self._request("DELETE", f"/v2/messages/{quote(message_id, safe='')}", allow=(404,))
+        return response.status_code != httpx.codes.NOT_FOUND
+
+    async def message_exists(self, message_id: str) -> bool:
+        """Whether QStash still knows the message. Raises PublishError."""
+        response = await self._request("GET", f"/v2/messages/{quote(message_id, safe='')}", allow=(404,))
+        return response.status_code != httpx.codes.NOT_FOUND
+
+    async def signing_keys(self) -> tuple[str, str]:
+        """The current and next signing key that QStash reports. Raises PublishError."""
+        answer = _json(await self._request("GET", "/v2/keys"))
+        return str(answer["current"]), str(answer["next"])
+
+    async def create_schedule(
+        self, destination: str, *, cron: str, schedule_id: str | None, body: str, headers: Mapping[str, str]
+    ) -> str:
+        """Create or replace a schedule and answer its id. Raises PublishError."""
+        headers = {**headers, "Upstash-Cron": cron}
+        if schedule_id is not None:
+            headers["Upstash-Schedule-Id"] = schedule_id
+        response = await self._request("POST", f"/v2/schedules/{destination}", headers=headers, body=body)
+        return str(_json(response)["scheduleId"])
+
+    async def schedules(self) -> list[dict[str, Any]]:
+        """Every schedule of this token, as QStash describes it. Raises PublishError."""
+        answer = _json(await self._request("GET", "/v2/schedules"))
+        return list(answer)
+
+    async def change_schedule(self, schedule_id: str, action: str) -> bool:
+        """``pause``, ``resume`` or ``delete``; false if there is no such schedule. Raises PublishError."""
+        path = f"/v2/schedules/{quote(schedule_id, safe='')}"
+        method, path = ("DELETE", path) if action == "delete" else ("POST", f"{path}/{action}")
+        return (await self._request(method, path, allow=(404,))).status_code != httpx.codes.NOT_FOUND
+
+    async def _publish_one(self, message: Message, now: datetime) -> str | PublishError:
+        prefix = f"/v2/enqueue/{quote(message.queue, safe='')}" if message.queue else "/v2/publish"
+        try:
+            response = await self._request(
+                "POST",
+                f"{prefix}/{message.destination}",
+                headers=message.all_headers(now),
+                body=message.body,
+                job_id=message.job_id,
+            )
+            return str(_json(response)["messageId"])
+        except PublishError as error:
+            return error
+
+    async def _publish_batch(self, messages: Sequence[Message], now: datetime) -> list[str | None]:
+        """Message ids in order; ``None`` where QStash gave no id. Raises PublishError."""
+        items = [
+            {"destination": message.destination, "headers": message.all_headers(now), "body": message.body}
+            | ({"queue": message.queue} if message.queue else {})
+            for message in messages
+        ]
+        response = await self._request(
+            "POST", "/v2/batch", headers={"Content-Type": "application/json"}, body=json.dumps(items)
+        )
+        answers = _json(response)
+        if not isinstance(answers, list) or len(answers) != len(messages):
+            raise PublishUnavailableError(f"QStash answered a batch of {len(messages)} with something else")
+        return [answer.get("messageId") if isinstance(answer, dict) else None for answer in answers]
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: str | None = None,
+        allow: tuple[int, ...] = (),
+        job_id: str | None = None,
+    ) -> httpx.Response:
+        try:
+            response = await self._client.request(method, f"{self._url}{path}", headers=headers, content=body)
+        except httpx.TransportError as error:
+            raise PublishUnavailableError(
+                f"cannot reach QStash at {self._url}: {_describe(error)}; is QSTASH_URL right, and is it running?",
+                job_id=job_id,
+            ) from error
+        if response.is_success or response.status_code in allow:
+            return response
+        raise _refusal(response, job_id)
+
+
+def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:
+    status = response.status_code
+    said = response.text.strip()[:500]
+    hint = "; is QSTASH_TOKEN right, and of this QSTASH_URL?" if status in {401, 403} else ""
+    kind = (
+        PublishUnavailableError
+        if status in _MAYBE_LATER or status >= 500 or status < 400
+        else PublishRefusedError
+    )
+    return kind(f"QStash answered {status}: {said}{hint}", status=status, job_id=job_id)
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        raise PublishUnavailableError(
+            f"QStash answered {response.status_code} with something that is not JSON"
+        ) from None
+
+
+def _describe(error: httpx.TransportError) -> str:
+    return str(error) or type(error).__name__

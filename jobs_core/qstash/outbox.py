@@ -1,0 +1,228 @@
+"""Messages on their way to QStash: written with the job, published after the commit, forgotten once taken.
+
+A process may die at any instruction between, so what it had not finished is found and published by another.
+The deduplication id, made from the job's id, keeps a message that was taken without our knowing from being
+taken twice (within QStash's ten minutes; after that the claim keeps the job from running twice).
+
+A row's ``locked_until`` says until when one process has it in hand. Publishing is grouped: whatever waits goes
+out as one batch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from jobs_core.database import job_store
+from jobs_core.database.batching import Coalescer
+from jobs_core.database.connections import Database
+from jobs_core.database.statements import FORGET_MESSAGE, NOTE_MESSAGE
+from jobs_core.database.tables import outbox
+from jobs_core.model.clock import Clock
+from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
+from jobs_core.model.message import Message
+from jobs_core.qstash.client import LARGEST_BATCH, QStashClient
+
+log = logging.getLogger(__name__)
+
+# Longer than a publish takes with all its timeouts; shorter than the ten minutes of deduplication.
+LOCK = timedelta(seconds=60)
+_FIRST_PAUSE = timedelta(seconds=2)
+_LONGEST_PAUSE = timedelta(minutes=5)
+_POLL_SECONDS = 2.0
+
+
+def pause(failures: int) -> timedelta:
+    """The wait after so many failures in a row: 2, 4, 8 s and so on, up to 5 minutes."""
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * (1 << min(failures - 1, 10)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    message: Message
+    failures: int
+
+
+class Outbox:
+    """Publishes messages whose rows are committed, and records that they were."""
+
+    def __init__(self, database: Database, client: QStashClient, clock: Clock) -> None:
+        self._database = database
+        self._client = client
+        self._clock = clock
+        self._publisher: Coalescer[Message, str] = Coalescer(
+            self._publish_group, limit=LARGEST_BATCH, lanes=4
+        )
+        self._relaying: asyncio.Task[None] | None = None
+        self._is_woken = False
+        # One at a time: who comes second also waits for what the first has taken and not yet published.
+        self._one_relay = asyncio.Lock()
+
+    def locked_until(self) -> datetime:
+        """The lock of a row that its writer will publish itself, right after the commit."""
+        return self._clock.now() + LOCK
+
+    async def publish(self, message: Message, *, failures: int = 0) -> str | None:
+        """Publish one message whose row is committed and in our hands; answers its message id.
+
+        ``None`` means that QStash cannot be reached now; the relay will try again.
+
+        Raises:
+            PublishRefusedError: QStash refused it for good; the job is recorded as failed.
+        """
+        try:
+            message_id = await self._publisher.submit(message)
+        except PublishUnavailableError as error:
+            await self._postpone(message, failures + 1, error)
+            return None
+        except PublishRefusedError as error:
+            error.job_id = message.job_id
+            await self._give_up(message, error)
+            raise
+        _say("enqueued", message, message_id=message_id)
+        return message_id
+
+    async def relay(self) -> int:
+        """Publish everything that is due and in nobody's hands; answers how many rows were taken up."""
+        taken = 0
+        async with self._one_relay:
+            while due := await self._take():
+                await asyncio.gather(
+                    *(self.publish(each.message, failures=each.failures) for each in due),
+                    return_exceptions=True,
+                )
+                taken += len(due)
+        return taken
+
+    def wake(self) -> None:
+        """Have ``relay`` run soon, in the background; also when one is about to end that has looked already."""
+        self._is_woken = True
+        if self._relaying is None or self._relaying.done():
+            self._relaying = asyncio.create_task(self._relay_while_woken())
+
+    async def _relay_while_woken(self) -> None:
+        while self._is_woken:
+            self._is_woken = False
+            await self.relay()
+
+    async def flush(self) -> None:
+        """Publish what is committed and in nobody's hands, and wait for what others of this process publish."""
+        await asyncio.sleep(0)  # the word of a commit may still be on its way
+        if self._relaying is not None:
+            await asyncio.gather(self._relaying, return_exceptions=True)
+        await self.relay()
+        await self._publisher.join()
+
+    async def run(self) -> None:
+        """Relay until cancelled. What other processes left is found within seconds after their locks end."""
+        while True:
+            try:
+                await self.relay()
+            except Exception:
+                log.exception("the outbox could not be read; trying again", extra={"event": "relay_failed"})
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._relaying is not None:
+            await asyncio.gather(self._relaying, return_exceptions=True)
+        await self._publisher.join()
+
+    async def _publish_group(self, messages: Sequence[Message]) -> list[str | PublishError]:
+        answers = await self._client.publish(messages, now=self._clock.now())
+        published = [
+            (message, answer)
+            for message, answer in zip(messages, answers, strict=True)
+            if isinstance(answer, str)
+        ]
+        if published:
+            await self._database.write_jointly(_record_published, published)
+        return answers
+
+    async def _take(self) -> list[_Due]:
+        now = self._clock.now()
+        return await self._database.write(lambda connection: _take_due(connection, now))
+
+    async def _postpone(self, message: Message, failures: int, error: PublishError) -> None:
+        wait = pause(failures)
+        until = self._clock.now() + wait
+        await self._database.write(
+            lambda connection: _update(
+                connection, message, locked_until=until, failures=failures, last_error=str(error)
+            )
+        )
+        _say("publish_postponed", message, level=logging.WARNING, error=str(error), wait_seconds=wait.seconds)
+
+    async def _give_up(self, message: Message, error: PublishError) -> None:
+        now = self._clock.now()
+
+        def record(connection: Connection) -> None:
+            connection.execute(delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id))
+            job_store.abandon(connection, message.job_id, error=str(error), now=now)
+
+        await self._database.write(record)
+        _say("publish_refused", message, level=logging.ERROR, error=str(error))
+
+
+def _take_due(connection: Connection, now: datetime) -> list[_Due]:
+    candidates = (
+        select(outbox.c.id)
+        .where(outbox.c.locked_until <= now)
+        .order_by(outbox.c.id)
+        .limit(LARGEST_BATCH)
+        .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves it out
+    )
+    taken = connection.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(candidates.scalar_subquery()), outbox.c.locked_until <= now)
+        .values(locked_until=now + LOCK)
+        .returning(outbox)
+    )
+    return [_Due(_message(row), row.failures) for row in sorted(taken, key=lambda row: int(row.id))]
+
+
+def _record_published(
+    connection: Connection, groups: Sequence[Sequence[tuple[Message, str]]]
+) -> Sequence[None]:
+    published = [
+        {"key": message.deduplication_id, "of_job": message.job_id, "published_as": message_id}
+        for group in groups
+        for message, message_id in group
+    ]
+    FORGET_MESSAGE.execute(connection, published)
+    # A job may have two: its own, and a notice of its failure.
+    first = {row["of_job"]: row for row in reversed(published)}
+    NOTE_MESSAGE.execute(connection, list(first.values()))
+    return [None] * len(groups)
+
+
+def _update(connection: Connection, message: Message, **values: Any) -> None:
+    connection.execute(
+        update(outbox).where(outbox.c.deduplication_id == message.deduplication_id).values(**values)
+    )
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        job_id=row.job_id,
+        destination=row.destination,
+        body=row.body,
+        headers=row.headers,
+        deduplication_id=row.deduplication_id,
+        queue=row.queue,
+        deliver_at=row.deliver_at,
+    )
+
+
+def _say(
+    event: str, message: Message, *, level: int = logging.INFO, error: str | None = None, **facts: Any
+) -> None:
+    words, more = ("%s %s", ()) if error is None else ("%s %s: %s", (error,))
+    facts |= {"error": error} if error is not None else {}
+    log.log(
+        level, words, event, message.job_id, *more, extra={"event": event, "job_id": message.job_id, **facts}
+    )

@@ -1,0 +1,329 @@
+"""The configuration: from the environment, built once, passed down. Nothing else reads the environment.
+
+This is the one place where the emulator and the real QStash differ: four variables. The defaults are the
+first of QStash's published test users, which the emulator knows, so development needs no configuration.
+"""
+
+import ipaddress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs_core.model.errors import SettingsError
+from jobs_core.settings.webhook_source import WebhookSource, check_source_name, check_standard_secret
+
+# QStash's published test users, for local development.
+# Source: Upstash docs, howto/local-development (read 2026-08).
+_FIRST_TEST_USER = "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0="
+_TEST_TOKENS = frozenset(
+    {
+        _FIRST_TEST_USER,
+        "eyJVc2VySUQiOiJ0ZXN0VXNlcjEiLCJQYXNzd29yZCI6InRlc3RQYXNzd29yZCJ9",
+        "eyJVc2VySUQiOiJ0ZXN0VXNlcjIiLCJQYXNzd29yZCI6InRlc3RQYXNzd29yZCJ9",
+        "eyJVc2VySUQiOiJ0ZXN0VXNlcjMiLCJQYXNzd29yZCI6InRlc3RQYXNzd29yZCJ9",
+    }
+)
+_TEST_SIGNING_KEYS = frozenset(
+    {
+        "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
+        "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs",
+        "sig_7GVPjvuwsfqF65iC8fSrs1dfYruM",
+        "sig_5NoELc3EFnZn4DVS5bDs2Nk4b7Ua",
+        "sig_6jWGaWRxHsw4vMSPJprXadyvrybF",
+        "sig_7qHbvhmahe5GwfePDiS5Lg3pi6Qx",
+        "sig_5T8FcSsynBjn9mMLBsXhpacRovJf",
+        "sig_7GFR4YaDshFcqsxWRZpRB161jguD",
+    }
+)
+_CONSOLE = "https://console.upstash.com/qstash"
+
+# Where to get each value: the second half of every complaint about it.
+_SOURCES = {
+    "QSTASH_URL": f"the URL is shown at {_CONSOLE}",
+    "QSTASH_TOKEN": f"copy it from {_CONSOLE}",
+    "QSTASH_CURRENT_SIGNING_KEY": f"copy it from {_CONSOLE}, under Signing Keys",
+    "QSTASH_NEXT_SIGNING_KEY": f"copy it from {_CONSOLE}, under Signing Keys",
+    "BASE_URL": "the public origin of this app, such as https://app.example.com",
+    "DATABASE_URL": "such as postgresql://user:password@host/database",
+    "RESEND_API_KEY": "create one at https://resend.com/api-keys",
+    "RESEND_FROM_EMAIL": "an address at a domain verified at https://resend.com/domains",
+    "RESEND_WEBHOOK_SECRET": "copy it from https://resend.com/webhooks",
+    "SMTP_URL": "such as smtp://user:password@host:587",
+    "STRIPE_SECRET_KEY": "copy it from https://dashboard.stripe.com/apikeys",
+    "STRIPE_WEBHOOK_SECRET": "copy it from https://dashboard.stripe.com/webhooks",
+    "GITHUB_WEBHOOK_SECRET": "the secret given when the webhook was created",
+    "ENVIRONMENT": "development, test or production",
+    "ADMIN_TOKEN": "any long random text, such as the output of openssl rand -hex 32",
+}
+
+
+def _blank_is_absent(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_absent)]
+OptionalText = Annotated[str | None, BeforeValidator(_blank_is_absent)]
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. A field's variable is its name in upper case; ``.env`` is read too."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    qstash_url: str = Field("http://127.0.0.1:8080", description="QStash, or the emulator.")
+    qstash_token: SecretStr = Field(SecretStr(_FIRST_TEST_USER), description="Bearer token for publishing.")
+    qstash_current_signing_key: SecretStr = Field(
+        SecretStr("sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"), description="Key that signs deliveries."
+    )
+    qstash_next_signing_key: SecretStr = Field(
+        SecretStr("sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs"), description="Key that will sign after a rotation."
+    )
+    base_url: str = Field(
+        "http://127.0.0.1:8000",
+        description="Public origin of the app (and prefix, if mounted under one): deliveries go there, and "
+        "signatures are checked against it, so a proxy in front does not break verification.",
+    )
+    database_url: str = Field("sqlite:///jobs.db", description="SQLite or PostgreSQL.")
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections kept for each process.")
+    resend_api_key: OptionalSecret = Field(None, description="Send e-mail by Resend.")
+    resend_from_email: OptionalText = Field(None, description="Sender of e-mail, for SMTP too.")
+    resend_webhook_secret: OptionalSecret = Field(
+        None, description="Signs Resend's webhooks; starts with whsec_."
+    )
+    app_name: OptionalText = Field(
+        None,
+        description="Who writes, in e-mails and reports; default: BASE_URL's host name, unless it is this machine.",
+    )
+    dashboard_url: OptionalText = Field(
+        None, description="Where e-mails send customers to see their account; default: BASE_URL."
+    )
+    smtp_url: OptionalSecret = Field(
+        None, description="Send e-mail by SMTP: smtp://, smtp+starttls:// or smtps://."
+    )
+    stripe_secret_key: OptionalSecret = Field(None, description="For Stripe's API.")
+    stripe_webhook_secret: OptionalSecret = Field(None, description="Signs Stripe's webhooks.")
+    github_webhook_secret: OptionalSecret = Field(None, description="Signs GitHub's webhooks.")
+    webhook_sources: dict[str, WebhookSource] = Field(
+        default_factory=dict,
+        description="Further sources of webhooks, as a JSON object of name and scheme; see webhook-jobs.md.",
+    )
+    webhook_tolerance_seconds: int = Field(
+        300, ge=10, le=3600, description="How old (or early) a signed webhook may be."
+    )
+    webhook_max_body_bytes: int = Field(
+        1024 * 1024,
+        ge=1,
+        description="A larger webhook is answered 413: it would not travel as a job either.",
+    )
+    storage_dir: Path = Field(Path("var/files"), description="Where exports and reports are kept.")
+    storage_signing_key: OptionalSecret = Field(
+        None, description="Signs download links; default: a key made from QSTASH_TOKEN."
+    )
+    download_link_hours: int = Field(24, ge=1, le=24 * 30, description="How long a download link works.")
+    mailbox_dir: Path | None = Field(
+        None, description="Where the mailbox page finds received e-mail (*.eml), as ./scripts/dev keeps it."
+    )
+    environment: Environment = Field(Environment.DEVELOPMENT, description="What is tolerated, and how loud.")
+    admin_token: OptionalSecret = Field(
+        None,
+        description="Opens /api/admin, /metrics and the jobs page; without it they are closed in production, and "
+        "open to this machine elsewhere.",
+    )
+    otel_exporter_otlp_endpoint: OptionalText = Field(
+        None, description="Traces of jobs-core serve are sent there, over HTTP; needs the extra otel."
+    )
+    alert_emails: str = Field("", description="Comma list of addresses that alerts are mailed to.")
+    alert_webhook_url: OptionalText = Field(
+        None, description="Alerts are posted there as JSON, with a text that chat services show."
+    )
+    alert_interval_seconds: float = Field(60, gt=0, description="How often the alerts' rules are looked at.")
+    alert_failure_rate: float = Field(
+        0.05, ge=0, le=1, description="Alert when a larger share of the last hour's jobs failed, 0 to 1."
+    )
+    alert_processing_minutes: float = Field(
+        10, gt=0, description="Alert when a job has been processing for longer, in minutes."
+    )
+    alert_expects_jobs: bool = Field(False, description="Alert when no job was enqueued in the last hour.")
+    alert_average_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Alert when a type's jobs of the last hour took longer on average, in seconds.",
+    )
+    jobs_modules: str = Field(
+        "", description="Comma list of packages whose modules define further job types, such as myapp.jobs."
+    )
+    signature_tolerance_seconds: int = Field(
+        5, ge=0, le=300, description="How far this machine's clock may be behind QStash's."
+    )
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1, description="A larger delivery is answered 413.")
+
+    @field_validator("webhook_sources")
+    @classmethod
+    def _well_named(cls, value: dict[str, WebhookSource]) -> dict[str, WebhookSource]:
+        for name in value:
+            check_source_name(name)
+        return value
+
+    @field_validator("resend_webhook_secret")
+    @classmethod
+    def _a_standard_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_standard_secret(value.get_secret_value())
+        return value
+
+    @field_validator("dashboard_url")
+    @classmethod
+    def _a_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("it must be an http:// or https:// URL")
+        return value
+
+    @field_validator("qstash_url", "base_url")
+    @classmethod
+    def _an_origin(cls, value: str) -> str:
+        value = value.strip().rstrip("/")
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("it must be an http:// or https:// URL")
+        if parts.query or parts.fragment:
+            raise ValueError("it must not have a query or a fragment")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_known_database(cls, value: str) -> str:
+        scheme = value.partition(":")[0].partition("+")[0]
+        if scheme not in {"sqlite", "postgresql", "postgres"}:
+            raise ValueError("it must start with sqlite:/// or postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = [*self._contradictions(), *(self._unfit_for_production() if self.is_production else ())]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @classmethod
+    def load(cls, **values: Any) -> "Settings":
+        """The settings of this process.
+
+        Raises:
+            SettingsError: with one line for each variable that is missing or contradictory.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+    @property
+    def is_production(self) -> bool:
+        return self.environment is Environment.PRODUCTION
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def brand_name(self) -> str:
+        """Who writes the e-mails; empty where nobody would know the name, as on one's own machine."""
+        host = "" if _is_loopback(self.base_url) else urlsplit(self.base_url).hostname
+        return self.app_name or host or ""
+
+    @property
+    def account_url(self) -> str:
+        """Where customers see their account."""
+        return self.dashboard_url or self.base_url
+
+    def warnings(self) -> list[str]:
+        """What works but should not stay so, one line each."""
+        found = []
+        if self.is_production and self.is_sqlite:
+            found.append("DATABASE_URL is SQLite: one machine only, and its disk must outlive a deployment")
+        if self.is_production and self.base_url.startswith("http://"):
+            found.append("BASE_URL is not https: job payloads travel in the clear")
+        if self.is_production and not (self.resend_api_key or self.smtp_url):
+            found.append("neither RESEND_API_KEY nor SMTP_URL is set: e-mails are printed, not sent")
+        if self.is_production and self.admin_token is None:
+            found.append("ADMIN_TOKEN is not set: health, metrics and the jobs page are closed")
+        if not self.is_production and (self.base_url.startswith("https://") or _is_upstash(self.qstash_url)):
+            found += [
+                f"{name} is a public test user's, and others can reach this app: anyone could sign jobs; "
+                f"{_SOURCES[name]}, and set ENVIRONMENT=production"
+                for name in self._public_keys()
+            ]
+        return found
+
+    def _contradictions(self) -> list[str]:
+        found = []
+        if self.resend_api_key and not self.resend_from_email:
+            found.append(
+                f"RESEND_FROM_EMAIL is not set, but RESEND_API_KEY is: {_SOURCES['RESEND_FROM_EMAIL']}"
+            )
+        if _is_upstash(self.qstash_url) and self.qstash_token.get_secret_value() in _TEST_TOKENS:
+            found.append(
+                "QSTASH_TOKEN is not set (or is the emulator's test user), but QSTASH_URL is the real "
+                f"service: {_SOURCES['QSTASH_TOKEN']}"
+            )
+        return found
+
+    def _unfit_for_production(self) -> list[str]:
+        found = []
+        if _is_loopback(self.qstash_url):
+            found.append(f"QSTASH_URL is this machine, in production: {_SOURCES['QSTASH_URL']}")
+        if _is_loopback(self.base_url):
+            found.append(f"BASE_URL is this machine, in production: {_SOURCES['BASE_URL']}")
+        if self.qstash_token.get_secret_value() in _TEST_TOKENS and not _is_upstash(self.qstash_url):
+            found.append(f"QSTASH_TOKEN is a public test user, in production: {_SOURCES['QSTASH_TOKEN']}")
+        return found + [
+            f"{name} is a public test user's, in production, so anyone could sign: {_SOURCES[name]}"
+            for name in self._public_keys()
+        ]
+
+    def _public_keys(self) -> list[str]:
+        """The signing keys that everybody knows."""
+        keys = {
+            "QSTASH_CURRENT_SIGNING_KEY": self.qstash_current_signing_key,
+            "QSTASH_NEXT_SIGNING_KEY": self.qstash_next_signing_key,
+        }
+        return [name for name, key in keys.items() if key.get_secret_value() in _TEST_SIGNING_KEYS]
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_upstash(url: str) -> bool:
+    return (urlsplit(url).hostname or "").endswith(".upstash.io")
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for each problem: the variable, what is wrong, where to get a right one."""
+    lines = []
+    for found in error.errors(include_url=False, include_input=False):
+        message = found["msg"].removeprefix("Value error, ")
+        if not found["loc"]:
+            lines.append(message)
+            continue
+        name = str(found["loc"][0]).upper()
+        hint = f" ({_SOURCES[name]})" if name in _SOURCES else ""
+        lines.append(f"{name}: {message}{hint}")
+    return "\n".join(lines)
