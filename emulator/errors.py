@@ -11,7 +11,7 @@
     ├── TooManyRequests       more waiting than the server may hold                 (429)
     └── StoreUnavailable      the durable store does not take writes                (503)
 
-The table in ``emulator.http.errors`` maps each class to its status (contract, section 1.3).
+The table in ``emulator.http.errors`` maps each class to its status (contract 1.3).
 """
 
 

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     @property
     def retention(self) -> Retention:
-        """How long what is over is kept (contract, 1.10)."""
+        """How long what is over is kept (contract 1.10)."""
         return Retention(
             messages_ms=_milliseconds(self.keep_messages_hours, self.limits.retention_ms),
             dead_letters_ms=_milliseconds(self.keep_dead_letters_hours, self.limits.retention_ms),

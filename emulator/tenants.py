@@ -42,7 +42,7 @@ def _published(user: str, password: str, current: str, next_: str) -> Credential
     )
 
 
-# The vendor's own published test users, so that an existing .env keeps working (contract, 6).
+# The vendor's own published test users, so that an existing .env keeps working (contract 6).
 PUBLISHED_USERS = (
     _published(
         "defaultUser",

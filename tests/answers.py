@@ -69,7 +69,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _check_bodies(value: Any) -> None:
-    """A body is text or base64, never both (contract, 1.11)."""
+    """A body is text or base64, never both (contract 1.11)."""
     if isinstance(value, list):
         for one in value:
             _check_bodies(one)

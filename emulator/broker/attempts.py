@@ -1,4 +1,4 @@
-"""An attempt ends, and something follows (contract, 4.2, 4.3, 5.5, 5.8)."""
+"""An attempt ends, and something follows (contract 4.2, 4.3, 5.5, 5.8)."""
 
 from typing import assert_never
 

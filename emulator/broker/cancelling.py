@@ -1,4 +1,4 @@
-"""Taking messages back (contract, 5.8)."""
+"""Taking messages back (contract 5.8)."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The dead letter queue: publishing entries again, and throwing them away (contract, 5.6)."""
+"""The dead letter queue: publishing entries again, and throwing them away (contract 5.6)."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -54,7 +54,7 @@ class Lane:
 
 
 class FlowLane(Lane):
-    """The lane of a flow-control key (contract, 5.2)."""
+    """The lane of a flow-control key (contract 5.2)."""
 
     def __init__(self, flow_key: FlowKey) -> None:
         super().__init__(flow_lane(flow_key.key), limit=0)

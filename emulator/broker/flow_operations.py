@@ -1,4 +1,4 @@
-"""Flow-control keys as their owner sees them (contract, 2.10 and 5.2)."""
+"""Flow-control keys as their owner sees them (contract 2.10 and 5.2)."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def pause_flow(state: BrokerState, now_at: int, *, key: str) -> None:
 
 
 def resume_flow(state: BrokerState, now_at: int, *, key: str) -> None:
-    """Go on; nothing happens for a key that does not exist (contract, U24)."""
+    """Go on; nothing happens for a key that does not exist (contract U24)."""
     if (lane := state.lanes.flow_lane(key)) is not None:
         state.save_flow_key(lane, replace(lane.flow_key, is_paused=False), now_at)
 

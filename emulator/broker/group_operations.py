@@ -1,4 +1,4 @@
-"""URL groups: named fan-out lists (contract, 2.7)."""
+"""URL groups: named fan-out lists (contract 2.7)."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Rotating signing keys (contract, 4.7)."""
+"""Rotating signing keys (contract 4.7)."""
 
 from emulator.broker.resources import SigningKeys
 from emulator.broker.state import BrokerState

@@ -14,7 +14,7 @@ from emulator.wire.options import Callback, PublishOptions
 
 
 class State(StrEnum):
-    """A message's state, spelled as on the wire (contract, 5.9)."""
+    """A message's state, spelled as on the wire (contract 5.9)."""
 
     CREATED = "CREATED"
     """Accepted and stored; no attempt has started."""

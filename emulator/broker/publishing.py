@@ -1,4 +1,4 @@
-"""A draft becomes messages: one, or one for each endpoint of a URL group (contract, 2.1, 3.4, 3.5)."""
+"""A draft becomes messages: one, or one for each endpoint of a URL group (contract 2.1, 3.4, 3.5)."""
 
 from dataclasses import dataclass, replace
 
@@ -155,7 +155,7 @@ def _remember(state: BrokerState, key: str | None, message: Message, now_at: int
 
 
 def not_before_at(options: PublishOptions, now_at: int) -> int:
-    """When the first attempt is due: not-before beats delay (contract, 3.2); the past means now."""
+    """When the first attempt is due: not-before beats delay (contract 3.2); the past means now."""
     if options.not_before_at is not None:
         return max(options.not_before_at, now_at)
     return now_at + (options.delay_ms or 0)

@@ -1,4 +1,4 @@
-"""Queues as their owner sees them: made, changed, paused, deleted (contract, 2.5 and 5.1)."""
+"""Queues as their owner sees them: made, changed, paused, deleted (contract 2.5 and 5.1)."""
 
 from dataclasses import replace
 

@@ -10,7 +10,7 @@ from emulator.wire.headers import Headers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """Ordered delivery with at most ``parallelism`` messages at a time (contract, 5.1)."""
+    """Ordered delivery with at most ``parallelism`` messages at a time (contract 5.1)."""
 
     name: str
     parallelism: int = 1
@@ -64,7 +64,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowKey:
-    """The limits in force for one flow-control key, and its running count (contract, 5.2).
+    """The limits in force for one flow-control key, and its running count (contract 5.2).
 
     A fixed window: it starts with the first attempt after the previous one ended.
     """

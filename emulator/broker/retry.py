@@ -1,4 +1,4 @@
-"""What follows from an attempt's result: a pure decision (contract, 4.2 and 4.3)."""
+"""What follows from an attempt's result: a pure decision (contract 4.2 and 4.3)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Schedules: made, fired, paused, deleted (contract, 2.6 and 5.4)."""
+"""Schedules: made, fired, paused, deleted (contract 2.6 and 5.4)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -113,7 +113,7 @@ def read_schedule_options(
     group = state.groups.get(destination.value) if destination.kind is DestinationKind.URL_GROUP else None
     defaults = group.headers if group else ()
     options = parse_options(*sources, defaults, limits=state.limits)
-    # Every firing is a new message, and only a delay can put it off (contract, 5.4 and U12).
+    # Every firing is a new message, and only a delay can put it off (contract 5.4 and U12).
     return replace(options, deduplication_id=None, content_based_deduplication=False, not_before_at=None)
 
 

@@ -1,4 +1,4 @@
-"""What became of the messages that a schedule's last run made (contract, 2.0, ``lastScheduleStates``)."""
+"""What became of the messages that a schedule's last run made (contract 2.0, ``lastScheduleStates``)."""
 
 from collections.abc import Iterable
 from dataclasses import replace

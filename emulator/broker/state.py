@@ -241,7 +241,7 @@ class BrokerState:
             self.rouse(line.queue.name)
 
     def ensure_queue(self, name: str, now_at: int) -> QueueLine:
-        """The queue of that name, made with parallelism 1 if there is none (contract, 2.2)."""
+        """The queue of that name, made with parallelism 1 if there is none (contract 2.2)."""
         line = self.queues.get(name)
         if line is None:
             queue = Queue(name=name, created_at=now_at, updated_at=now_at)
@@ -250,7 +250,7 @@ class BrokerState:
         return line
 
     def apply_flow_control(self, flow: FlowControl, now_at: int) -> None:
-        """The newest message's limits are its key's, except where they are pinned (contract, 5.2)."""
+        """The newest message's limits are its key's, except where they are pinned (contract 5.2)."""
         lane = self.lanes.flow_lane(flow.key)
         if lane is None:
             lane = self.lanes.add_flow_lane(FlowKey(key=flow.key, used_at=now_at))

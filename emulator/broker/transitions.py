@@ -30,7 +30,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.CANCELED: {},
 }
 
-# What each event writes to the log, in order (contract, 5.9).
+# What each event writes to the log, in order (contract 5.9).
 LOGGED: Final[dict[Event, tuple[State, ...]]] = {
     Event.ATTEMPT_STARTED: (State.ACTIVE,),
     Event.SUCCEEDED: (State.DELIVERED,),

@@ -155,7 +155,7 @@ class _Server(uvicorn.Server):
             ("QSTASH_NEXT_SIGNING_KEY", user.keys.next),
         ):
             print(f'{name}="{value}"')
-        # Node's SDK waits for a line of this form (contract, 6).
+        # Node's SDK waits for a line of this form (contract 6).
         print(f"# dashboard: http://{shown_host}:{port}/emulator/")
         print(
             f"# QStash emulator is running at http://{shown_host}:{port}  (state: {self._emulator.settings.db})",

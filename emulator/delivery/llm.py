@@ -1,4 +1,4 @@
-"""Deliveries to ``api/llm`` are answered here: the vendor's models are not on this machine (contract, 3.9)."""
+"""Deliveries to ``api/llm`` are answered here: the vendor's models are not on this machine (contract 3.9)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is sent to a destination: a pure function of the message and the attempt (contract, 4.1)."""
+"""What is sent to a destination: a pure function of the message and the attempt (contract 4.1)."""
 
 from functools import lru_cache
 

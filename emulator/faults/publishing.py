@@ -121,7 +121,7 @@ async def _answer(fault: Fault, send: Send) -> None:
 
 
 def _rate_limit(status: int) -> dict[str, str]:
-    """The header set of a burst limit, by which SDKs tell what kind it is (contract, 1.9)."""
+    """The header set of a burst limit, by which SDKs tell what kind it is (contract 1.9)."""
     if status != 429:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Cross-origin access to ``/v2``: the vendor's web console in local mode calls from an https page (contract, 1.12).
+"""Cross-origin access to ``/v2``: the vendor's web console in local mode calls from an https page (contract 1.12).
 
 What a page calls by script it is let, preflights included. What another site's form, link or picture sets off is
 refused: CORS has no say there, and the published test users' tokens are no secret.

@@ -1,4 +1,4 @@
-"""From domain errors to answers: one table (contract, 1.3)."""
+"""From domain errors to answers: one table (contract 1.3)."""
 
 import logging
 

@@ -30,7 +30,7 @@ class Direct:
             await self._app(scope, receive, send)
             return
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        # The Go SDK keeps a slash at the end of QSTASH_URL, so //v2/... arrives (contract, 1.1).
+        # The Go SDK keeps a slash at the end of QSTASH_URL, so //v2/... arrives (contract 1.1).
         scope = {**scope, "path": "/" + raw_path.decode("latin-1").lstrip("/"), "app": self._app}
         route = self._find(scope)
         if route is None:

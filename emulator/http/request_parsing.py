@@ -141,7 +141,7 @@ def query_parameters(request: Request, *, keeps_empty: bool = False) -> Paramete
 
 
 async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Parameters:
-    """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract, 2.4 and 2.8).
+    """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract 2.4 and 2.8).
 
     Raises InvalidInput for unknown keys, for a filter without a value, and for a body that is not such an object: a
     typo, or a variable that is empty, must not hit everything.
@@ -161,7 +161,7 @@ _HOW = frozenset({"count", "cursor", "order", "source", "api"})
 
 def _has_value(name: str, values: Sequence[str]) -> bool:
     """Whether a parameter says anything. Raises InvalidInput for a filter that does not."""
-    # A list of no ids is as the service's older documentation has it (contract, 2.4 and U32).
+    # A list of no ids is as the service's older documentation has it (contract 2.4 and U32).
     is_list_of_ids = name.endswith("Ids") and not values
     has_value = is_list_of_ids or any(value.strip(" ,") for value in values)
     if not has_value and name not in _HOW:

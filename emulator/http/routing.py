@@ -1,7 +1,7 @@
 """Routes on the raw request target, and what is common to all endpoints: token, errors, CORS.
 
 Destinations are embedded verbatim in the path, so nothing may decode or collapse it: routes match the bytes as
-they came, fixed segments without regard to case (contract, 1.1).
+they came, fixed segments without regard to case (contract 1.1).
 """
 
 import json
@@ -86,7 +86,7 @@ def route(
 
 
 def authenticate(request: Request) -> Runtime:
-    """The runtime of the request's token: the Authorization header, else ``qstash_token`` (contract, 1.2).
+    """The runtime of the request's token: the Authorization header, else ``qstash_token`` (contract 1.2).
 
     Raises Unauthorized without a known token, Forbidden for a read-only token on a write.
     """
@@ -142,7 +142,7 @@ def raw_query(request: Request) -> str:
 
 
 def path_name(request: Request, name: str) -> str:
-    """A path segment that is not a destination, percent-decoded once (contract, 1.1)."""
+    """A path segment that is not a destination, percent-decoded once (contract 1.1)."""
     value: str = request.path_params[name]
     return check_text(unquote(value), what=name)
 

@@ -1,4 +1,4 @@
-"""How the API shows what the broker keeps: the wire's objects (contract, 1.11 and 2.0).
+"""How the API shows what the broker keeps: the wire's objects (contract 1.11 and 2.0).
 
 A field without a value is left out. Whatever is redacted is shown as its digest; deliveries use the originals.
 """
@@ -119,7 +119,7 @@ def _log_response(state: State, response: AttemptResult | None, trim: int | None
 
 
 def response_body(response: AttemptResult) -> bytes:
-    """What the destination answered; when it did not, why (contract, U17)."""
+    """What the destination answered; when it did not, why (contract U17)."""
     return response.body or (response.error or "").encode()
 
 
@@ -216,7 +216,7 @@ def keys_view(state: BrokerState) -> Json:
 
 
 def body_fields(name: str, body: bytes) -> Json:
-    """``body`` as text when it is UTF-8, else ``bodyBase64``; nothing for an empty one (contract, 1.11)."""
+    """``body`` as text when it is UTF-8, else ``bodyBase64``; nothing for an empty one (contract 1.11)."""
     if not body:
         return {}
     try:

@@ -1,7 +1,7 @@
 """The half of the workflow layer that reads the store: the lists of steps that are delivered.
 
-A list ends with the step of the message that is delivered, also when it is delivered again later (workflow
-contract, 2). Logs only grow, so the encoded list of one delivery is the beginning of the next one's: it is kept for
+A list ends with the step of the message that is delivered, also when it is delivered again later
+(contract W2). Logs only grow, so the encoded list of one delivery is the beginning of the next one's: it is kept for
 the runs heard of last, and a delivery usually reads one row.
 """
 
@@ -108,7 +108,7 @@ class WorkflowShell:
             self._bytes -= len(dropped.text)
 
     async def _with_source(self, note: MessageNote, report: bytes) -> bytes:
-        """A failure callback's report with what the failed message carried (workflow contract, 6.3)."""
+        """A failure callback's report with what the failed message carried (contract W6.3)."""
         assert note.source_position is not None
         through = 0 if note.is_source_initial else note.source_position
         load = partial(workflow_queries.load_steps, run_seq=note.run_seq, through=through)

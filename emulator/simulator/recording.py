@@ -158,7 +158,7 @@ class _Recorder:
 
     def _deduplication_key(self, spec: MessageSpec, line: dict[str, Any]) -> str | None:
         key = spec.deduplication_key
-        # A URL group has one message for each endpoint (contract, 3.5).
+        # A URL group has one message for each endpoint (contract 3.5).
         return f"{key} at {line.get('endpointName', '')}" if key is not None else None
 
     def _queue_of(self, line: dict[str, Any]) -> str | None:
@@ -195,7 +195,7 @@ class _Recorder:
         return records
 
     def flow_keys(self) -> dict[str, FlowKeyRecord]:
-        """Each key's limits: the newest message's, except while they are pinned (contract, 5.2)."""
+        """Each key's limits: the newest message's, except while they are pinned (contract 5.2)."""
         events: dict[str, list[FlowEvent]] = defaultdict(list)
         for key, asked in self._history.flow_events.items():
             events[key] += asked
@@ -301,7 +301,7 @@ def _spans(
     ordered = sorted(events, key=lambda one: one.sent_at)
     for event, later in zip(ordered, [*ordered[1:], None], strict=True):
         if event.kind == "save":
-            # What overwrites a paused schedule leaves it paused (contract, 5.4).
+            # What overwrites a paused schedule leaves it paused (contract 5.4).
             cron = event.cron if event.is_certain else None
             least_at = group_since_at if event.is_for_group else 0
         elif event.kind == "delete":

@@ -65,12 +65,12 @@ class MessageSpec:
 
     @property
     def max_retries(self) -> int:
-        """How many retries it gets: 3 unless it says otherwise (contract, 3.2)."""
+        """How many retries it gets: 3 unless it says otherwise (contract 3.2)."""
         return 3 if self.retries is None else self.retries
 
     @property
     def deduplication_key(self) -> str | None:
-        """What makes two publishes the same; an explicit id wins (contract, 3.5)."""
+        """What makes two publishes the same; an explicit id wins (contract 3.5)."""
         if self.deduplication_id is not None:
             return f"id {self.deduplication_id}"
         return f"content of {self.label}" if self.is_content_deduplicated else None

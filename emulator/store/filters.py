@@ -1,4 +1,4 @@
-"""What a caller may ask for when it lists or selects messages, log entries and dead letters (contract, 1.8).
+"""What a caller may ask for when it lists or selects messages, log entries and dead letters (contract 1.8).
 
 Different filters combine with AND, several values of one filter with OR; an empty tuple means "not given".
 """

@@ -359,7 +359,7 @@ def _has_label(store: SqlStore, label: str) -> ColumnElement[bool]:
 
 
 def _has_host(host: str) -> ColumnElement[bool]:
-    """With a port the whole authority must be equal; without one any port will do (contract, U36)."""
+    """With a port the whole authority must be equal; without one any port will do (contract U36)."""
     lowered = host.lower()
     if ":" in lowered.rpartition("]")[2]:
         return _M.host == lowered

@@ -1,4 +1,4 @@
-"""What a caller may ask for when it lists or selects runs (workflow contract, 7).
+"""What a caller may ask for when it lists or selects runs (contract W7).
 
 Different filters combine with AND, several values of one filter with OR; an empty tuple means "not given".
 """

@@ -1,6 +1,6 @@
 """How long to wait before the next attempt.
 
-The first of these that applies (contract, 4.3): a usable wait header of the response, the message's own
+The first of these that applies (contract 4.3): a usable wait header of the response, the message's own
 retry-delay expression, the default backoff.
 """
 
@@ -20,7 +20,7 @@ _LARGEST_USEFUL_N = 5
 def default_backoff_ms(retried: int) -> int:
     """Milliseconds before the next retry when ``retried`` were made so far: ``min(1 day, e^(2.5·n))``, n = retried + 1.
 
-    12.18 s, 148.41 s (2m28s), 30m8s, 6h7m6s, then a day. Source: contract, 4.4.
+    12.18 s, 148.41 s (2m28s), 30m8s, 6h7m6s, then a day. Source: contract 4.4.
     """
     n = min(retried + 1, _LARGEST_USEFUL_N)
     return min(MAX_BACKOFF_MS, math.floor(math.exp(2.5 * n) * 1000))

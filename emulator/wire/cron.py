@@ -1,4 +1,4 @@
-"""Cron lines: validated here, computed by croniter on the wall clock of the line's zone (contract, 5.4).
+"""Cron lines: validated here, computed by croniter on the wall clock of the line's zone (contract 5.4).
 
 The dialect is robfig/cron's standard one, which the real service's error texts show: five fields, names,
 ``?`` for ``*``, either day field may match when both are restricted. A line fires at every instant whose local
@@ -57,7 +57,7 @@ _FIELDS = (
     _Field("hour", 0, 23, {}),
     _Field("day of month", 1, 31, {}),
     _Field("month", 1, 12, _MONTHS),
-    # Sunday is 0; 7 is taken for it, too (contract, U27).
+    # Sunday is 0; 7 is taken for it, too (contract U27).
     _Field("day of week", 0, 7, _WEEKDAYS),
 )
 

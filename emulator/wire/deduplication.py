@@ -1,4 +1,4 @@
-"""When two publishes are the same message (contract, 3.5)."""
+"""When two publishes are the same message (contract 3.5)."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where a message goes: reading the destination out of the raw request target (contract, 1.1 and 2.1).
+"""Where a message goes: reading the destination out of the raw request target (contract 1.1 and 2.1).
 
 The destination stands verbatim behind a fixed prefix: ``/v2/publish/https://example.com/a//b%2Fc?x=1``.
 Nothing here decodes, collapses or re-spells it.
@@ -41,7 +41,7 @@ def parse_destination(raw: str, query: str = "") -> Destination:
     """Resolve what a publisher wrote; ``query`` is the surviving query string, without its question mark.
 
     Raises InvalidInput for an empty destination and for one that looks like a URL but has no http or https
-    scheme, in the real service's words (contract, 1.3).
+    scheme, in the real service's words (contract 1.3).
     """
     if not raw:
         raise InvalidInput("a non-empty destination must be provided")
@@ -81,7 +81,7 @@ def _problem_of(url: str) -> str | None:
 
 
 def check_name(name: str, *, what: str) -> str:
-    """``name`` itself, if a queue, URL group or schedule may be called that (contract, 1.4)."""
+    """``name`` itself, if a queue, URL group or schedule may be called that (contract 1.4)."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"invalid {what} {name!r}: only letters, digits, '_', '-' and '.' are accepted")
     return name
@@ -106,7 +106,7 @@ def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, 
 
     Returns ``(destination, query, parameters)``: the query keeps the order and spelling of every pair that is
     not configuration; ``parameters`` are the decoded ``upstash-*`` pairs, names in lower case. The token
-    parameter is dropped: it is the publisher's secret (contract, 1.2). Raises InvalidInput for a value that no header
+    parameter is dropped: it is the publisher's secret (contract 1.2). Raises InvalidInput for a value that no header
     could have.
     """
     kept: list[str] = []

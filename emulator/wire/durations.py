@@ -1,8 +1,8 @@
 """Two grammars for spans of time that look alike and are not the same.
 
-Request headers (``Upstash-Delay: 1d10h30m``) use whole numbers with the units s, m, h, d (contract, 1.6).
+Request headers (``Upstash-Delay: 1d10h30m``) use whole numbers with the units s, m, h, d (contract 1.6).
 Response headers (``Retry-After: 1.5h``) use Go's durations: fractions, and units from ns to h, but no days
-(contract, 4.6).
+(contract 4.6).
 """
 
 import re
@@ -26,7 +26,7 @@ def parse_duration(text: str, *, field: str) -> int:
     """Milliseconds of a request header's duration such as ``10s`` or ``1d10h30m``; ``field`` names it in errors.
 
     Raises InvalidInput for anything else: a bare number, a sign, a fraction, a blank, an unknown unit.
-    Source: contract, 1.6.
+    Source: contract 1.6.
     """
     if len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
         raise InvalidInput(
@@ -50,7 +50,7 @@ def format_duration(span_ms: int) -> str:
 def parse_go_duration(text: str) -> float | None:
     """Milliseconds of a Go duration such as ``6m5s``, ``1.5h`` or ``100µs``; ``None`` if it is not one.
 
-    Source: contract, 4.6.
+    Source: contract 4.6.
     """
     if len(text) > _MAX_LENGTH or not _GO_DURATION.fullmatch(text):
         return None

@@ -1,4 +1,4 @@
-"""``Upstash-Flow-Control-Value``: a rate, a parallelism, or both (contract, 3.7)."""
+"""``Upstash-Flow-Control-Value``: a rate, a parallelism, or both (contract 3.7)."""
 
 from dataclasses import dataclass
 

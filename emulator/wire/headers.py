@@ -11,14 +11,14 @@ HeaderMap = dict[str, list[str]]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# RFC 9110, 7.6.1, and what the client that sends the request computes itself (contract, 3.3).
+# RFC 9110, 7.6.1, and what the client that sends the request computes itself (contract 3.3).
 _HOP_BY_HOP = frozenset(
     {
         "host", "content-length", "connection", "transfer-encoding", "keep-alive", "te", "trailer", "upgrade",
     }
 )  # fmt: skip
 
-# What only the server may say about a delivery; a forwarded line of the same name gives way (contract, 4.1).
+# What only the server may say about a delivery; a forwarded line of the same name gives way (contract 4.1).
 SERVER_OWNED = frozenset(
     {
         "accept-encoding", "upstash-signature", "upstash-message-id", "upstash-retried", "upstash-caller-ip",
@@ -33,7 +33,7 @@ def is_header_name(name: str) -> bool:
 
 
 def canonical_name(name: str) -> str:
-    """``test-header`` as ``Test-Header``, as Go's net/http writes it (contract, 1.11)."""
+    """``test-header`` as ``Test-Header``, as Go's net/http writes it (contract 1.11)."""
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
@@ -46,7 +46,7 @@ def header_text(value: bytes) -> str:
 
 
 def header_map(headers: Iterable[tuple[str, str]]) -> HeaderMap:
-    """``{"Canonical-Name": ["v1", "v2"]}``: arrays always, also for a single value (contract, 1.11)."""
+    """``{"Canonical-Name": ["v1", "v2"]}``: arrays always, also for a single value (contract 1.11)."""
     result: HeaderMap = {}
     for name, value in headers:
         result.setdefault(canonical_name(name), []).append(value)

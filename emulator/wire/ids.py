@@ -1,4 +1,4 @@
-"""Identifiers: opaque to clients, but sortable by age in the store (contract, 1.4)."""
+"""Identifiers: opaque to clients, but sortable by age in the store (contract 1.4)."""
 
 import random
 from functools import lru_cache
@@ -52,7 +52,7 @@ class IdFactory:
         return f"jwt_{self._digits(_SHORT_DIGITS)}"
 
     def run_id(self) -> str:
-        """``wfr_`` and 21 base58 digits, as long as the Workflow SDKs' own (workflow contract, 1)."""
+        """``wfr_`` and 21 base58 digits, as long as the Workflow SDKs' own (contract W1)."""
         return f"wfr_{self._digits(21)}"
 
     def fault_id(self) -> str:

@@ -1,4 +1,4 @@
-"""What a plan allows (contract, 1.10). The emulator is lenient unless a plan is asked for."""
+"""What a plan allows (contract 1.10). The emulator is lenient unless a plan is asked for."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """Every ``Upstash-*`` option by name, with a line of meaning; what reads and what describes them share this table.
 
-Names are in lower case without their prefix, as ``protocol.options`` keeps them (contract, 3.2).
+Names are in lower case without their prefix, as ``protocol.options`` keeps them (contract 3.2).
 """
 
 from typing import Final, NamedTuple

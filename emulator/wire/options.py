@@ -1,4 +1,4 @@
-"""What a publisher asks for, read from header lines and query parameters (contract, section 3).
+"""What a publisher asks for, read from header lines and query parameters (contract 3).
 
 Publish, enqueue, batch items, schedules and callbacks all create messages from headers; all of them come
 through ``parse_options``.
@@ -28,7 +28,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 Lines = Iterable[tuple[str, str]]
 
 _COMMA_LISTS = frozenset({"label", "redact-fields"})
-# Not copied by Upstash-Header-Forward beside the hop-by-hop lines (contract, 3.3).
+# Not copied by Upstash-Header-Forward beside the hop-by-hop lines (contract 3.3).
 _NOT_COPIED = frozenset({"accept-encoding", "user-agent"})
 
 
@@ -94,7 +94,7 @@ class _Purpose(Enum):
     UNKNOWN = auto()
 
 
-# Longest first: the first prefix that matches says what the line is for (contract, 3.2).
+# Longest first: the first prefix that matches says what the line is for (contract 3.2).
 _PREFIXES = (
     ("failure-callback-", _Purpose.FAILURE_CALLBACK, "upstash-"),
     ("callback-", _Purpose.CALLBACK, "upstash-"),
@@ -266,7 +266,7 @@ def _callback(
         return None
     check_url(url, what=f"{reader.name(option)} url")
     for name in ("upstash-delay", "upstash-not-before"):
-        # The service rejects delayed callbacks when the message is published (contract, 8, U21).
+        # The service rejects delayed callbacks when the message is published (contract U21).
         if name in given:
             raise InvalidInput(f"{prefixed(prefix, name)} is not supported: a callback is sent at once")
     headers = tuple(line for lines in given.values() for line in lines)
@@ -292,7 +292,7 @@ class _OptionReader:
         text = self.text(option)
         if text is None:
             return False
-        # Python's SDK writes True and False (contract, 3.2).
+        # Python's SDK writes True and False (contract 3.2).
         if text.lower() not in ("true", "false"):
             raise InvalidInput(f"invalid {self.name(option)} {text!r}: expected true or false")
         return text.lower() == "true"
@@ -324,7 +324,7 @@ class _OptionReader:
         timeout_ms = parse_duration(text, field=self.name("Timeout"))
         if timeout_ms == 0:
             raise InvalidInput(f"invalid {self.name('Timeout')} {text!r}: it must be longer than 0s")
-        # It can only shorten the plan's maximum (contract, 3.2).
+        # It can only shorten the plan's maximum (contract 3.2).
         return min(timeout_ms, self._limits.max_timeout_ms)
 
     def delay(self) -> int | None:

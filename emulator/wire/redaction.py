@@ -1,4 +1,4 @@
-"""``Upstash-Redact-Fields``: what is hidden wherever the API shows a message (contract, 3.8).
+"""``Upstash-Redact-Fields``: what is hidden wherever the API shows a message (contract 3.8).
 
 A redacted value reads ``REDACTED:<sha256 hex of the original bytes>``. Deliveries use the originals.
 """

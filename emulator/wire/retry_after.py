@@ -1,4 +1,4 @@
-"""Wait headers in a destination's response: ``Retry-After`` and its kin (contract, 4.6)."""
+"""Wait headers in a destination's response: ``Retry-After`` and its kin (contract 4.6)."""
 
 import math
 import re

@@ -8,7 +8,7 @@
 Nothing a user sends is ever handed to Python's own evaluator. Text length, nesting and the size of every
 intermediate number are bounded, so that no expression can cost more than microseconds.
 
-Source: contract, 4.5; the vendor's page features/retry.
+Source: contract 4.5; the vendor's page features/retry.
 """
 
 import math

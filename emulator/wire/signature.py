@@ -1,4 +1,4 @@
-"""``Upstash-Signature``: a compact JWS over the destination and the body (contract, 4.7; RFC 7515, RFC 7519)."""
+"""``Upstash-Signature``: a compact JWS over the destination and the body (contract 4.7; RFC 7515, RFC 7519)."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What a receiver would find when it checks an ``Upstash-Signature`` (contract, 4.7), each check by itself."""
+"""What a receiver would find when it checks an ``Upstash-Signature`` (contract 4.7), each check by itself."""
 
 import base64
 import binascii

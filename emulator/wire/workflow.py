@@ -1,8 +1,8 @@
 """What Upstash Workflow adds to the wire: its headers, the list of steps, the steps that the server builds.
 
-Sections named "workflow contract" are those of the description of what the unmodified SDKs need. All functions are
-pure; JSON made here is byte-stable under ``JSON.stringify(JSON.parse(x))``, because some of the SDKs' adapters
-re-serialise a body before they verify its signature.
+Citations such as "contract W5.5" are rules of ``docs/contract/workflow/``. All functions are pure; JSON made here
+is byte-stable under ``JSON.stringify(JSON.parse(x))``, because some of the SDKs' adapters re-serialise a body before
+they verify its signature.
 """
 
 import base64
@@ -25,7 +25,7 @@ SDK_HEADER = "Upstash-Workflow-Sdk"
 UNKNOWN_SDK_HEADER = "Upstash-Workflow-Unknown-Sdk"
 NO_FAILURE_FUNCTION_HEADER = "Upstash-Workflow-Failure-Callback-Notfound"
 
-# What triggers over the REST API set on the publisher's behalf (workflow contract, 4.3).
+# What triggers over the REST API set on the publisher's behalf (contract W4.3).
 TRIGGER_FEATURES = "LazyFetch,InitialBody,WF_DetectTrigger,WF_TriggerOnConfig"
 
 NOT_A_WORKFLOW = (
@@ -38,7 +38,7 @@ Step = dict[str, Any]
 
 
 class CallType(StrEnum):
-    """What a message of a run is (workflow contract, 1)."""
+    """What a message of a run is (contract W1)."""
 
     STEP = "step"
     """To the workflow's URL, with the list of steps."""
@@ -51,7 +51,7 @@ class CallType(StrEnum):
 
 
 class Feature(StrEnum):
-    """What a publisher understands (workflow contract, 3.3)."""
+    """What a publisher understands (contract W3.3)."""
 
     LAZY_FETCH = "LazyFetch"
     INITIAL_BODY = "InitialBody"
@@ -124,7 +124,7 @@ _FAILURE_CALLBACK = "upstash-failure-callback"
 
 
 def trigger_configuration(lines: Headers) -> Headers:
-    """Those lines of a trigger that apply to the run's later messages too (workflow contract, 3.4)."""
+    """Those lines of a trigger that apply to the run's later messages too (contract W3.4)."""
     return tuple((name, value) for name, value in lines if _is_configuration(name.lower()))
 
 
@@ -160,7 +160,7 @@ def plain_spelling(lines: Headers) -> Headers:
     """``lines`` with the Workflow SDKs' own spellings of options put as plain publishing knows them.
 
     A timeout may be a bare number of seconds, a delay may be in weeks, months (30 days) and years (365 days)
-    (workflow contract, 3.1).
+    (contract W3.1).
     """
     return tuple((name, _plain_value(name.lower(), value.strip())) for name, value in lines)
 
@@ -190,7 +190,7 @@ def take_not_before(lines: Headers) -> tuple[Headers, int | None]:
     return rest, math.ceil(float(text) * 1000)
 
 
-# The list of steps (workflow contract, 2)
+# The list of steps (contract W2)
 
 
 def encode_entry(message_id: str, body: bytes) -> bytes:
@@ -206,7 +206,7 @@ def compact_json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
-# Steps that the server builds (workflow contract, 5.5 and 5.7)
+# Steps that the server builds (contract W5.5 and W5.7)
 
 
 def completed_wait(step: Step, *, event_id: str, timeout: str, data: bytes) -> bytes:

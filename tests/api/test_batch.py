@@ -1,4 +1,4 @@
-"""Many messages in one call (contract, 2.3 and 5.7)."""
+"""Many messages in one call (contract 2.3 and 5.7)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the destination sees, and what follows from its answer (contract, section 4)."""
+"""What the destination sees, and what follows from its answer (contract 4)."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Publishing dead letters anew (contract, 2.8 and 5.6)."""
+"""Publishing dead letters anew (contract 2.8 and 5.6)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Flow-control keys as the API shows and changes them (contract, 2.10 and 5.2)."""
+"""Flow-control keys as the API shows and changes them (contract 2.10 and 5.2)."""
 
 import asyncio
 

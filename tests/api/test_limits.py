@@ -1,4 +1,4 @@
-"""What a plan allows, once one is asked for (contract, 1.10); the answers name the quota."""
+"""What a plan allows, once one is asked for (contract 1.10); the answers name the quota."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Pages stay right while new entries arrive (contract, 1.7)."""
+"""Pages stay right while new entries arrive (contract 1.7)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

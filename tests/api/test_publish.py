@@ -1,4 +1,4 @@
-"""Publishing to a URL (contract, 2.1 and section 3)."""
+"""Publishing to a URL (contract 2.1 and 3)."""
 
 import base64
 import hashlib

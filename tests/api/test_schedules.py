@@ -1,4 +1,4 @@
-"""Schedules (contract, 2.6 and 5.4)."""
+"""Schedules (contract 2.6 and 5.4)."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may do what: tokens in header and query, read-only tokens, foreign pages (contract, 1.2 and 1.12)."""
+"""Who may do what: tokens in header and query, read-only tokens, foreign pages (contract 1.2 and 1.12)."""
 
 import pytest
 from starlette.routing import BaseRoute

@@ -1,4 +1,4 @@
-"""URL groups (contract, 2.7 and 5.3)."""
+"""URL groups (contract 2.7 and 5.3)."""
 
 import pytest
 

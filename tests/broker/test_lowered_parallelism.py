@@ -1,4 +1,4 @@
-"""A queue's parallelism is lowered while attempts are under way (contract, 5.1; the design's invariant 4).
+"""A queue's parallelism is lowered while attempts are under way (contract 5.1; the design's invariant 4).
 
 The broker alone, told the time by the test: each attempt ends when the test says so.
 """

@@ -1,4 +1,4 @@
-"""Order, parallelism, rate and pause (contract, 5.1 and 5.2; the design's invariants 4 and 5)."""
+"""Order, parallelism, rate and pause (contract 5.1 and 5.2; the design's invariants 4 and 5)."""
 
 import asyncio
 

@@ -18,7 +18,7 @@ from tests.conformance.exchanges import Exchange, Recorder
 
 T = TypeVar("T")
 
-# The patience of the suites, in seconds (contract, 7.0).
+# The patience of the suites, in seconds (contract 7.0).
 DELIVERED_SECONDS = 60.0
 DEAD_LETTER_SECONDS = 15.0
 DEAD_LETTER_AFTER_A_RETRY_SECONDS = 30.0

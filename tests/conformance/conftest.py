@@ -17,7 +17,7 @@ from tests.conformance.account import Account, refusal_of
 from tests.conformance.report import Report, World
 from tests.conformance.stubs import connect_to, stubs
 
-# The patience of one step is up to a minute (contract, 7.0), and some tests have several.
+# The patience of one step is up to a minute (contract 7.0), and some tests have several.
 _REAL_TIMEOUT_SECONDS = 300
 
 _RUN = pytest.StashKey[dict[str, Any]]()

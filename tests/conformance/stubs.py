@@ -1,4 +1,4 @@
-"""The hosts that the vendor's own suites publish to, answered on this machine (contract, 7.0)."""
+"""The hosts that the vendor's own suites publish to, answered on this machine (contract 7.0)."""
 
 import asyncio
 from urllib.parse import parse_qs

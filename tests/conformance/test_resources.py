@@ -1,4 +1,4 @@
-"""What the official suites expect of queues, schedules, URL groups, flow control and keys (contract, 7.5)."""
+"""What the official suites expect of queues, schedules, URL groups, flow control and keys (contract 7.5)."""
 
 import time
 from typing import Any
@@ -231,7 +231,7 @@ def test_the_rate_is_counted_anew_while_an_attempt_is_in_flight(account, is_paus
         account.sdk.flow_control.pause(key)
     account.sdk.flow_control.reset_rate(key)
     account.eventually(lambda: account.sdk.flow_control.get(key).rate_count == 0, 10)
-    # A cancel of what is in flight is a success (contract, 5.8).
+    # A cancel of what is in flight is a success (contract 5.8).
     account.sdk.message.cancel(message_id)
 
 

@@ -1,4 +1,4 @@
-"""Requests in the shapes that the official SDKs send (contract, 7.6)."""
+"""Requests in the shapes that the official SDKs send (contract 7.6)."""
 
 import json
 

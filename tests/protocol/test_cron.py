@@ -1,4 +1,4 @@
-"""Cron lines and zones, over the daylight-saving changes of 2026 and 2027 (contract, 5.4)."""
+"""Cron lines and zones, over the daylight-saving changes of 2026 and 2027 (contract 5.4)."""
 
 from datetime import UTC, datetime
 

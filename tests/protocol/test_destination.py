@@ -1,4 +1,4 @@
-"""Reading destinations out of raw request targets (contract, 2.1)."""
+"""Reading destinations out of raw request targets (contract 2.1)."""
 
 import string
 

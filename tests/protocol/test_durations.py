@@ -1,4 +1,4 @@
-"""The two duration grammars (contract, 1.6 and 4.6)."""
+"""The two duration grammars (contract 1.6 and 4.6)."""
 
 from contextlib import suppress
 

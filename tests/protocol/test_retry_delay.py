@@ -1,4 +1,4 @@
-"""The retry-delay expression (contract, 4.5)."""
+"""The retry-delay expression (contract 4.5)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The dead letter queue of runs, by the REST API alone (workflow contract, 6.5 and 7)."""
+"""The dead letter queue of runs, by the REST API alone (contract W6.5 and W7)."""
 
 from typing import Any
 

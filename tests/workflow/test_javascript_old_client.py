@@ -1,4 +1,4 @@
-"""The old workflow client, a part of ``@upstash/qstash`` from npm, signatures on (workflow contract, 10).
+"""The old workflow client, a part of ``@upstash/qstash`` from npm, signatures on (contract W10).
 
 It has run, sleep and call, announces no features, and is triggered by a plain publish: the first delivery brings the
 payload, and the SDK answers it with a trigger. The numbers of requests are those of its own integration tests.

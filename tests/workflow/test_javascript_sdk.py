@@ -1,6 +1,6 @@
 """``@upstash/workflow`` from npm under Node, unmodified, in an Express app, signatures on.
 
-Each test names the exact number of requests that reach each path (workflow contract, 12): one callback or retry too
+Each test names the exact number of requests that reach each path (contract W12): one callback or retry too
 many, and it fails.
 """
 

@@ -1,7 +1,7 @@
 """Workflows that start, call, notify or invoke one another, by ``@upstash/workflow`` from npm, signatures on.
 
 Each route has the steps of the vendor's integration test of that name, and each test its exact number of requests
-(workflow contract, 12). One differs: ``quota-error`` is 15 there and 16 here, the sum of its steps, which the test
+(contract W12). One differs: ``quota-error`` is 15 there and 16 here, the sum of its steps, which the test
 adds up; the contract says that they do, and leaves open where the real service saves one.
 """
 

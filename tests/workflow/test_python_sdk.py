@@ -1,4 +1,4 @@
-"""``upstash-workflow`` from PyPI, unmodified, in a FastAPI app: it has run, sleep and call (workflow contract, 10)."""
+"""``upstash-workflow`` from PyPI, unmodified, in a FastAPI app: it has run, sleep and call (contract W10)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -13,6 +13,6 @@ its append-only log of steps, its waiters, the events that came too early, and h
 
 A message of a run is a message of the broker with a tag (``emulator.broker.layer``): delays, retries, flow control
 and recovery are the broker's. Delivered is not its own body but the list of steps that ends with it
-(workflow contract, 2); that list is read from the store when it is sent. Memory holds the active runs, without
+(contract W2); that list is read from the store when it is sent. Memory holds the active runs, without
 their steps.
 """

@@ -1,4 +1,4 @@
-"""What follows from an attempt for a message of a run (workflow contract, 4.4, 5.4, 6.2, 6.3)."""
+"""What follows from an attempt for a message of a run (contract W4.4, W5.4, W6.2, W6.3)."""
 
 from dataclasses import replace
 from typing import assert_never

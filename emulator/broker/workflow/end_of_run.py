@@ -1,4 +1,4 @@
-"""How runs end (workflow contract, 6): what is dropped, who is told."""
+"""How runs end (contract W6): what is dropped, who is told."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def succeed(state: WorkflowState, active: ActiveRun, response: str | None, now_a
 
 
 def cancel(state: WorkflowState, active: ActiveRun, now_at: int) -> None:
-    """Take a run back: no dead letter, no failure callback (workflow contract, 6.4)."""
+    """Take a run back: no dead letter, no failure callback (contract W6.4)."""
     _drop_all(state, active, now_at)
     state.broker.write(RunEnded(active.run.seq, RunState.CANCELED, now_at))
     _tell_invoker(state, active.run, now_at, is_canceled=True)
@@ -145,7 +145,7 @@ def _tell_invoker(
     is_failed: bool = False,
     is_canceled: bool = False,
 ) -> None:
-    """Resume the run that invoked this one, unless it has ended meanwhile (workflow contract, 5.7)."""
+    """Resume the run that invoked this one, unless it has ended meanwhile (contract W5.7)."""
     invoker = run.invoker
     parent = state.runs.get(invoker.run_id) if invoker else None
     if invoker is None or parent is None or parent.run.created_at != invoker.run_created_at:

@@ -1,4 +1,4 @@
-"""Runs that wait for events, and events that end their waits (workflow contract, 5.5 and 5.6)."""
+"""Runs that wait for events, and events that end their waits (contract W5.5 and W5.6)."""
 
 from collections import deque
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A failed run, and what of it a resume takes up (workflow contract, 6.5)."""
+"""A failed run, and what of it a resume takes up (contract W6.5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

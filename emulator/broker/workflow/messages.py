@@ -29,9 +29,9 @@ from emulator.wire.workflow import (
 
 _INHERITING = frozenset({CallType.STEP, CallType.FROM_CALLBACK})
 
-# Said by the server alone; a forwarded line of the same name gives way (workflow contract, 3.2).
+# Said by the server alone; a forwarded line of the same name gives way (contract W3.2).
 _OWNED = frozenset({RUN_ID_HEADER.lower(), CREATED_AT_HEADER.lower(), "user-agent"})
-# On these it would mean that the body is a list of steps (workflow contract, 3.2).
+# On these it would mean that the body is a list of steps (contract W3.2).
 _WITHOUT_SDK_VERSION = frozenset({CallType.FROM_CALLBACK, CallType.FAILURE_CALL})
 
 
@@ -96,7 +96,7 @@ def step_parcel(
     body: bytes,
     caller_ip: str | None,
 ) -> Parcel:
-    """A step that the server builds, from the header lines that the SDK left for it (workflow contract, 5.5, 5.7).
+    """A step that the server builds, from the header lines that the SDK left for it (contract W5.5, W5.7).
 
     They passed a plan's limits when they came; a stricter plan since then must not stall the run.
     """
@@ -112,7 +112,7 @@ def step_parcel(
 
 
 def _is_python(lines: Headers) -> bool:
-    """The Python SDK says that it can fetch the list, and cannot (workflow contract, 2)."""
+    """The Python SDK says that it can fetch the list, and cannot (contract W2)."""
     return any(
         name.lower() in ("user-agent", "upstash-telemetry-sdk") and "py" in value.lower()
         for name, value in lines

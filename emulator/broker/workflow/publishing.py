@@ -1,4 +1,4 @@
-"""Messages of runs as they are published: all are checked, then all are accepted (workflow contract, 7)."""
+"""Messages of runs as they are published: all are checked, then all are accepted (contract W7)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def publish(state: WorkflowState, items: Sequence[WorkflowDraft | Draft], now_at
 
     Raises what is wrong with any message of a run; nothing is accepted then. InvalidInput means that the run has
     ended, as the SDKs understand a 400; what else is wrong is raised as QuotaExceeded, which they report instead of
-    ignoring it (workflow contract, 9).
+    ignoring it (contract W9).
     """
     commits = [_prepare(state, item, now_at) for item in items]
     return [commit(now_at) for commit in commits]

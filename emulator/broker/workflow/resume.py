@@ -1,4 +1,4 @@
-"""Failed runs once more: resume, restart, the failure callback again (workflow contract, 6.5)."""
+"""Failed runs once more: resume, restart, the failure callback again (contract W6.5)."""
 
 from dataclasses import dataclass, replace
 

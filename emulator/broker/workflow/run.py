@@ -13,7 +13,7 @@ LAYER = "workflow"
 
 
 class RunState(StrEnum):
-    """A run's state, as on the wire (workflow contract, 1)."""
+    """A run's state, as on the wire (contract W1)."""
 
     STARTED = "RUN_STARTED"
     SUCCESS = "RUN_SUCCESS"
@@ -22,7 +22,7 @@ class RunState(StrEnum):
 
 
 class CallbackState(StrEnum):
-    """How far a failed run's failure callback is (workflow contract, 6.3)."""
+    """How far a failed run's failure callback is (contract W6.3)."""
 
     IN_PROGRESS = "CALLBACK_INPROGRESS"
     SUCCESS = "CALLBACK_SUCCESS"
@@ -32,7 +32,7 @@ class CallbackState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoker:
-    """The run that waits for this one, and the message that will tell it (workflow contract, 5.7)."""
+    """The run that waits for this one, and the message that will tell it (contract W5.7)."""
 
     run_id: str
     run_created_at: int
@@ -147,7 +147,7 @@ class MessageNote:
     call_type: CallType
     is_init: bool = False
     is_detecting: bool = False
-    """A 2xx from something that is no workflow fails the run (workflow contract, 4.4)."""
+    """A 2xx from something that is no workflow fails the run (contract W4.4)."""
     is_rest_trigger: bool = False
     is_lazy: bool = False
     """A list over the limit may be left for the endpoint to fetch."""

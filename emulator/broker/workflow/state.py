@@ -34,7 +34,7 @@ class WorkflowState:
     def active(self, run_id: str) -> ActiveRun:
         """The run that a message wants to join. Raises InvalidInput if it has ended or never was.
 
-        Only this may be answered 400: to the SDKs it means that the run has ended (workflow contract, 9).
+        Only this may be answered 400: to the SDKs it means that the run has ended (contract W9).
         """
         active = self.runs.get(run_id)
         if active is None:

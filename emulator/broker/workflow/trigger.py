@@ -1,4 +1,4 @@
-"""A trigger makes a run (workflow contract, 4 and 5.7)."""
+"""A trigger makes a run (contract W4 and W5.7)."""
 
 from dataclasses import replace
 from typing import Any

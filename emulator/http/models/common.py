@@ -79,7 +79,7 @@ class Request(BaseModel):
 
 
 class MessageQuery(TypedDict, total=False):
-    """Filters on messages: different ones all apply (contract, 1.8)."""
+    """Filters on messages: different ones all apply (contract 1.8)."""
 
     url: Several
     label: SeveralOrList

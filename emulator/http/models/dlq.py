@@ -1,4 +1,4 @@
-"""The dead letter queue (contract, 2.8)."""
+"""The dead letter queue (contract 2.8)."""
 
 from typing import Annotated, NotRequired
 

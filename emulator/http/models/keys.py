@@ -1,4 +1,4 @@
-"""Signing keys (contract, 2.11)."""
+"""Signing keys (contract 2.11)."""
 
 from typing_extensions import TypedDict
 

@@ -1,4 +1,4 @@
-"""The deprecated chat proxy (contract, 2.12)."""
+"""The deprecated chat proxy (contract 2.12)."""
 
 from typing import Any, Literal, NotRequired
 

@@ -1,4 +1,4 @@
-"""Logs (contract, 2.0 and 2.9)."""
+"""Logs (contract 2.0 and 2.9)."""
 
 from typing import Annotated, Literal, NotRequired
 

@@ -1,4 +1,4 @@
-"""Messages (contract, 2.0 and 2.4)."""
+"""Messages (contract 2.0 and 2.4)."""
 
 from typing import Annotated, Literal, NotRequired
 

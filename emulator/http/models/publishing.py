@@ -1,4 +1,4 @@
-"""Publish, enqueue and batch (contract, 2.1 to 2.3)."""
+"""Publish, enqueue and batch (contract 2.1 to 2.3)."""
 
 from typing import Literal, NotRequired
 

@@ -1,4 +1,4 @@
-"""Queues (contract, 2.5)."""
+"""Queues (contract 2.5)."""
 
 from pydantic import Field
 from typing_extensions import TypedDict

@@ -1,4 +1,4 @@
-"""Schedules (contract, 2.0 and 2.6)."""
+"""Schedules (contract 2.0 and 2.6)."""
 
 from typing import Annotated, Literal, NotRequired
 

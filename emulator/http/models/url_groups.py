@@ -1,4 +1,4 @@
-"""URL groups, on the wire still called topics (contract, 2.7)."""
+"""URL groups, on the wire still called topics (contract 2.7)."""
 
 from typing import Annotated, NotRequired
 

@@ -1,4 +1,4 @@
-"""Upstash Workflow: triggers, waits and events, the runs' dead letter queue (workflow contract, 4, 5, 7 and 8.2)."""
+"""Upstash Workflow: triggers, waits and events, the runs' dead letter queue (contract W4, W5, W7 and W8.2)."""
 
 from typing import Annotated, Literal, NotRequired
 

@@ -1,4 +1,4 @@
-"""The logs of runs (workflow contract, 8.1)."""
+"""The logs of runs (contract W8.1)."""
 
 from typing import Annotated, Literal, NotRequired
 

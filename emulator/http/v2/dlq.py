@@ -1,4 +1,4 @@
-"""The dead letter queue (contract, 2.8)."""
+"""The dead letter queue (contract 2.8)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -163,7 +163,7 @@ def _publishing_anew(
 
 
 def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore], Selected]:
-    """What a bulk action is about; ids alone count where they are given, and bring no cursor (contract, 1.7)."""
+    """What a bulk action is about; ids alone count where they are given, and bring no cursor (contract 1.7)."""
     if "dlqIds" in parameters:
         return _by_ids(runtime, listed(parameters, "dlqIds"))
     return _by_filters(runtime, parameters)

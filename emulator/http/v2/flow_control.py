@@ -1,4 +1,4 @@
-"""Flow-control keys (contract, 2.10)."""
+"""Flow-control keys (contract 2.10)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Signing keys (contract, 2.11)."""
+"""Signing keys (contract 2.11)."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""The deprecated chat proxy: a canned completion, so that clients written for it find something (contract, 2.12)."""
+"""The deprecated chat proxy: a canned completion, so that clients written for it find something (contract 2.12)."""
 
 import json
 from collections.abc import Iterator

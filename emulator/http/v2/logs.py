@@ -1,4 +1,4 @@
-"""Logs, under both of their names (contract, 2.9)."""
+"""Logs, under both of their names (contract 2.9)."""
 
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from emulator.store.queries import StoredLogEntry, list_logs, list_logs_by_messa
 
 _MOST = 1_000
 _DEFAULT_GROUPS = 10
-# The last one is an old filter that says nothing any more (contract, 1.8).
+# The last one is an old filter that says nothing any more (contract 1.8).
 _KNOWN = frozenset(LogQuery.__annotations__) | {"api"}
 
 
@@ -90,5 +90,5 @@ async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -
 
 
 def _cursor(entries: list[StoredLogEntry], has_more: bool) -> dict[str, str]:
-    """The key is absent on the last page (contract, 1.7)."""
+    """The key is absent on the last page (contract 1.7)."""
     return {"cursor": f"{entries[-1].entry.time_at}-{entries[-1].seq}"} if has_more else {}

@@ -1,4 +1,4 @@
-"""Messages: look at one, take back one or many (contract, 2.4)."""
+"""Messages: look at one, take back one or many (contract 2.4)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Publish, enqueue and batch (contract, 2.1 to 2.3): from request to draft, from accepted to answer."""
+"""Publish, enqueue and batch (contract 2.1 to 2.3): from request to draft, from accepted to answer."""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Queues (contract, 2.5)."""
+"""Queues (contract 2.5)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Schedules (contract, 2.6)."""
+"""Schedules (contract 2.6)."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -33,7 +33,7 @@ def routes() -> list[BaseRoute]:
     pausing, known = ["PATCH", "POST"], Operation(errors=(404,))
     return [
         route("/v2/schedules", "GET", list_schedules, Operation(answer=list[models.Schedule])),
-        # Before create: "id/pause" also looks like a destination (contract, 2.6).
+        # Before create: "id/pause" also looks like a destination (contract 2.6).
         route("/v2/schedules/{schedule_id}/pause", pausing, partial(set_paused, is_paused=True), known),
         route("/v2/schedules/{schedule_id}/resume", pausing, partial(set_paused, is_paused=False), known),
         route(
@@ -147,6 +147,6 @@ def _kept_lines(lines: Headers, *, is_copying: bool) -> Headers:
 
 
 def _uncovered(parameters: list[tuple[str, str]], lines: Headers) -> Headers:
-    """Query parameters that no header line overrides: a header wins (contract, 3.1)."""
+    """Query parameters that no header line overrides: a header wins (contract 3.1)."""
     given = {name.lower() for name, value in lines if value.strip()}
     return tuple((name, value) for name, value in parameters if name not in given)

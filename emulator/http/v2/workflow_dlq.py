@@ -1,4 +1,4 @@
-"""The dead letter queue of runs: resume, restart, the failure callback again (workflow contract, 6.5 and 7)."""
+"""The dead letter queue of runs: resume, restart, the failure callback again (contract W6.5 and W7)."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Waits, events and webhooks of runs (workflow contract, 5.5 and 5.6)."""
+"""Waits, events and webhooks of runs (contract W5.5 and W5.6)."""
 
 import base64
 from collections.abc import Sequence

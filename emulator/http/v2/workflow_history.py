@@ -1,4 +1,4 @@
-"""A run's log as a picture: its steps in groups, merged from everything that is known of each (workflow contract, 8.1).
+"""A run's log as a picture: its steps in groups, merged from everything that is known of each (contract W8.1).
 
 A step may show in several messages: a plan, the call it leads to, the result. They are merged here into one
 ``StepView``; what is under way and belongs to no finished step is ``next``.

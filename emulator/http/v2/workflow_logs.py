@@ -1,4 +1,4 @@
-"""Runs in lists: their logs, and taking many back (workflow contract, 7)."""
+"""Runs in lists: their logs, and taking many back (contract W7)."""
 
 from dataclasses import replace
 from functools import partial

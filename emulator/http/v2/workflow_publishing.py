@@ -1,4 +1,4 @@
-"""Publishing messages of workflow runs, and triggers over the REST API (workflow contract, 4 and 7)."""
+"""Publishing messages of workflow runs, and triggers over the REST API (contract W4 and W7)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -202,7 +202,7 @@ def _trigger_draft(
 
 
 def _failure_lines(own: Headers, run_id: str, url: str) -> Headers:
-    """The failure callback: the caller's own, else the workflow's failure function (workflow contract, 4.3)."""
+    """The failure callback: the caller's own, else the workflow's failure function (contract W4.3)."""
     if first_value(own, "Upstash-Failure-Callback"):
         return ()
     prefix = "Upstash-Failure-Callback-"

@@ -1,4 +1,4 @@
-"""Runs: their steps for the SDK, their end (workflow contract, 2, 6 and 7)."""
+"""Runs: their steps for the SDK, their end (contract W2, W6 and W7)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Runs as the API shows them (workflow contract, 8)."""
+"""Runs as the API shows them (contract W8)."""
 
 import base64
 import math
@@ -292,7 +292,7 @@ def _failure_function(stored: StoredRun, history: RunHistory) -> Json | None:
 
 
 def _callback_answer(callback: FailureCallback) -> Json:
-    """What the failure function answered; an endpoint without one has nothing to say (workflow contract, 3.5)."""
+    """What the failure function answered; an endpoint without one has nothing to say (contract W3.5)."""
     result = callback.result
     if result is None or callback.state is not CallbackState.SUCCESS:
         return {}

@@ -25,7 +25,7 @@ _LOOK_AGAIN_SECONDS = 0.05
 
 
 class _RunEnded(Exception):
-    """The emulator said that the run has ended (workflow contract, 9)."""
+    """The emulator said that the run has ended (contract W9)."""
 
 
 class _Refused(Exception):
@@ -117,7 +117,7 @@ class _Delivery:
         return entries[: ids.index(self._message_id) + 1] if self._message_id in ids else entries
 
     async def _trigger(self, entries: list[dict[str, Any]]) -> None:
-        """Trigger the same run anew, as the SDK for a publisher that does not know it (workflow contract, 4.3)."""
+        """Trigger the same run anew, as the SDK for a publisher that does not know it (contract W4.3)."""
         self._say("triggers the run itself")
         spec = self._spec
         headers = spec.headers(self._run_id, is_init=True) | {"Upstash-Workflow-Trigger-By-Sdk": "true"}
@@ -139,7 +139,7 @@ class _Delivery:
             case "Run":
                 await self._publish([{**step, "out": json.dumps(f"{action.name}, time {count}")}])
             case "SleepFor":
-                # Beside others, a sleep has been slept when its plan arrives (workflow contract, 5.3).
+                # Beside others, a sleep has been slept when its plan arrives (contract W5.3).
                 delay = action.seconds if concurrent == 1 else None
                 await self._publish([{**step, "sleepFor": action.seconds}], [delay])
             case "Call":

@@ -19,7 +19,7 @@ def run_message(history: RunHistory, spec: RunSpec, line: Json) -> MessageRecord
     _, _, call = label_of(line["url"]).partition(".")
     max_retries, retry_waits_ms = spec.retries, spec.retry_waits_ms
     if call:
-        # Calls and the failure callback inherit nothing (workflow contract, 3.4).
+        # Calls and the failure callback inherit nothing (contract W3.4).
         retry_waits_ms = None
         max_retries = spec.callback_retries if call == FAILED else spec.action_of(call).retries
     return MessageRecord(

@@ -1,4 +1,4 @@
-"""What a Workflow SDK does next, given the list of steps that it was sent (workflow contract, 2, 5.3 and 9)."""
+"""What a Workflow SDK does next, given the list of steps that it was sent (contract W2, W5.3 and W9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -114,7 +114,7 @@ class RunSpec:
         return plans
 
     def headers(self, run_id: str, *, is_init: bool = False) -> dict[str, str]:
-        """What every message of a run says (workflow contract, 3.1)."""
+        """What every message of a run says (contract W3.1)."""
         return {
             "Content-Type": "application/json",
             "Upstash-Workflow-Init": str(is_init).lower(),
@@ -126,11 +126,11 @@ class RunSpec:
         }
 
     def trigger_headers(self, run_id: str) -> dict[str, str]:
-        """What a trigger by the SDK's client says (workflow contract, 4.1)."""
+        """What a trigger by the SDK's client says (contract W4.1)."""
         return self.headers(run_id, is_init=True) | self._options(run_id)
 
     def rest_headers(self) -> dict[str, str]:
-        """What a trigger over the REST API says; the rest is the emulator's to add (workflow contract, 4.3)."""
+        """What a trigger over the REST API says; the rest is the emulator's to add (contract W4.3)."""
         headers = {"Upstash-Workflow-RunId": self.run_id} | self._options(self.run_id)
         return headers | ({"Upstash-Workflow-Unknown-Sdk": "true"} if self.trigger == "unknown sdk" else {})
 
@@ -158,7 +158,7 @@ class RunSpec:
         return headers
 
     def call_headers(self, run_id: str, action: Action, step_id: int, concurrent: int) -> dict[str, str]:
-        """What a call says, and has its report say (workflow contract, 5.4)."""
+        """What a call says, and has its report say (contract W5.4)."""
         prefix = "Upstash-Callback"
         return {
             "Content-Type": "application/json",

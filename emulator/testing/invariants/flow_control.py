@@ -1,4 +1,4 @@
-"""Invariant 5: a flow-control key's parallelism, and its rate in fixed periods (contract, 5.2)."""
+"""Invariant 5: a flow-control key's parallelism, and its rate in fixed periods (contract 5.2)."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

@@ -11,7 +11,7 @@ from emulator.testing.invariants.violation import Invariant, Violation
 # Contract, 3.5.
 DEDUPLICATION_MS: Final = 600_000
 
-# Which line may follow which in a message's log (contract, 5.9). ACTIVE after ACTIVE needs a crash between them.
+# Which line may follow which in a message's log (contract 5.9). ACTIVE after ACTIVE needs a crash between them.
 _MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
     "": frozenset({"CREATED"}),
     "CREATED": frozenset({"ACTIVE", "CANCEL_REQUESTED"}),
@@ -113,7 +113,7 @@ def check_cancels(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_callbacks(index: RunIndex) -> Iterator[Violation]:
-    """One callback for each outcome, one failure callback for each message that failed (contract, 5.5)."""
+    """One callback for each outcome, one failure callback for each message that failed (contract 5.5)."""
     for message in index.record.messages:
         states = index.states(message.id)
         outcomes = states.count("ERROR") + states.count("DELIVERED")

@@ -1,4 +1,4 @@
-"""Invariant 8: every request is signed with the key in force, over its own url and body (contract, 4.7)."""
+"""Invariant 8: every request is signed with the key in force, over its own url and body (contract 4.7)."""
 
 import base64
 import hashlib

@@ -1,5 +1,5 @@
 // Workflows that meet others: one starts, calls, notifies or invokes another. Their steps are those of the vendor's own
-// integration tests, so that the numbers of deliveries are theirs too (workflow contract, 12).
+// integration tests, so that the numbers of deliveries are theirs too (contract W12).
 import assert from "node:assert/strict";
 import { WorkflowMiddleware, WorkflowNonRetryableError } from "@upstash/workflow";
 import { createWorkflow } from "@upstash/workflow/express";
