@@ -33,6 +33,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from jobs_core.emails.senders import EmailSender, create_sender
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.lost_jobs import Closer
 from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
@@ -89,6 +90,7 @@ def create_app(
     """
     is_ours = dispatcher is None
     dispatcher = dispatcher or JobDispatcher(settings, registry=registry, clock=clock, transport=transport)
+    context = dispatcher.context
     resources = resources or Resources()
     if EmailSender not in resources:
         resources.provide(EmailSender, create_sender(dispatcher.settings))
@@ -100,9 +102,10 @@ def create_app(
         resources.provide(FileStorage, LocalStorage(dispatcher.settings.storage_dir))
     resources.provide(FileLinks, FileLinks.of(dispatcher.settings))
     resources.provide(JobDispatcher, dispatcher)
-    worker, closer = Worker(dispatcher, resources), Closer(dispatcher)
+    resources.provide(AppContext, context)
+    worker, closer = Worker(context, resources), Closer(context)
     metrics, guard = ProcessMetrics(), AdminGuard(dispatcher.settings)
-    dispatcher.observer = metrics
+    context.observer = metrics
     watch = create_watch(
         dispatcher.settings, dispatcher.database, dispatcher.clock, resources.use(EmailSender)
     )
@@ -112,13 +115,13 @@ def create_app(
             ByPath([_delivery_route(worker, dispatcher, definition) for definition in dispatcher.registry]),
             Route(FAILURE_CALLBACK_PATH, _failure_endpoint(worker, closer, dispatcher), methods=["POST"]),
             Route("/api/jobs/{job_id}", _job_endpoint(dispatcher), methods=["GET"]),
-            *webhook_routes(dispatcher),
-            *notification_routes(dispatcher, resources),
+            *webhook_routes(context),
+            *notification_routes(context, resources),
             *file_routes(resources.use(FileStorage), resources.use(FileLinks), dispatcher.clock),
             Route("/health", _health_endpoint(dispatcher), methods=["GET"]),
-            *monitoring_routes(dispatcher, guard, metrics, watch),
-            *page_routes(dispatcher, guard, watch, links(dispatcher)),
-            *dev_routes(dispatcher, guard, resources.use(FileStorage), resources.use(FileLinks)),
+            *monitoring_routes(context, guard, metrics, watch),
+            *page_routes(dispatcher, guard, watch, links(context)),
+            *dev_routes(context, guard, resources.use(FileStorage), resources.use(FileLinks)),
         ],
         lifespan=running,
         exception_handlers={BodyTooLargeError: _too_large},

@@ -17,7 +17,7 @@ from jobs_core.billing.money import format_amount, format_price
 from jobs_core.billing.ordering import Stamp, has_ended, progress_of
 from jobs_core.database import job_store
 from jobs_core.database.job_store import NewJob
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobType
 from jobs_core.engine.requests import JobRequest
@@ -78,24 +78,24 @@ async def invoice_settled(event: ProcessStripeWebhook, job: Job) -> dict[str, An
 
 
 async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[str, Any]:
-    dispatcher = job.use(JobDispatcher)
-    now = dispatcher.clock.now()
+    context = job.use(AppContext)
+    now = context.clock.now()
     at = job.metadata.created_at or now
     if event.created is not None:
         at = datetime.fromtimestamp(event.created, UTC)
-    applied = _Event(event.event_id, event.event_type, at, event.event_data, dispatcher.settings, now)
+    applied = _Event(event.event_id, event.event_type, at, event.event_data, context.settings, now)
 
     def write(connection: Connection) -> tuple[Outcome, list[NewJob]]:
         outcome = apply(connection, applied)
-        children = _prepare(dispatcher, outcome.follow_ups, job)
+        children = _prepare(context, outcome.follow_ups, job)
         ids = set(job_store.insert_jobs(connection, children, locked_until=now)) if children else set()
         return outcome, [child for child in children if child.job_id in ids]
 
-    outcome, children = await dispatcher.database.write(write)
+    outcome, children = await context.database.write(write)
     for child in children:
-        dispatcher.observer.enqueued(child.job_type)
+        context.observer.enqueued(child.job_type)
     if children:
-        dispatcher.outbox.wake()
+        context.outbox.wake()
     if not outcome.applied:
         job.log.info(
             "%s says nothing new",
@@ -105,12 +105,12 @@ async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[st
     return {"applied": outcome.applied, "followUps": [child.job_id for child in children]}
 
 
-def _prepare(dispatcher: JobDispatcher, requests: Sequence[JobRequest], job: Job) -> list[NewJob]:
+def _prepare(context: AppContext, requests: Sequence[JobRequest], job: Job) -> list[NewJob]:
     """A message that cannot be sent must not keep the state from being written."""
     prepared = []
     for request in requests:
         try:
-            prepared.append(dispatcher.composer.prepare(replace(request, parent_job_id=job.id)))
+            prepared.append(context.composer.prepare(replace(request, parent_job_id=job.id)))
         except JobValidationError as error:
             job.log.warning("left out a follow-up: %s", error, extra={"event": "follow_up_invalid"})
     return prepared

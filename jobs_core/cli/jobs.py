@@ -159,7 +159,7 @@ def tail(
     """Print what happens to jobs, as it happens, one line each, until interrupted."""
 
     async def go(dispatcher: JobDispatcher) -> None:
-        follower = Follower(dispatcher)
+        follower = Follower(dispatcher.context)
         await follower.poll()
         typer.echo("jobs-core: following what happens; Ctrl-C ends it", err=True)
         while True:

@@ -20,11 +20,11 @@ from sqlalchemy.orm import Session
 from jobs_core.database import job_queries, job_store
 from jobs_core.database.connections import Database
 from jobs_core.database.job_queries import JobFilter, JobPage, TypeStats
-from jobs_core.engine.metrics_hook import Observer
-from jobs_core.engine.registry import JobDefinition, Registry, default_registry
+from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.registry import JobDefinition, Registry
 from jobs_core.engine.requests import Composer, Duration, JobRequest, envelope_of
 from jobs_core.engine.schedules import Schedules
-from jobs_core.model.clock import Clock, SystemClock
+from jobs_core.model.clock import Clock
 from jobs_core.model.envelope import Subject
 from jobs_core.model.errors import JobNotFoundError, JobStateError, PublishError
 from jobs_core.model.message import Message
@@ -57,17 +57,8 @@ class JobDispatcher:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.settings = settings or Settings.load()
-        self.registry = registry or default_registry(self.settings.jobs_modules)
-        self.clock: Clock = clock or SystemClock()
-        self.composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
-        self.database = Database(self.settings.database_url, pool_size=self.settings.database_pool_size)
-        self.client = QStashClient(
-            self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
-        )
-        self.outbox = Outbox(self.database, self.client, self.clock)
-        self.observer = Observer()
-        self.schedules = Schedules(self)
+        self.context = AppContext(settings, registry=registry, clock=clock, transport=transport)
+        self.schedules = Schedules(self.context)
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,9 +70,42 @@ class JobDispatcher:
 
     async def aclose(self) -> None:
         """Finish what is under way and close all connections."""
-        await self.outbox.close()
-        await self.client.aclose()
-        await self.database.close()
+        await self.context.aclose()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings it was made with."""
+        return self.context.settings
+
+    @property
+    def registry(self) -> Registry:
+        """The job types that it enqueues."""
+        return self.context.registry
+
+    @property
+    def clock(self) -> Clock:
+        """What the records' times are taken from."""
+        return self.context.clock
+
+    @property
+    def database(self) -> Database:
+        """The database of the records."""
+        return self.context.database
+
+    @property
+    def client(self) -> QStashClient:
+        """The way to QStash."""
+        return self.context.client
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is committed and not yet published."""
+        return self.context.outbox
+
+    @property
+    def composer(self) -> Composer:
+        """Makes records and messages from requests."""
+        return self.context.composer
 
     # --- enqueueing
 
@@ -171,7 +195,7 @@ class JobDispatcher:
         )
         new = [job for job, job_id in zip(jobs, job_ids, strict=True) if job.job_id == job_id]
         for job in new:
-            self.observer.enqueued(job.job_type)
+            self.context.observer.enqueued(job.job_type)
         await self._publish([job.message for job in new if job.message is not None])
         return job_ids
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from jobs_core.database.tables import attempts, executions
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.model.states import FINISHED, JobStatus
 
 # Transactions commit in another order than their ids were given out, so the last few are looked at again.
@@ -81,10 +81,10 @@ def changes(before: Seen | None, now: Seen) -> list[Happening]:
 
 
 class Follower:
-    """Polls the records of one dispatcher; the first poll only takes note."""
+    """Polls the records of one application; the first poll only takes note."""
 
-    def __init__(self, dispatcher: JobDispatcher) -> None:
-        self._database = dispatcher.database
+    def __init__(self, context: AppContext) -> None:
+        self._database = context.database
         self._seen: dict[int, Seen] = {}  # of jobs that may still change, and the newest of all
         self._newest_job: int | None = None
         self._newest_attempt = 0

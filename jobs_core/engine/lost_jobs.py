@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection
 
 from jobs_core.database import job_queries, job_store
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.worker import foreign_job, identify
 from jobs_core.model import outcome
 from jobs_core.model.envelope import JobEnvelope
@@ -75,10 +75,10 @@ class FailureNotice(BaseModel):
 class Closer:
     """Brings jobs to their end on QStash's word."""
 
-    def __init__(self, dispatcher: JobDispatcher) -> None:
-        self._dispatcher = dispatcher
-        self._database = dispatcher.database
-        self._clock = dispatcher.clock
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._database = context.database
+        self._clock = context.clock
 
     async def on_failure(self, body: bytes) -> Answer:
         """Close the job of a (verified) failure callback; while an attempt still runs, ask to come back."""
@@ -86,7 +86,7 @@ class Closer:
             notice = FailureNotice.parse(body)
             envelope = notice.envelope()
             job_id = identify(envelope, schedule_id=notice.schedule_id, message_id=notice.source_message_id)
-            definition = self._dispatcher.registry.get(envelope.type)
+            definition = self._context.registry.get(envelope.type)
         except JobError as error:
             log.warning("turned away a failure callback: %s", error, extra={"event": "malformed_callback"})
             return outcome.malformed(error)
@@ -115,7 +115,7 @@ class Closer:
             wait = (record.lease_until or now) - now
             return outcome.busy(job_id, wait=max(wait, timedelta(seconds=1)))
         if record.options.failure_callback:
-            self._dispatcher.outbox.wake()
+            self._context.outbox.wake()
         log.info(
             "closed %s", job_id, extra={"event": "closed", "job_id": job_id, "job_type": record.job_type}
         )
@@ -138,7 +138,7 @@ class Closer:
         if record.message_id is None:
             return True
         try:
-            return not await self._dispatcher.client.message_exists(record.message_id)
+            return not await self._context.client.message_exists(record.message_id)
         except PublishError as error:
             log.warning("the sweep cannot ask QStash: %s", error, extra={"event": "sweep_unanswered"})
             return False

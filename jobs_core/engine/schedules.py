@@ -7,17 +7,15 @@ message (``ids.scheduled_job_id``), so every firing is one job, however often it
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import JobRequest, parse_options
 from jobs_core.model.envelope import JobEnvelope, Metadata, Subject
 from jobs_core.model.errors import JobValidationError
-
-if TYPE_CHECKING:
-    from jobs_core.engine.dispatcher import JobDispatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,10 @@ _NOT_FOR_SCHEDULES = frozenset({"delay", "not_before", "idempotency_key", "paren
 
 
 class Schedules:
-    """The schedules of one dispatcher's QStash user."""
+    """The schedules of one application's QStash user."""
 
-    def __init__(self, dispatcher: "JobDispatcher") -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
 
     async def create(
         self,
@@ -62,7 +60,7 @@ class Schedules:
             JobValidationError, UnknownJobTypeError: as ``JobDispatcher.enqueue``.
             PublishError: QStash did not take it; nothing is recorded.
         """
-        dispatcher, composer = self._dispatcher, self._dispatcher.composer
+        composer = self._context.composer
         definition = composer.definition(job_type)
         parsed = definition.parse(payload).model_dump(mode="json", by_alias=True)
         if refused := _NOT_FOR_SCHEDULES & options.keys():
@@ -80,7 +78,7 @@ class Schedules:
         headers = composer.headers(definition, delivery)
         if delivery.queue is not None:
             headers["Upstash-Queue-Name"] = delivery.queue
-        return await dispatcher.client.create_schedule(
+        return await self._context.client.create_schedule(
             composer.url(definition),
             cron=cron.strip() if timezone == "UTC" else f"CRON_TZ={timezone} {cron.strip()}",
             schedule_id=schedule_id,
@@ -90,32 +88,32 @@ class Schedules:
 
     async def list(self) -> list[Schedule]:
         """Every schedule of this QStash user. Raises PublishError."""
-        return [_schedule(found) for found in await self._dispatcher.client.schedules()]
+        return [_schedule(found) for found in await self._context.client.schedules()]
 
     async def pause(self, schedule_id: str) -> bool:
         """Skip firings until resumed; false if there is no such schedule. Raises PublishError."""
-        return await self._dispatcher.client.change_schedule(schedule_id, "pause")
+        return await self._context.client.change_schedule(schedule_id, "pause")
 
     async def resume(self, schedule_id: str) -> bool:
         """Fire again from the next matching time; false if there is no such schedule. Raises PublishError."""
-        return await self._dispatcher.client.change_schedule(schedule_id, "resume")
+        return await self._context.client.change_schedule(schedule_id, "resume")
 
     async def remove(self, schedule_id: str) -> bool:
         """Remove it; jobs it has made live on. False if there is no such schedule. Raises PublishError."""
-        return await self._dispatcher.client.change_schedule(schedule_id, "delete")
+        return await self._context.client.change_schedule(schedule_id, "delete")
 
     async def plan(self) -> "SyncPlan":
         """What must change for QStash to match the registry's declared schedules. Raises PublishError."""
         declared = {
             declared_id(definition): definition
-            for definition in self._dispatcher.registry
+            for definition in self._context.registry
             if definition.schedule is not None
         }
         ours = {
             found.schedule_id
             for found in await self.list()
             if found.schedule_id.startswith(DECLARED_PREFIX)
-            and found.destination.startswith(f"{self._dispatcher.settings.base_url}/")
+            and found.destination.startswith(f"{self._context.settings.base_url}/")
         }
         return SyncPlan(declared, tuple(sorted(ours - declared.keys())))
 

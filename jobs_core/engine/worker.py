@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from jobs_core.database import job_queries, job_store
 from jobs_core.database.job_store import Claim, Claimed, Ended, NewJob
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job, JobLogger, current_job_id
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import handler_timeout, max_retries
@@ -99,15 +99,15 @@ class Worker:
 
     def __init__(
         self,
-        dispatcher: JobDispatcher,
+        context: AppContext,
         resources: Resources | None = None,
         *,
         wall_clock: Clock | None = None,
     ) -> None:
-        settings = dispatcher.settings
-        self._dispatcher = dispatcher
-        self._database = dispatcher.database
-        self._clock = dispatcher.clock
+        settings = context.settings
+        self._context = context
+        self._database = context.database
+        self._clock = context.clock
         self._resources = resources or Resources()
         # Signatures carry real time, even where the jobs' clock is turned.
         self._wall_clock = wall_clock or SystemClock()
@@ -204,7 +204,7 @@ class Worker:
         if verdict.record.error is not None:
             span.failed(verdict.record.error)
         seconds = (self._clock.now() - started_at).total_seconds()
-        self._dispatcher.observer.attempted(job.job_type, verdict.record.outcome, seconds)
+        self._context.observer.attempted(job.job_type, verdict.record.outcome, seconds)
         return verdict.answer if kept else outcome.ignored(job.id, "superseded")
 
     async def _run(
@@ -272,7 +272,7 @@ class Worker:
             rejected,
             extra={"event": "signature_rejected", "cause": rejected.cause, "message_id": delivery.message_id},
         )
-        self._dispatcher.observer.rejected(rejected.cause)
+        self._context.observer.rejected(rejected.cause)
         detail = {"cause": rejected.cause, "hint": str(rejected)} if self._explains else {}
         return Answer(401, {"error": "invalid signature", **detail})
 

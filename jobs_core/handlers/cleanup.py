@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobType, Payload, job
@@ -36,7 +37,7 @@ class CleanupOldData(Payload):
 )
 async def cleanup_old_data(payload: CleanupOldData, job: Job) -> dict[str, Any]:
     """Remove what is older than the retention; answers how many of each, and whether something is left."""
-    cleaner = _Cleaner(job, job.use(JobDispatcher).clock.now() - timedelta(days=payload.retention))
+    cleaner = _Cleaner(job, job.use(AppContext).clock.now() - timedelta(days=payload.retention))
     await cleaner.run()
     if not cleaner.is_complete:
         dispatcher = job.use(JobDispatcher)
@@ -46,10 +47,10 @@ async def cleanup_old_data(payload: CleanupOldData, job: Job) -> dict[str, Any]:
 
 class _Cleaner:
     def __init__(self, job: Job, before: datetime) -> None:
-        dispatcher = job.use(JobDispatcher)
+        context = job.use(AppContext)
         self._job = job
-        self._database = dispatcher.database
-        self._clock = dispatcher.clock
+        self._database = context.database
+        self._clock = context.clock
         self._storage = job.use(FileStorage)
         self._before = before
         self.removed = dict.fromkeys(

@@ -10,7 +10,7 @@ from jobs_core.emails.catalog import Brand, find_template, parse_data, render
 from jobs_core.emails.deliveries import record_sent
 from jobs_core.emails.message import Attachment, PermanentEmailError, TemporaryEmailError
 from jobs_core.emails.senders import EmailSender
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobType, Payload, job
 from jobs_core.model.errors import JobValidationError, PermanentJobError, RetryLater
@@ -55,12 +55,12 @@ class SendEmail(Payload):
 async def send_email(payload: SendEmail, job: Job) -> dict[str, Any]:
     """Render the template and hand it to the sender; the job's id keeps a retry from sending it twice."""
     template = find_template(payload.template)
-    dispatcher = job.use(JobDispatcher)
+    context = job.use(AppContext)
     email = render(
         template,
         parse_data(template, payload.data),
         to=tuple(payload.to),
-        brand=Brand(dispatcher.settings.brand_name),
+        brand=Brand(context.settings.brand_name),
         attachments=await _attached(payload, job),
     )
     try:
@@ -71,7 +71,7 @@ async def send_email(payload: SendEmail, job: Job) -> dict[str, Any]:
         if error.retry_after is not None:
             raise RetryLater(error.retry_after, str(error)) from error
         raise
-    now = dispatcher.clock.now()
+    now = context.clock.now()
     job.on_completion(
         lambda connection: record_sent(
             connection, provider_id, job_id=job.id, template=template.name, recipients=payload.to, now=now

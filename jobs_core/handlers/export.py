@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Row
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobType, Payload, job
 from jobs_core.exports.entities import ExportEntities, ExportEntity, ExportRefusedError
@@ -44,7 +44,7 @@ async def export_data(payload: ExportData, job: Job) -> dict[str, Any]:
         conditions = entity.conditions(payload.filters)
     except ExportRefusedError as error:
         raise PermanentJobError(str(error), "export_refused", job.id) from error
-    storage, now = job.use(FileStorage), job.use(JobDispatcher).clock.now()
+    storage, now = job.use(FileStorage), job.use(AppContext).clock.now()
     path = await asyncio.to_thread(storage.temporary_path, f".{payload.format}")
     try:
         rows = await _write(entity, conditions, payload.format, path, job)
@@ -70,7 +70,7 @@ async def _write(
     A page is a short transaction of its own: a table of millions is not kept from changing for minutes, and
     each row is as it was when its page was read.
     """
-    database = job.use(JobDispatcher).database
+    database = job.use(AppContext).database
     total, last = await database.read(lambda connection: entity.bounds(connection, conditions))
     writer = await asyncio.to_thread(open_writer, kind, path, entity.headings)
     written, after = 0, 0

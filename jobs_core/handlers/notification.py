@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobType, job
 from jobs_core.notifications import store
@@ -18,7 +18,7 @@ from jobs_core.notifications.models import CreateNotification
 )
 async def create_notification(payload: CreateNotification, job: Job) -> dict[str, int]:
     """Store the notification for each user, in the transaction that completes the job."""
-    now = job.use(JobDispatcher).clock.now()
+    now = job.use(AppContext).clock.now()
     job.on_completion(
         lambda connection: store.add(
             connection, payload, job_id=job.id, organization_id=job.metadata.organization_id, now=now

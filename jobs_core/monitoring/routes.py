@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.model.states import JobStatus
 from jobs_core.monitoring import statistics
 from jobs_core.monitoring.alert_loop import Watch
@@ -25,25 +25,25 @@ from jobs_core.monitoring.statistics import Health, TypeFigures, rounded
 
 
 def monitoring_routes(
-    dispatcher: JobDispatcher, guard: AdminGuard, metrics: ProcessMetrics, watch: Watch
+    context: AppContext, guard: AdminGuard, metrics: ProcessMetrics, watch: Watch
 ) -> list[BaseRoute]:
     """The routes of this module."""
 
     async def job_health(_: Request) -> Response:
-        since = dispatcher.clock.now() - statistics.HOUR
-        found = await dispatcher.database.read(lambda connection: statistics.health(connection, since=since))
+        since = context.clock.now() - statistics.HOUR
+        found = await context.database.read(lambda connection: statistics.health(connection, since=since))
         alerts = await watch.look()
         return JSONResponse(
             health_view(found) | {"alerts": [{"name": each.name, "text": each.text} for each in alerts]}
         )
 
     async def job_metrics(_: Request) -> Response:
-        since = dispatcher.clock.now() - statistics.DAY
-        found = await dispatcher.database.read(lambda connection: statistics.by_type(connection, since=since))
+        since = context.clock.now() - statistics.DAY
+        found = await context.database.read(lambda connection: statistics.by_type(connection, since=since))
         return JSONResponse({"since": since.isoformat(), "types": [type_view(each) for each in found]})
 
     async def prometheus(_: Request) -> Response:
-        text = await expose(metrics, dispatcher.database, dispatcher.clock)
+        text = await expose(metrics, context.database, context.clock)
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
     return [

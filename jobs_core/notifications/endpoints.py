@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import Payload
 from jobs_core.engine.resources import Resources
 from jobs_core.http.request_body import bounded_body
@@ -56,10 +56,10 @@ class _Refused(Exception):
         self.status = status
 
 
-def notification_routes(dispatcher: JobDispatcher, resources: Resources) -> list[Route]:
+def notification_routes(context: AppContext, resources: Resources) -> list[Route]:
     """The endpoints."""
-    api = _Api(dispatcher, resources.use(CurrentUser) if CurrentUser in resources else None)
-    guard = AdminGuard(dispatcher.settings)
+    api = _Api(context, resources.use(CurrentUser) if CurrentUser in resources else None)
+    guard = AdminGuard(context.settings)
     paths: list[tuple[str, Endpoint, str]] = [
         ("/api/notifications", api.list, "GET"),
         ("/api/notifications/read", api.read_many, "POST"),
@@ -71,9 +71,9 @@ def notification_routes(dispatcher: JobDispatcher, resources: Resources) -> list
 
 
 class _Api:
-    def __init__(self, dispatcher: JobDispatcher, current_user: CurrentUser | None) -> None:
-        self._database = dispatcher.database
-        self._clock = dispatcher.clock
+    def __init__(self, context: AppContext, current_user: CurrentUser | None) -> None:
+        self._database = context.database
+        self._clock = context.clock
         self._current_user = current_user
 
     @property

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 
 from jobs_core.emails.catalog import TEMPLATES, Brand
 from jobs_core.emails.previews import preview
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.monitoring.guard import AdminGuard, Endpoint, NotAllowedError
 from jobs_core.monitoring.pages import Link
 from jobs_core.pages.mailbox import Mailbox
@@ -49,17 +49,17 @@ _DARK = "@media (prefers-color-scheme: dark)"
 _NEWEST_FILES = 500
 
 
-def links(dispatcher: JobDispatcher) -> list[Link]:
+def links(context: AppContext) -> list[Link]:
     """What the head of every page leads to."""
-    mailbox = [Link("Mailbox", "/dev/mailbox")] if dispatcher.settings.mailbox_dir is not None else []
+    mailbox = [Link("Mailbox", "/dev/mailbox")] if context.settings.mailbox_dir is not None else []
     return [*mailbox, Link("E-mail templates", "/dev/emails"), Link("Files", "/dev/files")]
 
 
 def dev_routes(
-    dispatcher: JobDispatcher, guard: AdminGuard, storage: FileStorage, file_links: FileLinks
+    context: AppContext, guard: AdminGuard, storage: FileStorage, file_links: FileLinks
 ) -> list[BaseRoute]:
     """The routes of these pages."""
-    pages = _Pages(dispatcher, guard, storage, file_links)
+    pages = _Pages(context, guard, storage, file_links)
     paths: list[tuple[str, Endpoint]] = [
         ("/dev/mailbox", pages.mailbox),
         ("/dev/mailbox/{name}", pages.mail),
@@ -74,15 +74,15 @@ def dev_routes(
 
 class _Pages:
     def __init__(
-        self, dispatcher: JobDispatcher, guard: AdminGuard, storage: FileStorage, file_links: FileLinks
+        self, context: AppContext, guard: AdminGuard, storage: FileStorage, file_links: FileLinks
     ) -> None:
-        self._settings = dispatcher.settings
-        self._clock = dispatcher.clock
+        self._settings = context.settings
+        self._clock = context.clock
         self._guard = guard
         self._storage = storage
         self._file_links = file_links
-        self._links = links(dispatcher)
-        self._brand = Brand(dispatcher.settings.brand_name)
+        self._links = links(context)
+        self._brand = Brand(context.settings.brand_name)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """``endpoint`` for whoever is let in; others are asked for the token, or told why not."""

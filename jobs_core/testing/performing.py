@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from jobs_core.database.job_queries import JobFilter
 from jobs_core.database.tables import executions
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.registry import JobDefinition, Registry, default_registry
 from jobs_core.engine.requests import envelope_of
@@ -88,7 +89,9 @@ async def perform_job(
         ) as dispatcher:
             job_id = await dispatcher.enqueue(job, payload, user_id=user_id, organization_id=organization_id)
             await _pretend_earlier_attempts(dispatcher, job_id, retried)
-            worker = Worker(dispatcher, (resources or Resources()).provide(JobDispatcher, dispatcher))
+            provided = (resources or Resources()).provide(JobDispatcher, dispatcher)
+            provided.provide(AppContext, dispatcher.context)
+            worker = Worker(dispatcher.context, provided)
             definition = known.get(job.job_type)
             answer = await worker.deliver(
                 definition, await _delivery(dispatcher, definition, job_id, retried)

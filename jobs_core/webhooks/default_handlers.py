@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from jobs_core.emails.deliveries import record_status
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
 from jobs_core.webhooks.events import ProcessWebhook, on_webhook
 
@@ -58,8 +58,8 @@ async def resend_delivery_status(event: ProcessWebhook, job: Job) -> dict[str, A
         return {"ignored": event.event}
     status = event.event.removeprefix("email.")
     at = _instant(event.data.get("created_at")) or job.metadata.created_at
-    dispatcher = job.use(JobDispatcher)
-    now = dispatcher.clock.now()
+    context = job.use(AppContext)
+    now = context.clock.now()
     recipients = data.get("to")
 
     def write(connection: Connection) -> bool:
@@ -75,7 +75,7 @@ async def resend_delivery_status(event: ProcessWebhook, job: Job) -> dict[str, A
             detail=_bounce_reason(data),
         )
 
-    is_news = await dispatcher.database.write(write)
+    is_news = await context.database.write(write)
     if status in {"bounced", "complained"}:
         job.log.warning(
             "an e-mail %s", status, extra={"event": f"email_{status}", "provider_id": provider_id}

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.http.request_body import BodyTooLargeError, bounded_body
 from jobs_core.model.clock import Clock, SystemClock
 from jobs_core.model.errors import JobValidationError
@@ -43,13 +43,13 @@ _SECRETS = {
 }
 
 
-def webhook_routes(dispatcher: JobDispatcher, *, wall_clock: Clock | None = None) -> list[Route]:
+def webhook_routes(context: AppContext, *, wall_clock: Clock | None = None) -> list[Route]:
     """The endpoints. ``wall_clock`` is what the age of signatures is measured by."""
-    sources = configured_sources(dispatcher.settings)
+    sources = configured_sources(context.settings)
     clock = wall_clock or SystemClock()
     return [
-        Route("/api/stripe/webhook", _endpoint(dispatcher, sources, clock, "stripe"), methods=["POST"]),
-        Route("/api/webhooks/{source}", _endpoint(dispatcher, sources, clock, None), methods=["POST"]),
+        Route("/api/stripe/webhook", _endpoint(context, sources, clock, "stripe"), methods=["POST"]),
+        Route("/api/webhooks/{source}", _endpoint(context, sources, clock, None), methods=["POST"]),
     ]
 
 
@@ -69,7 +69,7 @@ def configured_sources(settings: Settings) -> dict[str, Source]:
 
 
 def _endpoint(
-    dispatcher: JobDispatcher, sources: dict[str, Source], clock: Clock, fixed: str | None
+    context: AppContext, sources: dict[str, Source], clock: Clock, fixed: str | None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         name = fixed or request.path_params["source"]
@@ -77,12 +77,12 @@ def _endpoint(
         if source is None:
             return _unknown(name, sources)
         try:
-            body = await bounded_body(request, dispatcher.settings.webhook_max_body_bytes)
+            body = await bounded_body(request, context.settings.webhook_max_body_bytes)
             received = source.receive(request.headers, body, now=clock.now())
             address = request.client.host if request.client else None
-            receipt = await accept(dispatcher, name, received, body, ip_address=address)
+            receipt = await accept(context, name, received, body, ip_address=address)
         except BodyTooLargeError:
-            limit = dispatcher.settings.webhook_max_body_bytes
+            limit = context.settings.webhook_max_body_bytes
             return _refuse(name, WebhookRejected(413, "too_large", f"the body is larger than {limit} bytes"))
         except JobValidationError as error:
             return _refuse(name, WebhookRejected(400, "invalid_event", error.message))

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from jobs_core.database import job_store
-from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import JobType
 from jobs_core.engine.requests import JobRequest
 from jobs_core.webhooks.events import STRIPE
@@ -30,16 +30,16 @@ class Receipt:
 
 
 async def accept(
-    dispatcher: JobDispatcher, source: str, received: Received, body: bytes, *, ip_address: str | None = None
+    context: AppContext, source: str, received: Received, body: bytes, *, ip_address: str | None = None
 ) -> Receipt:
     """Record the event and its job; returns after the commit, and the job is published right after.
 
     Raises:
         JobValidationError: the event cannot be carried by a job.
     """
-    job = dispatcher.composer.prepare(_request(source, received, ip_address))
+    job = context.composer.prepare(_request(source, received, ip_address))
     digest = hashlib.sha256(body).hexdigest()
-    now = dispatcher.clock.now()
+    now = context.clock.now()
 
     def write(connection: Connection) -> Receipt:
         if (earlier := _earlier(connection, source, received, digest)) is not None:
@@ -48,10 +48,10 @@ async def accept(
         _remember(connection, source, received, digest, job_id, now)
         return Receipt(job_id, is_new=job_id == job.job_id)
 
-    receipt = await dispatcher.database.write(write)
+    receipt = await context.database.write(write)
     if receipt.is_new:
-        dispatcher.observer.enqueued(job.job_type)
-        dispatcher.outbox.wake()
+        context.observer.enqueued(job.job_type)
+        context.outbox.wake()
     return receipt
 
 

@@ -108,7 +108,7 @@ async def test_a_failure_callback_about_nothing_of_ours_is_not_retried(app: Any)
 
 
 async def test_the_sweep_fails_jobs_whose_message_is_gone_and_leaves_the_others(app: Any, clock: Any) -> None:
-    closer = Closer(app.dispatcher)
+    closer = Closer(app.dispatcher.context)
     lost, alive, fresh = await app.enqueue("lost"), await app.enqueue("alive"), None
     clock.advance(timedelta(hours=1))
     fresh = await app.enqueue("fresh")
@@ -127,11 +127,11 @@ async def test_the_sweep_leaves_jobs_alone_that_still_wait_in_the_outbox(app: An
     app.qstash.unreachable = True
     await app.dispatcher.enqueue("do-work", {})
     clock.advance(timedelta(days=2))
-    assert await Closer(app.dispatcher).sweep() == []
+    assert await Closer(app.dispatcher.context).sweep() == []
 
 
 async def test_the_sweep_closes_nothing_while_qstash_cannot_be_asked(app: Any, clock: Any) -> None:
     await app.enqueue()
     clock.advance(timedelta(days=2))
     app.qstash.unreachable = True
-    assert await Closer(app.dispatcher).sweep() == []
+    assert await Closer(app.dispatcher.context).sweep() == []

@@ -14,7 +14,7 @@ async def told(follower: Follower) -> list[tuple[str, int]]:
 
 
 async def test_a_jobs_steps_are_told_once_and_in_order(app: Any, handlers: Any, clock: Any) -> None:
-    follower = Follower(app.dispatcher)
+    follower = Follower(app.dispatcher.context)
     assert await told(follower) == []
     message = await app.enqueue()
     assert await told(follower) == [("enqueued", 0)]
@@ -43,7 +43,7 @@ async def test_a_jobs_steps_are_told_once_and_in_order(app: Any, handlers: Any, 
 async def test_what_happened_before_is_not_told_but_what_becomes_of_it_is(app: Any) -> None:
     done, waiting = await app.enqueue(), await app.enqueue()
     await app.deliver(done)
-    follower = Follower(app.dispatcher)
+    follower = Follower(app.dispatcher.context)
     assert await told(follower) == []
     await app.dispatcher.cancel((await app.record(waiting)).job_id)
     assert await told(follower) == [("cancelled", 0)]
@@ -57,7 +57,7 @@ async def test_an_old_job_is_told_of_by_its_next_attempt(app: Any, monkeypatch: 
     old = await app.enqueue()
     for _ in range(3):  # newer ones, so that nobody watches it
         await app.enqueue()
-    follower = Follower(app.dispatcher)
+    follower = Follower(app.dispatcher.context)
     await follower.poll()
     await app.deliver(old)
     assert await told(follower) == [("completed", 1)]

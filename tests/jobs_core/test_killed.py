@@ -43,7 +43,7 @@ async def main(database_url, now, message_id, body):
         key = settings.qstash_current_signing_key.get_secret_value()
         signature = sign_delivery(url, body.encode(), key=key)
         headers = {"upstash-signature": signature, "upstash-message-id": message_id}
-        await Worker(dispatcher).deliver(do_work, Delivery.of(url, body.encode(), headers))
+        await Worker(dispatcher.context).deliver(do_work, Delivery.of(url, body.encode(), headers))
 
 asyncio.run(main(*sys.argv[1:]))
 """

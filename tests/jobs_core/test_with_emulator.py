@@ -122,7 +122,7 @@ async def test_declared_schedules_are_synchronised_and_removed_ones_only_on_requ
     await jobs.schedules.create("block", "0 0 * * *", {}, schedule_id="jobs-core.old")
     await jobs.schedules.create("block", "0 0 * * *", {}, schedule_id="made-by-hand")
 
-    jobs.registry = Registry([declared])
+    jobs.context.registry = Registry([declared])
     plan = await jobs.schedules.plan()
     assert (list(plan.declared), plan.undeclared) == (["jobs-core.do-work"], ("jobs-core.old",))
     await jobs.schedules.carry_out(plan, remove=False)

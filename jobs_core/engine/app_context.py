@@ -1,0 +1,49 @@
+"""What the parts of one application share: its settings, job types, clock and database, and the way to QStash."""
+
+import httpx
+
+from jobs_core.database.connections import Database
+from jobs_core.engine.metrics_hook import Observer
+from jobs_core.engine.registry import Registry, default_registry
+from jobs_core.engine.requests import Composer
+from jobs_core.model.clock import Clock, SystemClock
+from jobs_core.qstash.client import QStashClient
+from jobs_core.qstash.outbox import Outbox
+from jobs_core.settings.settings import Settings
+
+
+class AppContext:
+    """One for each process. Dispatcher, worker, schedules and endpoints are given it; ``aclose`` when done.
+
+    Handlers reach it with ``job.use(AppContext)``. ``observer`` may be replaced before work begins.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Connect nothing yet. The arguments are those of ``JobDispatcher``.
+
+        Raises:
+            SettingsError, RegistryError: the environment or the job types are not right.
+        """
+        self.settings = settings or Settings.load()
+        self.registry = registry or default_registry(self.settings.jobs_modules)
+        self.clock: Clock = clock or SystemClock()
+        self.composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
+        self.database = Database(self.settings.database_url, pool_size=self.settings.database_pool_size)
+        self.client = QStashClient(
+            self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
+        )
+        self.outbox = Outbox(self.database, self.client, self.clock)
+        self.observer = Observer()
+
+    async def aclose(self) -> None:
+        """Finish what is under way and close all connections."""
+        await self.outbox.close()
+        await self.client.aclose()
+        await self.database.close()
