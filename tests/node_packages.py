@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bounds import HANG_SECONDS
+
 _OFFLINE = ("ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "ERR_SOCKET_TIMEOUT")
 
 
@@ -47,7 +49,7 @@ def _install(npm: str, directory: Path) -> None:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=HANG_SECONDS,
         check=False,
     )
     if ended.returncode and any(word in ended.stderr for word in _OFFLINE):

@@ -261,7 +261,6 @@ def follower(
             del sys.modules[name]
 
 
-@pytest.mark.timeout(240)  # a page may start a dozen processes
 @pytest.mark.parametrize(
     "follower",
     [

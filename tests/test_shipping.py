@@ -16,6 +16,8 @@ import httpx
 import pytest
 import yaml
 
+from tests.bounds import HANG_SECONDS
+
 _ROOT = Path(__file__).parent.parent
 
 
@@ -114,7 +116,7 @@ def test_the_action_starts_an_emulator_and_hands_its_variables_on(tmp_path: Path
         ["bash", "-euo", "pipefail", "-c", start["run"]], env=environment, start_new_session=True
     )
     try:
-        assert shell.wait(60) == 0
+        assert shell.wait(HANG_SECONDS) == 0
         lines = environment_file.read_text().splitlines()
         variables = dict(line.split("=", 1) for line in lines)
         assert len(variables) == 4

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from emulator.cli.main import app
 from emulator.testing import Listener, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
 
 Run = Callable[..., Result]
 
@@ -196,7 +197,7 @@ def test_tail_shows_one_line_an_event_until_it_has_seen_enough(
     url, _ = inbox
     command = [sys.executable, "-m", "emulator", "tail", "-n", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_SECONDS
         message_id = ""
         # Until it listens, events pass it by: so publish until it has seen enough.
         while tail.poll() is None and time.monotonic() < deadline:
@@ -313,7 +314,7 @@ def test_run_hands_a_signal_on_and_leaves_no_server_behind() -> None:
         assert process.stdout is not None
         port = int(process.stdout.readline().rsplit(":", 1)[1])
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(HANG_SECONDS) == 128 + signal.SIGTERM
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.1", port))
 
@@ -327,7 +328,7 @@ def test_run_leaves_no_server_behind_when_it_is_ended_while_that_starts() -> Non
         while not (started := children.read_text().split()):
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(HANG_SECONDS) == 128 + signal.SIGTERM
     assert not Path(f"/proc/{started[0]}").exists()
 
 

@@ -14,6 +14,7 @@ import httpx
 from qstash import QStash
 
 from emulator.testing.real import REAL_URL
+from tests.bounds import HANG_SECONDS
 from tests.conformance.exchanges import Exchange, Recorder
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Account:
         return httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {self.token}"},
-            timeout=30,
+            timeout=HANG_SECONDS,
             event_hooks={"response": [self._recorder]},
         )
 
@@ -161,7 +162,9 @@ class Account:
 def refusal_of(url: str, token: str) -> str | None:
     """Why no row can run: the service does not answer, or not to this token. ``None`` if it does."""
     try:
-        answer = httpx.get(f"{url}/v2/keys", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        answer = httpx.get(
+            f"{url}/v2/keys", headers={"Authorization": f"Bearer {token}"}, timeout=HANG_SECONDS
+        )
     except httpx.HTTPError as error:
         return f"{url} cannot be reached: {error!r}"
     return (

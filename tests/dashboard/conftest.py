@@ -26,7 +26,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"needs a browser: none of {', '.join(_BROWSERS)} is on PATH")
     with sync_playwright() as playwright:
         # Patience costs nothing where there is no hurry, and much where the machine is busy.
-        expect.set_options(timeout=20_000)
+        expect.set_options(timeout=120_000)
         made = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         yield made
         made.close()

@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from emulator.testing import ServerProcess
+from tests.bounds import HANG_SECONDS
 from tests.dashboard.conftest import Desk
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -203,7 +204,7 @@ def test_ten_thousand_messages_scroll_and_answer(desk: Desk) -> None:
             {"destination": f"{desk.inbox_url}/{number}", "headers": {"Upstash-Delay": "1d"}}
             for number in range(1_000)
         ]
-        assert desk.api.post("/v2/batch", json=batch, timeout=60).status_code == 200
+        assert desk.api.post("/v2/batch", json=batch, timeout=HANG_SECONDS).status_code == 200
     page = desk.page
     desk.open("messages")
     expect(page.locator("main .head .sub")).to_have_text("10,000")

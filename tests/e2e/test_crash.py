@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from emulator.testing import Listener, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
 
 _CLIENTS = 5
 _EACH = 100
@@ -28,7 +29,7 @@ class _Publishers:
     def run(self) -> None:
         with ThreadPoolExecutor(_CLIENTS) as pool:
             running = [pool.submit(self._publish, client) for client in range(_CLIENTS)]
-            assert self._enough.wait(30), "the publishers made no progress"
+            assert self._enough.wait(HANG_SECONDS), "the publishers made no progress"
             self._server.kill()
             for one in running:
                 one.result()
@@ -76,7 +77,7 @@ def test_what_was_accepted_survives_kill_9(tmp_path: Path, destination, kill_aft
         def is_complete() -> bool:
             return publishers.accepted.keys() <= {one.headers["upstash-message-id"] for one in receiver.got}
 
-        assert arrived.wait_for(is_complete, timeout=30), "accepted messages were lost"
+        assert arrived.wait_for(is_complete, timeout=HANG_SECONDS), "accepted messages were lost"
     delivered = {one.headers["upstash-message-id"]: one.body.decode() for one in receiver.got}
     assert {message_id: delivered[message_id] for message_id in publishers.accepted} == publishers.accepted
     assert set(delivered.values()) <= publishers.tried

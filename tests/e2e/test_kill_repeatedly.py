@@ -14,7 +14,6 @@ def _check(directory: Path, rounds: int) -> None:
     assert report.attempts >= report.acknowledged
 
 
-@pytest.mark.timeout(180)
 def test_nothing_is_lost_or_done_twice_by_kills_at_random_moments(tmp_path: Path) -> None:
     _check(tmp_path, rounds=3)
 

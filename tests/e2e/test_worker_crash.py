@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import httpx
-import pytest
 from sqlalchemy import update
 
 from emulator.testing import ServerProcess
 from jobs_core import JobDispatcher, JobRequest, JobStatus, Settings
 from jobs_core.database import migrations
 from jobs_core.database.tables import executions
+from tests.bounds import HANG_SECONDS
 
 _JOBS = 60
 _HANDLER = """
@@ -54,7 +54,7 @@ class _Worker:
         self._url = f"http://127.0.0.1:{port}/health"
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_SECONDS
         while time.monotonic() < deadline:
             try:
                 httpx.get(self._url)
@@ -66,7 +66,7 @@ class _Worker:
 
     def end(self, signal_number: int) -> None:
         self.process.send_signal(signal_number)
-        self.process.wait(20)
+        self.process.wait(HANG_SECONDS)
 
 
 async def _end_leases(dispatcher: JobDispatcher) -> None:
@@ -80,7 +80,6 @@ def _count(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-@pytest.mark.timeout(120)
 async def test_jobs_of_a_killed_worker_are_finished_by_the_next(
     server: ServerProcess, tmp_path: Path, monkeypatch
 ) -> None:
@@ -119,7 +118,7 @@ async def test_jobs_of_a_killed_worker_are_finished_by_the_next(
         worker = _Worker(port, variables)
         try:
             for job_id in job_ids:
-                record = await dispatcher.wait(job_id, timeout=60)
+                record = await dispatcher.wait(job_id, timeout=HANG_SECONDS)
                 assert record.status is JobStatus.COMPLETED
         finally:
             worker.end(signal.SIGTERM)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.bounds import HANG_SECONDS
 from tests.inner_pytest import FEW_PLUGINS
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +25,7 @@ def test_the_django_example_passes_its_own_tests() -> None:
         cwd=_ROOT,
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from emulator.testing import ServerProcess
 from jobs_core.cli import app
 from jobs_core.database import migrations
+from tests.bounds import HANG_SECONDS
 from tests.inner_pytest import FEW_PLUGINS
 
 WELCOME = json.dumps({"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}})
@@ -157,7 +158,7 @@ def test_serve_answers_and_stops_cleanly_on_sigterm(run: Any, tmp_path: Path) ->
         assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         log += process.stderr.read()
-        assert process.wait(20) == 0, log
+        assert process.wait(HANG_SECONDS) == 0, log
     assert "shutdown complete" in log
 
 
@@ -172,7 +173,7 @@ def test_serve_says_when_the_port_is_taken(run: Any) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=HANG_SECONDS,
         )
     assert done.returncode == 1
     assert "address already in use" in done.stderr
@@ -186,7 +187,7 @@ def test_a_new_job_type_is_written_with_a_test_that_passes(run: Any, tmp_path: P
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "ignore", *FEW_PLUGINS],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
@@ -264,7 +265,7 @@ def test_tail_tells_what_happens_until_it_is_interrupted(run: Any) -> None:
         told = json.loads(process.stdout.readline())
         assert (told["event"], told["jobId"], told["jobType"]) == ("enqueued", job_id, "send-email")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(HANG_SECONDS) == 0
 
 
 @pytest.fixture

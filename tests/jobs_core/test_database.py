@@ -20,6 +20,7 @@ from jobs_core.database.tables import executions as jobs
 from jobs_core.model.backoff import ANSWER_MARGIN
 from jobs_core.model.outcome import Finish
 from jobs_core.model.states import AttemptOutcome, Event
+from tests.bounds import HANG_SECONDS
 
 LEASE = timedelta(seconds=40)
 
@@ -261,7 +262,7 @@ async def test_who_loses_a_deadlock_tries_again(dispatcher: JobDispatcher, job_i
             for job_id in (mine, theirs):
                 connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(run=jobs.c.run + 1))
                 has_mine.set()
-                assert has_theirs.wait(10)
+                assert has_theirs.wait(HANG_SECONDS)
 
         return work
 

@@ -21,6 +21,7 @@ from jobs_core import (
     UnknownJobTypeError,
 )
 from jobs_core.database.tables import outbox
+from tests.bounds import HANG_SECONDS
 
 
 async def waiting(dispatcher: JobDispatcher) -> int:
@@ -41,7 +42,7 @@ async def test_an_enqueued_job_is_pending_and_published_with_everything_that_was
         delay=timedelta(minutes=1),
         retries=5,
         retry_delay=timedelta(seconds=3),
-        timeout=45,
+        timeout=HANG_SECONDS,
         callback="https://example.com/done",
         headers={"X-Custom": "value"},
         queue="mail",

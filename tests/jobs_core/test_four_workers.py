@@ -18,6 +18,7 @@ import pytest
 
 from emulator.testing import ServerProcess
 from jobs_core import JobDispatcher, JobFilter, JobRequest, JobStatus, Settings
+from tests.bounds import HANG_SECONDS
 
 PROCESSES = 4
 JOBS = 200
@@ -99,7 +100,6 @@ async def ready(port: int) -> None:
     raise AssertionError("a worker did not start")
 
 
-@pytest.mark.timeout(120)
 async def test_four_worker_processes_share_the_jobs_and_run_each_once(
     database_url: str, server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,12 +123,12 @@ async def test_four_worker_processes_share_the_jobs_and_run_each_once(
         async with balanced(address, ports), JobDispatcher(Settings()) as dispatcher:
             requests = [JobRequest("count", {"number": n}) for n in range(JOBS)]
             for job_id in await dispatcher.enqueue_many(requests):
-                await dispatcher.wait(job_id, timeout=60)
+                await dispatcher.wait(job_id, timeout=HANG_SECONDS)
             done = await dispatcher.list(JobFilter(status=JobStatus.COMPLETED, limit=1000))
     finally:
         for worker in workers:
             worker.send_signal(signal.SIGTERM)
-        codes = [worker.wait(30) for worker in workers]
+        codes = [worker.wait(HANG_SECONDS) for worker in workers]
     assert len(done.jobs) == JOBS
     assert {job.attempt_count for job in done.jobs} == {1}
     assert set(Counter(job.result for job in done.jobs)) == {worker.pid for worker in workers}

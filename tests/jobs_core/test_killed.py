@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jobs_core import AttemptOutcome, JobDispatcher, JobStatus
+from tests.bounds import HANG_SECONDS
 
 # A process of its own, with the records of this test: the job type, then what it does until it dies.
 _PROCESS = """
@@ -52,7 +53,7 @@ asyncio.run(main(*sys.argv[1:]))
 def run_until_killed(*arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PROCESS, *arguments],
-        env=os.environ, capture_output=True, text=True, check=False, timeout=50,
+        env=os.environ, capture_output=True, text=True, check=False, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
 

@@ -14,6 +14,7 @@ from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.store import writer
 from emulator.testing import Harness, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
 
 _BIG = b"x" * 200_000
 
@@ -168,6 +169,6 @@ async def test_what_falls_due_while_the_store_cannot_be_read_is_delivered_when_i
         await _until(lambda: "the store cannot be read" in caplog.text)
         with tables.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE away RENAME TO messages")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             await turned
         assert len(receiver.got) == 1

@@ -13,6 +13,7 @@ from emulator.errors import StoreUnavailable
 from emulator.store.store import SqlStore
 from emulator.store.writer import StoreWriter
 from emulator.testing import Harness, Receiver
+from tests.bounds import HANG_SECONDS
 from tests.conftest import NOW_AT
 
 
@@ -72,7 +73,7 @@ async def test_a_commit_goes_on_when_who_awaits_it_is_cancelled_and_is_not_made_
 
     def wait_and_apply(work: Sequence[object]) -> None:
         sizes.append(len(work))
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(HANG_SECONDS)
         apply(work)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "apply", wait_and_apply)

@@ -14,6 +14,7 @@ import pytest
 from qstash import QStash
 
 from emulator.testing import Listener, ServerProcess
+from tests.bounds import HANG_SECONDS
 from tests.conformance.account import refusal_of
 from tests.conformance.exchanges import shape_differences, shape_of
 from tests.conformance.report import Report
@@ -33,7 +34,6 @@ _ROWS = (
 
 
 # Both servers and a pytest of their own are started, which takes its time on a busy machine.
-pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def _run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=HANG_SECONDS,
     )  # fmt: skip
 
 

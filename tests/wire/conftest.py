@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from emulator.testing import Delivery, Listener, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ class Inbox:
     receiver: Receiver
     arrived: threading.Condition
 
-    def wait_for(self, count: int, timeout_seconds: float = 20) -> list[Delivery]:
+    def wait_for(self, count: int, timeout_seconds: float = HANG_SECONDS) -> list[Delivery]:
         """The deliveries, once there are ``count``."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.receiver.got) >= count, timeout_seconds), (
@@ -34,7 +35,7 @@ class Inbox:
 def eventually() -> Callable[[Callable[[], T]], T]:
     """Asks until the answer is something, and returns it: the server is another process."""
 
-    def wait(probe: Callable[[], T], timeout_seconds: float = 20) -> T:
+    def wait(probe: Callable[[], T], timeout_seconds: float = HANG_SECONDS) -> T:
         deadline = time.monotonic() + timeout_seconds
         while not (answer := probe()):
             assert time.monotonic() < deadline, "it did not happen in time"

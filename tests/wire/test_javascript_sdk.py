@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulator.testing import ServerProcess
+from tests.bounds import HANG_SECONDS
 from tests.node_packages import node_with_packages
 
 _HERE = Path(__file__).parent / "javascript"
@@ -26,7 +27,7 @@ def _run(node: str, name: str, **variables: str) -> None:
         env={**clean, **variables},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.bounds import HANG_SECONDS
 from tests.node_packages import node_with_packages
 
 _PAGE = Path(__file__).parent.parent.parent / "docs" / "from-typescript.md"
@@ -24,7 +25,7 @@ def test_the_job_as_it_was_before_is_published_verified_and_done(
         env={**os.environ, **tenant},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "sent to +4915112345678 for user 7\n"), done.stderr

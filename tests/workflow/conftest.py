@@ -13,6 +13,7 @@ import uvicorn
 from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Harness
 from tests.answers import checked, wrong_answers
+from tests.bounds import HANG_SECONDS
 from tests.node_packages import node_with_packages
 from tests.workflow.node import DIRECTORY, App, NodeApp, Served
 
@@ -89,7 +90,7 @@ def node_app() -> Iterator[NodeApp]:
 @pytest.fixture
 async def app(node_app: NodeApp, served: Served) -> AsyncIterator[App]:
     """It, pointed at the test's emulator."""
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=HANG_SECONDS) as http:
         made = App(node_app.origin, http)
         await made.configure(served)
         yield made

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from emulator.testing import Listener, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
 from tests.workflow import raw
 from tests.workflow.mini_sdk import Context, MiniSdk
 
@@ -94,7 +95,7 @@ def _soak(server: ServerProcess, *, runs: int, kills: int, seed: int) -> None:
     token = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
     # Without kept-alive connections there is none to close on the listener's loop.
     limits = httpx.Limits(max_keepalive_connections=0)
-    client = httpx.AsyncClient(base_url=server.url, headers=token, timeout=20, limits=limits)
+    client = httpx.AsyncClient(base_url=server.url, headers=token, timeout=HANG_SECONDS, limits=limits)
     sdk = MiniSdk(kept.workflow, client, "")
     with Listener(sdk) as endpoint, Listener(kept.third_party) as third_party:
         sdk.url = f"{endpoint.url}/order"

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from emulator.testing import Harness
+from tests.bounds import HANG_SECONDS
 from tests.workflow.conftest import NOW_AT, on_real_ports
 from tests.workflow.node import App, NodeApp, Served, shape
 
@@ -428,7 +429,7 @@ async def test_large_lists_are_fetched(
     node_app: NodeApp, path: str, payload: Any, result: Any, count: int, make_served: Any
 ) -> None:
     qstash, served = await make_served(workflow_lazy_fetch_bytes=300_000)
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=HANG_SECONDS) as http:
         app = App(node_app.origin, http)
         await app.configure(served)
         run_id = await app.trigger(path, body=payload, retries=0)
