@@ -19,9 +19,11 @@ from emulator.cli.options import (
     Now,
     OtlpEndpoint,
     Quota,
+    StopWithStdin,
     Strict,
     Verbose,
 )
+from emulator.cli.parent_watch import terminate_with
 from emulator.cli.publish import publish
 from emulator.cli.state import export, import_, reset
 from emulator.cli.tail import tail
@@ -58,6 +60,7 @@ def dev(
     quota: Quota = None,
     strict: Strict = False,
     otlp_endpoint: OtlpEndpoint = None,
+    stop_with_stdin: StopWithStdin = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the server until it is stopped."""
@@ -80,7 +83,7 @@ def dev(
         "otlp_endpoint": otlp_endpoint,
     }
     settings = load_settings({name: value for name, value in given.items() if value is not None})
-    raise typer.Exit(serve(settings, is_verbose=verbose))
+    raise typer.Exit(serve(settings, is_verbose=verbose, stops_with_stdin=stop_with_stdin))
 
 
 @app.command(rich_help_panel=_SERVER, context_settings=_PASS_ON)
@@ -98,6 +101,12 @@ def run(
     connect_to: ConnectTo = None,
     quota: Quota = None,
     strict: Strict = False,
+    stop_with_process: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PID", min=1, help="End as SIGTERM would when this process is gone; not on Windows."
+        ),
+    ] = None,
 ) -> None:
     """Run a command with a server of its own; both end together, the exit code is the command's.
 
@@ -107,6 +116,10 @@ def run(
     """
     from emulator.cli.run import run_with_server
 
+    if stop_with_process is not None:
+        if sys.platform == "win32":
+            raise typer.BadParameter("--stop-with-process is not for Windows")
+        terminate_with(stop_with_process)
     arguments = ["--port", str(port), *(["--db", db] if db else ["--memory"])]
     options = {"--clock": clock, "--now": now, "--quota": quota}
     arguments += [part for name, value in options.items() if value is not None for part in (name, str(value))]

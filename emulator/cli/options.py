@@ -66,4 +66,11 @@ Strict = Annotated[bool, typer.Option("--strict", help="Refuse what the real ser
 OtlpEndpoint = Annotated[
     str | None, typer.Option(help="Send traces there by OTLP over HTTP; needs the extra 'otel'.")
 ]
+StopWithStdin = Annotated[
+    bool,
+    typer.Option(
+        "--stop-with-stdin",
+        help="Stop when standard input closes, so that no server outlives the program that started it.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every request.")]

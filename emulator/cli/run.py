@@ -57,7 +57,8 @@ def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
     """A server in a session of its own: Ctrl-C reaches the command first, the server when that has ended."""
     ending = _Ending()
     process = subprocess.Popen(  # noqa: S603  our own command line
-        [sys.executable, "-m", "emulator", "dev", *arguments],
+        [*_this_program(), "dev", "--stop-with-stdin", *arguments],
+        stdin=subprocess.PIPE,  # closed by the system when this process is killed
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -73,8 +74,14 @@ def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def _this_program() -> list[str]:
+    """The command line of this program: a standalone executable has no interpreter to start it with."""
+    return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "emulator"]
 
 
 def _read_variables(process: subprocess.Popen[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError
 from starlette.types import ASGIApp
 
 from emulator.cli.gc_tuning import search_less
+from emulator.cli.parent_watch import call_when_stdin_closes
 from emulator.errors import EmulatorError
 from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
@@ -60,8 +61,8 @@ def _misspelt(environment: Iterable[str]) -> Iterator[str]:
             )
 
 
-def serve(settings: Settings, *, is_verbose: bool = False) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code."""
+def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: bool = False) -> int:
+    """Serve until SIGINT or SIGTERM, or until standard input closes if asked; the exit code."""
     logging.basicConfig(
         level=logging.INFO if is_verbose else logging.WARNING, format="%(levelname)s %(message)s"
     )
@@ -96,7 +97,7 @@ def serve(settings: Settings, *, is_verbose: bool = False) -> int:
         # A publisher's address is its socket's: what anybody may write into X-Forwarded-For is not believed.
         proxy_headers=False,
     )
-    server = _Server(config, emulator, opened[0])
+    server = _Server(config, emulator, opened[0], stops_with_stdin=stops_with_stdin)
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is a success.
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: None)
@@ -119,8 +120,11 @@ def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
 class _Server(uvicorn.Server):
     """Says where it is once it is ready, and lets its listeners go before it stops."""
 
-    def __init__(self, config: uvicorn.Config, emulator: Emulator, listener: socket.socket) -> None:
+    def __init__(
+        self, config: uvicorn.Config, emulator: Emulator, listener: socket.socket, *, stops_with_stdin: bool
+    ) -> None:
         super().__init__(config)
+        self._stops_with_stdin = stops_with_stdin
         self._emulator = emulator
         self._listener = listener
 
@@ -138,6 +142,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._announce()
+            if self._stops_with_stdin:
+                call_when_stdin_closes(self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for runtime in self._emulator.runtimes:

@@ -60,7 +60,7 @@ class ServerProcess:
 
     def __init__(self, *arguments: str, db: str = "memory", port: int = 0) -> None:
         self._command = [
-            sys.executable, "-m", "emulator", "dev", "--port", str(port), "--db", db, *arguments,
+            sys.executable, "-m", "emulator", "dev", "--stop-with-stdin", "--port", str(port), "--db", db, *arguments,
         ]  # fmt: skip
         self._process: subprocess.Popen[str] | None = None
         self._stderr: IO[str] | None = None
@@ -93,7 +93,12 @@ class ServerProcess:
         # Not a pipe: nobody reads it, so it would fill, and stop a server that has much to say.
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed when the process has ended
         self._process = subprocess.Popen(  # noqa: S603  our own command line
-            self._command, stdout=subprocess.PIPE, stderr=self._stderr, text=True, env=clean
+            self._command,
+            stdin=subprocess.PIPE,  # never written to: the system closes it when this process is gone
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            env=clean,
         )
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -136,7 +141,7 @@ class ServerProcess:
             return 0
         process.send_signal(signal_number)
         code = process.wait(timeout=20)
-        for stream in (process.stdout, self._stderr):
+        for stream in (process.stdin, process.stdout, self._stderr):
             if stream is not None:
                 stream.close()
         self._process = self._stderr = None

@@ -1,0 +1,52 @@
+"""A server that ends with whoever started it, also when that was killed and could not say so."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+_POLL_SECONDS = 0.25
+
+
+def call_when_stdin_closes(stop: Callable[[], None]) -> None:
+    """Call ``stop`` once, on a thread of its own, when standard input ends. What is written to it is ignored.
+
+    The operating system closes a pipe when the process at its other end is gone, however it went.
+    """
+    threading.Thread(target=_read_to_the_end, args=(stop,), name="stdin-watch", daemon=True).start()
+
+
+def terminate_with(pid: int) -> None:
+    """Send this process SIGTERM when process ``pid``, or the parent of this one, is gone. POSIX only.
+
+    For a program whose standard input belongs to somebody else. ``pid`` may be further up than the parent: a
+    launcher's own launcher.
+    """
+    threading.Thread(target=_await_end, args=(pid, os.getppid()), name="parent-watch", daemon=True).start()
+
+
+def _read_to_the_end(stop: Callable[[], None]) -> None:
+    # The descriptor, not sys.stdin: a thread that holds the lock of a buffered file at exit is a fatal error.
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass  # closed from the start is closed
+    stop()
+
+
+def _await_end(pid: int, parent: int) -> None:
+    pause = threading.Event()
+    while os.getppid() == parent and _is_alive(pid):
+        pause.wait(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
