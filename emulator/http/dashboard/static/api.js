@@ -44,7 +44,9 @@ export const postJson = (path, value) =>
 
 /** `?a=1&b=2` of what is given. */
 export function query(parameters) {
-  const pairs = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const pairs = Object.entries(parameters).filter(
+    ([, value]) => value !== undefined && value !== null && value !== "",
+  );
   return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
 }
 

@@ -20,7 +20,9 @@ function fill(element, props, children) {
     else if (name === "value" || name === "checked") element[name] = value;
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -57,7 +59,11 @@ export function button(text, action, { kind = "", act, title, disabled, pressed 
   const element = h(
     "button",
     {
-      type: "button", class: `button ${kind}`, title, disabled, data: act ? { act } : {},
+      type: "button",
+      class: `button ${kind}`,
+      title,
+      disabled,
+      data: act ? { act } : {},
       "aria-pressed": pressed === undefined ? null : String(pressed),
       onclick: async (event) => {
         event.preventDefault();

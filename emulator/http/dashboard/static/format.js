@@ -20,7 +20,12 @@ export function span(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1).replace(/\.?0+$/, "")} s`;
   const seconds = Math.round(ms / 1000);
-  const parts = [[86_400, "d"], [3_600, "h"], [60, "m"], [1, "s"]];
+  const parts = [
+    [86_400, "d"],
+    [3_600, "h"],
+    [60, "m"],
+    [1, "s"],
+  ];
   const words = [];
   let rest = seconds;
   for (const [size, unit] of parts) {
@@ -42,12 +47,20 @@ const coarse = (ms) => span(ms < 60_000 ? Math.floor(ms / 1000) * 1000 : Math.fl
 
 /** A <time> that says how long ago, and keeps saying it right; the exact time is in its title. */
 export function ago(at) {
-  return h("time", { datetime: new Date(at).toISOString(), title: new Date(at).toISOString(), data: { at } }, relative(at));
+  return h(
+    "time",
+    { datetime: new Date(at).toISOString(), title: new Date(at).toISOString(), data: { at } },
+    relative(at),
+  );
 }
 
 /** A <time> with the time of day. */
 export function moment(at, options) {
-  return h("time", { datetime: new Date(at).toISOString(), title: new Date(at).toISOString() }, clockTime(at, options));
+  return h(
+    "time",
+    { datetime: new Date(at).toISOString(), title: new Date(at).toISOString() },
+    clockTime(at, options),
+  );
 }
 
 setInterval(() => {
@@ -58,7 +71,8 @@ setInterval(() => {
 }, 1000);
 
 export const count = (number) => number.toLocaleString("en");
-export const percent = (share) => (share === null || share === undefined ? "–" : `${(share * 100).toFixed(share === 1 ? 0 : 1)}%`);
+export const percent = (share) =>
+  share === null || share === undefined ? "–" : `${(share * 100).toFixed(share === 1 ? 0 : 1)}%`;
 
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;

@@ -7,7 +7,12 @@ import { pages } from "./pages.js";
 import { currentName, currentToken, forgetToken, server, useToken } from "./session.js";
 import { isManual, nowAt } from "./time.js";
 
-const liveMark = h("span", { class: "live", data: { on: "false" }, title: "Whether changes are shown as they happen" }, h("i"), h("span", {}, "connecting"));
+const liveMark = h(
+  "span",
+  { class: "live", data: { on: "false" }, title: "Whether changes are shown as they happen" },
+  h("i"),
+  h("span", {}, "connecting"),
+);
 const clockLink = h("a", { class: "clock-link", href: "#/clock", hidden: true, title: "The manual clock" });
 const dlqCount = h("span", { class: "count" });
 const nav = document.getElementById("nav");
@@ -15,18 +20,33 @@ const nav = document.getElementById("nav");
 function draw() {
   document.getElementById("bar").replaceChildren(
     button("☰", () => toggleMenu(), { kind: "plain menu-button", title: "Pages" }),
-    h("a", { class: "brand", href: "#/overview", "aria-label": "QStash emulator, overview" }, h("img", { src: "/emulator/static/icon.svg", alt: "" }), h("span", {}, "QStash emulator")),
+    h(
+      "a",
+      { class: "brand", href: "#/overview", "aria-label": "QStash emulator, overview" },
+      h("img", { src: "/emulator/static/icon.svg", alt: "" }),
+      h("span", {}, "QStash emulator"),
+    ),
     h("span", { class: "grow" }),
     clockLink,
     liveMark,
     whoSelect(),
     themeButton(),
-    button("?", () => window.dispatchEvent(new Event("show-help")), { kind: "plain", title: "Keyboard help" }),
+    button("?", () => window.dispatchEvent(new Event("show-help")), {
+      kind: "plain",
+      title: "Keyboard help",
+    }),
   );
   document.querySelector(".menu-button").setAttribute("aria-expanded", "false");
   document.querySelector(".menu-button").setAttribute("aria-label", "Pages");
   nav.replaceChildren(
-    ...pages.map((page) => h("a", { href: `#/${page.name}`, data: { page: page.name }, onclick: closeMenu }, page.title, page.name === "dlq" ? dlqCount : null)),
+    ...pages.map((page) =>
+      h(
+        "a",
+        { href: `#/${page.name}`, data: { page: page.name }, onclick: closeMenu },
+        page.title,
+        page.name === "dlq" ? dlqCount : null,
+      ),
+    ),
     ...(server.jobsUrl ? [h("hr"), h("a", { href: server.jobsUrl, rel: "noreferrer" }, "Jobs ↗")] : []),
     h("div", { class: "foot" }, `version ${server.version}`),
   );
@@ -54,13 +74,17 @@ function closeMenu() {
 
 function whoSelect() {
   if (!currentToken()) return null;
-  const names = server.users.map((user) => h("option", { value: user.token, selected: user.token === currentToken() }, user.name));
-  if (!server.users.some((user) => user.token === currentToken())) names.push(h("option", { value: currentToken(), selected: true }, currentName()));
+  const names = server.users.map((user) =>
+    h("option", { value: user.token, selected: user.token === currentToken() }, user.name),
+  );
+  if (!server.users.some((user) => user.token === currentToken()))
+    names.push(h("option", { value: currentToken(), selected: true }, currentName()));
   names.push(h("option", { value: "" }, "another token…"));
   return h(
     "select",
     {
-      class: "who", "aria-label": "Whose messages",
+      class: "who",
+      "aria-label": "Whose messages",
       onchange: (event) => {
         if (!event.target.value) return forgetToken();
         useToken(event.target.value);
@@ -73,16 +97,22 @@ function whoSelect() {
 
 function themeButton() {
   const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const made = button(isDark() ? "☀" : "☾", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    made.textContent = isDark() ? "☀" : "☾";
-    try {
-      localStorage.setItem("qstash.theme", root.dataset.theme);
-    } catch {
-      // The choice lasts as long as the page.
-    }
-  }, { kind: "plain", title: "Light or dark" });
+  const isDark = () =>
+    (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) ===
+    "dark";
+  const made = button(
+    isDark() ? "☀" : "☾",
+    () => {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      made.textContent = isDark() ? "☀" : "☾";
+      try {
+        localStorage.setItem("qstash.theme", root.dataset.theme);
+      } catch {
+        // The choice lasts as long as the page.
+      }
+    },
+    { kind: "plain", title: "Light or dark" },
+  );
   made.setAttribute("aria-label", "Light or dark");
   return made;
 }

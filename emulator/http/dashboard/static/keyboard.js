@@ -29,7 +29,9 @@ export function installKeyboard(pages) {
       }
     } else if (event.key === "?") help.showModal();
     else if (event.key === "j" || event.key === "k") {
-      document.querySelector("[data-moves]")?.dispatchEvent(new CustomEvent("move", { detail: event.key === "j" ? 1 : -1 }));
+      document
+        .querySelector("[data-moves]")
+        ?.dispatchEvent(new CustomEvent("move", { detail: event.key === "j" ? 1 : -1 }));
     }
   });
 }
@@ -48,8 +50,31 @@ function helpDialog(pages) {
     "dialog",
     { "aria-label": "Keyboard" },
     h("h2", {}, "Keyboard"),
-    h("table", {}, h("tbody", {}, keys.map(([strokes, words]) => h("tr", {}, h("th", { scope: "row" }, strokes.map((stroke) => [h("kbd", {}, stroke), " "])), h("td", {}, words))))),
-    h("div", { class: "row" }, button("Close", () => dialog.close())),
+    h(
+      "table",
+      {},
+      h(
+        "tbody",
+        {},
+        keys.map(([strokes, words]) =>
+          h(
+            "tr",
+            {},
+            h(
+              "th",
+              { scope: "row" },
+              strokes.map((stroke) => [h("kbd", {}, stroke), " "]),
+            ),
+            h("td", {}, words),
+          ),
+        ),
+      ),
+    ),
+    h(
+      "div",
+      { class: "row" },
+      button("Close", () => dialog.close()),
+    ),
   );
   return dialog;
 }

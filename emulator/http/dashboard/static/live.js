@@ -38,7 +38,8 @@ async function readStream(signal) {
   const headers = { Authorization: `Bearer ${currentToken() ?? ""}` };
   if (lastId !== null) headers["Last-Event-ID"] = lastId;
   const response = await fetch("/emulator/events", { headers, signal, credentials: "omit" });
-  if (!response.ok) throw Object.assign(new Error(String(response.status)), { gone: response.status === 401 });
+  if (!response.ok)
+    throw Object.assign(new Error(String(response.status)), { gone: response.status === 401 });
   tell("state", true);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

@@ -22,7 +22,13 @@ async function show() {
   frame.mark(page.name);
   document.title = `${page.title} · QStash emulator`;
   const root = h("div", { class: "page" });
-  const context = { root, signal, params: rest, query: new URLSearchParams(search ?? ""), on: listener(signal) };
+  const context = {
+    root,
+    signal,
+    params: rest,
+    query: new URLSearchParams(search ?? ""),
+    on: listener(signal),
+  };
   main.replaceChildren(root);
   if (!currentToken()) {
     main.replaceChildren(door(start));
@@ -35,7 +41,15 @@ async function show() {
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     if (error.status === 401) return;
-    root.replaceChildren(h("div", { class: "stack" }, h("h1", {}, page.title), h("p", { class: "problem", role: "alert" }, error.message), h("p", {}, button("Try again", show))));
+    root.replaceChildren(
+      h(
+        "div",
+        { class: "stack" },
+        h("h1", {}, page.title),
+        h("p", { class: "problem", role: "alert" }, error.message),
+        h("p", {}, button("Try again", show)),
+      ),
+    );
   }
 }
 
@@ -59,7 +73,9 @@ async function boot() {
   try {
     await begin();
   } catch (error) {
-    main.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message || "the server does not answer"));
+    main.replaceChildren(
+      h("p", { class: "problem", role: "alert" }, error.message || "the server does not answer"),
+    );
     return;
   }
   window.addEventListener("hashchange", async () => {

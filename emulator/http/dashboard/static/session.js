@@ -50,11 +50,20 @@ export const currentName = () => server.users.find((user) => user.token === toke
 
 /** The form that asks for a token. */
 export function door(onEnter) {
-  const input = h("input", { type: "password", id: "token", name: "token", autocomplete: "off", required: true });
+  const input = h("input", {
+    type: "password",
+    id: "token",
+    name: "token",
+    autocomplete: "off",
+    required: true,
+  });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const enter = async (value) => {
     problem.hidden = true;
-    const answer = await fetch("/emulator/clock", { headers: { Authorization: `Bearer ${value}` }, credentials: "omit" });
+    const answer = await fetch("/emulator/clock", {
+      headers: { Authorization: `Bearer ${value}` },
+      credentials: "omit",
+    });
     if (!answer.ok) {
       problem.textContent = answer.status === 401 ? "Nobody has this token." : (await answer.json()).error;
       problem.hidden = false;
@@ -72,10 +81,13 @@ export function door(onEnter) {
         enter(input.value.trim());
       },
     },
-    h("div", { class: "body stack" },
+    h(
+      "div",
+      { class: "body stack" },
       field("Token", input, "QSTASH_TOKEN, as the server printed it, or a tenant's own"),
       problem,
-      h("div", { class: "row" }, h("button", { class: "button primary", type: "submit" }, "Show me"))),
+      h("div", { class: "row" }, h("button", { class: "button primary", type: "submit" }, "Show me")),
+    ),
   );
   const offers = server.users.map((user) => button(user.name, () => enter(user.token)));
   return h(
@@ -83,6 +95,13 @@ export function door(onEnter) {
     { class: "door" },
     h("h1", {}, "Whose messages?"),
     form,
-    offers.length ? h("div", { class: "stack" }, h("p", { class: "quiet" }, "Or one of the published test users:"), h("div", { class: "row" }, offers)) : null,
+    offers.length
+      ? h(
+          "div",
+          { class: "stack" },
+          h("p", { class: "quiet" }, "Or one of the published test users:"),
+          h("div", { class: "row" }, offers),
+        )
+      : null,
   );
 }

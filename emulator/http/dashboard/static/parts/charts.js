@@ -8,7 +8,9 @@ const WIDTH = 600;
 /** Stacked bars. `series`: [{name, className, values}], oldest value first. */
 export function bars({ label, series, from, to, height = 120, format = String }) {
   const length = series[0].values.length;
-  const totals = Array.from({ length }, (_, place) => series.reduce((sum, one) => sum + one.values[place], 0));
+  const totals = Array.from({ length }, (_, place) =>
+    series.reduce((sum, one) => sum + one.values[place], 0),
+  );
   const most = Math.max(1, ...totals);
   const step = WIDTH / length;
   const body = [];
@@ -18,7 +20,15 @@ export function bars({ label, series, from, to, height = 120, format = String })
       const tall = (one.values[place] / most) * height;
       if (!tall) continue;
       y -= tall;
-      body.push(s("rect", { class: `fill ${one.className}`, x: place * step + step * 0.12, y, width: step * 0.76, height: Math.max(tall, 1) }));
+      body.push(
+        s("rect", {
+          class: `fill ${one.className}`,
+          x: place * step + step * 0.12,
+          y,
+          width: step * 0.76,
+          height: Math.max(tall, 1),
+        }),
+      );
     }
   }
   const words = `${label}. Most in one bar: ${format(most)}. ${series.map((one) => `${one.name}: ${sum(one.values)}`).join(", ")}`;
@@ -34,10 +44,22 @@ export function lines({ label, series, from, to, height = 120, format = String }
   const y = (value) => height - (value / most) * (height - 4);
   const body = series.flatMap((one) => [
     s("path", { class: `stroke ${one.className}`, d: path(one.values, x, y) }),
-    ...lonely(one.values).map((place) => s("circle", { class: `fill ${one.className}`, cx: x(place), cy: y(one.values[place]), r: 2 })),
+    ...lonely(one.values).map((place) =>
+      s("circle", { class: `fill ${one.className}`, cx: x(place), cy: y(one.values[place]), r: 2 }),
+    ),
   ]);
   const words = `${label}. Highest: ${all.length ? format(most) : "nothing yet"}`;
-  return framed({ words, body, height, top: all.length ? format(most) : "", series, from, to, format, length });
+  return framed({
+    words,
+    body,
+    height,
+    top: all.length ? format(most) : "",
+    series,
+    from,
+    to,
+    format,
+    length,
+  });
 }
 
 /** A line without axes for a table's cell, of the newest values. */
@@ -48,22 +70,59 @@ export function spark(values, { className = "c-accent", label }) {
   const line = path(values, x, y);
   return s(
     "svg",
-    { class: `spark chart ${className}`, viewBox: "0 0 120 26", preserveAspectRatio: "none", role: "img", "aria-label": label },
+    {
+      class: `spark chart ${className}`,
+      viewBox: "0 0 120 26",
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": label,
+    },
     values.length > 1 ? s("path", { class: "soft-fill", d: `${line} L 120 26 L 0 26 Z` }) : null,
     s("path", { class: "stroke", d: line }),
   );
 }
 
 function framed({ words, body, height, top, series, from, to, format, length }) {
-  const grid = [0, 0.5, 1].map((share) => s("line", { class: "grid", x1: 0, x2: WIDTH, y1: height * share, y2: height * share }));
+  const grid = [0, 0.5, 1].map((share) =>
+    s("line", { class: "grid", x1: 0, x2: WIDTH, y1: height * share, y2: height * share }),
+  );
   const marker = s("line", { class: "grid", y1: 0, y2: height, hidden: true });
-  const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", height, role: "img", "aria-label": words }, grid, body, marker);
+  const svg = s(
+    "svg",
+    {
+      viewBox: `0 0 ${WIDTH} ${height}`,
+      preserveAspectRatio: "none",
+      height,
+      role: "img",
+      "aria-label": words,
+    },
+    grid,
+    body,
+    marker,
+  );
   const readout = h("span", {});
-  const names = series.map((one) => h("span", { class: one.className }, h("i"), h("span", { class: "soft" }, one.name)));
-  const chart = h("figure", { class: "chart" }, top ? h("span", { class: "top", "aria-hidden": "true" }, top) : null, svg, h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, clockTime(from)), readout, h("span", {}, clockTime(to))));
+  const names = series.map((one) =>
+    h("span", { class: one.className }, h("i"), h("span", { class: "soft" }, one.name)),
+  );
+  const chart = h(
+    "figure",
+    { class: "chart" },
+    top ? h("span", { class: "top", "aria-hidden": "true" }, top) : null,
+    svg,
+    h(
+      "div",
+      { class: "axis", "aria-hidden": "true" },
+      h("span", {}, clockTime(from)),
+      readout,
+      h("span", {}, clockTime(to)),
+    ),
+  );
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
-    const place = Math.min(length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * length)));
+    const place = Math.min(
+      length - 1,
+      Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * length)),
+    );
     const at = from + ((place + 0.5) / length) * (to - from);
     readout.textContent = `${clockTime(at)} · ${series.map((one) => `${one.name} ${one.values[place] === null ? "–" : format(one.values[place])}`).join(" · ")}`;
     marker.setAttribute("x1", ((place + 0.5) / length) * WIDTH);
@@ -94,7 +153,9 @@ function path(values, x, y) {
 /** Values with gaps on both sides, which a line would not show. */
 function lonely(values) {
   const isGap = (place) => values[place] === null || values[place] === undefined;
-  return values.map((_, place) => place).filter((place) => !isGap(place) && isGap(place - 1) && isGap(place + 1));
+  return values
+    .map((_, place) => place)
+    .filter((place) => !isGap(place) && isGap(place - 1) && isGap(place + 1));
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);

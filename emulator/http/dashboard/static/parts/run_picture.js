@@ -7,23 +7,43 @@ import { clockTime, span } from "../format.js";
 const ROW = 26;
 const TOP = 8;
 const NAMES = 190;
-const COLOURS = { STEP_SUCCESS: "DELIVERED", STEP_PROGRESS: "ACTIVE", STEP_RETRY: "RETRY", STEP_FAILED: "FAILED", STEP_CANCELED: "CANCELED" };
-const WORDS = { STEP_SUCCESS: "done", STEP_PROGRESS: "under way", STEP_RETRY: "will be tried again", STEP_FAILED: "failed", STEP_CANCELED: "cancelled" };
+const COLOURS = {
+  STEP_SUCCESS: "DELIVERED",
+  STEP_PROGRESS: "ACTIVE",
+  STEP_RETRY: "RETRY",
+  STEP_FAILED: "FAILED",
+  STEP_CANCELED: "CANCELED",
+};
+const WORDS = {
+  STEP_SUCCESS: "done",
+  STEP_PROGRESS: "under way",
+  STEP_RETRY: "will be tried again",
+  STEP_FAILED: "failed",
+  STEP_CANCELED: "cancelled",
+};
 const WAITING = new Set(["SleepFor", "SleepUntil", "Wait", "WaitForWebhook"]);
 
 /** How a step stands, in words. */
 export function stepWords(bar) {
   if (bar.waitsFor) return `waits for ${bar.waitsFor}`;
   if (bar.child && bar.state === "STEP_PROGRESS") return `waits for ${bar.child}`;
-  const took = bar.endedAt === null || bar.endedAt === undefined ? "" : `, ${span(bar.endedAt - bar.startedAt)}`;
-  const failures = bar.failures.length ? `, ${bar.failures.length} failed ${bar.failures.length === 1 ? "attempt" : "attempts"}` : "";
+  const took =
+    bar.endedAt === null || bar.endedAt === undefined ? "" : `, ${span(bar.endedAt - bar.startedAt)}`;
+  const failures = bar.failures.length
+    ? `, ${bar.failures.length} failed ${bar.failures.length === 1 ? "attempt" : "attempts"}`
+    : "";
   return `${WORDS[bar.state]}${took}${failures}`;
 }
 
 /** The picture. `onPick(place)` when a step is chosen; `picked` is its place. */
 export function runPicture(story, { picked, onPick }) {
   const place = axis(story);
-  const host = h("div", { class: "picture run-picture", role: "group", "aria-label": "Steps on a time axis", tabindex: "0" });
+  const host = h("div", {
+    class: "picture run-picture",
+    role: "group",
+    "aria-label": "Steps on a time axis",
+    tabindex: "0",
+  });
   const draw = () => {
     const room = Math.max(host.clientWidth - 28 - NAMES - 90, 120);
     host.replaceChildren(drawn(story, place, Math.max(1, Math.min(room / place.width, 3)), picked, onPick));
@@ -35,11 +55,14 @@ export function runPicture(story, { picked, onPick }) {
 /** Where each instant lies, in pixels from the beginning. */
 function axis({ bars, summary, now }) {
   const times = new Set([summary.createdAt, summary.endedAt ?? now]);
-  for (const bar of bars) for (const at of [bar.startedAt, endOf(bar, now), ...bar.failures.map((one) => one.at)]) times.add(at);
+  for (const bar of bars)
+    for (const at of [bar.startedAt, endOf(bar, now), ...bar.failures.map((one) => one.at)]) times.add(at);
   const sorted = [...times].sort((a, b) => a - b);
   const at = new Map([[sorted[0], 0]]);
   let x = 0;
-  sorted.slice(1).forEach((time, place) => at.set(time, (x += 16 + 12 * Math.log10(1 + (time - sorted[place]) / 10))));
+  sorted
+    .slice(1)
+    .forEach((time, place) => at.set(time, (x += 16 + 12 * Math.log10(1 + (time - sorted[place]) / 10))));
   return { at, width: Math.max(x, 1), sorted };
 }
 
@@ -51,7 +74,17 @@ function drawn(story, { at, width, sorted }, stretch, picked, onPick) {
   const height = TOP + bars.length * ROW + 26;
   const total = NAMES + width * stretch + 90;
   const svg = s("svg", { width: total, height, viewBox: `0 0 ${total} ${height}`, role: "presentation" });
-  for (const [first, count] of parallels(bars)) svg.append(s("rect", { class: "ground", x: 2, y: TOP + first * ROW - 1, width: total - 4, height: count * ROW, rx: 6 }));
+  for (const [first, count] of parallels(bars))
+    svg.append(
+      s("rect", {
+        class: "ground",
+        x: 2,
+        y: TOP + first * ROW - 1,
+        width: total - 4,
+        height: count * ROW,
+        rx: 6,
+      }),
+    );
   bars.forEach((bar, place) => svg.append(row(bar, place, { x, now, total }, picked === place, onPick)));
   const foot = TOP + bars.length * ROW + 6;
   svg.append(s("line", { class: "base", x1: NAMES, x2: total - 80, y1: foot, y2: foot }));
@@ -83,21 +116,38 @@ function row(bar, place, { x, now, total }, isPicked, onPick) {
   const isOpen = bar.endedAt === null || bar.endedAt === undefined;
   const pick = () => onPick(place);
   const dashes = WAITING.has(bar.kind) || isOpen ? "planned" : "";
-  return s("g", {
-    class: `block s-${COLOURS[bar.state]} ${dashes}`, role: "button", tabindex: 0, "aria-pressed": String(isPicked), data: { act: `step-${place}` },
-    "aria-label": `${bar.name}${bar.kind ? `, ${bar.kind}` : ""}: ${stepWords(bar)}`,
-    onclick: pick,
-    onkeydown: (event) => {
-      if (event.key === "Enter" || event.key === " ") {
-        event.preventDefault();
-        pick();
-      }
+  return s(
+    "g",
+    {
+      class: `block s-${COLOURS[bar.state]} ${dashes}`,
+      role: "button",
+      tabindex: 0,
+      "aria-pressed": String(isPicked),
+      data: { act: `step-${place}` },
+      "aria-label": `${bar.name}${bar.kind ? `, ${bar.kind}` : ""}: ${stepWords(bar)}`,
+      onclick: pick,
+      onkeydown: (event) => {
+        if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault();
+          pick();
+        }
+      },
     },
-  },
     s("rect", { class: "hit", x: 2, y, width: total - 4, height: ROW - 2 }),
     s("text", { x: 8, y: y + 16 }, bar.name.length > 26 ? `${bar.name.slice(0, 25)}…` : bar.name),
     s("rect", { x: from, y: y + 4, width: to - from, height: ROW - 10, rx: 4 }),
     s("rect", { class: "ring", x: from - 3, y: y + 1, width: to - from + 6, height: ROW - 4, rx: 6 }),
-    bar.failures.map((one) => s("circle", { class: "s-FAILED", cx: x(one.at), cy: y + ROW / 2 - 1, r: 4, fill: "currentColor", stroke: "var(--card)", "stroke-width": 1.5 })),
-    s("text", { x: to + 6, y: y + 16 }, bar.kind));
+    bar.failures.map((one) =>
+      s("circle", {
+        class: "s-FAILED",
+        cx: x(one.at),
+        cy: y + ROW / 2 - 1,
+        r: 4,
+        fill: "currentColor",
+        stroke: "var(--card)",
+        "stroke-width": 1.5,
+      }),
+    ),
+    s("text", { x: to + 6, y: y + 16 }, bar.kind),
+  );
 }

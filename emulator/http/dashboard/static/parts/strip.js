@@ -17,7 +17,11 @@ export function strip({ firings, firingsLocal, offsetMs, schedule }, now) {
   });
   const isCut = firings.length >= 200;
   const words = `Firings of ${schedule.scheduleId} in the next seven days: ${days.map((day) => `${label(day.number)} ${day.times.length}`).join(", ")}`;
-  return h("div", { class: "strip", role: "img", "aria-label": words }, days.map((day, place) => dayCell(day, place === 0 ? ((now + offsetMs) % DAY) / DAY : null, isCut)));
+  return h(
+    "div",
+    { class: "strip", role: "img", "aria-label": words },
+    days.map((day, place) => dayCell(day, place === 0 ? ((now + offsetMs) % DAY) / DAY : null, isCut)),
+  );
 }
 
 function label(number) {
@@ -29,9 +33,27 @@ function dayCell({ number, times }, nowShare, isCut) {
   const isWeekend = [0, 6].includes(new Date(number * DAY).getUTCDay());
   const x = (time) => ((Number(time.slice(0, 2)) * 60 + Number(time.slice(3, 5))) / 1440) * 100;
   const ticks = times.map((time) => s("line", { class: "tick", x1: x(time), x2: x(time), y1: 4, y2: 20 }));
-  const count = times.length === 0 ? (isCut ? "…" : "–") : times.length <= 2 ? times.join(" ") : `${times.length}×, ${times[0]} first`;
-  return h("div", { class: `day${isWeekend ? " we" : ""}` },
+  const count =
+    times.length === 0
+      ? isCut
+        ? "…"
+        : "–"
+      : times.length <= 2
+        ? times.join(" ")
+        : `${times.length}×, ${times[0]} first`;
+  return h(
+    "div",
+    { class: `day${isWeekend ? " we" : ""}` },
     h("b", {}, label(number)),
-    s("svg", { viewBox: "0 0 100 22", preserveAspectRatio: "none" }, s("line", { class: "noon", x1: 50, x2: 50, y1: 8, y2: 16 }), ticks, nowShare === null ? null : s("line", { class: "now", x1: nowShare * 100, x2: nowShare * 100, y1: 0, y2: 22 })),
-    h("small", { title: times.join(", ") }, count));
+    s(
+      "svg",
+      { viewBox: "0 0 100 22", preserveAspectRatio: "none" },
+      s("line", { class: "noon", x1: 50, x2: 50, y1: 8, y2: 16 }),
+      ticks,
+      nowShare === null
+        ? null
+        : s("line", { class: "now", x1: nowShare * 100, x2: nowShare * 100, y1: 0, y2: 22 }),
+    ),
+    h("small", { title: times.join(", ") }, count),
+  );
 }

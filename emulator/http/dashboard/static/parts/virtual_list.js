@@ -11,18 +11,35 @@ const SPARE = 8;
  */
 export function virtualList({ label, head, draw, more, keyOf }) {
   const spacer = h("div", { role: "presentation" });
-  const viewport = h("div", { class: "viewport", role: "rowgroup", tabindex: "0", "aria-label": label, data: { moves: "true" } }, spacer);
-  const table = h("div", { class: "list", role: "table", "aria-label": label }, h("div", { role: "rowgroup" }, head), viewport);
+  const viewport = h(
+    "div",
+    { class: "viewport", role: "rowgroup", tabindex: "0", "aria-label": label, data: { moves: "true" } },
+    spacer,
+  );
+  const table = h(
+    "div",
+    { class: "list", role: "table", "aria-label": label },
+    h("div", { role: "rowgroup" }, head),
+    viewport,
+  );
   let items = [];
   let here = -1;
   spacer.style.position = "relative";
 
   function redraw() {
     const first = Math.max(0, Math.floor(viewport.scrollTop / ROW) - SPARE);
-    const last = Math.min(items.length, Math.ceil((viewport.scrollTop + viewport.clientHeight) / ROW) + SPARE);
+    const last = Math.min(
+      items.length,
+      Math.ceil((viewport.scrollTop + viewport.clientHeight) / ROW) + SPARE,
+    );
     spacer.style.height = `${items.length * ROW}px`;
     const shown = items.slice(first, last).map((item, offset) => ({ item, isHere: first + offset === here }));
-    patch(spacer, shown, ({ item }) => keyOf(item), ({ item, isHere }) => draw(item, isHere));
+    patch(
+      spacer,
+      shown,
+      ({ item }) => keyOf(item),
+      ({ item, isHere }) => draw(item, isHere),
+    );
     [...spacer.children].forEach((row, offset) => {
       row.style.top = `${(first + offset) * ROW}px`;
       row.setAttribute("aria-rowindex", first + offset + 2);
@@ -39,7 +56,8 @@ export function virtualList({ label, head, draw, more, keyOf }) {
     here = Math.min(items.length - 1, Math.max(0, here + step));
     const top = here * ROW;
     if (top < viewport.scrollTop) viewport.scrollTop = top;
-    if (top + ROW > viewport.scrollTop + viewport.clientHeight) viewport.scrollTop = top + ROW - viewport.clientHeight;
+    if (top + ROW > viewport.scrollTop + viewport.clientHeight)
+      viewport.scrollTop = top + ROW - viewport.clientHeight;
     redraw();
     spacer.querySelector(".here a")?.focus({ preventScroll: true });
   }

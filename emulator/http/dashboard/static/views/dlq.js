@@ -14,24 +14,63 @@ export async function show({ root, signal, on }) {
   const nothing = h("div", { class: "empty" }, "Nothing has failed for good.");
   const bulk = h("div", { class: "row" });
   const all = h("input", {
-    type: "checkbox", "aria-label": "Choose all that are shown",
+    type: "checkbox",
+    "aria-label": "Choose all that are shown",
     onchange: () => {
       for (const one of entries) all.checked ? chosen.add(one.dlqId) : chosen.delete(one.dlqId);
       draw();
     },
   });
   const more = button("More", () => load(true), { kind: "small" });
-  const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Dead letter queue" }, h("table", { class: "fold" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, all), h("th", { scope: "col" }, "destination"), h("th", { scope: "col" }, "why"), h("th", { scope: "col" }, "failed"), h("th", { scope: "col" }, h("span", { class: "sr" }, "Actions")))),
-    body));
-  const statusFilter = h("input", { type: "search", "aria-label": "Response status", placeholder: "Status, such as 500", class: "mid", oninput: (event) => {
-    status = event.target.value.trim();
-    load();
-  } });
-  root.append(h("div", { class: "head" }, h("h1", {}, "Dead letter queue"), h("span", { class: "grow" }), h("div", { class: "filters" }, statusFilter), bulk), h("section", { class: "card" }, table, nothing, h("div", { class: "body", hidden: true }, more)));
+  const table = h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Dead letter queue" },
+    h(
+      "table",
+      { class: "fold" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, all),
+          h("th", { scope: "col" }, "destination"),
+          h("th", { scope: "col" }, "why"),
+          h("th", { scope: "col" }, "failed"),
+          h("th", { scope: "col" }, h("span", { class: "sr" }, "Actions")),
+        ),
+      ),
+      body,
+    ),
+  );
+  const statusFilter = h("input", {
+    type: "search",
+    "aria-label": "Response status",
+    placeholder: "Status, such as 500",
+    class: "mid",
+    oninput: (event) => {
+      status = event.target.value.trim();
+      load();
+    },
+  });
+  root.append(
+    h(
+      "div",
+      { class: "head" },
+      h("h1", {}, "Dead letter queue"),
+      h("span", { class: "grow" }),
+      h("div", { class: "filters" }, statusFilter),
+      bulk,
+    ),
+    h("section", { class: "card" }, table, nothing, h("div", { class: "body", hidden: true }, more)),
+  );
 
   async function load(isMore = false) {
-    const answer = await get(`/v2/dlq${toQuery({ count: 100, trimBody: 2000, cursor: isMore ? cursor : "", responseStatus: /^\d+$/.test(status) ? status : "" })}`, { signal });
+    const answer = await get(
+      `/v2/dlq${toQuery({ count: 100, trimBody: 2000, cursor: isMore ? cursor : "", responseStatus: /^\d+$/.test(status) ? status : "" })}`,
+      { signal },
+    );
     entries = isMore ? [...entries, ...answer.messages] : answer.messages;
     ({ cursor } = answer);
     const known = new Set(entries.map((one) => one.dlqId));
@@ -40,7 +79,12 @@ export async function show({ root, signal, on }) {
   }
 
   function draw() {
-    patch(body, entries.map((entry) => ({ entry, isChosen: chosen.has(entry.dlqId) })), ({ entry }) => entry.dlqId, row);
+    patch(
+      body,
+      entries.map((entry) => ({ entry, isChosen: chosen.has(entry.dlqId) })),
+      ({ entry }) => entry.dlqId,
+      row,
+    );
     table.hidden = !entries.length;
     nothing.hidden = entries.length > 0;
     more.parentElement.hidden = !cursor;
@@ -49,7 +93,12 @@ export async function show({ root, signal, on }) {
     const what = chosen.size ? `${chosen.size} chosen` : "all";
     bulk.replaceChildren(
       button(`Retry ${what}`, () => many("retry"), { disabled: !entries.length, act: "retry-many" }),
-      button(`Delete ${what}`, () => many("delete"), { kind: "danger", disabled: !entries.length, act: "delete-many" }));
+      button(`Delete ${what}`, () => many("delete"), {
+        kind: "danger",
+        disabled: !entries.length,
+        act: "delete-many",
+      }),
+    );
   }
 
   async function many(verb) {
@@ -61,10 +110,13 @@ export async function show({ root, signal, on }) {
     let done = 0;
     let next;
     do {
-      const answer = await attempt(() => (isRetry ? post("/v2/dlq/retry", { body, headers }) : remove("/v2/dlq", { body, headers })), (made) => {
-        done += isRetry ? made.responses.length : made.deleted;
-        return `${done} ${isRetry ? "published again" : "deleted"}`;
-      });
+      const answer = await attempt(
+        () => (isRetry ? post("/v2/dlq/retry", { body, headers }) : remove("/v2/dlq", { body, headers })),
+        (made) => {
+          done += isRetry ? made.responses.length : made.deleted;
+          return `${done} ${isRetry ? "published again" : "deleted"}`;
+        },
+      );
       next = answer?.cursor;
     } while (next && !chosen.size);
     await load();
@@ -74,26 +126,60 @@ export async function show({ root, signal, on }) {
     const id = entry.dlqId;
     const path = `/v2/dlq/${encodeURIComponent(id)}`;
     const box = h("input", {
-      type: "checkbox", checked: isChosen, "aria-label": `Choose ${entry.url}, ${id}`, data: { act: "choose" },
+      type: "checkbox",
+      checked: isChosen,
+      "aria-label": `Choose ${entry.url}, ${id}`,
+      data: { act: "choose" },
       onchange: () => {
         box.checked ? chosen.add(id) : chosen.delete(id);
         draw();
       },
     });
-    return h("tr", {},
+    return h(
+      "tr",
+      {},
       h("td", {}, box),
-      h("td", { class: "break" }, h("a", { href: `#/messages/${entry.messageId}` }, entry.url), h("div", { class: "quiet" }, [entry.method, entry.queueName && `queue ${entry.queueName}`, ...(entry.labels ?? [])].filter(Boolean).join(" · "))),
-      h("td", { class: "break", data: { label: "why" } }, h("span", { class: "chip bad" }, entry.responseStatus || "no answer"), " ", h("span", { class: "mono" }, why(entry))),
+      h(
+        "td",
+        { class: "break" },
+        h("a", { href: `#/messages/${entry.messageId}` }, entry.url),
+        h(
+          "div",
+          { class: "quiet" },
+          [entry.method, entry.queueName && `queue ${entry.queueName}`, ...(entry.labels ?? [])]
+            .filter(Boolean)
+            .join(" · "),
+        ),
+      ),
+      h(
+        "td",
+        { class: "break", data: { label: "why" } },
+        h("span", { class: "chip bad" }, entry.responseStatus || "no answer"),
+        " ",
+        h("span", { class: "mono" }, why(entry)),
+      ),
       h("td", { class: "nowrap", data: { label: "failed" } }, ago(Number(id.split("-")[0]))),
-      h("td", { class: "act" },
-        button("Retry", async () => {
-          await attempt(() => post(`/v2/dlq/retry/${encodeURIComponent(id)}`), "Published again");
-          await load();
-        }, { kind: "small", act: "retry" }),
-        button("Delete", async () => {
-          await attempt(() => remove(path), "Deleted");
-          await load();
-        }, { kind: "small danger", act: "delete" })));
+      h(
+        "td",
+        { class: "act" },
+        button(
+          "Retry",
+          async () => {
+            await attempt(() => post(`/v2/dlq/retry/${encodeURIComponent(id)}`), "Published again");
+            await load();
+          },
+          { kind: "small", act: "retry" },
+        ),
+        button(
+          "Delete",
+          async () => {
+            await attempt(() => remove(path), "Deleted");
+            await load();
+          },
+          { kind: "small danger", act: "delete" },
+        ),
+      ),
+    );
   }
 
   const soon = throttle(() => load().catch(() => {}), 500);
@@ -102,5 +188,8 @@ export async function show({ root, signal, on }) {
   await load();
 }
 
-const why = (entry) => (entry.responseBody ?? (entry.responseBodyBase64 ? "(a binary answer)" : "(an empty answer)")).slice(0, 300);
-
+const why = (entry) =>
+  (entry.responseBody ?? (entry.responseBodyBase64 ? "(a binary answer)" : "(an empty answer)")).slice(
+    0,
+    300,
+  );

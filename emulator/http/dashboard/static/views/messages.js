@@ -6,11 +6,21 @@ import { ago, chip, count } from "../format.js";
 import { virtualList } from "../parts/virtual_list.js";
 
 const STATES = ["CREATED", "ACTIVE", "RETRY", "DELIVERED", "FAILED", "CANCELED"];
-const TIMES = [["", "any time"], ["300", "last 5 minutes"], ["3600", "last hour"], ["86400", "last day"]];
+const TIMES = [
+  ["", "any time"],
+  ["300", "last 5 minutes"],
+  ["3600", "last hour"],
+  ["86400", "last day"],
+];
 const PAGE = 200;
 
 export async function show({ root, signal, query, on }) {
-  const filter = Object.fromEntries(["state", "url", "queueName", "label", "text", "scheduleId", "topicName", "since"].map((name) => [name, query.get(name) ?? ""]));
+  const filter = Object.fromEntries(
+    ["state", "url", "queueName", "label", "text", "scheduleId", "topicName", "since"].map((name) => [
+      name,
+      query.get(name) ?? "",
+    ]),
+  );
   let rows = new Map();
   let total = 0;
   let next;
@@ -21,9 +31,22 @@ export async function show({ root, signal, query, on }) {
 
   const summary = h("span", { class: "sub", role: "status" });
   const nothing = h("div", { class: "empty", hidden: true });
-  const list = virtualList({ label: "Messages", head: head(), draw: drawRow, keyOf: (row) => row.messageId, more: loadMore });
+  const list = virtualList({
+    label: "Messages",
+    head: head(),
+    draw: drawRow,
+    keyOf: (row) => row.messageId,
+    more: loadMore,
+  });
   root.append(
-    h("div", { class: "head" }, h("h1", {}, "Messages"), summary, h("span", { class: "grow" }), h("a", { class: "button primary", href: "#/publish" }, "Publish")),
+    h(
+      "div",
+      { class: "head" },
+      h("h1", {}, "Messages"),
+      summary,
+      h("span", { class: "grow" }),
+      h("a", { class: "button primary", href: "#/publish" }, "Publish"),
+    ),
     filters(filter, restart),
     list.element,
     nothing,
@@ -62,7 +85,11 @@ export async function show({ root, signal, query, on }) {
     summary.textContent = total ? `${isExact ? "" : "more than "}${count(total)}` : "";
     list.element.hidden = !sorted.length;
     nothing.hidden = sorted.length > 0;
-    nothing.replaceChildren(Object.values(filter).some(Boolean) ? "No message matches." : "No messages yet. They appear here as they are published.");
+    nothing.replaceChildren(
+      Object.values(filter).some(Boolean)
+        ? "No message matches."
+        : "No messages yet. They appear here as they are published.",
+    );
   }
 
   async function restart() {
@@ -78,8 +105,9 @@ export async function show({ root, signal, query, on }) {
     try {
       const answer = await get(`/messages${parameters()}`, { signal });
       if (asked !== question) return;
-      const isGap = answer.messages.length === PAGE && !answer.messages.some((row) => rows.has(row.messageId));
-      take(answer, { isFresh: isGap || !rows.size || filter.state !== "" && rows.size <= PAGE });
+      const isGap =
+        answer.messages.length === PAGE && !answer.messages.some((row) => rows.has(row.messageId));
+      take(answer, { isFresh: isGap || !rows.size || (filter.state !== "" && rows.size <= PAGE) });
     } catch {
       // Reconnecting brings the next event.
     }
@@ -99,19 +127,40 @@ export async function show({ root, signal, query, on }) {
 }
 
 function head() {
-  return h("div", { class: "cols", role: "row" }, ["State", "Method", "Destination", "", "Attempts", "Created"].map((words) => h("span", { role: "columnheader" }, words || h("span", { class: "sr" }, "Queue and labels"))));
+  return h(
+    "div",
+    { class: "cols", role: "row" },
+    ["State", "Method", "Destination", "", "Attempts", "Created"].map((words) =>
+      h("span", { role: "columnheader" }, words || h("span", { class: "sr" }, "Queue and labels")),
+    ),
+  );
 }
 
 function drawRow(row, isHere) {
-  const tags = [row.queueName && `queue ${row.queueName}`, row.topicName && `group ${row.topicName}`, row.isCallback && "callback", row.scheduleId && "scheduled", ...(row.labels ?? [])].filter(Boolean);
-  const made = row.retried + (row.state === "CREATED" || row.state === "CANCELED" ? 0 : row.state === "RETRY" ? 0 : 1);
+  const tags = [
+    row.queueName && `queue ${row.queueName}`,
+    row.topicName && `group ${row.topicName}`,
+    row.isCallback && "callback",
+    row.scheduleId && "scheduled",
+    ...(row.labels ?? []),
+  ].filter(Boolean);
+  const made =
+    row.retried + (row.state === "CREATED" || row.state === "CANCELED" ? 0 : row.state === "RETRY" ? 0 : 1);
   return h(
     "div",
     { class: `item${isHere ? " here" : ""}`, role: "row" },
     h("span", { role: "cell" }, chip(row.state)),
     h("span", { role: "cell", class: "method" }, row.method),
-    h("span", { role: "cell", class: "url" }, h("a", { href: `#/messages/${row.messageId}`, title: row.url }, h("bdi", {}, row.url))),
-    h("span", { role: "cell", class: "tags" }, tags.map((tag) => h("span", { class: "tag", title: tag }, tag))),
+    h(
+      "span",
+      { role: "cell", class: "url" },
+      h("a", { href: `#/messages/${row.messageId}`, title: row.url }, h("bdi", {}, row.url)),
+    ),
+    h(
+      "span",
+      { role: "cell", class: "tags" },
+      tags.map((tag) => h("span", { class: "tag", title: tag }, tag)),
+    ),
     h("span", { role: "cell", class: "tries" }, `${made} of ${row.maxRetries + 1}`),
     h("span", { role: "cell", class: "when" }, ago(row.createdAt)),
   );
@@ -127,20 +176,36 @@ function filters(filter, changed) {
     });
     return input;
   };
-  const text = (name, label, placeholder, props = {}) => bind(name, h("input", { type: "search", "aria-label": label, placeholder, ...props }));
-  const select = (name, label, options) => bind(name, h("select", { "aria-label": label }, options.map(([value, words]) => h("option", { value }, words))));
+  const text = (name, label, placeholder, props = {}) =>
+    bind(name, h("input", { type: "search", "aria-label": label, placeholder, ...props }));
+  const select = (name, label, options) =>
+    bind(
+      name,
+      h(
+        "select",
+        { "aria-label": label },
+        options.map(([value, words]) => h("option", { value }, words)),
+      ),
+    );
   const inputs = [
-    text("text", "Search in ids, URLs, labels and bodies", "Search  /", { class: "wide", data: { search: "true" } }),
+    text("text", "Search in ids, URLs, labels and bodies", "Search  /", {
+      class: "wide",
+      data: { search: "true" },
+    }),
     select("state", "State", [["", "any state"], ...STATES.map((state) => [state, state])]),
     text("url", "URL contains", "URL contains"),
     text("queueName", "Queue", "Queue"),
     text("label", "Label", "Label"),
     select("since", "Created", TIMES),
   ];
-  const clear = button("Clear", () => {
-    for (const name of Object.keys(filter)) filter[name] = "";
-    for (const input of inputs) input.value = "";
-    changed();
-  }, { kind: "plain" });
+  const clear = button(
+    "Clear",
+    () => {
+      for (const name of Object.keys(filter)) filter[name] = "";
+      for (const input of inputs) input.value = "";
+      changed();
+    },
+    { kind: "plain" },
+  );
   return h("div", { class: "filters", role: "search" }, inputs, clear);
 }

@@ -6,7 +6,12 @@ import { count, percent, span } from "../format.js";
 import { bars, lines } from "../parts/charts.js";
 import { nowAt } from "../time.js";
 
-const WINDOWS = [[300, "5 minutes"], [3600, "1 hour"], [86_400, "1 day"], [604_800, "7 days"]];
+const WINDOWS = [
+  [300, "5 minutes"],
+  [3600, "1 hour"],
+  [86_400, "1 day"],
+  [604_800, "7 days"],
+];
 const STATES = ["CREATED", "ACTIVE", "RETRY", "DELIVERED", "FAILED", "CANCELED"];
 
 export async function show({ root, signal, on }) {
@@ -43,48 +48,112 @@ function drawn(figures) {
   const pick = (name) => buckets.map((bucket) => bucket[name]);
   const perBar = `each bar is ${span(figures.bucketMs)}`;
   return [
-    h("div", { class: "tiles" },
+    h(
+      "div",
+      { class: "tiles" },
       tile(count(figures.accepted), "accepted"),
       tile(count(figures.delivered), "delivered"),
       tile(percent(figures.successRate), "success rate"),
       tile(count(figures.inFlight), "attempts under way"),
       tile(figures.latencyMs ? span(figures.latencyMs.p95) : "–", "latency, p95"),
       tile(figures.latenessMs ? span(figures.latenessMs.p95) : "–", "lateness, p95"),
-      tile(count(figures.deadLetters), "in the DLQ", "#/dlq")),
-    figures.isCut ? h("p", { class: "notice" }, "More happened than is counted here: the figures come from the newest 10,000 log lines.") : null,
+      tile(count(figures.deadLetters), "in the DLQ", "#/dlq"),
+    ),
+    figures.isCut
+      ? h(
+          "p",
+          { class: "notice" },
+          "More happened than is counted here: the figures come from the newest 10,000 log lines.",
+        )
+      : null,
     card("Messages by state", "of the newest 100,000", states(figures.states)),
-    h("div", { class: "cards wider" },
-      card("Throughput", perBar, bars({
-        label: "Attempts that ended, by outcome", from, to,
-        series: [
-          { name: "delivered", className: "c-delivered", values: pick("delivered") },
-          { name: "failed, to be retried", className: "c-errors", values: buckets.map((bucket) => bucket.errors - bucket.failed) },
-          { name: "failed for good", className: "c-failed", values: pick("failed") },
-        ],
-      })),
-      card("Accepted", perBar, bars({ label: "Messages accepted", from, to, series: [{ name: "accepted", className: "c-accepted", values: pick("accepted") }] })),
-      card("Latency", percentileWords(figures.latencyMs), lines({
-        label: "Latency of attempts", from, to, format: span,
-        series: [
-          { name: "median", className: "c-accent", values: pick("latencyP50") },
-          { name: "95th percentile", className: "c-active", values: pick("latencyP95") },
-        ],
-      })),
-      card("Lateness", percentileWords(figures.latenessMs), lines({
-        label: "How long after their due time attempts start", from, to, format: span,
-        series: [{ name: "95th percentile", className: "c-errors", values: pick("latenessP95") }],
-      }))),
-    h("div", { class: "cards wider" },
-      card("Slowest destinations", "by 95th percentile", destinations("Slowest destinations", figures.slowest, "Nothing was attempted in this time.")),
-      card("Most failing destinations", "by failed attempts", destinations("Most failing destinations", figures.failing, "No attempt failed in this time."))),
+    h(
+      "div",
+      { class: "cards wider" },
+      card(
+        "Throughput",
+        perBar,
+        bars({
+          label: "Attempts that ended, by outcome",
+          from,
+          to,
+          series: [
+            { name: "delivered", className: "c-delivered", values: pick("delivered") },
+            {
+              name: "failed, to be retried",
+              className: "c-errors",
+              values: buckets.map((bucket) => bucket.errors - bucket.failed),
+            },
+            { name: "failed for good", className: "c-failed", values: pick("failed") },
+          ],
+        }),
+      ),
+      card(
+        "Accepted",
+        perBar,
+        bars({
+          label: "Messages accepted",
+          from,
+          to,
+          series: [{ name: "accepted", className: "c-accepted", values: pick("accepted") }],
+        }),
+      ),
+      card(
+        "Latency",
+        percentileWords(figures.latencyMs),
+        lines({
+          label: "Latency of attempts",
+          from,
+          to,
+          format: span,
+          series: [
+            { name: "median", className: "c-accent", values: pick("latencyP50") },
+            { name: "95th percentile", className: "c-active", values: pick("latencyP95") },
+          ],
+        }),
+      ),
+      card(
+        "Lateness",
+        percentileWords(figures.latenessMs),
+        lines({
+          label: "How long after their due time attempts start",
+          from,
+          to,
+          format: span,
+          series: [{ name: "95th percentile", className: "c-errors", values: pick("latenessP95") }],
+        }),
+      ),
+    ),
+    h(
+      "div",
+      { class: "cards wider" },
+      card(
+        "Slowest destinations",
+        "by 95th percentile",
+        destinations("Slowest destinations", figures.slowest, "Nothing was attempted in this time."),
+      ),
+      card(
+        "Most failing destinations",
+        "by failed attempts",
+        destinations("Most failing destinations", figures.failing, "No attempt failed in this time."),
+      ),
+    ),
   ].filter(Boolean);
 }
 
-const tile = (figure, words, href) => h(href ? "a" : "div", { class: "tile", href }, h("b", {}, figure), h("span", {}, words));
+const tile = (figure, words, href) =>
+  h(href ? "a" : "div", { class: "tile", href }, h("b", {}, figure), h("span", {}, words));
 
-const card = (title, more, body) => h("section", { class: "card" }, h("header", {}, h("h2", {}, title), h("span", { class: "more" }, more)), h("div", { class: "body" }, body));
+const card = (title, more, body) =>
+  h(
+    "section",
+    { class: "card" },
+    h("header", {}, h("h2", {}, title), h("span", { class: "more" }, more)),
+    h("div", { class: "body" }, body),
+  );
 
-const percentileWords = (values) => (values ? `p50 ${span(values.p50)} · p95 ${span(values.p95)} · p99 ${span(values.p99)}` : "");
+const percentileWords = (values) =>
+  values ? `p50 ${span(values.p50)} · p95 ${span(values.p95)} · p99 ${span(values.p99)}` : "";
 
 function states(counts) {
   const present = STATES.filter((state) => counts[state]);
@@ -94,21 +163,84 @@ function states(counts) {
     part.style.flexGrow = counts[state];
     bar.append(part);
   }
-  return h("div", {}, bar, h("ul", { class: "legend-row" }, present.map((state) => h("li", {}, h("a", { href: `#/messages?state=${state}` }, h("span", { class: `chip ${state}` }, state)), ` ${count(counts[state])}`))));
+  return h(
+    "div",
+    {},
+    bar,
+    h(
+      "ul",
+      { class: "legend-row" },
+      present.map((state) =>
+        h(
+          "li",
+          {},
+          h("a", { href: `#/messages?state=${state}` }, h("span", { class: `chip ${state}` }, state)),
+          ` ${count(counts[state])}`,
+        ),
+      ),
+    ),
+  );
 }
 
 function destinations(label, rows, nothing) {
   if (!rows.length) return h("p", { class: "quiet" }, nothing);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "destination"), h("th", { class: "num", scope: "col" }, "attempts"), h("th", { class: "num", scope: "col" }, "failed"), h("th", { class: "num", scope: "col" }, "p95"))),
-    h("tbody", {}, rows.map((row) => h("tr", {},
-      h("td", { class: "break" }, h("a", { href: `#/messages?url=${encodeURIComponent(row.destination)}` }, row.destination), row.lastError ? h("div", { class: "quiet" }, row.lastError) : null),
-      h("td", { class: "num" }, count(row.attempts)), h("td", { class: "num" }, count(row.errors)), h("td", { class: "num nowrap" }, span(row.latencyMs.p95)))))));
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, "destination"),
+          h("th", { class: "num", scope: "col" }, "attempts"),
+          h("th", { class: "num", scope: "col" }, "failed"),
+          h("th", { class: "num", scope: "col" }, "p95"),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) =>
+          h(
+            "tr",
+            {},
+            h(
+              "td",
+              { class: "break" },
+              h("a", { href: `#/messages?url=${encodeURIComponent(row.destination)}` }, row.destination),
+              row.lastError ? h("div", { class: "quiet" }, row.lastError) : null,
+            ),
+            h("td", { class: "num" }, count(row.attempts)),
+            h("td", { class: "num" }, count(row.errors)),
+            h("td", { class: "num nowrap" }, span(row.latencyMs.p95)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function welcome() {
-  return h("div", { class: "card" }, h("div", { class: "empty stack" },
-    h("h2", {}, "Nothing has been published yet"),
-    h("p", {}, "Point an app at this server with the four variables that it printed on start, or ", h("a", { href: "#/publish" }, "publish a message from here"), "."),
-    h("p", { class: "quiet" }, `It is ${new Date(nowAt()).toLocaleString()} for this tenant.`)));
+  return h(
+    "div",
+    { class: "card" },
+    h(
+      "div",
+      { class: "empty stack" },
+      h("h2", {}, "Nothing has been published yet"),
+      h(
+        "p",
+        {},
+        "Point an app at this server with the four variables that it printed on start, or ",
+        h("a", { href: "#/publish" }, "publish a message from here"),
+        ".",
+      ),
+      h("p", { class: "quiet" }, `It is ${new Date(nowAt()).toLocaleString()} for this tenant.`),
+    ),
+  );
 }

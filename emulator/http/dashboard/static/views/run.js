@@ -13,7 +13,10 @@ export async function show({ root, signal, params, query, on }) {
   let picked = null;
 
   async function refresh() {
-    const story = await get(`/runs/${encodeURIComponent(id)}${toQuery({ createdAt: query.get("createdAt") })}`, { signal });
+    const story = await get(
+      `/runs/${encodeURIComponent(id)}${toQuery({ createdAt: query.get("createdAt") })}`,
+      { signal },
+    );
     // A form that somebody fills in stays.
     if (root.querySelector("form")?.contains(document.activeElement)) return;
     const act = document.activeElement?.dataset?.act;
@@ -48,19 +51,80 @@ function interesting(bars) {
 function page(story, picked, pick, refresh) {
   const { run, summary, bars, children, sameId } = story;
   const kin = [
-    ...(run.invoker ? [["invoked by", { runId: run.invoker.workflowRunId, createdAt: run.invoker.workflowRunCreatedAt }]] : []),
+    ...(run.invoker
+      ? [["invoked by", { runId: run.invoker.workflowRunId, createdAt: run.invoker.workflowRunCreatedAt }]]
+      : []),
     ...children.map((child) => ["invoked", child]),
     ...sameId.map((other) => ["same id", other]),
   ];
   return [
-    h("div", { class: "head" }, h("h1", { class: "grow break" }, summary.runId), runChip(summary.state), actions(story, refresh)),
-    h("p", { class: "quiet break" }, `${summary.url} · began `, ago(summary.createdAt), summary.endedAt === null ? "" : ` · took ${span(summary.endedAt - summary.createdAt)}`, " ", summary.labels.map((label) => h("span", { class: "tag" }, label))),
-    h("section", { class: "card" }, h("header", {}, h("h2", {}, "Steps"), h("span", { class: "more" }, `${bars.length}`)), bars.length ? runPicture(story, { picked, onPick: pick }) : h("div", { class: "empty" }, "No step yet.")),
+    h(
+      "div",
+      { class: "head" },
+      h("h1", { class: "grow break" }, summary.runId),
+      runChip(summary.state),
+      actions(story, refresh),
+    ),
+    h(
+      "p",
+      { class: "quiet break" },
+      `${summary.url} · began `,
+      ago(summary.createdAt),
+      summary.endedAt === null ? "" : ` · took ${span(summary.endedAt - summary.createdAt)}`,
+      " ",
+      summary.labels.map((label) => h("span", { class: "tag" }, label)),
+    ),
+    h(
+      "section",
+      { class: "card" },
+      h("header", {}, h("h2", {}, "Steps"), h("span", { class: "more" }, `${bars.length}`)),
+      bars.length
+        ? runPicture(story, { picked, onPick: pick })
+        : h("div", { class: "empty" }, "No step yet."),
+    ),
     bars[picked] ? stepCard(bars[picked], story, refresh) : null,
-    h("div", { class: "cards run-cards" },
-      kin.length ? h("section", { class: "card" }, h("header", {}, h("h2", {}, "Parents and children")), h("div", { class: "body" }, h("ul", { class: "kin" }, kin.map(([how, other]) => h("li", {}, h("span", { class: "quiet nowrap" }, how), other.state ? runChip(other.state) : null, h("a", { href: runLink(other) }, other.runId)))))) : null,
-      h("section", { class: "card" }, h("header", {}, h("h2", {}, "Payload and result")), h("div", { class: "body stack" }, bodyView(run.steps[0]?.steps[0]?.out ?? "", undefined, { label: "Initial payload" }), run.workflowRunResponse === undefined ? null : bodyView(run.workflowRunResponse, undefined, { label: "What the run returned" }))),
-      run.failureFunction ? failureCard(run.failureFunction) : null),
+    h(
+      "div",
+      { class: "cards run-cards" },
+      kin.length
+        ? h(
+            "section",
+            { class: "card" },
+            h("header", {}, h("h2", {}, "Parents and children")),
+            h(
+              "div",
+              { class: "body" },
+              h(
+                "ul",
+                { class: "kin" },
+                kin.map(([how, other]) =>
+                  h(
+                    "li",
+                    {},
+                    h("span", { class: "quiet nowrap" }, how),
+                    other.state ? runChip(other.state) : null,
+                    h("a", { href: runLink(other) }, other.runId),
+                  ),
+                ),
+              ),
+            ),
+          )
+        : null,
+      h(
+        "section",
+        { class: "card" },
+        h("header", {}, h("h2", {}, "Payload and result")),
+        h(
+          "div",
+          { class: "body stack" },
+          bodyView(run.steps[0]?.steps[0]?.out ?? "", undefined, { label: "Initial payload" }),
+          run.workflowRunResponse === undefined
+            ? null
+            : bodyView(run.workflowRunResponse, undefined, { label: "What the run returned" }),
+        ),
+      ),
+      run.failureFunction ? failureCard(run.failureFunction) : null,
+    ),
   ].filter(Boolean);
 }
 
@@ -70,44 +134,146 @@ function actions({ summary, run, isInDlq }, refresh) {
     await refresh().catch(() => {});
   };
   const again = (verb) => async () => {
-    const made = await attempt(() => post(`/v2/workflows/dlq/${verb}/${encodeURIComponent(run.dlqId)}`), verb === "resume" ? "It goes on as a new run" : "Begun anew as a new run");
+    const made = await attempt(
+      () => post(`/v2/workflows/dlq/${verb}/${encodeURIComponent(run.dlqId)}`),
+      verb === "resume" ? "It goes on as a new run" : "Begun anew as a new run",
+    );
     if (made) location.hash = runLink({ runId: made.workflowRunId, createdAt: made.workflowCreatedAt });
   };
-  return h("div", { class: "row" },
-    summary.state === "RUN_STARTED" ? button("Cancel", act(() => remove(`/v2/workflows/runs/${encodeURIComponent(summary.runId)}`), "Cancelled"), { kind: "danger", act: "cancel" }) : null,
-    isInDlq ? [button("Resume", again("resume"), { kind: "primary", act: "resume", title: "A new run that goes on at the step that failed" }), button("Restart", again("restart"), { act: "restart", title: "A new run from the initial payload" })] : null,
-    isInDlq && run.failureFunction?.state === "CALLBACK_FAIL" ? button("Send the failure callback again", act(() => post(`/v2/workflows/dlq/callback/${encodeURIComponent(run.dlqId)}`), "Sent again"), { act: "callback" }) : null);
+  return h(
+    "div",
+    { class: "row" },
+    summary.state === "RUN_STARTED"
+      ? button(
+          "Cancel",
+          act(() => remove(`/v2/workflows/runs/${encodeURIComponent(summary.runId)}`), "Cancelled"),
+          { kind: "danger", act: "cancel" },
+        )
+      : null,
+    isInDlq
+      ? [
+          button("Resume", again("resume"), {
+            kind: "primary",
+            act: "resume",
+            title: "A new run that goes on at the step that failed",
+          }),
+          button("Restart", again("restart"), {
+            act: "restart",
+            title: "A new run from the initial payload",
+          }),
+        ]
+      : null,
+    isInDlq && run.failureFunction?.state === "CALLBACK_FAIL"
+      ? button(
+          "Send the failure callback again",
+          act(() => post(`/v2/workflows/dlq/callback/${encodeURIComponent(run.dlqId)}`), "Sent again"),
+          { act: "callback" },
+        )
+      : null,
+  );
 }
 
 function stepCard(bar, { summary }, refresh) {
   const details = bar.details ?? {};
-  return h("section", { class: "card", "aria-label": `Step ${bar.name}` },
-    h("header", {}, h("h2", {}, bar.name), h("span", { class: "more" }, [bar.kind, stepWords(bar)].filter(Boolean).join(" · "))),
-    h("div", { class: "body stack" },
+  return h(
+    "section",
+    { class: "card", "aria-label": `Step ${bar.name}` },
+    h(
+      "header",
+      {},
+      h("h2", {}, bar.name),
+      h("span", { class: "more" }, [bar.kind, stepWords(bar)].filter(Boolean).join(" · ")),
+    ),
+    h(
+      "div",
+      { class: "body stack" },
       bar.waitsFor ? notifyForm(bar, summary, refresh) : null,
-      details.callUrl ? h("p", { class: "mono break" }, `${details.callMethod} ${details.callUrl}${details.callResponseStatus === undefined ? "" : ` → ${details.callResponseStatus}`}`) : null,
+      details.callUrl
+        ? h(
+            "p",
+            { class: "mono break" },
+            `${details.callMethod} ${details.callUrl}${details.callResponseStatus === undefined ? "" : ` → ${details.callResponseStatus}`}`,
+          )
+        : null,
       details.callBody ? bodyView(details.callBody, undefined, { label: "What it sent" }) : null,
-      bar.returned === undefined || bar.returned === null ? null : bodyView(bar.returned, undefined, { label: "What it returned" }),
-      bar.failures.length ? h("ul", { class: "stack" }, bar.failures.map((one) => h("li", { class: "row" }, h("span", { class: "chip bad" }, one.status || "no answer"), moment(one.at)))) : null,
-      (details.errors ?? []).map((error) => bodyView(error.body, undefined, { label: `Answer ${error.status}` })),
+      bar.returned === undefined || bar.returned === null
+        ? null
+        : bodyView(bar.returned, undefined, { label: "What it returned" }),
+      bar.failures.length
+        ? h(
+            "ul",
+            { class: "stack" },
+            bar.failures.map((one) =>
+              h(
+                "li",
+                { class: "row" },
+                h("span", { class: "chip bad" }, one.status || "no answer"),
+                moment(one.at),
+              ),
+            ),
+          )
+        : null,
+      (details.errors ?? []).map((error) =>
+        bodyView(error.body, undefined, { label: `Answer ${error.status}` }),
+      ),
       bar.dueAt ? h("p", { class: "soft" }, "next attempt ", ago(bar.dueAt)) : null,
-      h("p", { class: "row" }, [...new Set(bar.messageIds)].map((id) => h("a", { class: "mono quiet", href: `#/messages/${id}` }, `${id.slice(0, 16)}…`)))));
+      h(
+        "p",
+        { class: "row" },
+        [...new Set(bar.messageIds)].map((id) =>
+          h("a", { class: "mono quiet", href: `#/messages/${id}` }, `${id.slice(0, 16)}…`),
+        ),
+      ),
+    ),
+  );
 }
 
 function notifyForm(bar, summary, refresh) {
   const data = h("textarea", { rows: 2, name: "data", spellcheck: "false", placeholder: '{"by": "ann"}' });
-  return h("form", {
-    class: "stack",
-    onsubmit: async (event) => {
-      event.preventDefault();
-      document.activeElement?.blur();
-      await attempt(() => post(`/v2/notify/${encodeURIComponent(summary.runId)}/${encodeURIComponent(bar.waitsFor)}`, { body: data.value || undefined }), "Notified");
-      await refresh().catch(() => {});
+  return h(
+    "form",
+    {
+      class: "stack",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        document.activeElement?.blur();
+        await attempt(
+          () =>
+            post(`/v2/notify/${encodeURIComponent(summary.runId)}/${encodeURIComponent(bar.waitsFor)}`, {
+              body: data.value || undefined,
+            }),
+          "Notified",
+        );
+        await refresh().catch(() => {});
+      },
     },
-  }, h("p", {}, "waits for ", h("b", { class: "mono" }, bar.waitsFor), " until ", moment(bar.deadlineAt)), field("Event data", data), h("div", {}, h("button", { class: "button primary", type: "submit", data: { act: "notify" } }, "Notify")));
+    h("p", {}, "waits for ", h("b", { class: "mono" }, bar.waitsFor), " until ", moment(bar.deadlineAt)),
+    field("Event data", data),
+    h("div", {}, h("button", { class: "button primary", type: "submit", data: { act: "notify" } }, "Notify")),
+  );
 }
 
 function failureCard(failure) {
-  const words = { CALLBACK_INPROGRESS: ["under way", "ACTIVE"], CALLBACK_SUCCESS: ["succeeded", "good"], CALLBACK_FAIL: ["failed", "bad"], CALLBACK_CANCELED: ["cancelled", "CANCELED"] }[failure.state];
-  return h("section", { class: "card" }, h("header", {}, h("h2", {}, "Failure callback"), h("span", { class: `chip ${words[1]}` }, words[0])), h("div", { class: "body stack" }, h("p", { class: "mono break" }, h("a", { href: `#/messages/${failure.messageId}` }, failure.url)), bodyView(failure.failResponse ?? "", undefined, { label: `What failed the run: ${failure.failStatus}` }), failure.responseBody === undefined ? null : bodyView(failure.responseBody, undefined, { label: "What the failure function answered" })));
+  const words = {
+    CALLBACK_INPROGRESS: ["under way", "ACTIVE"],
+    CALLBACK_SUCCESS: ["succeeded", "good"],
+    CALLBACK_FAIL: ["failed", "bad"],
+    CALLBACK_CANCELED: ["cancelled", "CANCELED"],
+  }[failure.state];
+  return h(
+    "section",
+    { class: "card" },
+    h("header", {}, h("h2", {}, "Failure callback"), h("span", { class: `chip ${words[1]}` }, words[0])),
+    h(
+      "div",
+      { class: "body stack" },
+      h("p", { class: "mono break" }, h("a", { href: `#/messages/${failure.messageId}` }, failure.url)),
+      bodyView(failure.failResponse ?? "", undefined, {
+        label: `What failed the run: ${failure.failStatus}`,
+      }),
+      failure.responseBody === undefined
+        ? null
+        : bodyView(failure.responseBody, undefined, { label: "What the failure function answered" }),
+    ),
+  );
 }

@@ -4,7 +4,12 @@ import { get, query as toQuery } from "../api.js";
 import { button, h, patch, throttle } from "../dom.js";
 import { ago, span } from "../format.js";
 
-export const STATES = { RUN_STARTED: ["under way", "ACTIVE"], RUN_SUCCESS: ["succeeded", "good"], RUN_FAILED: ["failed", "bad"], RUN_CANCELED: ["cancelled", "CANCELED"] };
+export const STATES = {
+  RUN_STARTED: ["under way", "ACTIVE"],
+  RUN_SUCCESS: ["succeeded", "good"],
+  RUN_FAILED: ["failed", "bad"],
+  RUN_CANCELED: ["cancelled", "CANCELED"],
+};
 
 /** A run's state in its colour. */
 export const runChip = (state) => h("span", { class: `chip ${STATES[state][1]}` }, STATES[state][0]);
@@ -19,9 +24,48 @@ export async function show({ root, signal, query, on }) {
   const body = h("tbody");
   const nothing = h("div", { class: "empty" });
   const more = button("More", () => load(true), { kind: "small" });
-  const choice = h("select", { "aria-label": "State", onchange: () => { state = choice.value; load(); } }, h("option", { value: "" }, "any state"), Object.entries(STATES).map(([value, [words]]) => h("option", { value, selected: value === state }, words)));
-  const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Workflow runs" }, h("table", { class: "fold" }, h("thead", {}, h("tr", {}, ["state", "run", "workflow", "began", "took"].map((name) => h("th", { scope: "col" }, name)))), body));
-  root.append(h("div", { class: "head" }, h("h1", {}, "Workflow runs"), h("span", { class: "grow" }), h("div", { class: "filters" }, choice)), h("section", { class: "card" }, table, nothing, h("div", { class: "body", hidden: true }, more)));
+  const choice = h(
+    "select",
+    {
+      "aria-label": "State",
+      onchange: () => {
+        state = choice.value;
+        load();
+      },
+    },
+    h("option", { value: "" }, "any state"),
+    Object.entries(STATES).map(([value, [words]]) =>
+      h("option", { value, selected: value === state }, words),
+    ),
+  );
+  const table = h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Workflow runs" },
+    h(
+      "table",
+      { class: "fold" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ["state", "run", "workflow", "began", "took"].map((name) => h("th", { scope: "col" }, name)),
+        ),
+      ),
+      body,
+    ),
+  );
+  root.append(
+    h(
+      "div",
+      { class: "head" },
+      h("h1", {}, "Workflow runs"),
+      h("span", { class: "grow" }),
+      h("div", { class: "filters" }, choice),
+    ),
+    h("section", { class: "card" }, table, nothing, h("div", { class: "body", hidden: true }, more)),
+  );
 
   async function load(isMore = false) {
     const answer = await get(`/runs${toQuery({ state, cursor: isMore ? cursor : "" })}`, { signal });
@@ -30,7 +74,9 @@ export async function show({ root, signal, query, on }) {
     patch(body, runs, (run) => `${run.runId}@${run.createdAt}`, row);
     table.hidden = !runs.length;
     nothing.hidden = runs.length > 0;
-    nothing.textContent = state ? "No run matches." : "No workflow run yet. They appear here as they are triggered.";
+    nothing.textContent = state
+      ? "No run matches."
+      : "No workflow run yet. They appear here as they are triggered.";
     more.parentElement.hidden = !cursor;
   }
 
@@ -41,10 +87,19 @@ export async function show({ root, signal, query, on }) {
 }
 
 function row(run) {
-  return h("tr", {},
+  return h(
+    "tr",
+    {},
     h("td", {}, runChip(run.state)),
-    h("td", { class: "mono break" }, h("a", { href: runLink(run) }, run.runId), " ", run.labels.map((label) => h("span", { class: "tag" }, label))),
+    h(
+      "td",
+      { class: "mono break" },
+      h("a", { href: runLink(run) }, run.runId),
+      " ",
+      run.labels.map((label) => h("span", { class: "tag" }, label)),
+    ),
     h("td", { class: "break quiet" }, run.url),
     h("td", { class: "nowrap" }, ago(run.createdAt)),
-    h("td", { class: "nowrap" }, run.endedAt === null ? "" : span(run.endedAt - run.createdAt)));
+    h("td", { class: "nowrap" }, run.endedAt === null ? "" : span(run.endedAt - run.createdAt)),
+  );
 }

@@ -32,11 +32,84 @@ function page(one, refresh) {
   const { schedule, firings, firingsLocal, history, now } = one;
   return [
     h("div", { class: "head" }, h("h1", { class: "grow break" }, schedule.scheduleId)),
-    h("section", { class: "card" }, h("div", { class: "schedule" }, headOf(one, refresh, { isAlone: true }), strip(one, now), lastRun(schedule))),
-    h("div", { class: "cards" },
-      h("section", { class: "card" }, h("header", {}, h("h2", {}, "Next firings"), h("span", { class: "more" }, `in ${one.zone}`)), h("div", { class: "body" }, h("ol", { class: "stack" }, firings.slice(0, 10).map((at, place) => h("li", { class: "row" }, h("span", { class: "mono" }, firingsLocal[place].replace("T", " ")), h("span", { class: "quiet" }, ago(at))))))),
-      h("section", { class: "card" }, h("header", {}, h("h2", {}, "What it publishes")), h("div", { class: "body stack" }, h("p", { class: "mono break" }, `${schedule.method} ${schedule.destination}`), headerLines(pairsOf(schedule.header)), bodyView(schedule.body, schedule.bodyBase64, { label: "Body" })))),
-    h("section", { class: "card" }, h("header", {}, h("h2", {}, "History"), h("span", { class: "more" }, `the latest ${history.length}`)), history.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "History" }, h("table", {}, h("tbody", {}, history.map((row) => h("tr", {}, h("td", {}, chip(row.state)), h("td", { class: "mono nowrap" }, moment(row.createdAt)), h("td", { class: "break" }, h("a", { href: `#/messages/${row.messageId}` }, row.url))))))) : h("div", { class: "empty" }, "It has not fired yet.")),
+    h(
+      "section",
+      { class: "card" },
+      h(
+        "div",
+        { class: "schedule" },
+        headOf(one, refresh, { isAlone: true }),
+        strip(one, now),
+        lastRun(schedule),
+      ),
+    ),
+    h(
+      "div",
+      { class: "cards" },
+      h(
+        "section",
+        { class: "card" },
+        h("header", {}, h("h2", {}, "Next firings"), h("span", { class: "more" }, `in ${one.zone}`)),
+        h(
+          "div",
+          { class: "body" },
+          h(
+            "ol",
+            { class: "stack" },
+            firings
+              .slice(0, 10)
+              .map((at, place) =>
+                h(
+                  "li",
+                  { class: "row" },
+                  h("span", { class: "mono" }, firingsLocal[place].replace("T", " ")),
+                  h("span", { class: "quiet" }, ago(at)),
+                ),
+              ),
+          ),
+        ),
+      ),
+      h(
+        "section",
+        { class: "card" },
+        h("header", {}, h("h2", {}, "What it publishes")),
+        h(
+          "div",
+          { class: "body stack" },
+          h("p", { class: "mono break" }, `${schedule.method} ${schedule.destination}`),
+          headerLines(pairsOf(schedule.header)),
+          bodyView(schedule.body, schedule.bodyBase64, { label: "Body" }),
+        ),
+      ),
+    ),
+    h(
+      "section",
+      { class: "card" },
+      h("header", {}, h("h2", {}, "History"), h("span", { class: "more" }, `the latest ${history.length}`)),
+      history.length
+        ? h(
+            "div",
+            { class: "scroll", tabindex: "0", role: "region", "aria-label": "History" },
+            h(
+              "table",
+              {},
+              h(
+                "tbody",
+                {},
+                history.map((row) =>
+                  h(
+                    "tr",
+                    {},
+                    h("td", {}, chip(row.state)),
+                    h("td", { class: "mono nowrap" }, moment(row.createdAt)),
+                    h("td", { class: "break" }, h("a", { href: `#/messages/${row.messageId}` }, row.url)),
+                  ),
+                ),
+              ),
+            ),
+          )
+        : h("div", { class: "empty" }, "It has not fired yet."),
+    ),
   ].map((part) => {
     if (part.matches(".cards")) part.style.margin = "14px 0";
     return part;

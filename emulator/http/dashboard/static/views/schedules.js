@@ -14,7 +14,12 @@ export async function show({ root, signal, on }) {
   async function refresh() {
     const { schedules, now } = await get("/schedules", { signal });
     const day = Math.floor(now / 60_000);
-    patch(list, schedules.map((one) => ({ ...one, day })), (one) => one.schedule.scheduleId, (one) => drawn(one, now, refresh));
+    patch(
+      list,
+      schedules.map((one) => ({ ...one, day })),
+      (one) => one.schedule.scheduleId,
+      (one) => drawn(one, now, refresh),
+    );
     list.hidden = !schedules.length;
     nothing.hidden = schedules.length > 0;
   }
@@ -26,7 +31,13 @@ export async function show({ root, signal, on }) {
 
 function drawn(one, now, refresh) {
   const { schedule } = one;
-  return h("section", { class: "schedule", "aria-label": schedule.scheduleId }, headOf(one, refresh), strip(one, now), lastRun(schedule));
+  return h(
+    "section",
+    { class: "schedule", "aria-label": schedule.scheduleId },
+    headOf(one, refresh),
+    strip(one, now),
+    lastRun(schedule),
+  );
 }
 
 /** What a schedule is, and what can be done with it. */
@@ -37,40 +48,137 @@ export function headOf({ schedule, zone }, refresh, { isAlone } = {}) {
     await refresh();
   };
   const spec = schedule.cron.replace(/^(CRON_)?TZ=\S+\s*/, "");
-  return h("div", { class: "row" },
+  return h(
+    "div",
+    { class: "row" },
     isAlone ? null : h("a", { href: `#/schedules/${schedule.scheduleId}` }, h("b", {}, schedule.scheduleId)),
     h("code", { class: "tag" }, spec),
     h("span", { class: "quiet" }, zone),
-    schedule.isPaused ? h("span", { class: "chip warn" }, "paused") : schedule.nextScheduleTime ? h("span", { class: "soft" }, "next ", ago(schedule.nextScheduleTime)) : h("span", { class: "chip" }, "no time ever matches"),
+    schedule.isPaused
+      ? h("span", { class: "chip warn" }, "paused")
+      : schedule.nextScheduleTime
+        ? h("span", { class: "soft" }, "next ", ago(schedule.nextScheduleTime))
+        : h("span", { class: "chip" }, "no time ever matches"),
     h("span", { class: "grow break quiet" }, `→ ${schedule.method} ${schedule.destination}`),
-    button("Run now", act(() => post(`/schedules/${encodeURIComponent(schedule.scheduleId)}/run-now`), "Published, once more than the cron line asks"), { kind: "small", act: "run" }),
-    schedule.isPaused ? button("Resume", act(() => post(`${path}/resume`), "It goes on"), { kind: "small", act: "pause" }) : button("Pause", act(() => post(`${path}/pause`), "Paused"), { kind: "small", act: "pause" }),
-    button("Delete", async () => {
-      if (confirm(`Delete the schedule ${schedule.scheduleId}? Messages that it made live on.`)) await act(() => remove(path), "Deleted")();
-    }, { kind: "small danger", act: "delete" }));
+    button(
+      "Run now",
+      act(
+        () => post(`/schedules/${encodeURIComponent(schedule.scheduleId)}/run-now`),
+        "Published, once more than the cron line asks",
+      ),
+      { kind: "small", act: "run" },
+    ),
+    schedule.isPaused
+      ? button(
+          "Resume",
+          act(() => post(`${path}/resume`), "It goes on"),
+          { kind: "small", act: "pause" },
+        )
+      : button(
+          "Pause",
+          act(() => post(`${path}/pause`), "Paused"),
+          { kind: "small", act: "pause" },
+        ),
+    button(
+      "Delete",
+      async () => {
+        if (confirm(`Delete the schedule ${schedule.scheduleId}? Messages that it made live on.`))
+          await act(() => remove(path), "Deleted")();
+      },
+      { kind: "small danger", act: "delete" },
+    ),
+  );
 }
 
 export function lastRun(schedule) {
-  if (schedule.error) return h("p", { class: "problem" }, `The last firing made no message: ${schedule.error}`);
+  if (schedule.error)
+    return h("p", { class: "problem" }, `The last firing made no message: ${schedule.error}`);
   if (!schedule.lastScheduleTime) return null;
   const states = Object.entries(schedule.lastScheduleStates ?? {});
-  return h("p", { class: "quiet" }, `last ${clockTime(schedule.lastScheduleTime)} `, states.map(([id, state]) => [h("a", { href: `#/messages/${id}` }, h("span", { class: `chip ${{ SUCCESS: "good", FAIL: "bad" }[state] ?? "ACTIVE"}` }, { SUCCESS: "delivered", FAIL: "failed" }[state] ?? "under way")), " "]));
+  return h(
+    "p",
+    { class: "quiet" },
+    `last ${clockTime(schedule.lastScheduleTime)} `,
+    states.map(([id, state]) => [
+      h(
+        "a",
+        { href: `#/messages/${id}` },
+        h(
+          "span",
+          { class: `chip ${{ SUCCESS: "good", FAIL: "bad" }[state] ?? "ACTIVE"}` },
+          { SUCCESS: "delivered", FAIL: "failed" }[state] ?? "under way",
+        ),
+      ),
+      " ",
+    ]),
+  );
 }
 
 function newSchedule(refresh) {
-  const destination = h("input", { type: "text", required: true, placeholder: "http://localhost:3000/api/report", name: "destination" });
+  const destination = h("input", {
+    type: "text",
+    required: true,
+    placeholder: "http://localhost:3000/api/report",
+    name: "destination",
+  });
   const cron = h("input", { type: "text", required: true, placeholder: "0 9 * * MON-FRI", name: "cron" });
-  const zone = h("input", { type: "text", placeholder: "UTC", name: "zone", value: Intl.DateTimeFormat().resolvedOptions().timeZone });
-  const name = h("input", { type: "text", placeholder: "made for you", pattern: "[A-Za-z0-9_.\\-]+", name: "scheduleId" });
+  const zone = h("input", {
+    type: "text",
+    placeholder: "UTC",
+    name: "zone",
+    value: Intl.DateTimeFormat().resolvedOptions().timeZone,
+  });
+  const name = h("input", {
+    type: "text",
+    placeholder: "made for you",
+    pattern: "[A-Za-z0-9_.\\-]+",
+    name: "scheduleId",
+  });
   const body = h("textarea", { rows: 3, name: "body", spellcheck: "false" });
-  return h("section", { class: "card" }, h("div", { class: "body" }, h("details", {}, h("summary", {}, "New schedule"), h("form", {
-    class: "stack",
-    onsubmit: async (event) => {
-      event.preventDefault();
-      const headers = { "Upstash-Cron": zone.value.trim() ? `CRON_TZ=${zone.value.trim()} ${cron.value}` : cron.value, "Content-Type": "application/json" };
-      if (name.value) headers["Upstash-Schedule-Id"] = name.value;
-      await attempt(() => post(`/v2/schedules/${destination.value.trim()}`, { headers, body: body.value || undefined }), "The schedule is there");
-      await refresh();
-    },
-  }, h("div", { class: "grid2" }, field("Destination", destination), field("Cron", cron, "minute hour day-of-month month day-of-week"), field("Zone", zone), field("Id", name)), field("Body", body), h("div", {}, h("button", { class: "button primary", type: "submit" }, "Make it"))))));
+  return h(
+    "section",
+    { class: "card" },
+    h(
+      "div",
+      { class: "body" },
+      h(
+        "details",
+        {},
+        h("summary", {}, "New schedule"),
+        h(
+          "form",
+          {
+            class: "stack",
+            onsubmit: async (event) => {
+              event.preventDefault();
+              const headers = {
+                "Upstash-Cron": zone.value.trim() ? `CRON_TZ=${zone.value.trim()} ${cron.value}` : cron.value,
+                "Content-Type": "application/json",
+              };
+              if (name.value) headers["Upstash-Schedule-Id"] = name.value;
+              await attempt(
+                () =>
+                  post(`/v2/schedules/${destination.value.trim()}`, {
+                    headers,
+                    body: body.value || undefined,
+                  }),
+                "The schedule is there",
+              );
+              await refresh();
+            },
+          },
+          h(
+            "div",
+            { class: "grid2" },
+            field("Destination", destination),
+            field("Cron", cron, "minute hour day-of-month month day-of-week"),
+            field("Zone", zone),
+            field("Id", name),
+          ),
+          field("Body", body),
+          h("div", {}, h("button", { class: "button primary", type: "submit" }, "Make it")),
+        ),
+      ),
+    ),
+  );
 }
