@@ -10,7 +10,21 @@ export class ApiError extends Error {
   }
 }
 
-/** The JSON answer of one call. Throws ApiError with the server's own words. */
+/**
+ * @typedef {object} CallOptions
+ * @property {BodyInit} [body]
+ * @property {Record<string, string>} [headers]
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * The JSON answer of one call. Throws ApiError with the server's own words.
+ *
+ * @param {string} method
+ * @param {string} path below /emulator
+ * @param {CallOptions} [options]
+ * @returns {Promise<any>}
+ */
 export async function call(method, path, { body, headers = {}, signal } = {}) {
   const token = currentToken();
   let response;
@@ -34,8 +48,11 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
   throw new ApiError(response.status, value.error ?? `the server answered ${response.status}`);
 }
 
+/** @type {(path: string, options?: CallOptions) => Promise<any>} */
 export const get = (path, options) => call("GET", path, options);
+/** @type {(path: string, options?: CallOptions) => Promise<any>} */
 export const post = (path, options) => call("POST", path, options);
+/** @type {(path: string, options?: CallOptions) => Promise<any>} */
 export const remove = (path, options) => call("DELETE", path, options);
 
 /** POST with a JSON body. */

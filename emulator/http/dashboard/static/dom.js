@@ -2,6 +2,16 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** The element of the page with this id, which index.html holds. Throws when there is none. */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no element #${id}`);
+  return found;
+}
+
+/** The element that has the focus. */
+export const focused = () => /** @type {HTMLElement | null} */ (document.activeElement);
+
 /** An HTML element. `props`: attributes, `on…` listeners, `data` for dataset; falsy children are left out. */
 export function h(tag, props = {}, ...children) {
   return fill(document.createElement(tag), props, children);
@@ -41,7 +51,7 @@ export function patch(container, items, keyOf, draw) {
     drawn.dataset.key = key;
     drawn.dataset.stamp = stamp;
     if (present?.contains(document.activeElement)) {
-      const act = document.activeElement.dataset.act;
+      const act = focused()?.dataset.act;
       present.replaceWith(drawn);
       drawn.querySelector(`[data-act="${CSS.escape(act ?? "")}"]`)?.focus();
     }
@@ -54,7 +64,14 @@ export function patch(container, items, keyOf, draw) {
   });
 }
 
-/** A button that is busy while its action runs. */
+/**
+ * A button that is busy while its action runs.
+ *
+ * @param {string} text
+ * @param {(event: Event) => unknown} action
+ * @param {{kind?: string, act?: string, title?: string, disabled?: boolean, pressed?: boolean}} [options] `kind`:
+ *   further classes; `act`: the name by which patch() gives the focus back
+ */
 export function button(text, action, { kind = "", act, title, disabled, pressed } = {}) {
   const element = h(
     "button",
@@ -81,12 +98,13 @@ export function button(text, action, { kind = "", act, title, disabled, pressed 
 }
 
 /** A labelled form field around `input`. */
-export function field(label, input, hint) {
+export function field(label, input, hint = "") {
   return h("label", { class: "field" }, h("span", {}, label), input, hint ? h("small", {}, hint) : null);
 }
 
 /** At most one call in each `ms`, the last one always. */
 export function throttle(action, ms) {
+  /** @type {ReturnType<typeof setTimeout> | null} */
   let timer = null;
   let again = false;
   const run = async () => {

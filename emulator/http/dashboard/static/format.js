@@ -12,6 +12,7 @@ export function clockTime(at, { millis = false } = {}) {
   return sameDay(date, new Date(nowAt())) ? time : `${day(date)} ${time}`;
 }
 
+/** @param {Date} a @param {Date} b */
 const sameDay = (a, b) => a.toDateString() === b.toDateString();
 const day = (date) => `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
 
@@ -20,6 +21,7 @@ export function span(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1).replace(/\.?0+$/, "")} s`;
   const seconds = Math.round(ms / 1000);
+  /** @type {[number, string][]} */
   const parts = [
     [86_400, "d"],
     [3_600, "h"],
@@ -55,7 +57,7 @@ export function ago(at) {
 }
 
 /** A <time> with the time of day. */
-export function moment(at, options) {
+export function moment(at, options = {}) {
   return h(
     "time",
     { datetime: new Date(at).toISOString(), title: new Date(at).toISOString() },
@@ -64,7 +66,7 @@ export function moment(at, options) {
 }
 
 setInterval(() => {
-  for (const element of document.querySelectorAll("time[data-at]")) {
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("time[data-at]"))) {
     const text = relative(Number(element.dataset.at));
     if (element.textContent !== text) element.textContent = text;
   }

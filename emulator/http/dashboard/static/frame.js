@@ -1,8 +1,8 @@
 // What stands around every page: the bar with the clock and whose messages these are, and the navigation.
 
-import { button, h } from "./dom.js";
+import { button, byId, h } from "./dom.js";
 import { clockTime, count } from "./format.js";
-import { live } from "./live.js";
+import { onLive } from "./live.js";
 import { pages } from "./pages.js";
 import { currentName, currentToken, forgetToken, server, useToken } from "./session.js";
 import { isManual, nowAt } from "./time.js";
@@ -15,10 +15,10 @@ const liveMark = h(
 );
 const clockLink = h("a", { class: "clock-link", href: "#/clock", hidden: true, title: "The manual clock" });
 const dlqCount = h("span", { class: "count" });
-const nav = document.getElementById("nav");
+const nav = byId("nav");
 
 function draw() {
-  document.getElementById("bar").replaceChildren(
+  byId("bar").replaceChildren(
     button("☰", () => toggleMenu(), { kind: "plain menu-button", title: "Pages" }),
     h(
       "a",
@@ -36,8 +36,8 @@ function draw() {
       title: "Keyboard help",
     }),
   );
-  document.querySelector(".menu-button").setAttribute("aria-expanded", "false");
-  document.querySelector(".menu-button").setAttribute("aria-label", "Pages");
+  menuButton()?.setAttribute("aria-expanded", "false");
+  menuButton()?.setAttribute("aria-label", "Pages");
   nav.replaceChildren(
     ...pages.map((page) =>
       h(
@@ -56,20 +56,22 @@ function draw() {
 
 function mark(name) {
   closeMenu();
-  for (const link of nav.querySelectorAll("a[data-page]")) {
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (nav.querySelectorAll("a[data-page]"))) {
     if (link.dataset.page === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
 
+const menuButton = () => document.querySelector(".menu-button");
+
 function toggleMenu() {
   const isOpen = nav.classList.toggle("open");
-  document.querySelector(".menu-button").setAttribute("aria-expanded", String(isOpen));
+  menuButton()?.setAttribute("aria-expanded", String(isOpen));
 }
 
 function closeMenu() {
   nav.classList.remove("open");
-  document.querySelector(".menu-button")?.setAttribute("aria-expanded", "false");
+  menuButton()?.setAttribute("aria-expanded", "false");
 }
 
 function whoSelect() {
@@ -127,7 +129,7 @@ function setLive(isOn) {
   liveMark.lastChild.textContent = isOn ? "live" : "reconnecting";
 }
 
-live.addEventListener("deadLetters", ({ detail }) => {
+onLive("deadLetters", (detail) => {
   dlqCount.textContent = detail ? count(detail) : "";
 });
 

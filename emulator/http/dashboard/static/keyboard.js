@@ -22,7 +22,7 @@ export function installKeyboard(pages) {
       isGoing = true;
       setTimeout(() => (isGoing = false), 1500);
     } else if (event.key === "/") {
-      const search = document.querySelector("[data-search]");
+      const search = /** @type {HTMLElement | null} */ (document.querySelector("[data-search]"));
       if (search) {
         event.preventDefault();
         search.focus();

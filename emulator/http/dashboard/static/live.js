@@ -6,8 +6,21 @@ const RETRY_MS = 1000;
 
 /** Tells `step` (detail: the step), `changed` (detail: kinds), `cleared`, `deadLetters` (how many), and `state` (detail: whether connected). */
 export const live = new EventTarget();
+/** @type {AbortController | null} */
 let controller = null;
+/** @type {string | null} */
 let lastId = null;
+
+/**
+ * Call `action` with the detail of each event of this name, for as long as `signal` is not aborted.
+ *
+ * @param {string} name
+ * @param {(detail: any) => unknown} action
+ * @param {AbortSignal} [signal]
+ */
+export function onLive(name, action, signal) {
+  live.addEventListener(name, (event) => action(/** @type {CustomEvent} */ (event).detail), { signal });
+}
 
 export function connect() {
   disconnect();
@@ -21,6 +34,7 @@ export function disconnect() {
   controller = null;
 }
 
+/** @param {AbortSignal} signal */
 async function run(signal) {
   while (!signal.aborted) {
     try {
@@ -34,25 +48,29 @@ async function run(signal) {
   }
 }
 
+/** @param {AbortSignal} signal */
 async function readStream(signal) {
+  /** @type {Record<string, string>} */
   const headers = { Authorization: `Bearer ${currentToken() ?? ""}` };
   if (lastId !== null) headers["Last-Event-ID"] = lastId;
   const response = await fetch("/emulator/events", { headers, signal, credentials: "omit" });
   if (!response.ok)
     throw Object.assign(new Error(String(response.status)), { gone: response.status === 401 });
   tell("state", true);
+  if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
+    rest = blocks.pop() ?? "";
     blocks.forEach(tellBlock);
   }
 }
 
 function tellBlock(block) {
+  /** @type {Record<string, string>} */
   const fields = {};
   for (const line of block.split("\n")) {
     const colon = line.indexOf(": ");
@@ -65,6 +83,7 @@ function tellBlock(block) {
   if (fields.event !== "hello") tell(fields.event, fields.event === "changed" ? data.kinds : data);
 }
 
+/** @param {string} name @param {unknown} detail */
 function tell(name, detail) {
   live.dispatchEvent(new CustomEvent(name, { detail }));
 }

@@ -1,15 +1,15 @@
 // Starts the page: the frame, the session, the pages by their address, the keyboard.
 
-import { button, h } from "./dom.js";
+import { button, byId, h } from "./dom.js";
 import { clockTime } from "./format.js";
 import { frame } from "./frame.js";
 import { installKeyboard } from "./keyboard.js";
-import { connect, disconnect, live } from "./live.js";
-import { pages, find } from "./pages.js";
+import { connect, disconnect, onLive } from "./live.js";
+import { find, pages } from "./pages.js";
 import { begin, currentToken, door } from "./session.js";
 import { clock, isManual, nowAt, readClock } from "./time.js";
 
-const main = document.getElementById("main");
+const main = byId("main");
 let leaving = new AbortController();
 
 async function show() {
@@ -55,7 +55,7 @@ async function show() {
 
 /** Listen to live events for as long as the page is shown. */
 function listener(signal) {
-  return (name, action) => live.addEventListener(name, (event) => action(event.detail), { signal });
+  return (name, action) => onLive(name, action, signal);
 }
 
 async function start() {
@@ -95,5 +95,5 @@ async function boot() {
 }
 
 clock.addEventListener("turned", () => frame.setClock(isManual() ? clockTime(nowAt()) : null));
-live.addEventListener("state", ({ detail }) => frame.setLive(detail));
+onLive("state", (isOn) => frame.setLive(isOn));
 boot();

@@ -3,7 +3,14 @@
 import { button, field, h } from "./dom.js";
 
 const KEY = "qstash.token";
-export const server = { version: "", clock: "system", url: location.origin, jobsUrl: null, users: [] };
+/** What the server says of itself. `users`: the published test users, offered on loopback alone. */
+export const server = {
+  version: "",
+  clock: "system",
+  url: location.origin,
+  jobsUrl: /** @type {string | null} */ (null),
+  users: /** @type {{name: string, token: string}[]} */ ([]),
+};
 
 let token = read();
 

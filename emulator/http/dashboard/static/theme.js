@@ -1,5 +1,6 @@
 // Not a module, so that it runs before the first paint: a page that flashes white in a dark room is no tool for the night.
 (() => {
+  /** @type {string | null} */
   let chosen = null;
   try {
     chosen = localStorage.getItem("qstash.theme");

@@ -1,11 +1,12 @@
 // What time it is for the tenant: the machine's time, or where the manual clock stands.
 
 import { get, postJson } from "./api.js";
-import { live } from "./live.js";
+import { onLive } from "./live.js";
 
 export const clock = new EventTarget();
 let mode = "system";
 let standsAt = Date.now();
+/** @type {number | null} */
 let nextDue = null;
 
 export const nowAt = () => (mode === "manual" ? standsAt : Date.now());
@@ -31,9 +32,9 @@ export async function turn(path, body) {
 }
 
 // Somebody else may turn it: a test, another tab, the terminal.
-live.addEventListener("step", ({ detail }) => {
-  if (mode === "manual" && detail.time > standsAt) {
-    standsAt = detail.time;
+onLive("step", (step) => {
+  if (mode === "manual" && step.time > standsAt) {
+    standsAt = step.time;
     clock.dispatchEvent(new Event("turned"));
   }
 });

@@ -1,10 +1,10 @@
 // Short words about what was done, and what went wrong.
 
-import { h } from "./dom.js";
+import { byId, h } from "./dom.js";
 
 export function say(text, kind = "") {
   const toast = h("div", { class: `toast ${kind}` }, text);
-  document.getElementById("toasts").append(toast);
+  byId("toasts").append(toast);
   setTimeout(() => toast.remove(), kind === "bad" ? 9000 : 3500);
 }
 

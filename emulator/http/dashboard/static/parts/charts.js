@@ -6,7 +6,7 @@ import { clockTime } from "../format.js";
 const WIDTH = 600;
 
 /** Stacked bars. `series`: [{name, className, values}], oldest value first. */
-export function bars({ label, series, from, to, height = 120, format = String }) {
+export function bars({ label, series, from, to, height = 120, format = (value) => String(value) }) {
   const length = series[0].values.length;
   const totals = Array.from({ length }, (_, place) =>
     series.reduce((sum, one) => sum + one.values[place], 0),
@@ -36,7 +36,7 @@ export function bars({ label, series, from, to, height = 120, format = String })
 }
 
 /** Lines; a null value is a gap. */
-export function lines({ label, series, from, to, height = 120, format = String }) {
+export function lines({ label, series, from, to, height = 120, format = (value) => String(value) }) {
   const length = series[0].values.length;
   const all = series.flatMap((one) => one.values).filter((value) => value !== null);
   const most = Math.max(1, ...all);

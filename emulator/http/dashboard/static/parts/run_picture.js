@@ -60,9 +60,10 @@ function axis({ bars, summary, now }) {
   const sorted = [...times].sort((a, b) => a - b);
   const at = new Map([[sorted[0], 0]]);
   let x = 0;
-  sorted
-    .slice(1)
-    .forEach((time, place) => at.set(time, (x += 16 + 12 * Math.log10(1 + (time - sorted[place]) / 10))));
+  sorted.slice(1).forEach((time, place) => {
+    x += 16 + 12 * Math.log10(1 + (time - sorted[place]) / 10);
+    at.set(time, x);
+  });
   return { at, width: Math.max(x, 1), sorted };
 }
 
@@ -85,7 +86,9 @@ function drawn(story, { at, width, sorted }, stretch, picked, onPick) {
         rx: 6,
       }),
     );
-  bars.forEach((bar, place) => svg.append(row(bar, place, { x, now, total }, picked === place, onPick)));
+  bars.forEach((bar, place) => {
+    svg.append(row(bar, place, { x, now, total }, picked === place, onPick));
+  });
   const foot = TOP + bars.length * ROW + 6;
   svg.append(s("line", { class: "base", x1: NAMES, x2: total - 80, y1: foot, y2: foot }));
   let free = -Infinity;

@@ -8,13 +8,16 @@ const NAMES = ["Su", "Mo", "Tu", "We", "Th", "Fr", "Sa"];
 /** `one`: {firings (unix ms), firingsLocal (ISO texts of the zone), offsetMs}. */
 export function strip({ firings, firingsLocal, offsetMs, schedule }, now) {
   const today = Math.floor((now + offsetMs) / DAY);
-  const days = Array.from({ length: 7 }, (_, place) => ({ number: today + place, times: [] }));
-  firings.forEach((at, place) => {
+  const days = Array.from({ length: 7 }, (_, place) => ({
+    number: today + place,
+    times: /** @type {string[]} */ ([]),
+  }));
+  for (const local of firingsLocal) {
     // The wall clock of the zone at that moment, whatever daylight saving does in between.
-    const [date, time] = firingsLocal[place].split("T");
+    const [date, time] = local.split("T");
     const day = days[Math.floor(Date.parse(`${date}T00:00Z`) / DAY) - today];
     if (day) day.times.push(time.slice(0, 5));
-  });
+  }
   const isCut = firings.length >= 200;
   const words = `Firings of ${schedule.scheduleId} in the next seven days: ${days.map((day) => `${label(day.number)} ${day.times.length}`).join(", ")}`;
   return h(

@@ -41,7 +41,8 @@ export async function show({ root, signal, on }) {
           button(
             "To what is due next",
             async () => {
-              if (nextDueAt()) await go("advance", { to: Math.max(nextDueAt(), nowAt()) })();
+              const due = nextDueAt();
+              if (due) await go("advance", { to: Math.max(due, nowAt()) })();
             },
             { act: "next" },
           ),

@@ -1,6 +1,6 @@
 // The dead letter queue: why each message failed; retry and delete, one and many.
 
-import { get, post, query as toQuery, remove } from "../api.js";
+import { get, post, remove, query as toQuery } from "../api.js";
 import { button, h, patch, throttle } from "../dom.js";
 import { ago } from "../format.js";
 import { attempt } from "../toast.js";

@@ -156,9 +156,9 @@ function form(refresh) {
     text("responseBody", "Body of the answer", ""),
     text("delay", "Delay", "30s"),
   ];
-  const element = (name) => inputs.find((one) => one.name === name).element;
+  const element = (name) => inputs.find((one) => one.name === name)?.element;
   const follow = () => {
-    words.textContent = KINDS.find(([name]) => name === kind.value)[2];
+    words.textContent = KINDS.find(([name]) => name === kind.value)?.[2] ?? "";
     const answers = kind.value.endsWith("answer");
     element("status").hidden = element("responseBody").hidden = !answers;
     element("delay").hidden = kind.value !== "delay";

@@ -1,6 +1,6 @@
 // URL groups: one name, several endpoints; a message for each.
 
-import { get, postJson, call, remove } from "../api.js";
+import { call, get, postJson, remove } from "../api.js";
 import { button, field, h, patch, throttle } from "../dom.js";
 import { ago } from "../format.js";
 import { headerLines, pairsOf } from "../parts/body.js";

@@ -19,7 +19,7 @@ export async function show({ root, signal, on }) {
 }
 
 function card(keys, refresh) {
-  const dialog = rotation(keys, refresh);
+  const dialog = rotation(refresh);
   const key = (name, value, words) =>
     h(
       "div",
@@ -65,7 +65,7 @@ function card(keys, refresh) {
   );
 }
 
-function rotation(keys, refresh) {
+function rotation(refresh) {
   const dialog = h(
     "dialog",
     { "aria-label": "Rotate the keys" },

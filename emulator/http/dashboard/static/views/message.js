@@ -1,13 +1,13 @@
 // One message: its story as a picture, what was sent and what came back, and what may be done about it.
 
 import { get, post, remove } from "../api.js";
-import { button, h, throttle } from "../dom.js";
+import { button, focused, h, throttle } from "../dom.js";
 import { ago, chip, clockTime, moment, span } from "../format.js";
 import { bodyView, headerLines, pairsOf } from "../parts/body.js";
 import { picture } from "../parts/picture.js";
 import { curl, publishOf } from "../parts/snippets.js";
 import { server } from "../session.js";
-import { attempt as trying, copy } from "../toast.js";
+import { copy, attempt as trying } from "../toast.js";
 
 export async function show({ root, signal, params, on }) {
   const id = params[0];
@@ -19,7 +19,7 @@ export async function show({ root, signal, params, on }) {
     draw();
   }
   function draw() {
-    const act = document.activeElement?.dataset?.act;
+    const act = focused()?.dataset.act;
     const held = document.activeElement?.getAttribute?.("aria-label");
     const last = story.attempts.at(-1)?.number ?? null;
     const number = picked ?? last;
@@ -94,7 +94,7 @@ function page(story, number, pick, refresh) {
       ),
       picture(story, { picked: number, onPick: pick }),
     ),
-    chosen ? attemptCard(chosen, message) : null,
+    chosen ? attemptCard(chosen) : null,
     h(
       "div",
       { class: "cards" },
@@ -178,7 +178,7 @@ function actions(story, refresh) {
   );
 }
 
-function attemptCard(one, message) {
+function attemptCard(one) {
   const { response, signature, request } = one;
   return h(
     "section",

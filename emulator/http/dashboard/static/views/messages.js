@@ -71,7 +71,7 @@ export async function show({ root, signal, query, on }) {
     }
   }
 
-  function take(answer, { isNext, isFresh }) {
+  function take(answer, { isNext = false, isFresh = false }) {
     if (isFresh) rows = new Map();
     for (const row of answer.messages) rows.set(row.messageId, row);
     if (isNext || isFresh) next = answer.next;

@@ -23,7 +23,7 @@ export async function show({ root, signal, on }) {
       "aria-label": "Over which time",
       onchange: (event) => {
         seconds = Number(event.target.value);
-        sessionStorage.setItem("qstash.window", seconds);
+        sessionStorage.setItem("qstash.window", String(seconds));
         refresh();
       },
     },

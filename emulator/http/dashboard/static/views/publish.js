@@ -7,6 +7,7 @@ import { curl, headersOf, pathOf, python, typescript } from "../parts/snippets.j
 import { server } from "../session.js";
 import { attempt, copy } from "../toast.js";
 
+/** @type {[string, string, string][]} */
 const OPTIONS = [
   ["delay", "Delay", "10s, 5m, 1d"],
   ["retries", "Retries", "3"],
@@ -21,6 +22,7 @@ const OPTIONS = [
   ["redact", "Redact", "body, header[Authorization]"],
   ["notBefore", "Not before (unix seconds)", ""],
 ];
+/** @type {[string, (publish: any, url: string) => string][]} */
 const LANGUAGES = [
   ["curl", curl],
   ["Python", python],

@@ -1,6 +1,6 @@
 // Queues and flow-control keys: what is in them and under way, as small live charts; pause, resume, pin.
 
-import { get, post, postJson, query as toQuery, remove } from "../api.js";
+import { get, post, postJson, remove, query as toQuery } from "../api.js";
 import { button, field, h, patch } from "../dom.js";
 import { count } from "../format.js";
 import { spark } from "../parts/charts.js";

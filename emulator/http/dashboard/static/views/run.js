@@ -1,7 +1,7 @@
 // One workflow run: its steps on a time axis, what each returned, and what can be done with it.
 
-import { get, post, query as toQuery, remove } from "../api.js";
-import { button, field, h, throttle } from "../dom.js";
+import { get, post, remove, query as toQuery } from "../api.js";
+import { button, field, focused, h, throttle } from "../dom.js";
 import { ago, moment, span } from "../format.js";
 import { bodyView } from "../parts/body.js";
 import { runPicture, stepWords } from "../parts/run_picture.js";
@@ -19,7 +19,7 @@ export async function show({ root, signal, params, query, on }) {
     );
     // A form that somebody fills in stays.
     if (root.querySelector("form")?.contains(document.activeElement)) return;
-    const act = document.activeElement?.dataset?.act;
+    const act = focused()?.dataset.act;
     if (picked === null) picked = interesting(story.bars);
     draw(story);
     if (act) root.querySelector(`[data-act="${CSS.escape(act)}"]`)?.focus();
@@ -236,7 +236,7 @@ function notifyForm(bar, summary, refresh) {
       class: "stack",
       onsubmit: async (event) => {
         event.preventDefault();
-        document.activeElement?.blur();
+        focused()?.blur();
         await attempt(
           () =>
             post(`/v2/notify/${encodeURIComponent(summary.runId)}/${encodeURIComponent(bar.waitsFor)}`, {

@@ -1,7 +1,7 @@
 // One schedule: its week, the list of its next firings, and the messages it made.
 
 import { get } from "../api.js";
-import { h, throttle } from "../dom.js";
+import { focused, h, throttle } from "../dom.js";
 import { ago, chip, moment } from "../format.js";
 import { bodyView, headerLines, pairsOf } from "../parts/body.js";
 import { strip } from "../parts/strip.js";
@@ -18,7 +18,7 @@ export async function show({ root, signal, params, on }) {
       if (error.status === 404) location.hash = "#/schedules";
       throw error;
     }
-    const act = document.activeElement?.dataset?.act;
+    const act = focused()?.dataset.act;
     root.replaceChildren(...page(one, () => refresh().catch(() => {})));
     if (act) root.querySelector(`[data-act="${act}"]`)?.focus();
   }

@@ -41,7 +41,7 @@ function drawn(one, now, refresh) {
 }
 
 /** What a schedule is, and what can be done with it. */
-export function headOf({ schedule, zone }, refresh, { isAlone } = {}) {
+export function headOf({ schedule, zone }, refresh, { isAlone = false } = {}) {
   const path = `/v2/schedules/${encodeURIComponent(schedule.scheduleId)}`;
   const act = (action, words) => async () => {
     await attempt(action, words);
