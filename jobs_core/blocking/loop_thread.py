@@ -1,9 +1,12 @@
 """An event loop in a thread of its own, for code that has none."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ class BackgroundLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True)
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
 
@@ -53,3 +56,14 @@ class BackgroundLoop:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run ``loop`` until it is told to stop. A task that raises SystemExit or KeyboardInterrupt ends only itself."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:
+            log.exception("a task left by an exit", extra={"event": "task_exited"})
+        else:
+            return

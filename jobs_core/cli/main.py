@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs_core import log_format
@@ -17,7 +18,7 @@ from jobs_core.cli.session import FAILED, JsonFlag, die, load_settings, print_js
 from jobs_core.database import migrations
 from jobs_core.engine import deployment_check
 from jobs_core.model.errors import RegistryError
-from jobs_core.settings.settings import Settings
+from jobs_core.settings.settings import Environment, Settings
 
 app = typer.Typer(
     name="jobs-core",
@@ -31,6 +32,7 @@ app = typer.Typer(
 @app.command()
 def migrate(
     revision: Annotated[str, typer.Argument(help="Where to go; 'base' removes everything.")] = "head",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before records are removed.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the database's schema up to date."""
@@ -40,7 +42,10 @@ def migrate(
     settings = load_settings()
     try:
         before = migrations.current(settings.database_url)
-        if revision == "base" or (before is not None and revision.isdigit() and revision < before):
+        is_down = before is not None and (revision == "base" or (revision.isdigit() and revision < before))
+        if is_down and not yes:
+            _confirm_removal(settings, revision)
+        if is_down:
             migrations.downgrade(settings.database_url, revision)
         else:
             migrations.upgrade(settings.database_url, revision)
@@ -51,6 +56,21 @@ def migrate(
         print_json({"from": before, "to": after})
     else:
         typer.echo(f"database: {before or 'empty'} -> {after or 'empty'}")
+
+
+def _confirm_removal(settings: Settings, revision: str) -> None:
+    """Ask before tables are removed with their records. Raises typer.Exit unless someone says yes."""
+    where = make_url(settings.database_url).render_as_string(hide_password=True)
+    if settings.environment is Environment.PRODUCTION:
+        die(
+            f"'migrate {revision}' removes tables and their records from {where}; in production it needs --yes"
+        )
+    if not sys.stdin.isatty():
+        die(
+            f"'migrate {revision}' removes tables and their records from {where}; without a terminal it needs --yes"
+        )
+    if not typer.confirm(f"Remove tables and their records, back to {revision}, from {where}?"):
+        die("nothing was changed")
 
 
 @app.command()

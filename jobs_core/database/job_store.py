@@ -4,12 +4,12 @@ Each state change is one conditional UPDATE whose condition comes from the table
 whether it happened. Every function works inside a transaction that its caller commits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, CursorResult, Table, delete, func, or_, select, tuple_, update
 
 from jobs_core.database.statements import ADD_ATTEMPT, ADD_JOB, ADD_MESSAGE, CLAIM, END_ATTEMPT, FINISH
 from jobs_core.database.tables import attempts, executions, outbox
@@ -17,6 +17,7 @@ from jobs_core.model.envelope import Subject
 from jobs_core.model.message import Message
 from jobs_core.model.options import DeliveryOptions
 from jobs_core.model.outcome import Finish
+from jobs_core.model.records import JobRecord
 from jobs_core.model.states import AttemptOutcome, Event, JobStatus, sources, target
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def add_message(
 ) -> bool:
     """Write one more message of a job that exists; false if it is there already."""
     row = outbox_row(message, created_at=created_at, locked_until=locked_until)
-    return bool(connection.execute(insert_into(outbox, connection).on_conflict_do_nothing(), row).rowcount)
+    return insert_unless_there(connection, outbox, row)
 
 
 # --- changes of state
@@ -269,7 +270,46 @@ def report_progress(
         )
         .values(progress=fraction, progress_note=note, updated_at=now)
     )
-    return bool(connection.execute(statement).rowcount)
+    return changed_rows(connection.execute(statement)) > 0
+
+
+def release_message(connection: Connection, record: JobRecord) -> bool:
+    """Let the job be followed by a message that is still to be published; false if its attempt has changed."""
+    columns = executions.c
+    statement = (
+        update(executions)
+        .where(
+            columns.job_id == record.job_id,
+            columns.status == JobStatus.PROCESSING,
+            columns.attempt_count == record.attempt_count,
+            columns.lease_until == record.lease_until,
+        )
+        .values(message_id=None)
+    )
+    return changed_rows(connection.execute(statement)) > 0
+
+
+def give_back(connection: Connection, job_id: str, attempt_number: int, *, now: datetime) -> None:
+    """End the lease of an attempt that was cut off, and note it as lost."""
+    columns = executions.c
+    connection.execute(
+        update(executions)
+        .where(
+            columns.job_id == job_id,
+            columns.status == JobStatus.PROCESSING,
+            columns.attempt_count == attempt_number,
+        )
+        .values(lease_until=now, updated_at=now)
+    )
+    connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.job_id == job_id,
+            attempts.c.number == attempt_number,
+            attempts.c.outcome == AttemptOutcome.RUNNING,
+        )
+        .values(outcome=AttemptOutcome.LOST, error="cut off: the worker was stopped", finished_at=now)
+    )
 
 
 def discard_messages(connection: Connection, job_id: str) -> None:
@@ -288,7 +328,7 @@ def _change(
         .where(executions.c.job_id == job_id, executions.c.status.in_(sources(event)), *conditions)
         .values(**values)
     )
-    return bool(connection.execute(statement).rowcount)
+    return changed_rows(connection.execute(statement)) > 0
 
 
 def _claimed(number: int, message_id: str | None, max_retries: int, options: dict[str, Any]) -> Claimed:
@@ -358,6 +398,27 @@ def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[s
     columns = executions.c.job_type, executions.c.idempotency_key
     found = connection.execute(select(*columns, executions.c.job_id).where(tuple_(*columns).in_(keys)))
     return {(row.job_type, row.idempotency_key): row.job_id for row in found}
+
+
+def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert ``row`` unless a unique key of it is taken; whether it was inserted.
+
+    Drivers do not agree on the row count of an INSERT (psycopg's is -1 where SQLAlchemy does not ask for it), so
+    the database is asked to return what it wrote.
+    """
+    statement = insert_into(table, connection).values(row).on_conflict_do_nothing().returning(table.c[0])
+    return connection.execute(statement).first() is not None
+
+
+def changed_rows(result: CursorResult[Any]) -> int:
+    """How many rows an UPDATE or DELETE changed.
+
+    Raises:
+        RuntimeError: the driver does not know; taken for a number, its -1 would mean yes.
+    """
+    if result.rowcount < 0:
+        raise RuntimeError("the database driver does not say how many rows were changed")
+    return result.rowcount
 
 
 def insert_into(table: Table, connection: Connection) -> "sqlite.Insert | postgresql.Insert":

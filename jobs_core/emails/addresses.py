@@ -1,21 +1,25 @@
 """E-mail addresses in payloads."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 _LONGEST_ADDRESS = 320  # RFC 3696, erratum 1690, generously
+# RFC 5321, 4.1.2: a dot-string. Quoted strings, comments, groups, routes and address literals are refused: a header
+# is read by RFC 5322's wider grammar, in which they may name another mailbox than the one that was checked.
+_NAME = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*")
+_DOMAIN = re.compile(r"(?!.*\.\.)(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)*[^\W_](?:[\w-]{0,61}[^\W_])?")
 
 
 def check_address(value: str) -> str:
-    """Just enough to notice what cannot be one; the mail server has the last word. Raises ValueError."""
-    name, at, domain = value.strip().rpartition("@")
-    is_plain = not any(
-        character.isspace() or character in ',;<>"' or character < " " for character in value.strip()
-    )
-    if not (name and at and domain) or not is_plain or len(value) > _LONGEST_ADDRESS:
+    """Return the address without white space around it. Raises ValueError where it is not a plain one."""
+    address = value.strip()
+    name, at, domain = address.rpartition("@")
+    is_plain = bool(at) and _NAME.fullmatch(name) and _DOMAIN.fullmatch(domain)
+    if not is_plain or len(address) > _LONGEST_ADDRESS:
         raise ValueError("must be an e-mail address, such as ada@example.com")
-    return value.strip()
+    return address
 
 
 Address = Annotated[str, AfterValidator(check_address)]

@@ -30,10 +30,7 @@ def record_sent(
         "status_at": now,
         "created_at": now,
     }
-    inserted = connection.execute(
-        job_store.insert_into(email_deliveries, connection).on_conflict_do_nothing(), row
-    )
-    if not inserted.rowcount:
+    if not job_store.insert_unless_there(connection, email_deliveries, row):
         connection.execute(
             update(email_deliveries)
             .where(email_deliveries.c.provider_id == provider_id)
@@ -60,10 +57,7 @@ def record_status(
         "status_at": at,
         "created_at": now,
     }
-    inserted = connection.execute(
-        job_store.insert_into(email_deliveries, connection).on_conflict_do_nothing(), row
-    )
-    if inserted.rowcount:
+    if job_store.insert_unless_there(connection, email_deliveries, row):
         return True
     columns = email_deliveries.c
     changed = connection.execute(
@@ -72,7 +66,7 @@ def record_status(
         .where(columns.provider_id == provider_id, or_(columns.status_at < at, columns.status == _SENT))
         .values(status=status, status_at=at, detail=func.coalesce(detail, columns.detail))
     )
-    return bool(changed.rowcount)
+    return job_store.changed_rows(changed) > 0
 
 
 def status_of(connection: Connection, provider_id: str) -> str | None:

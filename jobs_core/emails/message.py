@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from jobs_core.emails.addresses import check_address
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -15,7 +17,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """One e-mail with both of its parts."""
+    """One e-mail with both of its parts.
+
+    Raises:
+        PermanentEmailError: one of ``to`` is not a plain address; nothing is sent to a part of it.
+    """
 
     to: tuple[str, ...]
     subject: str
@@ -23,6 +29,13 @@ class Email:
     text: str
     preheader: str = ""  # hidden at the top of the HTML, for the inbox's list
     attachments: tuple[Attachment, ...] = ()
+
+    def __post_init__(self) -> None:
+        for address in self.to:
+            try:
+                check_address(address)
+            except ValueError as error:
+                raise PermanentEmailError(f"{address!r} {error}") from None
 
 
 class EmailError(Exception):

@@ -122,30 +122,32 @@ class Closer:
         return outcome.ignored(job_id, record.status)
 
     async def sweep(self) -> list[str]:
-        """Fail jobs of which nothing was heard for too long and whose message QStash does not have (any more).
+        """Fail jobs of which nothing was heard for too long and whose message has ended, or is not there (any more).
 
-        Answers the ids of the jobs it closed. Jobs whose message is still there are left to QStash.
+        Return the ids of the jobs it closed. Jobs whose message is still to be delivered are left to QStash.
         """
         now = self._clock.now()
         late = await self._database.read(
             lambda connection: job_queries.overdue(connection, expected_before=now - GRACE, limit=SWEEP_LIMIT)
         )
         return [
-            record.job_id for record in late if await self._is_lost(record) and await self._close_lost(record)
+            record.job_id
+            for record in late
+            if (why := await self._why_lost(record)) is not None and await self._close_lost(record, why)
         ]
 
-    async def _is_lost(self, record: JobRecord) -> bool:
+    async def _why_lost(self, record: JobRecord) -> str | None:
         if record.message_id is None:
-            return True
+            return "it has no message, and none is to be published"
         try:
-            return not await self._context.client.message_exists(record.message_id)
+            return await self._context.client.message_end(record.message_id)
         except PublishError as error:
             log.warning("the sweep cannot ask QStash: %s", error, extra={"event": "sweep_unanswered"})
-            return False
+            return None
 
-    async def _close_lost(self, record: JobRecord) -> bool:
+    async def _close_lost(self, record: JobRecord, why: str) -> bool:
         now = self._clock.now()
-        error = f"lost: QStash no longer has its message {record.message_id}; retry it by hand"
+        error = f"lost: {why}; retry it by hand"
         closed = await self._database.write(
             lambda connection: job_store.abandon(connection, record.job_id, error=error, now=now)
         )

@@ -2,20 +2,20 @@
 
 QStash delivers at least once, so the same job may arrive twice, even at the same time. The claim decides: it
 is one conditional UPDATE, which takes the job for one attempt under a lease. A job that is finished is
-answered 200 and not run; one that another attempt holds is told to come back when that lease is over; one
-whose lease has run out was left by a worker that died, and is taken over.
+answered 200 and not run; of one that another attempt holds, a further message is written that comes when that
+lease is over; one whose lease has run out was left by a worker that died, and is taken over.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, assert_never
 
-from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from jobs_core.database import job_queries, job_store
 from jobs_core.database.job_store import Claim, Claimed, Ended, NewJob
@@ -32,6 +32,7 @@ from jobs_core.model.errors import JobError, JobTimeoutError, JobValidationError
 from jobs_core.model.ids import scheduled_job_id
 from jobs_core.model.options import DeliveryOptions
 from jobs_core.model.outcome import Answer, Attempt, Verdict
+from jobs_core.model.recordable import not_recorded
 from jobs_core.model.records import JobRecord
 from jobs_core.qstash.signature import Rejected, Verified, Verifier
 from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
@@ -39,6 +40,7 @@ from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 log = logging.getLogger(__name__)
 
 _NO_OPTIONS = DeliveryOptions()
+EARLIER_RUNS_HEADER = "Jobs-Core-Earlier-Runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +54,28 @@ class Delivery:
     retried: int
     schedule_id: str | None
     trace: Mapping[str, str]  # the trace context it carries, if it does
+    # Runs of the job before this message, where it is not the job's first: see ``Worker._come_back``.
+    earlier_runs: int = 0
 
     @classmethod
     def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
         """From a request's headers, by their names in lower case."""
-        retried = headers.get("upstash-retried", "0")
+        earlier_runs = _number(headers.get(EARLIER_RUNS_HEADER.lower(), "0"))
         return cls(
             url=url,
             body=body,
             signature=headers.get("upstash-signature"),
             message_id=headers.get("upstash-message-id"),
-            # Not verified yet: anyone may send any number of digits.
-            retried=int(retried) if retried.isascii() and retried.isdigit() and len(retried) <= 9 else 0,
+            retried=earlier_runs + _number(headers.get("upstash-retried", "0")),
             schedule_id=headers.get("upstash-schedule-id"),
             trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
+            earlier_runs=earlier_runs,
         )
+
+
+def _number(text: str) -> int:
+    """Digits as a number. Not verified yet: anyone may send any number of them."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,7 @@ class Worker:
             _say("duplicate", job_id, definition.job_type, message_id=delivery.message_id)
             return outcome.ignored(job_id, "duplicate")
         if isinstance(found, JobRecord):
-            return self._not_claimed(found, delivery, wish.now)
+            return await self._not_claimed(found, wish)
         options, timeout = found.options, handler_timeout(definition, found.options)
         return _Held(
             Attempt(job_id, found.number, delivery.retried, found.max_retries, options.retry_delay),
@@ -178,13 +187,46 @@ class Worker:
             deadline=wish.now + timeout,
         )
 
-    def _not_claimed(self, record: JobRecord, delivery: Delivery, now: datetime) -> Answer:
+    async def _not_claimed(self, record: JobRecord, wish: _Wish) -> Answer:
+        message_id = wish.delivery.message_id
         if record.is_finished:
-            _say("already_finished", record.job_id, record.job_type, message_id=delivery.message_id)
+            _say("already_finished", record.job_id, record.job_type, message_id=message_id)
             return outcome.ignored(record.job_id, record.status)
-        wait = (record.lease_until or now) - now
-        _say("busy", record.job_id, record.job_type, message_id=delivery.message_id)
-        return outcome.busy(record.job_id, wait=max(wait, timedelta(seconds=1)))
+        _say("busy", record.job_id, record.job_type, message_id=message_id)
+        until = record.lease_until or wish.now
+        if record.retry_count < record.max_retries and await self._come_back(record, wish, until):
+            return outcome.postponed(record.job_id, until=until)
+        return outcome.busy(record.job_id, wait=max(until - wish.now, timedelta(seconds=1)))
+
+    async def _come_back(self, record: JobRecord, wish: _Wish, until: datetime) -> bool:
+        """Write a message that delivers the job once its present lease is over; false if the lease has changed.
+
+        The running attempt may be a dead worker's. Were QStash told to come back, each meeting would use up one of
+        the job's retries, and a long lease all of them.
+        """
+        runs = record.retry_count + 1
+        options = record.options.model_copy(update={"retries": record.max_retries - runs})
+        message = self._context.composer.message(
+            wish.definition,
+            wish.envelope.model_copy(update={"job_id": record.job_id}),
+            options,
+            deduplication_id=f"{record.job_id}.{record.run}.{record.attempt_count}",
+            not_before=until,
+        )
+        message = replace(
+            message, headers={**message.headers, f"Upstash-Forward-{EARLIER_RUNS_HEADER}": str(runs)}
+        )
+
+        def write(connection: Connection) -> bool:
+            if not job_store.release_message(connection, record):
+                return False
+            job_store.add_message(connection, message, created_at=wish.now, locked_until=wish.now)
+            return True
+
+        is_written = await self._database.write(write)
+        if is_written:
+            self._context.outbox.wake()
+        return is_written
 
     async def _work(
         self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held, span: ProcessSpan
@@ -192,14 +234,12 @@ class Worker:
         job = self._job(definition, envelope, held)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
         started_at = self._clock.now()
-        verdict = await self._run(definition, envelope, job, held)
         try:
-            kept = await self._record(job, verdict)
-        except Exception as error:
-            if not job.writes:
-                raise
-            verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
-            kept = await self._record(job, verdict)
+            verdict = await self._run(definition, envelope, job, held)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(job))
+            raise
+        verdict, kept = await self._recorded(job, held, verdict)
         _report(job, verdict, kept=kept)
         if verdict.record.error is not None:
             span.failed(verdict.record.error)
@@ -214,11 +254,37 @@ class Worker:
         try:
             payload = definition.parse(envelope.payload)
             result = await _call(definition, payload, job, held.timeout)
-        except Exception as error:  # noqa: BLE001 -- the edge that records the outcome
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # the server stops, or the caller went away
+            return outcome.judge_failure(held.attempt, error, now=self._clock.now())
+        except BaseException as error:  # noqa: BLE001 -- the edge that records the outcome, sys.exit() included
             return outcome.judge_failure(held.attempt, error, now=self._clock.now())
         finally:
             current_job_id.reset(token)
-        return outcome.judge_success(held.attempt, to_jsonable_python(result, by_alias=True, fallback=repr))
+        return outcome.judge_success(held.attempt, result)
+
+    async def _recorded(self, job: Job, held: _Held, verdict: Verdict) -> tuple[Verdict, bool]:
+        """Record how the attempt ended, with a note in the result's place where the database refuses it."""
+        try:
+            return verdict, await self._record(job, verdict)
+        except Exception as error:
+            if job.writes:
+                verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
+            elif isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):
+                note = not_recorded(verdict.record.result, error.orig or error)
+                verdict = replace(verdict, record=replace(verdict.record, result=note))
+            else:
+                raise
+            return verdict, await self._record(job, verdict)
+
+    async def _give_back(self, job: Job) -> None:
+        """End the lease of an attempt that is cut off, so that the next delivery need not wait for its end."""
+        now = self._clock.now()
+        await self._database.write(
+            lambda connection: job_store.give_back(connection, job.id, job.attempt_number, now=now)
+        )
+        job.log.warning("cut off %s", job.id, extra={"event": "cut_off"})
 
     async def _record(self, job: Job, verdict: Verdict) -> bool:
         ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
@@ -358,7 +424,7 @@ async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: t
         async with scope:
             if definition.is_async:
                 return await definition.handler(payload, job)
-            return await asyncio.to_thread(definition.handler, payload, job)
+            return await _in_thread(definition.handler, payload, job)
     except TimeoutError:
         if not scope.expired():
             raise  # the handler's own
@@ -366,6 +432,21 @@ async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: t
             f"{definition.job_type} ran longer than its timeout of {limit.total_seconds():g} s",
             job_id=job.id,
         ) from None
+
+
+async def _in_thread(handler: Callable[..., Any], payload: Any, job: Job) -> Any:
+    """Run a blocking handler in a thread. Raises whatever it raises, also what a future cannot carry."""
+
+    def call() -> tuple[Any, BaseException | None]:
+        try:
+            return handler(payload, job), None
+        except BaseException as error:  # noqa: BLE001 -- StopIteration would never leave the future
+            return None, error
+
+    result, error = await asyncio.to_thread(call)
+    if error is not None:
+        raise error
+    return result
 
 
 # The logging module takes a lock to find one.

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Table, and_, delete, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from jobs_core.database.job_store import changed_rows
 from jobs_core.database.tables import executions, outbox
 from jobs_core.emails.tables import email_deliveries
 from jobs_core.model.states import FINISHED
@@ -53,6 +54,6 @@ def email_deliveries_batch(connection: Connection, before: datetime, limit: int)
 
 def _delete_batch(connection: Connection, table: Table, condition: ColumnElement[bool], limit: int) -> int:
     found = select(table.c.id).where(condition).limit(limit)
-    return connection.execute(
-        delete(table).where(table.c.id.in_(found.scalar_subquery()), condition)
-    ).rowcount
+    return changed_rows(
+        connection.execute(delete(table).where(table.c.id.in_(found.scalar_subquery()), condition))
+    )

@@ -27,6 +27,7 @@ from jobs_core.model.errors import (
     PermanentJobError,
     RetryLater,
 )
+from jobs_core.model.recordable import recordable, storable, text_of
 from jobs_core.model.states import AttemptOutcome, Event
 
 # Source: Upstash docs, features/retry: with the header, 489 ends all retries.
@@ -82,9 +83,10 @@ class Verdict:
 
 
 def judge_success(attempt: Attempt, result: Any) -> Verdict:
-    """The handler returned ``result``, which must fit into JSON."""
+    """The handler returned ``result``; what has no form in JSON is recorded as a note that says so."""
     answer = Answer(200, {"jobId": attempt.job_id, "status": "completed"})
-    return Verdict(Finish(Event.COMPLETE, AttemptOutcome.COMPLETED, 200, result=result), answer)
+    finish = Finish(Event.COMPLETE, AttemptOutcome.COMPLETED, 200, result=recordable(result))
+    return Verdict(finish, answer)
 
 
 def judge_failure(attempt: Attempt, error: BaseException, *, now: datetime) -> Verdict:
@@ -102,6 +104,14 @@ def busy(job_id: str, *, wait: timedelta) -> Answer:
     return Answer(
         503, {"jobId": job_id, "error": "another attempt is running"}, {"Retry-After": retry_after(wait)}
     )
+
+
+def postponed(job_id: str, *, until: datetime) -> Answer:
+    """Another attempt holds the job, and a message of its own comes when that one's lease is over.
+
+    QStash is told that all is well, for the job has not failed, and none of its retries is to be used up.
+    """
+    return Answer(200, {"jobId": job_id, "status": "postponed", "until": until.isoformat()})
 
 
 def ignored(job_id: str, reason: str) -> Answer:
@@ -159,17 +169,12 @@ def _retry(
 def describe(error: BaseException) -> str:
     """One line (or what the error itself spreads over more): its message, and its type unless it is ours."""
     if isinstance(error, JobError):
-        return _storable(error.message)[:_LONGEST_ERROR]
-    return _storable(f"{type(error).__name__}: {error}")[:_LONGEST_ERROR]
+        return storable(error.message)[:_LONGEST_ERROR]
+    return storable(f"{type(error).__name__}: {text_of(error)}")[:_LONGEST_ERROR]
 
 
 def _traceback(error: BaseException) -> str | None:
     if error.__traceback__ is None:
         return None
     # The end says where it happened; a deep recursion's beginning says little.
-    return _storable("".join(traceback.format_exception(error)))[-_LONGEST_TRACEBACK:]
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL takes neither NUL nor half a surrogate pair, and a failure must not fail to be recorded."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    return storable("".join(traceback.format_exception(error)))[-_LONGEST_TRACEBACK:]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, select
 
 from jobs_core.database.connections import Database
-from jobs_core.database.job_store import insert_into
+from jobs_core.database.job_store import insert_unless_there
 from jobs_core.database.tables import alerts
 from jobs_core.emails.senders import EmailSender
 from jobs_core.model.clock import Clock
@@ -116,5 +116,4 @@ def _note(connection: Connection, found: Sequence[Alert], now: datetime) -> tupl
 def _is_first(connection: Connection, alert: Alert, now: datetime) -> bool:
     """Whether this caller, and no other worker, wrote the alert's row."""
     row = {"name": alert.name, "text": alert.text, "raised_at": now}
-    insert = insert_into(alerts, connection).values(row).on_conflict_do_nothing()
-    return bool(connection.execute(insert).rowcount)
+    return insert_unless_there(connection, alerts, row)

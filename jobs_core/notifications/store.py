@@ -99,7 +99,9 @@ def mark_read(connection: Connection, user_id: Subject, ids: Sequence[str] | Non
     conditions = [_Row.user_id == user_id, _Row.read_at.is_(None)]
     if ids is not None:
         conditions.append(_Row.notification_id.in_(ids))
-    return connection.execute(update(notifications).where(*conditions).values(read_at=now)).rowcount
+    return job_store.changed_rows(
+        connection.execute(update(notifications).where(*conditions).values(read_at=now))
+    )
 
 
 def exists(connection: Connection, user_id: Subject, notification: str) -> bool:

@@ -26,6 +26,8 @@ from jobs_core.model.message import Message
 # One request must not keep the commit of its neighbours waiting for long.
 LARGEST_BATCH = 100
 _TIMEOUT = httpx.Timeout(30, connect=5)
+# Contract, 5.9; both spellings of a cancelled message are in use.
+_FINAL_STATES = frozenset({"DELIVERED", "FAILED", "CANCELED", "CANCELLED"})
 _MAYBE_LATER = frozenset({401, 402, 403, 408, 409, 423, 425, 429})
 
 
@@ -75,10 +77,18 @@ class QStashClient:
         response = await self._request("DELETE", f"/v2/messages/{quote(message_id, safe='')}", allow=(404,))
         return response.status_code != httpx.codes.NOT_FOUND
 
-    async def message_exists(self, message_id: str) -> bool:
-        """Whether QStash still knows the message. Raises PublishError."""
+    async def message_end(self, message_id: str) -> str | None:
+        """Why no further delivery of a message will come, in words; ``None`` while QStash still has it in hand.
+
+        QStash keeps the record of a message that has ended, so its log is asked too. Raises PublishError.
+        """
         response = await self._request("GET", f"/v2/messages/{quote(message_id, safe='')}", allow=(404,))
-        return response.status_code != httpx.codes.NOT_FOUND
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return f"QStash no longer has its message {message_id}"
+        answer = _json(await self._request("GET", f"/v2/logs?messageId={quote(message_id, safe='')}"))
+        entries = answer.get("logs") or answer.get("events") if isinstance(answer, dict) else None
+        ends = [entry for entry in entries or () if entry.get("state") in _FINAL_STATES]
+        return _end(message_id, ends[0]) if ends else None
 
     async def signing_keys(self) -> tuple[str, str]:
         """The current and next signing key that QStash reports. Raises PublishError."""
@@ -155,6 +165,14 @@ class QStashClient:
         if response.is_success or response.status_code in allow:
             return response
         raise _refusal(response, job_id)
+
+
+def _end(message_id: str, entry: Mapping[str, Any]) -> str:
+    if entry["state"] != "FAILED":
+        return f"QStash is done with its message {message_id} ({entry['state']})"
+    status, error = entry.get("responseStatus"), entry.get("error")
+    why = str(error) if error else f"the last attempt was answered {status}" if status else "no reason given"
+    return f"QStash gave up its message {message_id}: {why}"
 
 
 def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:

@@ -130,6 +130,7 @@ class RecordingQStash:
     requests: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     failing_with: int | None = None
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by message id, newest first
     unreachable: bool = False
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -141,6 +142,7 @@ class RecordingQStash:
                 Route("/v2/enqueue/{queue}/{destination:path}", self._publish, methods=["POST"]),
                 Route("/v2/messages/{id}", self._get, methods=["GET"]),
                 Route("/v2/messages/{id}", self._cancel, methods=["DELETE"]),
+                Route("/v2/logs", self._logs, methods=["GET"]),
             ]
         )
 
@@ -179,6 +181,9 @@ class RecordingQStash:
     async def _get(self, request: Request) -> Response:
         is_known = any(message.id == request.path_params["id"] for message in self.messages)
         return JSONResponse({}, status_code=200 if is_known else 404)
+
+    async def _logs(self, request: Request) -> Response:
+        return JSONResponse({"logs": self.logs.get(request.query_params["messageId"], [])})
 
     async def _cancel(self, request: Request) -> Response:
         self.cancelled.append(request.path_params["id"])
@@ -257,6 +262,7 @@ class Handlers:
 
     calls: list[tuple[Work, Job]] = field(default_factory=list)
     behaviour: Behaviour = None
+    blocking: Any = None  # (Work, Job) -> Any
     registry: Registry = field(init=False)
 
     def __post_init__(self) -> None:
@@ -286,7 +292,7 @@ class Handlers:
         )
         def block(payload: Work, job: Job) -> Any:
             self.calls.append((payload, job))
-            return {"blocked": payload.note}
+            return self.blocking(payload, job) if self.blocking else {"blocked": payload.note}
 
         return block
 
@@ -326,10 +332,17 @@ class App:
     qstash: RecordingQStash
 
     async def deliver(self, message: Published, *, retried: int = 0, **headers: str) -> httpx.Response:
-        """One delivery of a published message."""
+        """One delivery of a published message, with the headers that were to be forwarded."""
+        prefix = "upstash-forward-"
+        forwarded = {
+            name.removeprefix(prefix): value
+            for name, value in message.headers.items()
+            if name.startswith(prefix)
+        }
         return await self.post(
             message.destination,
             message.body,
+            **forwarded,
             **{"upstash-message-id": message.id, "upstash-retried": str(retried), **headers},
         )
 

@@ -36,7 +36,9 @@ def test_migrate_goes_up_and_down(run: Any) -> None:
     head = migrations.head()
     assert run("migrate").output == f"database: empty -> {head}\n"
     assert json.loads(run("migrate", "--json").stdout) == {"from": head, "to": head}
-    assert run("migrate", "base").output == f"database: {head} -> empty\n"
+    refused = run("migrate", "base")
+    assert (refused.exit_code, "needs --yes" in refused.output) == (1, True)
+    assert run("migrate", "base", "--yes").output == f"database: {head} -> empty\n"
 
 
 def test_migrate_says_which_revisions_there_are(run: Any) -> None:

@@ -27,10 +27,8 @@ async def test_the_failure_callback_ends_a_job_whose_worker_died(app: Any, handl
 
     handlers.behaviour = die
     message = await app.enqueue()
-    dying = asyncio.create_task(app.deliver(message))
+    dying = asyncio.create_task(app.deliver(message))  # as a killed process: it never says anything
     await entered.wait()
-    dying.cancel()
-    await asyncio.gather(dying, return_exceptions=True)
 
     waiting = await app.fail(message)
     assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "40")  # it might still run
@@ -39,6 +37,8 @@ async def test_the_failure_callback_ends_a_job_whose_worker_died(app: Any, handl
     record = await app.record(message)
     assert record.status is JobStatus.FAILED
     assert record.attempts[0].outcome is AttemptOutcome.LOST
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
 
 
 async def test_the_failure_callback_keeps_the_workers_own_error(app: Any, handlers: Any) -> None:
@@ -121,6 +121,23 @@ async def test_the_sweep_fails_jobs_whose_message_is_gone_and_leaves_the_others(
     assert "no longer has its message" in ((await app.record(lost)).error or "")
     assert (await app.record(alive)).status is JobStatus.PENDING
     assert (await app.record(fresh)).status is JobStatus.PENDING
+
+
+async def test_the_sweep_closes_a_job_whose_message_ended_though_qstash_still_shows_it(
+    app: Any, clock: Any
+) -> None:
+    message = await app.enqueue()
+    clock.advance(timedelta(hours=1))
+    app.qstash.logs[message.id] = [
+        {"state": "FAILED", "error": "connection refused"},
+        {"state": "ERROR"},
+        {"state": "CREATED"},
+    ]
+    assert await Closer(app.dispatcher.context).sweep() == [json.loads(message.body)["jobId"]]
+    record = await app.record(message)
+    assert (
+        record.error == f"lost: QStash gave up its message {message.id}: connection refused; retry it by hand"
+    )
 
 
 async def test_the_sweep_leaves_jobs_alone_that_still_wait_in_the_outbox(app: Any, clock: Any) -> None:

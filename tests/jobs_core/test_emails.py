@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import getaddresses
 from typing import Any
 
 import httpx
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from jobs_core import (
     JobDispatcher,
@@ -23,10 +27,13 @@ from jobs_core import (
     create_app,
     default_registry,
 )
+from jobs_core.emails.addresses import check_address
 from jobs_core.emails.catalog import TEMPLATES, Brand, find_template, parse_data, render
+from jobs_core.emails.deliveries import record_sent, record_status, status_of
 from jobs_core.emails.message import Email, PermanentEmailError, TemporaryEmailError
 from jobs_core.emails.previews import SAMPLES, preview
 from jobs_core.emails.senders import ConsoleSender, EmailSender, ResendSender, SmtpSender, create_sender
+from jobs_core.emails.tables import email_deliveries
 
 WELCOME = {"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}}
 EMAIL = Email(("ada@example.com",), "Hi", "<p>Hi</p>", "Hi")
@@ -254,3 +261,64 @@ def test_the_sender_is_chosen_by_the_settings() -> None:
         resend_api_key=SecretStr("re"), resend_from_email="a@b.c", smtp_url=SecretStr("smtp://x")
     )
     assert isinstance(create_sender(resend), ResendSender)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a:b@example.com",  # RFC 5322: the group "a", whose member is b@example.com
+        "a:b@example.com;",
+        "a(comment)@example.com",
+        "ada@example.com(comment)",
+        "(comment)ada@example.com",
+        "<@relay.example:ada@example.com>",
+        '"a b"@example.com',
+        "ada@[127.0.0.1]",
+        "ada\\@example.com",
+        "ada@example.com\n.evil.example",
+        "ada@example..com",
+        ".ada@example.com",
+        "ada@example.com,eve@example.com",
+        "=?utf-8?q?eve=40example.org?=@example.com\x00",
+    ],
+)
+def test_an_address_that_a_header_may_read_as_another_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="must be an e-mail address"):
+        check_address(address)
+    with pytest.raises(PermanentEmailError, match="must be an e-mail address"):
+        Email((address,), "Hi", "<p>Hi</p>", "Hi")
+
+
+@given(st.text(alphabet=st.sampled_from(list("ab.:;()<>[]\"\\,@ \t\n-_+'é")), min_size=1, max_size=24))
+def test_a_taken_address_is_the_one_mailbox_that_the_header_names(address: str) -> None:
+    try:
+        taken = check_address(address)
+    except ValueError:
+        return
+    message = EmailMessage()
+    message["To"] = taken
+    assert [each.addr_spec for each in message["To"].addresses] == [taken]
+    assert getaddresses([taken]) == [("", taken)]
+
+
+async def test_what_the_provider_says_after_the_sending_wins(dispatcher: JobDispatcher, clock: Any) -> None:
+    now = clock.now()
+
+    def write(connection: Any) -> tuple[bool, str | None]:
+        record_sent(connection, "re_7", job_id="j", template="welcome", recipients=["a@b.c"], now=now)
+        applied = record_status(connection, "re_7", "bounced", at=now - timedelta(seconds=1), now=now)
+        return applied, status_of(connection, "re_7")
+
+    assert await dispatcher.database.write(write) == (True, "bounced")
+
+
+async def test_our_own_sending_does_not_hide_a_quicker_webhook(dispatcher: JobDispatcher, clock: Any) -> None:
+    now = clock.now()
+
+    def write(connection: Any) -> tuple[bool, str | None, str | None]:
+        applied = record_status(connection, "re_8", "delivered", at=now, now=now)
+        record_sent(connection, "re_8", job_id="j", template="welcome", recipients=["a@b.c"], now=now)
+        row = connection.execute(select(email_deliveries.c.job_id)).one()
+        return applied, status_of(connection, "re_8"), row.job_id
+
+    assert await dispatcher.database.write(write) == (True, "delivered", "j")

@@ -1,5 +1,6 @@
 """The blocking face, used from ordinary threads."""
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +24,19 @@ def test_threads_share_a_dispatcher(blocking: SyncJobDispatcher, qstash: Any) ->
         ids = list(threads.map(lambda i: blocking.enqueue("do-work", {"count": i}, retries=1), range(40)))
     assert len(set(ids)) == len(qstash.messages) == 40
     assert len(blocking.list().jobs) == 40
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_task_that_exits_leaves_the_loop_running(blocking: SyncJobDispatcher) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def start() -> None:
+        task = asyncio.get_running_loop().create_task(leave())
+        task.add_done_callback(lambda ended: ended.exception())
+
+    blocking.background.run(start())
+    assert blocking.list().jobs == ()
 
 
 def test_the_life_of_a_job(blocking: SyncJobDispatcher, qstash: Any) -> None:

@@ -177,7 +177,7 @@ async def test_a_handlers_own_timeout_error_is_not_mistaken_for_ours(app: Any, h
     assert (await app.record(message)).error == "TimeoutError: the database's"
 
 
-async def test_a_delivery_while_another_attempt_runs_is_told_when_to_come_back(
+async def test_a_delivery_while_another_attempt_runs_comes_again_when_the_lease_is_over(
     app: Any, handlers: Any, clock: Any
 ) -> None:
     release = asyncio.Event()
@@ -192,13 +192,17 @@ async def test_a_delivery_while_another_attempt_runs_is_told_when_to_come_back(
         await asyncio.sleep(0)
     clock.advance(timedelta(seconds=15))
     second = await app.deliver(message, retried=1)
-    assert (second.status_code, second.headers["retry-after"]) == (
-        503,
-        "25",
-    )  # 30 s, 10 s to answer, 15 s gone
+    assert (second.status_code, second.json()["status"]) == (200, "postponed")
+    await app.dispatcher.flush()
+    further = app.qstash.messages[-1]
+    due = int(further.headers["upstash-not-before"]) - int(clock.now().timestamp())
+    assert due == 25  # 30 s, 10 s to answer, 15 s gone
+    assert further.headers["upstash-retries"] == "2"
     release.set()
     assert (await first).status_code == 200
     assert (await app.record(message)).status is JobStatus.COMPLETED
+    assert (await app.deliver(further)).json()["status"] == "completed"
+    assert len(handlers.calls) == 1
 
 
 async def test_a_job_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
@@ -212,18 +216,152 @@ async def test_a_job_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
 
     handlers.behaviour = die
     message = await app.enqueue()
-    dying = asyncio.create_task(app.deliver(message))
+    dying = asyncio.create_task(app.deliver(message))  # as a killed process: it never says anything
     await entered.wait()
-    dying.cancel()  # as a killed process: nothing is recorded
-    await asyncio.gather(dying, return_exceptions=True)
 
     handlers.behaviour = None
-    assert (await app.deliver(message, retried=1)).status_code == 503
     clock.advance(timedelta(seconds=40))
     assert (await app.deliver(message, retried=2)).status_code == 200
     record = await app.record(message)
     assert record.status is JobStatus.COMPLETED
     assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+
+
+async def test_the_one_retry_is_not_used_up_by_meeting_a_dead_workers_lease(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    entered = asyncio.Event()
+
+    async def die(*_: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async def fail(_: Any, job: Job) -> None:
+        raise ValueError(f"last: {job.is_last_attempt}")
+
+    handlers.behaviour = die
+    message = await app.enqueue(retries=1)
+    dying = asyncio.create_task(app.deliver(message))
+    await entered.wait()
+    handlers.behaviour = fail
+    assert (await app.deliver(message, retried=1)).json()["status"] == "postponed"
+    assert (await app.record(message)).status is JobStatus.PROCESSING
+    await app.dispatcher.flush()
+    further = app.qstash.messages[-1]
+    assert further.headers["upstash-retries"] == "0"
+    clock.advance(timedelta(seconds=41))
+    assert (await app.deliver(further)).status_code == 500
+    record = await app.record(message)
+    assert (record.status, record.error) == (JobStatus.FAILED, "ValueError: last: True")
+    assert record.message_id == further.id
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+
+
+async def test_an_attempt_that_is_cut_off_gives_its_lease_back(app: Any, handlers: Any) -> None:
+    entered = asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    handlers.behaviour = wait
+    message = await app.enqueue()
+    cut_off = asyncio.create_task(app.deliver(message))
+    await entered.wait()
+    cut_off.cancel()  # as a server does that ends its grace
+    await asyncio.gather(cut_off, return_exceptions=True)
+    handlers.behaviour = None
+    assert (await app.deliver(message, retried=1)).status_code == 200
+    record = await app.record(message)
+    assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
+    assert record.attempts[0].error == "cut off: the worker was stopped"
+
+
+class _Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("job_type", ["do-work", "block"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt: "),
+        (asyncio.CancelledError("why"), "CancelledError: why"),
+        (GeneratorExit(), "GeneratorExit: "),
+        (StopIteration(7), "StopIteration"),
+        (_Speechless(), "_Speechless: (its text cannot be read: RuntimeError)"),
+        (ValueError("nul \0 and \ud800"), "ValueError: nul \ufffd and ?"),
+    ],
+)
+async def test_whatever_a_handler_raises_is_a_failed_attempt(
+    app: Any, handlers: Any, job_type: str, error: BaseException, told: str
+) -> None:
+    async def leave(*_: Any) -> None:
+        raise error
+
+    def leave_thread(*_: Any) -> None:
+        raise error
+
+    handlers.behaviour, handlers.blocking = leave, leave_thread
+    message = await app.enqueue(job_type=job_type, retries=1)
+    assert (await app.deliver(message)).status_code == 500
+    record = await app.record(message)
+    assert record.status is JobStatus.PENDING
+    assert told in (record.error or "")
+    assert [attempt.outcome for attempt in record.attempts] == ["retry"]
+
+
+def _circle() -> list[Any]:
+    circle: list[Any] = []
+    circle.append(circle)
+    return circle
+
+
+def _deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+class _Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("result", "recorded"),
+    [
+        ([float("nan"), float("inf"), float("-inf")], ["NaN", "Infinity", "-Infinity"]),
+        (b"text", "text"),
+        ({"raw": b"\xff\x00"}, {"raw": "_wA="}),
+        ("half \ud83d", "half ?"),
+        (_circle(), {"type": "list"}),
+        (_deep(5_000), {"type": "list"}),
+        (10**5_000, {"type": "int"}),
+        (_Unspeakable(), {"type": "_Unspeakable"}),
+    ],
+    ids=["nan", "bytes", "binary", "surrogate", "circle", "deep", "huge", "no repr"],
+)
+async def test_whatever_a_handler_returns_its_job_is_completed(
+    app: Any, handlers: Any, result: Any, recorded: Any
+) -> None:
+    async def answer(*_: Any) -> Any:
+        return result
+
+    handlers.behaviour = answer
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 200
+    record = await app.record(message)
+    assert record.status is JobStatus.COMPLETED
+    if isinstance(recorded, dict) and "type" in recorded:
+        assert record.result.pop("notRecorded")
+    assert record.result == recorded
 
 
 async def test_an_attempt_that_outlived_its_lease_cannot_overwrite_its_successor(
