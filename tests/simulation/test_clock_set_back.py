@@ -5,12 +5,12 @@ import logging
 import pytest
 
 from emulator.clock import ManualClock
-from emulator.simulator import Scenario, run_scenario
-from emulator.simulator.network import Reaction
-from emulator.simulator.report import describe_failure
-from emulator.simulator.spec import FlowSpec, MessageSpec
-from emulator.simulator.steps import JumpClock, Publish, SaveQueue, SaveSchedule, Step
 from emulator.testing import Harness, Receiver
+from tests.simulation.simulator import Scenario, run_scenario
+from tests.simulation.simulator.network import Reaction
+from tests.simulation.simulator.report import describe_failure
+from tests.simulation.simulator.spec import FlowSpec, MessageSpec
+from tests.simulation.simulator.steps import JumpClock, Publish, SaveQueue, SaveSchedule, Step
 
 _NOW_AT = 1_780_315_200_000
 _HOUR_MS = 3_600_000

@@ -10,14 +10,6 @@ import pytest
 
 from emulator.broker.workflow import attempts, end_of_run
 from emulator.runtime.step_lists import _EncodedLog
-from emulator.simulator import Outcome, Scenario, run_scenario
-from emulator.simulator.network import Reaction
-from emulator.simulator.spec import FlowSpec
-from emulator.simulator.steps import Crash
-from emulator.simulator.workflows.generator import RunGenerator
-from emulator.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
-from emulator.simulator.workflows.spec import Action, RunSpec, Trigger
-from emulator.simulator.workflows.steps import CallBackAgain, CallWebhook, CancelRun, RunAgain, TriggerRun
 from emulator.testing.invariants import (
     DeliveredList,
     Execution,
@@ -32,6 +24,20 @@ from emulator.testing.invariants import (
 )
 from emulator.wire import workflow
 from emulator.wire.headers import Headers
+from tests.simulation.simulator import Outcome, Scenario, run_scenario
+from tests.simulation.simulator.network import Reaction
+from tests.simulation.simulator.spec import FlowSpec
+from tests.simulation.simulator.steps import Crash
+from tests.simulation.simulator.workflows.generator import RunGenerator
+from tests.simulation.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
+from tests.simulation.simulator.workflows.spec import Action, RunSpec, Trigger
+from tests.simulation.simulator.workflows.steps import (
+    CallBackAgain,
+    CallWebhook,
+    CancelRun,
+    RunAgain,
+    TriggerRun,
+)
 
 _MOST_SEEDS = 200
 STEPS = [json.dumps({"stepId": number, "stepType": "Run"}) for number in range(3)]

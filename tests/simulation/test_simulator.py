@@ -10,10 +10,10 @@ import pytest
 from emulator.broker.message import Pending
 from emulator.broker.queues import QueueLine
 from emulator.broker.timeline import Timeline
-from emulator.simulator import Outcome, make_scenario, run_scenario, shrink
-from emulator.simulator.report import describe_failure
 from emulator.store.store import SqlStore
 from emulator.testing.invariants import Invariant
+from tests.simulation.simulator import Outcome, make_scenario, run_scenario, shrink
+from tests.simulation.simulator.report import describe_failure
 
 _CHUNK = 5
 _MOST_SEEDS = 200
@@ -103,7 +103,7 @@ def test_a_failing_scenario_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch) 
 
 _PRINT_EVENTS = """
 import sys
-from emulator.simulator import make_scenario, run_scenario
+from tests.simulation.simulator import make_scenario, run_scenario
 sys.stdout.write(str(run_scenario(make_scenario(1)).events))
 """
 

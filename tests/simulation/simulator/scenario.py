@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from emulator.simulator.steps import Step
+from tests.simulation.simulator.steps import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator.simulator.network import Plan
-from emulator.simulator.spec import RETRY_DELAYS, FlowSpec
+from tests.simulation.simulator.network import Plan
+from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec
 
 HOST = "workflows.example"
 FEATURES = "LazyFetch,InitialBody,WF_DetectTrigger,WF_TriggerOnConfig"

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from emulator.broker.message import AttemptResult
 from emulator.delivery.request import OutboundRequest
-from emulator.simulator.events import EventLog
-from emulator.simulator.timeline import Timeline
 from emulator.testing.invariants import AttemptRecord
+from tests.simulation.simulator.events import EventLog
+from tests.simulation.simulator.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message
 
-from emulator.simulator.events import EventLog
-from emulator.simulator.history import Answer, History
-from emulator.simulator.timeline import Timeline
+from tests.simulation.simulator.events import EventLog
+from tests.simulation.simulator.history import Answer, History
+from tests.simulation.simulator.timeline import Timeline
 
 
 class Client:

@@ -9,10 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from emulator.simulator.generator import make_scenario
-from emulator.simulator.report import describe_failure
-from emulator.simulator.shrinking import shrink
-from emulator.simulator.world import run_scenario
+from tests.simulation.simulator.generator import make_scenario
+from tests.simulation.simulator.report import describe_failure
+from tests.simulation.simulator.shrinking import shrink
+from tests.simulation.simulator.world import run_scenario
 
 _PROGRESS_SECONDS = 2.0
 

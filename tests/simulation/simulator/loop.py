@@ -11,7 +11,7 @@ import selectors
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from emulator.simulator.timeline import Timeline
+from tests.simulation.simulator.timeline import Timeline
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """What a run has to say, in words that a reader can act on."""
 
-from emulator.simulator.network import label_of
-from emulator.simulator.world import Outcome
+from tests.simulation.simulator.network import label_of
+from tests.simulation.simulator.world import Outcome
 
 _MOST_VIOLATIONS = 5
 

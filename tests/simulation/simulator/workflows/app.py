@@ -11,14 +11,14 @@ from typing import Any
 
 from emulator.broker.message import AttemptResult
 from emulator.delivery.request import OutboundRequest
-from emulator.simulator.client import Client
-from emulator.simulator.events import EventLog
-from emulator.simulator.history import Answer
-from emulator.simulator.network import label_of
-from emulator.simulator.workflows.history import RunHistory, key_of
-from emulator.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
-from emulator.simulator.workflows.spec import Action, RunSpec
 from emulator.testing.invariants import StepRecord
+from tests.simulation.simulator.client import Client
+from tests.simulation.simulator.events import EventLog
+from tests.simulation.simulator.history import Answer
+from tests.simulation.simulator.network import label_of
+from tests.simulation.simulator.workflows.history import RunHistory, key_of
+from tests.simulation.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
+from tests.simulation.simulator.workflows.spec import Action, RunSpec
 
 _SDK = (("Upstash-Workflow-Sdk-Version", "1"), ("Upstash-Workflow-Sdk", "v1.3.3"))
 _LOOK_AGAIN_SECONDS = 0.05
@@ -69,7 +69,7 @@ class WorkflowApp:
         return answer
 
     async def _find_client(self) -> Client:
-        while self.client is None:  # noqa: ASYNC110  nobody may be there to set an event: a process starts when it does
+        while self.client is None:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         return self.client
 

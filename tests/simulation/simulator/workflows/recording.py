@@ -5,10 +5,10 @@ import json
 from collections import Counter, defaultdict
 from typing import Any
 
-from emulator.simulator.network import label_of
-from emulator.simulator.workflows.history import Invocation, RunHistory, key_of
-from emulator.simulator.workflows.spec import FAILED, RunSpec
 from emulator.testing.invariants import InvokedRun, MessageRecord, RunEvent, RunRecord
+from tests.simulation.simulator.network import label_of
+from tests.simulation.simulator.workflows.history import Invocation, RunHistory, key_of
+from tests.simulation.simulator.workflows.spec import FAILED, RunSpec
 
 Json = dict[str, Any]
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from emulator.simulator.client import Client
-from emulator.simulator.workflows.history import key_of
-from emulator.simulator.workflows.spec import RunSpec
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing.invariants import RunEvent
+from tests.simulation.simulator.client import Client
+from tests.simulation.simulator.workflows.history import key_of
+from tests.simulation.simulator.workflows.spec import RunSpec
 
 _USER = PUBLISHED_USERS[0].name
 _DLQ = "/v2/workflows/dlq"

@@ -4,9 +4,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from emulator.simulator.spec import FlowSpec, MessageSpec
-from emulator.simulator.workflows.history import RunHistory
 from emulator.testing.invariants import Change, Interruption
+from tests.simulation.simulator.spec import FlowSpec, MessageSpec
+from tests.simulation.simulator.workflows.history import RunHistory
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.simulator.workflows.spec import RunSpec
 from emulator.testing.invariants import DeliveredList, Execution, RunEvent, StepRecord
+from tests.simulation.simulator.workflows.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.simulator.workflows.spec import Action, Block, RunSpec
+from tests.simulation.simulator.workflows.spec import Action, Block, RunSpec
 
 Step = dict[str, Any]
 

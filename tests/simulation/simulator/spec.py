@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from emulator.simulator.network import Plan
+from tests.simulation.simulator.network import Plan
 
 # Retry-delay expressions with the waits in milliseconds that they mean, worked out by hand; the last wait repeats.
 RETRY_DELAYS: dict[str, tuple[int, ...]] = {

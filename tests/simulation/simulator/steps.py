@@ -7,9 +7,9 @@ comes. Nothing else knows the kinds.
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from emulator.simulator.client import Client
-from emulator.simulator.history import Answer, FlowEvent, Published, ScheduleEvent
-from emulator.simulator.spec import GROUP, FlowSpec, MessageSpec
+from tests.simulation.simulator.client import Client
+from tests.simulation.simulator.history import Answer, FlowEvent, Published, ScheduleEvent
+from tests.simulation.simulator.spec import GROUP, FlowSpec, MessageSpec
 
 
 class Step(Protocol):

@@ -9,17 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.simulator.events import EventLog
-from emulator.simulator.history import History
-from emulator.simulator.life import Life
-from emulator.simulator.network import Network
-from emulator.simulator.recording import Shown, make_record, read_all
-from emulator.simulator.scenario import Scenario
-from emulator.simulator.steps import ChangeSchedule, PauseFlow, PauseQueue, Step
-from emulator.simulator.timeline import BASE_AT, Timeline
-from emulator.simulator.workflows.app import WorkflowApp
-from emulator.simulator.workflows.spec import HOST
-from emulator.simulator.workflows.steps import TriggerRun
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing.invariants import (
     Change,
@@ -29,6 +18,17 @@ from emulator.testing.invariants import (
     Violation,
     check_invariants,
 )
+from tests.simulation.simulator.events import EventLog
+from tests.simulation.simulator.history import History
+from tests.simulation.simulator.life import Life
+from tests.simulation.simulator.network import Network
+from tests.simulation.simulator.recording import Shown, make_record, read_all
+from tests.simulation.simulator.scenario import Scenario
+from tests.simulation.simulator.steps import ChangeSchedule, PauseFlow, PauseQueue, Step
+from tests.simulation.simulator.timeline import BASE_AT, Timeline
+from tests.simulation.simulator.workflows.app import WorkflowApp
+from tests.simulation.simulator.workflows.spec import HOST
+from tests.simulation.simulator.workflows.steps import TriggerRun
 
 # Longer than the retries of any message take: the longest wait is a day.
 _LONGEST_DRAIN_SECONDS = 40 * 86_400
@@ -227,5 +227,5 @@ class _Collector(logging.Handler):
 
 def _quick_directory() -> str | None:
     """In memory where the system offers it: durability is simulated, so no disk is needed."""
-    quick = Path("/dev/shm")  # noqa: S108  a directory of our own is made in it
+    quick = Path("/dev/shm")
     return str(quick) if quick.is_dir() else None

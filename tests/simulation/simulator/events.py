@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from emulator.simulator.timeline import Timeline
+from tests.simulation.simulator.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)

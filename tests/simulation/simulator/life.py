@@ -12,15 +12,15 @@ from emulator.http.control.routes import control_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
-from emulator.simulator.client import Client
-from emulator.simulator.events import EventLog
-from emulator.simulator.history import History
-from emulator.simulator.loop import SimulationLoop
-from emulator.simulator.network import Network
-from emulator.simulator.steps import Crash, JumpClock, Restart, Step
-from emulator.simulator.timeline import SimulatedClock, Timeline
-from emulator.simulator.workflows.app import WorkflowApp
 from emulator.testing.invariants import Interruption
+from tests.simulation.simulator.client import Client
+from tests.simulation.simulator.events import EventLog
+from tests.simulation.simulator.history import History
+from tests.simulation.simulator.loop import SimulationLoop
+from tests.simulation.simulator.network import Network
+from tests.simulation.simulator.steps import Crash, JumpClock, Restart, Step
+from tests.simulation.simulator.timeline import SimulatedClock, Timeline
+from tests.simulation.simulator.workflows.app import WorkflowApp
 
 _MOMENT_SECONDS = 0.000_001
 _DATABASE = "q.db"

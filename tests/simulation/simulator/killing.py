@@ -20,7 +20,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.clock import wall_now_at
-from emulator.simulator.network import label_of
 from emulator.testing import Listener, ServerProcess
 from emulator.testing.invariants import (
     AttemptRecord,
@@ -35,6 +34,7 @@ from emulator.testing.invariants import (
     Violation,
     check_invariants,
 )
+from tests.simulation.simulator.network import label_of
 
 _GROUP, _ENDPOINTS = "everyone", 3
 _PARALLELISM = {"line": 1, "wide": 3}
@@ -64,7 +64,7 @@ def kill_repeatedly(
     """Start, publish, kill, ``rounds`` times on one file in ``directory``; then let all be delivered, and check."""
     destination = _Destination(seed)
     with Listener(destination) as listener:
-        run = _Run(directory, destination, listener.url, random.Random(seed))  # noqa: S311  must repeat
+        run = _Run(directory, destination, listener.url, random.Random(seed))
         for number in range(rounds):
             run.round(number)
             note(f"round {number + 1} of {rounds}: {len(run.accepted)} messages acknowledged")
@@ -84,7 +84,7 @@ class _Destination:
         body = await request.body()
         headers = request.headers
         retried = int(headers["upstash-retried"])
-        dice = random.Random(f"{self.seed} {request.url.query} {retried}")  # noqa: S311
+        dice = random.Random(f"{self.seed} {request.url.query} {retried}")
         await asyncio.sleep(dice.choice((0, 0, 0.01, 0.06)))
         status = 500 if retried == 0 and dice.random() < 0.15 else 200
         self.attempts.append(

@@ -7,12 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from emulator.simulator.client import Client
-from emulator.simulator.history import FlowEvent, History, ScheduleEvent
-from emulator.simulator.network import Network, label_of
-from emulator.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
-from emulator.simulator.workflows.history import key_of
-from emulator.simulator.workflows.recording import run_message, run_records
 from emulator.testing.invariants import (
     Change,
     FlowKeyRecord,
@@ -24,6 +18,12 @@ from emulator.testing.invariants import (
     RunRecord,
     ScheduleRecord,
 )
+from tests.simulation.simulator.client import Client
+from tests.simulation.simulator.history import FlowEvent, History, ScheduleEvent
+from tests.simulation.simulator.network import Network, label_of
+from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
+from tests.simulation.simulator.workflows.history import key_of
+from tests.simulation.simulator.workflows.recording import run_message, run_records
 
 _NEVER_AT = 2**53
 _CALLBACK_KINDS = ("callback", "failure")

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable
 from typing import Literal
 
-from emulator.simulator.network import Plan, Reaction
-from emulator.simulator.scenario import Scenario
-from emulator.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
-from emulator.simulator.steps import (
+from tests.simulation.simulator.network import Plan, Reaction
+from tests.simulation.simulator.scenario import Scenario
+from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
+from tests.simulation.simulator.steps import (
     Cancel,
     CancelMany,
     ChangeSchedule,
@@ -29,8 +29,8 @@ from emulator.simulator.steps import (
     Step,
     UnpinFlow,
 )
-from emulator.simulator.timeline import BASE_AT
-from emulator.simulator.workflows.generator import RunGenerator, has_runs
+from tests.simulation.simulator.timeline import BASE_AT
+from tests.simulation.simulator.workflows.generator import RunGenerator, has_runs
 
 HOSTS = ("one", "two", "three")
 QUEUES = ("line", "wide")
@@ -61,7 +61,7 @@ class _Generator:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self.dice = random.Random(seed)  # noqa: S311  it must repeat
+        self.dice = random.Random(seed)
         self.labels: list[str] = []
         self.repeatable: list[MessageSpec] = []
         # A seed keeps to few queues and keys, so that much happens to the same ones.

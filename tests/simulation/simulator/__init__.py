@@ -16,9 +16,9 @@ The invariants are checked on the record by ``emulator.testing.invariants``, whi
 Everything under test is real: the API, the broker, the runtime, the store's writer, and SQLite on a file.
 """
 
-from emulator.simulator.generator import make_scenario
-from emulator.simulator.scenario import Scenario
-from emulator.simulator.shrinking import shrink
-from emulator.simulator.world import Outcome, run_scenario
+from tests.simulation.simulator.generator import make_scenario
+from tests.simulation.simulator.scenario import Scenario
+from tests.simulation.simulator.shrinking import shrink
+from tests.simulation.simulator.world import Outcome, run_scenario
 
 __all__ = ["Outcome", "Scenario", "make_scenario", "run_scenario", "shrink"]

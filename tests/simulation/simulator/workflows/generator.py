@@ -4,12 +4,12 @@ import random
 from collections.abc import Callable
 from typing import Literal
 
-from emulator.simulator.network import Plan, Reaction
-from emulator.simulator.scenario import Scenario
-from emulator.simulator.spec import RETRY_DELAYS, FlowSpec
-from emulator.simulator.steps import Step
-from emulator.simulator.workflows.spec import Action, Block, Kind, RunSpec, Trigger
-from emulator.simulator.workflows.steps import (
+from tests.simulation.simulator.network import Plan, Reaction
+from tests.simulation.simulator.scenario import Scenario
+from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec
+from tests.simulation.simulator.steps import Step
+from tests.simulation.simulator.workflows.spec import Action, Block, Kind, RunSpec, Trigger
+from tests.simulation.simulator.workflows.steps import (
     CallBackAgain,
     CallWebhook,
     CancelRun,
@@ -49,7 +49,7 @@ class RunGenerator:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.dice = random.Random(f"{seed} runs")  # noqa: S311  it must repeat
+        self.dice = random.Random(f"{seed} runs")
         self.specs: list[RunSpec] = []
         self.triggered: list[RunSpec] = []
         self._labels = 0
