@@ -1,5 +1,7 @@
 """Attempts: from the broker's wish to make one, to its being told what came of it."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -18,6 +20,8 @@ from emulator.runtime.read_retry import at_last
 from emulator.runtime.task_counter import Work
 from emulator.store import queries
 from emulator.store.writer import StoreWriter
+
+log = logging.getLogger(__name__)
 
 Ended = Callable[[Message, bytes, AttemptResult], Coroutine[None, None, None]]
 
@@ -94,13 +98,24 @@ class Deliveries:
 
     async def _deliver(self, attempt: Attempt, message: Message, body: bytes) -> None:
         try:
-            result = await self._attempt(attempt, message, body)
+            result = await self._result_of(attempt, message, body)
             self.made += 1
             if not result.is_success:
                 self._at_hand.put(message, body)
             await self._ended(message, body, result)
         finally:
             self._work.end()
+
+    async def _result_of(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
+        """The outcome, also when the way to the destination raised: a message must not stay ACTIVE for ever."""
+        try:
+            return await self._attempt(attempt, message, body)
+        except BaseException as error:
+            # An app in this process may raise anything, a test's own failure included.
+            if isinstance(error, KeyboardInterrupt) or _is_told_to_end(error):
+                raise
+            log.exception("the attempt of %s raised", message.id)
+            return AttemptResult(status=0, error=f"the attempt raised {type(error).__name__}: {error}")
 
     async def _attempt(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
         state = self._state
@@ -124,3 +139,9 @@ class Deliveries:
             return await self._disturber.send(message, request, note_sent)
         note_sent(request)
         return await self._transport.send(request)
+
+
+def _is_told_to_end(error: BaseException) -> bool:
+    """Whether ``error`` is this task's own cancellation, and not one that leaked out of what it called."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
