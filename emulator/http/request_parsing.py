@@ -32,10 +32,14 @@ def header_lines(request: Request) -> Headers:
 
 
 async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came."""
-    announced = raw_header(request, b"content-length") or b"0"
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(what, int(announced), limit)
+    """The whole body.
+
+    Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came, and InvalidInput if it is not as
+    long as it was said to be: a server in front has lost the rest.
+    """
+    announced = _announced_length(request)
+    if announced is not None and announced > limit:
+        raise _too_large(what, announced, limit)
     parts: list[bytes] = []
     size = 0
     has_more = True
@@ -49,7 +53,19 @@ async def read_body(request: Request, *, limit: int, what: str = "message") -> b
             raise _too_large(what, size, limit)
         parts.append(part)
         has_more = event.get("more_body", False)
+    if announced is not None and announced != size:
+        raise InvalidInput(f"invalid {what}: {size} of the {announced} bytes announced came")
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def announces_body(request: Request) -> bool:
+    """Whether the head says that a body follows: a length above zero, or chunks (RFC 9112, 6.3)."""
+    return bool(_announced_length(request)) or raw_header(request, b"transfer-encoding") is not None
+
+
+def _announced_length(request: Request) -> int | None:
+    length = raw_header(request, b"content-length") or b""
+    return int(length) if length.isdigit() else None
 
 
 def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
@@ -143,14 +159,21 @@ def query_parameters(request: Request, *, keeps_empty: bool = False) -> Paramete
 async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Parameters:
     """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract 2.4 and 2.8).
 
-    Raises InvalidInput for unknown keys, for a filter without a value, and for a body that is not such an object: a
-    typo, or a variable that is empty, must not hit everything.
+    Only a request with neither a body nor a filter is about everything. Raises InvalidInput for unknown keys, for a
+    filter without a value, and for a body that was announced and is not such an object or names nothing: a typo, a
+    variable that is empty, or a body that is lost on its way must not hit everything.
     """
     body = await read_body(request, limit=10_000_000, what="request body")
     parameters = query_parameters(request, keeps_empty=True)
-    if body.strip():
+    if body or announces_body(request):
         value = check_object(parse_json(body, what="request body"), what="request body", known=sorted(known))
-        parameters |= {name: _strings(name, item) for name, item in value.items() if item is not None}
+        given = {name: _strings(name, item) for name, item in value.items() if item is not None}
+        if not given:
+            raise InvalidInput(
+                "invalid request body: it names nothing; send none at all if everything is meant, or one of "
+                + ", ".join(sorted(known))
+            )
+        parameters |= given
     check_known(parameters, known)
     return {name: values for name, values in parameters.items() if _has_value(name, values)}
 
