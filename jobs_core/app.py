@@ -41,7 +41,7 @@ from jobs_core.engine.resources import Resources
 from jobs_core.engine.worker import Delivery, Worker
 from jobs_core.exports.entities import ExportEntities, default_entities
 from jobs_core.http.path_table import ByPath
-from jobs_core.http.request_body import BodyTooLargeError, bounded_body
+from jobs_core.http.request_body import BodyLostError, BodyTooLargeError, bounded_body
 from jobs_core.model.clock import Clock
 from jobs_core.model.errors import JobNotFoundError
 from jobs_core.model.outcome import Answer
@@ -124,7 +124,7 @@ def create_app(
             *dev_routes(context, guard, resources.use(FileStorage), resources.use(FileLinks)),
         ],
         lifespan=running,
-        exception_handlers={BodyTooLargeError: _too_large},
+        exception_handlers={BodyTooLargeError: _too_large, BodyLostError: _lost},
     )
     app.state.dispatcher = dispatcher
     app.state.closer = closer
@@ -226,7 +226,7 @@ def _health_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable
 
 
 async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) -> Delivery:
-    """The request as a delivery. Raises BodyTooLargeError."""
+    """The request as a delivery. Raises BodyTooLargeError and BodyLostError."""
     settings = dispatcher.settings
     query = request.scope["query_string"].decode("latin-1")
     body = await bounded_body(request, settings.max_body_bytes)
@@ -238,6 +238,11 @@ async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) 
 
 async def _too_large(_: Request, __: Exception) -> Response:
     return JSONResponse({"error": "the body is too large"}, status_code=413)
+
+
+async def _lost(_: Request, error: Exception) -> Response:
+    log.error("a request's body was lost on its way: %s", error, extra={"event": "body_lost"})
+    return JSONResponse({"error": f"the body was lost on its way: {error}"}, status_code=400)
 
 
 def _respond(answer: Answer) -> Response:

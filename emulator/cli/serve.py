@@ -22,6 +22,7 @@ from emulator.errors import EmulatorError
 from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
 from emulator.http.dashboard.routes import dashboard_routes
+from emulator.http.server_protocol import RequestProtocol
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS
@@ -90,6 +91,8 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
         return 1
     config = uvicorn.Config(
         app,
+        http=RequestProtocol,
+        ws="none",
         lifespan="on",
         log_level="info" if is_verbose else "warning",
         access_log=is_verbose,

@@ -8,6 +8,8 @@ from typing import Self
 import uvicorn
 from starlette.types import ASGIApp
 
+from emulator.http.server_protocol import RequestProtocol
+
 
 class Listener:
     """``with Listener(app) as listener``: serves an ASGI app on a free port of loopback."""
@@ -16,7 +18,14 @@ class Listener:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(app, lifespan="off", log_level="warning", timeout_keep_alive=30)
+        config = uvicorn.Config(
+            app,
+            http=RequestProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            timeout_keep_alive=30,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -123,6 +123,8 @@ class _Loopback:
     def _serve(self) -> None:
         import uvicorn
 
+        from emulator.http.server_protocol import RequestProtocol
+
         class Server(uvicorn.Server):
             """Leaves the process's signals to pytest."""
 
@@ -130,7 +132,16 @@ class _Loopback:
                 return contextlib.nullcontext()
 
         self._loop.remove_reader(self._socket)
-        self._server = Server(uvicorn.Config(_pass_on, lifespan="off", log_config=None, access_log=False))
+        self._server = Server(
+            uvicorn.Config(
+                _pass_on,
+                http=RequestProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+            )
+        )
         self._serving = self._loop.create_task(self._server.serve(sockets=[self._socket]))
 
     def close(self) -> None:

@@ -82,6 +82,7 @@ def serve(
     import uvicorn
 
     from jobs_core.app import create_app
+    from jobs_core.http.server_protocol import RequestProtocol
 
     settings = load_settings()
     log_format.configure()
@@ -92,6 +93,8 @@ def serve(
         die(str(error))
     config = uvicorn.Config(
         worker,
+        http=RequestProtocol,
+        ws="none",
         host=host,
         port=port,
         log_config=None,

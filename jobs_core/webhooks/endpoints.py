@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from jobs_core.engine.app_context import AppContext
-from jobs_core.http.request_body import BodyTooLargeError, bounded_body
+from jobs_core.http.request_body import BodyLostError, BodyTooLargeError, bounded_body
 from jobs_core.model.clock import Clock, SystemClock
 from jobs_core.model.errors import JobValidationError
 from jobs_core.settings.settings import Settings
@@ -81,9 +81,8 @@ def _endpoint(
             received = source.receive(request.headers, body, now=clock.now())
             address = request.client.host if request.client else None
             receipt = await accept(context, name, received, body, ip_address=address)
-        except BodyTooLargeError:
-            limit = context.settings.webhook_max_body_bytes
-            return _refuse(name, WebhookRejected(413, "too_large", f"the body is larger than {limit} bytes"))
+        except (BodyTooLargeError, BodyLostError) as error:
+            return _refuse(name, _unread(error, context.settings.webhook_max_body_bytes))
         except JobValidationError as error:
             return _refuse(name, WebhookRejected(400, "invalid_event", error.message))
         except WebhookRejected as rejected:
@@ -107,6 +106,12 @@ def _endpoint(
         return JSONResponse({"status": "duplicate", "jobId": receipt.job_id, "reason": reason}, 200)
 
     return endpoint
+
+
+def _unread(error: BodyTooLargeError | BodyLostError, limit: int) -> WebhookRejected:
+    if isinstance(error, BodyTooLargeError):
+        return WebhookRejected(413, "too_large", f"the body is larger than {limit} bytes")
+    return WebhookRejected(400, "body_lost", f"the body was lost on its way: {error}")
 
 
 def _unknown(name: str, sources: dict[str, Source]) -> Response:
