@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,9 @@ OFFERS = {
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
     "two lines and two protocols": b"Connection: keep-alive\r\nConnection: UPGRADE\r\nUpgrade: h2c, TLS/1.2\r\n",
 }
-FRAMINGS = {
-    "a length": (b"Content-Length: %d\r\n\r\n%s", lambda body: (len(body), body)),
-    "chunks": (b"Transfer-Encoding: chunked\r\n\r\n%s", lambda body: (chunked(body),)),
+FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
+    "a length": lambda body: b"Content-Length: %d\r\n\r\n%s" % (len(body), body),
+    "chunks": lambda body: b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body),
 }
 
 
@@ -42,9 +42,8 @@ def offer(request: pytest.FixtureRequest) -> bytes:
 
 
 @pytest.fixture(params=FRAMINGS)
-def framed(request: pytest.FixtureRequest):
-    form, values = FRAMINGS[request.param]
-    return lambda body: form % values(body)
+def framed(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
+    return FRAMINGS[request.param]
 
 
 def send(tenant: dict[str, str], head: bytes, rest: bytes) -> RawAnswer:
@@ -142,7 +141,7 @@ def worker_url(worker_settings: dict[str, str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [Path(sys.executable).parent / "jobs-core", "serve", "--port", str(port)]
+    command = [str(Path(sys.executable).parent / "jobs-core"), "serve", "--port", str(port)]
     with subprocess.Popen(
         command, env=os.environ | worker_settings, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -167,13 +166,12 @@ def test_a_worker_under_another_server_says_that_the_body_was_lost(
 ) -> None:
     for name, value in worker_settings.items():
         monkeypatch.setenv(name, value)
-    form, values = FRAMINGS[framing]
     listener = Listener(create_app(Settings.load()))
     config = listener._server.config
     listener._server = uvicorn.Server(
         uvicorn.Config(config.app, http=HttpToolsProtocol, lifespan="off", log_level="error")
     )
     with listener:
-        answer = webhook(listener.url, _BODY, H2C_OFFER + form % values(_BODY))
+        answer = webhook(listener.url, _BODY, H2C_OFFER + FRAMINGS[framing](_BODY))
         assert answer.status == 400
         assert "uvicorn's httptools protocol drops the body" in json.loads(answer.body)["error"]
