@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.simulation.simulator.killing import kill_repeatedly
+from tests.simulation.simulator.sigkill import kill_repeatedly
 
 
 def main() -> int:

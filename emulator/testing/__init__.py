@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emulator.testing.apps import AppTransport
-    from emulator.testing.calls import Call, NotAwaited
+    from emulator.testing.app_transport import AppTransport
     from emulator.testing.harness import Harness, Turned
     from emulator.testing.listener import Listener
     from emulator.testing.receiver import Delivery, Receiver
     from emulator.testing.server import ServerProcess, ServerTenant
+    from emulator.testing.sync_or_async import Call, NotAwaited
     from emulator.testing.views import AttemptView, DeadLetterView, LogView, MessageView
     from emulator.testing.workflow import WorkflowRun, WorkflowStep
 

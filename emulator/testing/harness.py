@@ -27,14 +27,14 @@ from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
-from emulator.testing import reach
-from emulator.testing.apps import AppTransport, Interface
+from emulator.testing import client_interception
+from emulator.testing.app_transport import AppTransport, Interface
 from emulator.testing.asgi import Answer, call_asgi
-from emulator.testing.calls import Call, NotAwaited
-from emulator.testing.homes import BackgroundHome, Home, running_loop
+from emulator.testing.event_loops import BackgroundHome, Home, running_loop
 from emulator.testing.invariants import Record
-from emulator.testing.looking import Looking
-from emulator.testing.watch import Watch
+from emulator.testing.observations import Observations
+from emulator.testing.recorder import Recorder
+from emulator.testing.sync_or_async import Call, NotAwaited
 from emulator.testing.workflow import WorkflowRun, read_run
 from emulator.wire.durations import parse_duration
 
@@ -59,7 +59,7 @@ class Turned:
     fired: int
 
 
-class Harness(Looking):
+class Harness(Observations):
     """The fixture ``qstash``, and what it is outside pytest: publish with any client, then turn the clock.
 
     ``async with Harness() as qstash`` lives in the running event loop, ``with Harness() as qstash`` beside a
@@ -101,7 +101,7 @@ class Harness(Looking):
         self._thread = threading.get_ident()
         self._is_started = False
         self._starting = asyncio.Lock()
-        self._watch: Watch
+        self._recorder: Recorder
         self._lifetime: AsyncIterator[None] | None = None
         self._calls: list[Call[Any]] = []
         self.client = self.make_client(self.token)
@@ -115,7 +115,7 @@ class Harness(Looking):
         that loop.
         """
         if self._is_reachable:
-            self._exits.enter_context(reach.reachable(self))
+            self._exits.enter_context(client_interception.reachable(self))
         if not is_async:
             self._home = BackgroundHome()
         return self
@@ -158,7 +158,7 @@ class Harness(Looking):
             if self._is_started:
                 return
             await self._emulator.start()
-            self._watch = Watch(self._emulator.runtimes[0])
+            self._recorder = Recorder(self._emulator.runtimes[0])
             self._lifetime = self._live()
             await anext(self._lifetime)
             self._is_started = True
@@ -199,7 +199,7 @@ class Harness(Looking):
     @property
     def url(self) -> str:
         """Where clients find it: the value of QSTASH_URL."""
-        return reach.loopback_url() if self._is_reachable else URL
+        return client_interception.loopback_url() if self._is_reachable else URL
 
     @property
     def environment(self) -> dict[str, str]:
@@ -271,7 +271,7 @@ class Harness(Looking):
 
     def _noted(self, scope: Scope, answer: Answer) -> Answer:
         if (b"authorization", f"Bearer {self.token}".encode()) in scope["headers"]:
-            self._watch.note_answer(scope["path"], answer.status, answer.body)
+            self._recorder.note_answer(scope["path"], answer.status, answer.body)
         return answer
 
     # Time
@@ -347,7 +347,7 @@ class Harness(Looking):
         async def restored() -> None:
             await import_into(self._emulator, self.runtime, fields)
             # What was imported was not seen.
-            self._watch.forget()
+            self._recorder.forget()
 
         return self._call("restore(...)", restored)
 
@@ -381,7 +381,7 @@ class Harness(Looking):
         return self._look(self._record_now)
 
     def _record_now(self) -> Record:
-        return self._watch.record()
+        return self._recorder.record()
 
     def _look(self, read: Callable[[], T]) -> T:
         """Read the emulator's state. In a plain test what is due now happens first, as nobody can await it."""
@@ -424,7 +424,7 @@ class _InProcess(httpx.AsyncBaseTransport):
         self._harness = harness
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await reach.answer_httpx(self._harness, request)
+        return await client_interception.answer_httpx(self._harness, request)
 
 
 def _span_ms(span: str | timedelta, field: str) -> int:

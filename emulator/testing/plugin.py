@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known. Raises UsageError for real QStash without its credentials."""
     if _is_real(config):
-        from emulator.testing.real import missing_credentials
+        from emulator.testing.real_service import missing_credentials
 
         if missing := missing_credentials():
             raise pytest.UsageError(f"--qstash=real needs {', '.join(missing)} in the environment")
@@ -51,9 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End what was started for the whole run, if anything was."""
-    if "emulator.testing.reach" in sys.modules:
-        from emulator.testing.homes import close_background_loop
-        from emulator.testing.reach import close_loopback
+    if "emulator.testing.client_interception" in sys.modules:
+        from emulator.testing.client_interception import close_loopback
+        from emulator.testing.event_loops import close_background_loop
 
         close_loopback()
         close_background_loop()
@@ -103,7 +103,7 @@ def qstash_server(request: pytest.FixtureRequest) -> "Iterator[ServerTenant]":
 
 
 def _real() -> Iterator[Any]:
-    from emulator.testing.real import RealQStash
+    from emulator.testing.real_service import RealQStash
 
     service = RealQStash()
     try:

@@ -18,7 +18,7 @@ from emulator.http.v2.workflow_views import returned_text, step_view
 from emulator.runtime import Runtime
 from emulator.store.store import SqlStore
 from emulator.store.workflow_queries import RunHistory, find_run, load_histories
-from emulator.testing.calls import Call
+from emulator.testing.sync_or_async import Call
 
 MakeCall = Callable[[str, Callable[[], Coroutine[Any, Any, "WorkflowRun"]]], "Call[WorkflowRun]"]
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 from qstash import QStash
 
-from emulator.testing.real import REAL_URL
+from emulator.testing.real_service import REAL_URL
 from tests.bounds import HANG_SECONDS
 from tests.conformance.exchanges import Exchange, Recorder
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.testing import Listener, ServerProcess
-from emulator.testing.real import NEEDED, REAL_URL, missing_credentials
+from emulator.testing.real_service import NEEDED, REAL_URL, missing_credentials
 from tests.conformance.account import Account, refusal_of
 from tests.conformance.report import Report, World
 from tests.conformance.stubs import connect_to, stubs

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.simulator.killing import kill_repeatedly
+from tests.simulation.simulator.sigkill import kill_repeatedly
 
 
 def _check(directory: Path, rounds: int) -> None:

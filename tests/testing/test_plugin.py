@@ -4,8 +4,6 @@ import pytest
 import qstash  # noqa: F401
 
 # Loaded here once: pytester unloads what an inner run was the first to import.
-import emulator.testing.harness
-import emulator.testing.reach  # noqa: F401
 from tests.inner_pytest import FEW_PLUGINS
 
 pytestmark = pytest.mark.usefixtures("_clean_environment")

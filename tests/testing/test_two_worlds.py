@@ -4,10 +4,11 @@ import httpx
 import pytest
 import qstash  # noqa: F401
 
+import emulator.testing.client_interception
+
 # Loaded here once: pytester unloads what an inner run was the first to import.
 import emulator.testing.harness
-import emulator.testing.reach
-import emulator.testing.real  # noqa: F401
+import emulator.testing.real_service  # noqa: F401
 from emulator.testing import Listener, Receiver, ServerProcess, ServerTenant
 
 PLAIN = ("-rs", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")

@@ -5,8 +5,8 @@
     generator    random steps from a seed
     loop         an event loop whose time is simulated and whose threads are not threads
     network      the destinations: they answer late, fail, hang, refuse, lose their answer
-    life         one process of the emulator, from its start to its end or its crash
-    world        runs a scenario through as many lives as it takes
+    process      one process of the emulator, from its start to its end or its crash
+    runner       runs a scenario through as many lives as it takes
     history      what the clients saw
     workflows    workflow runs: their endpoint, their steps, their records
     recording    from history, requests and the API's logs to a record
@@ -17,8 +17,8 @@ Everything under test is real: the API, the broker, the runtime, the store's wri
 """
 
 from tests.simulation.simulator.generator import make_scenario
+from tests.simulation.simulator.runner import Outcome, run_scenario
 from tests.simulation.simulator.scenario import Scenario
 from tests.simulation.simulator.shrinking import shrink
-from tests.simulation.simulator.world import Outcome, run_scenario
 
 __all__ = ["Outcome", "Scenario", "make_scenario", "run_scenario", "shrink"]

@@ -11,8 +11,8 @@ from multiprocessing import get_context
 
 from tests.simulation.simulator.generator import make_scenario
 from tests.simulation.simulator.report import describe_failure
+from tests.simulation.simulator.runner import run_scenario
 from tests.simulation.simulator.shrinking import shrink
-from tests.simulation.simulator.world import run_scenario
 
 _PROGRESS_SECONDS = 2.0
 

@@ -1,7 +1,7 @@
 """What a run has to say, in words that a reader can act on."""
 
 from tests.simulation.simulator.network import label_of
-from tests.simulation.simulator.world import Outcome
+from tests.simulation.simulator.runner import Outcome
 
 _MOST_VIOLATIONS = 5
 

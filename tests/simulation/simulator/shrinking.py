@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from tests.simulation.simulator.runner import Outcome, run_scenario
 from tests.simulation.simulator.scenario import Scenario
-from tests.simulation.simulator.world import Outcome, run_scenario
 
 _MOST_RUNS = 300
 

@@ -22,7 +22,7 @@ from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
 from emulator.testing.asgi import Answer, call_asgi, http_scope
-from emulator.testing.homes import running_loop
+from emulator.testing.event_loops import running_loop
 from emulator.wire.destination import check_url, origin_of
 from emulator.wire.headers import Headers, header_text
 from emulator.wire.limits import LENIENT

@@ -31,7 +31,7 @@ T = TypeVar("T")
 _ALL = Page(count=1_000_000_000, order="earliestFirst")
 
 
-class Looking(ABC):
+class Observations(ABC):
     """What a test asks after, or between, turns of the clock.
 
     Every assertion takes the same conditions, all of which must hold: ``url`` (whole, or where it begins; ``*``

@@ -20,8 +20,8 @@ from emulator.testing.invariants import (
 )
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.history import History
-from tests.simulation.simulator.life import Life
 from tests.simulation.simulator.network import Network
+from tests.simulation.simulator.process import Life
 from tests.simulation.simulator.recording import Shown, make_record, read_all
 from tests.simulation.simulator.scenario import Scenario
 from tests.simulation.simulator.steps import ChangeSchedule, PauseFlow, PauseQueue, Step

@@ -18,7 +18,7 @@ from emulator.broker.message import State
 from emulator.clock import wall_now_at
 from emulator.testing.assertions import Wanted, check_state, select
 from emulator.testing.invariants import Record
-from emulator.testing.looking import Looking
+from emulator.testing.observations import Observations
 from emulator.testing.views import AttemptView, DeadLetterView, LogView, MessageView
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def missing_credentials(environment: Mapping[str, str] = os.environ) -> list[str
     return [name for name in NEEDED if not environment.get(name)]
 
 
-class RealQStash(Looking):
+class RealQStash(Observations):
     """What the fixture ``qstash`` is under ``--qstash=real``. It sees what was published since the test began."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from emulator.testing.asgi import Answer, NeverAnswered, http_scope
-from emulator.testing.homes import LoopUnavailable, background_loop
+from emulator.testing.event_loops import LoopUnavailable, background_loop
 
 if TYPE_CHECKING:
     from emulator.testing.harness import Harness

@@ -33,7 +33,7 @@ from emulator.wire.retry_after import wait_from_response
 _PUBLISHING = ("/v2/publish/", "/v2/enqueue/", "/v2/batch")
 
 
-class Watch:
+class Recorder:
     """One tenant's run from now on, as a record."""
 
     def __init__(self, runtime: Runtime) -> None:
