@@ -9,6 +9,7 @@
     ├── QuotaExceeded         more than the plan allows                             (412)
     ├── BodyTooLarge          over the message size limit                           (413)
     ├── TooManyRequests       more waiting than the server may hold                 (429)
+    ├── DailyLimitReached     the plan's messages of the day are used up            (429)
     └── StoreUnavailable      the durable store does not take writes                (503)
 
 The table in ``emulator.http.errors`` maps each class to its status (contract 1.3).
@@ -16,7 +17,15 @@ The table in ``emulator.http.errors`` maps each class to its status (contract 1.
 
 
 class EmulatorError(Exception):
-    """Something the caller should hear about; ``str()`` is the text of the answer's ``error`` field."""
+    """Something the caller should hear about; ``str()`` is the text of the answer's ``error`` field.
+
+    Applications compare texts of the real service, so what the emulator knows beside them is the ``hint``, which
+    the answer carries in a field of its own.
+    """
+
+    def __init__(self, text: str, *, hint: str | None = None) -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 class InvalidInput(EmulatorError):
@@ -53,6 +62,16 @@ class TooManyRequests(EmulatorError):
     def __init__(self, text: str, *, retry_after_seconds: int) -> None:
         super().__init__(text)
         self.retry_after_seconds = retry_after_seconds
+
+
+class DailyLimitReached(EmulatorError):
+    """The plan's messages of the day are used up; ``reset_at_seconds`` is the next midnight in unix seconds."""
+
+    def __init__(self, text: str, *, limit: int, remaining: int, reset_at_seconds: int) -> None:
+        super().__init__(text, hint=f"the plan allows {limit} messages a day")
+        self.limit = limit
+        self.remaining = remaining
+        self.reset_at_seconds = reset_at_seconds
 
 
 class StoreUnavailable(EmulatorError):

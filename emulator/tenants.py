@@ -33,6 +33,16 @@ def _token(**claims: object) -> str:
     return base64.b64encode(json.dumps(claims, separators=(",", ":")).encode()).decode("ascii")
 
 
+def user_of(token: str) -> str | None:
+    """The user whom a well-formed token names; ``None`` for one that is none."""
+    try:
+        claims = json.loads(base64.b64decode(token, validate=True))
+    except ValueError:
+        return None
+    user = claims.get("UserID") if isinstance(claims, dict) else None
+    return user if isinstance(user, str) and user.isprintable() and 0 < len(user) <= 100 else None
+
+
 def _published(user: str, password: str, current: str, next_: str) -> Credentials:
     return Credentials(
         name=user,

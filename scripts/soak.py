@@ -165,7 +165,7 @@ def _times(start: float, step: float, until: float) -> Iterator[float]:
 
 async def _publish(session: aiohttp.ClientSession, url: str) -> None:
     async with session.post(url, data=str(time.perf_counter_ns())) as response:
-        if response.status != 200:
+        if response.status != 201:
             raise SystemExit(f"soak: a publish was answered {response.status}: {await response.text()}")
 
 

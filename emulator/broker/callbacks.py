@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from emulator.broker.message import AttemptResult, Draft, Message
 from emulator.wire.destination import Destination, DestinationKind
-from emulator.wire.headers import Headers, header_map
+from emulator.wire.headers import HeaderMap, Headers, header_map
 from emulator.wire.limits import LENIENT
 from emulator.wire.options import Callback, parse_options
 from emulator.wire.redaction import parse_redaction
 
+# As Go writes a struct whose fields are marked omitempty (contract 5.5).
+_LEFT_OUT_WHEN_ZERO = frozenset({"body", "retried", "sourceBody", "maxRetries"})
 _JSON_CONTENT = (("Content-Type", "application/json"),)
 
 
@@ -60,27 +62,36 @@ def report(
     source_body = redaction.apply_to_body(body) if redaction else body
     fields: dict[str, object] = {
         "status": result.status,
-        "header": header_map(result.headers),
+        "header": _sorted_header_map(result.headers),
         "body": _base64(result.body or (result.error or "").encode()),
         "retried": retried,
-        "maxRetries": message.max_retries if max_retries is None else max_retries,
         "dlqId": dlq_id,
         "sourceMessageId": message.id,
         "topicName": message.topic_name,
         "endpointName": message.endpoint_name,
         "url": message.url,
         "method": message.method,
-        "sourceHeader": header_map(headers),
+        "sourceHeader": _sorted_header_map(headers),
         "sourceBody": _base64(source_body),
+        "maxRetries": message.max_retries if max_retries is None else max_retries,
         "notBefore": message.not_before_at,
         "createdAt": message.created_at,
         "scheduleId": message.schedule_id,
         "callerIP": message.caller_ip,
+        "api": message.api,
         **(further or {}),
     }
-    present = {name: value for name, value in fields.items() if value is not None}
+    # What readers of a run's reports have no default for (contract W5.4 and W6.3) is always there.
+    left_out = frozenset[str]() if further else _LEFT_OUT_WHEN_ZERO
+    present = {
+        name: value for name, value in fields.items() if value is not None and (value or name not in left_out)
+    }
     # Byte-stable under JSON.parse and JSON.stringify: receivers that re-serialise before they verify depend on it.
     return json.dumps(present, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _sorted_header_map(headers: Headers) -> HeaderMap:
+    return dict(sorted(header_map(headers).items()))
 
 
 def _base64(data: bytes) -> str:

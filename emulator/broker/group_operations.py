@@ -18,12 +18,12 @@ def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequ
     """
     group = state.groups.get(name)
     if group is None and len(state.groups) >= state.limits.max_url_groups:
-        raise QuotaExceeded(f"quota maxUrlGroups exceeded: {state.limits.max_url_groups}")
+        raise QuotaExceeded("quota maxUrlGroups exceeded", hint=f"at most {state.limits.max_url_groups}")
     known = list(group.endpoints) if group else []
     for endpoint in endpoints:
         _upsert(known, endpoint)
     if len(known) > state.limits.max_endpoints:
-        raise QuotaExceeded(f"quota maxEndpoints exceeded: {state.limits.max_endpoints}")
+        raise QuotaExceeded("quota maxEndpoints exceeded", hint=f"at most {state.limits.max_endpoints}")
     base = group or UrlGroup(name=name, endpoints=(), created_at=now_at, updated_at=now_at)
     _save(state, replace(base, endpoints=tuple(known), updated_at=now_at))
 

@@ -28,12 +28,13 @@ class Target:
 def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
     """Accept ``draft``; one element for each message, in the order of the group's endpoints.
 
-    Raises NotFound for an unknown URL group, QuotaExceeded and InvalidInput as the options demand; nothing is
-    accepted then.
+    Raises NotFound for an unknown URL group, QuotaExceeded and InvalidInput as the options demand, DailyLimitReached;
+    nothing is accepted then.
     """
     targets = _targets(state, draft)
     check_not_before(state, draft.options, now_at)
     check_queue_quota(state, draft.options.queue_name)
+    state.daily.check(len(targets), now_at)
     body_seq = draft.stored_body_seq
     accepted: list[Accepted] = []
     for target in targets:
@@ -56,6 +57,7 @@ def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int
     if message.queue_name is not None:
         state.ensure_queue(message.queue_name, now_at)
     state.write(MessageAccepted(message, body))
+    state.daily.note(now_at)
     is_delayed = message.not_before_at > now_at
     state.log(
         message.seq, State.CREATED, now_at, next_delivery_at=message.not_before_at if is_delayed else None
@@ -165,10 +167,10 @@ def check_not_before(state: BrokerState, options: PublishOptions, now_at: int) -
     """Raise QuotaExceeded for a time further away than the plan allows."""
     due_at = options.not_before_at
     if due_at is not None and due_at > now_at + state.limits.max_delay_ms:
-        raise QuotaExceeded(f"quota maxDelay exceeded: Upstash-Not-Before {due_at // 1000}")
+        raise QuotaExceeded("quota maxDelay exceeded", hint=f"Upstash-Not-Before {due_at // 1000}")
 
 
 def check_queue_quota(state: BrokerState, name: str | None) -> None:
     """Raise QuotaExceeded if a message into the queue ``name`` would make one queue too many."""
     if name is not None and name not in state.queues and len(state.queues) >= state.limits.max_queues:
-        raise QuotaExceeded(f"quota maxQueues exceeded: {state.limits.max_queues}")
+        raise QuotaExceeded("quota maxQueues exceeded", hint=f"at most {state.limits.max_queues}")

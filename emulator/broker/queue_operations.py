@@ -19,7 +19,10 @@ def upsert_queue(
     Raises QuotaExceeded for one queue too many, or too much parallelism.
     """
     if parallelism > state.limits.max_queue_parallelism:
-        raise QuotaExceeded(f"quota maxQueueParallelism exceeded: {parallelism}")
+        raise QuotaExceeded(
+            "quota maxQueueParallelism exceeded",
+            hint=f"{parallelism} is over {state.limits.max_queue_parallelism}",
+        )
     check_queue_quota(state, name)
     queue = state.ensure_queue(name, now_at).queue
     _save(

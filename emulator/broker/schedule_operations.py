@@ -34,7 +34,7 @@ def save_schedule(
     """
     known = state.schedules.get(schedule_id) if schedule_id else None
     if known is None and len(state.schedules) >= state.limits.max_schedules:
-        raise QuotaExceeded(f"quota maxSchedules exceeded: {state.limits.max_schedules}")
+        raise QuotaExceeded("quota maxSchedules exceeded", hint=f"at most {state.limits.max_schedules}")
     schedule = Schedule(
         id=schedule_id or state.ids.schedule_id(),
         cron=cron.text,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from emulator.broker.daily_limit import DailyLimit
 from emulator.broker.dispatch_lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
 from emulator.broker.layer import Layer
 from emulator.broker.message import AttemptResult, LogEntry, Message, Pending, State
@@ -67,6 +68,7 @@ class BrokerState:
         # The messages of each schedule's last run: seq → message id.
         self.last_runs: dict[str, dict[int, str]] = {}
         self.deduplications: dict[str, DeduplicationKept] = {}
+        self.daily = DailyLimit(self.limits.max_daily_messages)
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}
 

@@ -83,7 +83,8 @@ class Client:
         if status < 400:
             return
         try:
-            words = str(json.loads(text)["error"])
+            told = json.loads(text)
+            words = f"{told['error']} ({told['hint']})" if "hint" in told else str(told["error"])
         except (ValueError, KeyError, TypeError):
             words = f"{self.url} answered {status}"
         if status == 404 and words.startswith("Not Found") and path.startswith("/emulator"):

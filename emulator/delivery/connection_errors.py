@@ -4,8 +4,6 @@ import errno
 import ipaddress
 from urllib.parse import urlsplit
 
-from emulator.wire.durations import format_duration
-
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` names the machine itself."""
@@ -17,10 +15,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def timed_out(url: str, timeout_ms: int) -> str:
-    """No complete response came in time."""
-    span = format_duration(timeout_ms) if timeout_ms >= 1000 else f"{timeout_ms} ms"
-    return f"no complete response from {_host(url)} within {span} (Upstash-Timeout shortens or lengthens the wait)"
+# No complete response came in time, in the real service's words (contract 4.2): apps compare them.
+TIMED_OUT = "context deadline exceeded"
 
 
 def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:

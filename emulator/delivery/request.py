@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from emulator.broker.message import Message
 from emulator.wire.fast_dataclass import keyword_value
+from emulator.wire.flow_control import FlowControl
 from emulator.wire.headers import SERVER_OWNED, Headers, is_hop_by_hop
 from emulator.wire.signature import sign
 
@@ -44,11 +45,15 @@ def build_request(
             ("Accept-Encoding", "gzip"),
             ("Upstash-Message-Id", message.id),
             ("Upstash-Retried", str(retried)),
+            ("Upstash-Retries", str(retried)),
+            ("Upstash-Max-Retries", str(message.max_retries)),
             ("Upstash-Signature", signature),
             *_optional("Upstash-Caller-Ip", message.caller_ip),
             *_optional("Upstash-Topic-Name", message.topic_name),
             *_optional("Upstash-Schedule-Id", message.schedule_id),
             *_optional("Upstash-Region", region),
+            *_optional("Upstash-Retry-Delay", message.retry_delay),
+            *(_flow_control(message.flow_control) if message.flow_control is not None else ()),
         ),
         body=body,
         timeout_ms=message.timeout_ms or default_timeout_ms,
@@ -64,6 +69,13 @@ def _forwarded(headers: Headers) -> Headers:
 @lru_cache(maxsize=512)
 def _travels(name: str) -> bool:
     return name.lower() not in SERVER_OWNED and not is_hop_by_hop(name)
+
+
+def _flow_control(flow: FlowControl) -> Headers:
+    """The limits that the message brought, the period in seconds."""
+    given = {"parallelism": flow.parallelism, "rate": flow.rate, "period": flow.period_seconds}
+    value = ",".join(f"{name}={number}" for name, number in given.items() if number is not None)
+    return (("Upstash-Flow-Control-Key", flow.key), ("Upstash-Flow-Control-Value", value))
 
 
 def _optional(name: str, value: str | None) -> Headers:

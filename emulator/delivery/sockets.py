@@ -46,7 +46,7 @@ class SocketTransport:
             async with asyncio.timeout(request.timeout_ms / 1000):
                 return await self._exchange(request)
         except TimeoutError:
-            return _no_response(connection_errors.timed_out(request.url, request.timeout_ms))
+            return _no_response(connection_errors.TIMED_OUT)
         except (aiohttp.ClientConnectorDNSError, UnicodeError):
             # A host with an empty or overlong label is none, and is not even asked for.
             return _no_response(connection_errors.not_resolved(request.url))

@@ -56,7 +56,7 @@ class FaultyTransport:
             case Kind.TIME_OUT:
                 await send(request)
                 await self._wait(request.timeout_ms)
-                return _no_response(connection_errors.timed_out(request.url, request.timeout_ms), fault)
+                return _no_response(connection_errors.TIMED_OUT, fault)
             case Kind.CUT_RESPONSE:
                 return _cut(request, await send(request), fault)
             case Kind.DELIVER_TWICE:

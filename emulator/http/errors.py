@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.errors import (
     BodyTooLarge,
     Conflict,
+    DailyLimitReached,
     EmulatorError,
     Forbidden,
     InvalidInput,
@@ -30,6 +31,7 @@ STATUSES: dict[type[EmulatorError], int] = {
     QuotaExceeded: 412,
     BodyTooLarge: 413,
     TooManyRequests: 429,
+    DailyLimitReached: 429,
     StoreUnavailable: 503,
 }
 
@@ -40,9 +42,28 @@ def status_of(error: EmulatorError) -> int:
 
 
 def error_response(error: EmulatorError) -> Response:
-    """``{"error": "<text>"}`` with the status of the error's class."""
-    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, TooManyRequests) else None
-    return JSONResponse({"error": str(error)}, status_code=status_of(error), headers=headers)
+    """``{"error": "<text>"}`` with the status of the error's class, and a ``hint`` where there is one."""
+    return JSONResponse(error_fields(error), status_code=status_of(error), headers=_headers_of(error))
+
+
+def _headers_of(error: EmulatorError) -> dict[str, str] | None:
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, DailyLimitReached):
+        return {
+            "RateLimit-Limit": str(error.limit),
+            "RateLimit-Remaining": str(error.remaining),
+            "RateLimit-Reset": str(error.reset_at_seconds),
+        }
+    return None
+
+
+def error_fields(error: EmulatorError) -> dict[str, str]:
+    """What is told of an error; its hint goes to the log, too."""
+    if error.hint is None:
+        return {"error": str(error)}
+    log.info("%s: %s", error, error.hint, extra={"event": "refused"})
+    return {"error": str(error), "hint": error.hint}
 
 
 def http_exception(request: Request, error: Exception) -> Response:

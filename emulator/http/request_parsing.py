@@ -70,7 +70,7 @@ def _announced_length(request: Request) -> int | None:
 
 def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
     return BodyTooLarge(
-        f"quota maxMessageSize exceeded: a {what} of {size} bytes is over the limit of {limit} bytes"
+        "quota maxMessageSize exceeded", hint=f"a {what} of {size} bytes is over the limit of {limit} bytes"
     )
 
 

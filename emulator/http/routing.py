@@ -15,11 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulator.errors import EmulatorError, Forbidden, Unauthorized
+from emulator.errors import EmulatorError, Forbidden, NotFound, Unauthorized
 from emulator.http.errors import error_response
 from emulator.http.openapi_types import Operation, summary_of
 from emulator.runtime import Runtime
 from emulator.server import Emulator
+from emulator.tenants import user_of
 from emulator.wire.destination import check_text, token_parameter
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 _UNKNOWN_BYTES = 1_000_000
 _READING = frozenset({"GET", "HEAD"})
 _BEARER = b"bearer "
+# The real service's words (contract 1.2).
+_INVALID_TOKEN = "unable to authenticate: invalid token"  # noqa: S105  a text
+_DEFAULT_REGION = "eu-central-1"
 
 
 class TargetRoute(Route):
@@ -91,9 +95,10 @@ def authenticate(request: Request) -> Runtime:
     Raises Unauthorized without a known token, Forbidden for a read-only token on a write.
     """
     emulator: Emulator = request.app.state.emulator
-    found = emulator.find(_token(request))
+    token = _token(request)
+    found = emulator.find(token)
     if found is None:
-        raise Unauthorized("unauthorized: invalid token")
+        raise _unknown(emulator, token)
     runtime, is_read_only = found
     if is_read_only and request.method not in _READING:
         raise Forbidden(f"a read-only token may not {request.method} {request.url.path}")
@@ -106,12 +111,26 @@ def _token(request: Request) -> str:
         return header[len(_BEARER) :].decode("latin-1").strip()
     token_in_query = token_parameter(raw_query(request))
     if token_in_query is None and header is not None:
-        raise Unauthorized("unauthorized: the Authorization header must read 'Bearer <token>'")
+        raise Unauthorized(_INVALID_TOKEN, hint="the Authorization header must read 'Bearer <token>'")
     if token_in_query is None:
         raise Unauthorized(
-            "unauthorized: no token; send 'Authorization: Bearer <QSTASH_TOKEN>' or ?qstash_token=<QSTASH_TOKEN>"
+            _INVALID_TOKEN,
+            hint="no token; send 'Authorization: Bearer <QSTASH_TOKEN>' or ?qstash_token=<QSTASH_TOKEN>",
         )
     return token_in_query
+
+
+def _unknown(emulator: Emulator, token: str) -> EmulatorError:
+    """The refusal of a token that nobody here has: 404 for one of a user who may be known elsewhere."""
+    user = user_of(token)
+    if user is None or any(runtime.tenant.name == user for runtime in emulator.runtimes):
+        return Unauthorized(_INVALID_TOKEN, hint="this server does not know the token")
+    region = (emulator.settings.region or _DEFAULT_REGION).lower()
+    return NotFound(
+        f"user ({user}) not found in this region ({region}). Check that you are using the correct endpoint. "
+        "Learn more: https://upstash.com/docs/qstash/howto/multi-region",
+        hint="the emulator knows the published test users and its own tenants",
+    )
 
 
 def carries_token(authorization: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from emulator.broker import cancelling, schedule_operations
 from emulator.broker.broker import Broker
+from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import (
@@ -164,6 +165,9 @@ class Runtime:
         load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
         snapshot = await self._writer.read(load)
         self.broker.restore(snapshot, now_at)
+        if self.limits.max_daily_messages is not None:
+            count = partial(queries.count_created, tenant_id=self.tenant.id, from_at=day_start_at(now_at))
+            self.broker.state.daily.restore(await self._writer.read(count), now_at)
         for shell in self.shells.values():
             await shell.restore(self._writer, self.tenant.id, now_at)
         for schedule in snapshot.schedules:

@@ -85,6 +85,13 @@ def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
     )
 
 
+def count_created(store: SqlStore, tenant_id: int, from_at: int) -> int:
+    """How many messages were accepted at ``from_at`` or later."""
+    query = select(func.count()).where(_M.tenant_id == tenant_id, _M.created_at >= from_at)
+    with store.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
 def load_due(
     store: SqlStore, tenant_id: int, start: tuple[int, int], limit: int, until_at: int | None = None
 ) -> tuple[list[Pending], bool]:

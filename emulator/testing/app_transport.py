@@ -131,7 +131,7 @@ async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
         async with asyncio.timeout(request.timeout_ms / 1000):
             return _result(request, await call_asgi(app, scope, request.body))
     except TimeoutError:
-        return AttemptResult(status=0, error=connection_errors.timed_out(request.url, request.timeout_ms))
+        return AttemptResult(status=0, error=connection_errors.TIMED_OUT)
 
 
 def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:

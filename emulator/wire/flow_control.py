@@ -49,8 +49,8 @@ def _parse_fields(value: str, field: str) -> dict[str, int]:
         name, equals, text = (part.strip() for part in item.partition("="))
         if name not in _KNOWN or not equals:
             raise InvalidInput(
-                f"{field} should be either rate=X or parallelism=Y, or both as comma-separated values; "
-                f"{item.strip()!r} is not one of {', '.join(_KNOWN)}"
+                f"{field} should be either rate=X or parallelism=Y, or both as comma-separated values",
+                hint=f"{item.strip()!r} is not one of {', '.join(_KNOWN)}",
             )
         given[name] = _parse_period(text, field) if name == "period" else _parse_limit(name, text, field)
     return given

@@ -22,7 +22,8 @@ _HOP_BY_HOP = frozenset(
 SERVER_OWNED = frozenset(
     {
         "accept-encoding", "upstash-signature", "upstash-message-id", "upstash-retried", "upstash-caller-ip",
-        "upstash-topic-name", "upstash-schedule-id", "upstash-region",
+        "upstash-topic-name", "upstash-schedule-id", "upstash-region", "upstash-max-retries", "upstash-retries",
+        "upstash-retry-delay", "upstash-flow-control-key", "upstash-flow-control-value",
     }
 )  # fmt: skip
 

@@ -14,6 +14,9 @@ _TIME_DIGITS = 9
 # others; that leaves 5.7 bits a digit, and it is a tenth of the work of an even draw.
 _DIGIT_OF_BYTE = bytes(ord(BASE58[byte % 58]) for byte in range(256))
 
+_URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_URL_SAFE_OF_BYTE = bytes(ord(_URL_SAFE[byte % 64]) for byte in range(256))
+
 
 def base58(number: int, width: int) -> str:
     """``number`` in base 58, zero-padded on the left to ``width`` digits. The alphabet sorts like ASCII."""
@@ -52,8 +55,8 @@ class IdFactory:
         return f"jwt_{self._digits(_SHORT_DIGITS)}"
 
     def run_id(self) -> str:
-        """``wfr_`` and 21 base58 digits, as long as the Workflow SDKs' own (contract W1)."""
-        return f"wfr_{self._digits(21)}"
+        """``wfr_`` and 21 of ``A-Za-z0-9_-``, as the Workflow SDKs' own (contract 1.4 and W1)."""
+        return f"wfr_{self._source.randbytes(21).translate(_URL_SAFE_OF_BYTE).decode('ascii')}"
 
     def fault_id(self) -> str:
         """``flt_`` and 12 base58 digits, for the control API."""

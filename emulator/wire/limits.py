@@ -14,6 +14,8 @@ class Limits:
     max_body_bytes: int = 10_000_000
     max_batch_bytes: int = 100_000_000
     max_retries: int = 1_000
+    max_daily_messages: int | None = None
+    """Messages that may be published from one midnight (UTC) to the next; ``None`` for any number."""
     max_delay_ms: int = 10 * 365 * _DAY_MS
     max_timeout_ms: int = 7_200 * _SECOND_MS
     max_queues: int = 10_000
@@ -38,7 +40,8 @@ PLANS = {
     "lenient": LENIENT,
     "free": Limits(
         max_body_bytes=_MIB,
-        max_retries=3,
+        max_retries=5,
+        max_daily_messages=1_000,
         max_delay_ms=7 * _DAY_MS,
         max_timeout_ms=900 * _SECOND_MS,
         max_queues=10,

@@ -309,7 +309,8 @@ class _OptionReader:
         retries = self._whole_number("Retries")
         if retries is not None and retries > self._limits.max_retries:
             raise QuotaExceeded(
-                f"quota maxRetries exceeded: {self.name('Retries')} {retries} is over {self._limits.max_retries}"
+                "quota maxRetries exceeded",
+                hint=f"{self.name('Retries')} {retries} is over {self._limits.max_retries}",
             )
         return retries
 
@@ -333,7 +334,7 @@ class _OptionReader:
             return None
         delay_ms = parse_duration(text, field=self.name("Delay"))
         if delay_ms > self._limits.max_delay_ms:
-            raise QuotaExceeded(f"quota maxDelay exceeded: {self.name('Delay')} {text!r}")
+            raise QuotaExceeded("quota maxDelay exceeded", hint=f"{self.name('Delay')} {text!r}")
         return delay_ms
 
     def not_before(self) -> int | None:

@@ -6,6 +6,8 @@ import hmac
 from json.encoder import encode_basestring
 
 LIFETIME_SECONDS = 300
+# Go's zero time in unix seconds: the first of January of the year 1.
+NOT_BEFORE_SECONDS = -62_135_596_800
 
 
 def body_hash(body: bytes) -> str:
@@ -17,12 +19,14 @@ def sign(*, key: str, url: str, body: bytes, issued_at_seconds: int, jwt_id: str
     """The token for one delivery attempt.
 
     ``issued_at_seconds`` is real wall time even where the emulator's clock is turned: receivers check the
-    claims against their own clocks. ``nbf`` is 0, so that a receiver whose clock is behind accepts it.
+    claims against their own clocks. Claims and their order are the real service's, an empty ``aud`` and a
+    ``nbf`` of Go's zero time among them.
     """
     # Written out by hand: one is made for every attempt, and of these values only the URL needs escaping.
     claims = (
-        f'{{"iss":"Upstash","sub":{encode_basestring(url)},"exp":{issued_at_seconds + LIFETIME_SECONDS},"nbf":0,'
-        f'"iat":{issued_at_seconds},"jti":"{jwt_id}","body":"{body_hash(body)}"}}'
+        f'{{"aud":"","body":"{body_hash(body)}","exp":{issued_at_seconds + LIFETIME_SECONDS},'
+        f'"iat":{issued_at_seconds},"iss":"Upstash","jti":"{jwt_id}","nbf":{NOT_BEFORE_SECONDS},'
+        f'"sub":{encode_basestring(url)}}}'
     )
     signing_input = f"{_HEADER}.{_base64url(claims.encode())}"
     mac = hmac.digest(key.encode(), signing_input.encode(), "sha256")

@@ -99,7 +99,7 @@ async def _publish(app: Any, delay: bytes) -> None:
         return {"type": "http.request", "body": BODY, "more_body": False}
 
     async def send(event: dict[str, Any]) -> None:
-        if event.get("status", 200) != 200:
+        if event.get("status", 201) != 201:
             say(f"  the publish was answered {event['status']}")
 
     await app(scope, receive, send)

@@ -9,7 +9,7 @@ from emulator.testing import Harness, Receiver
 async def _publish(qstash: Harness, target: str = "https://example.com/hook", **headers: str) -> str:
     lines = {name.replace("_", "-"): value for name, value in headers.items()}
     response = await qstash.client.post(f"/v2/publish/{target}", content=b'{"hello":"world"}', headers=lines)
-    assert response.status_code == 200, response.text
+    assert response.status_code == 201, response.text
     message_id: str = response.json()["messageId"]
     return message_id
 
@@ -33,11 +33,36 @@ async def test_a_delivery_carries_every_header_that_qstash_sends(qstash, receive
         "x-mine": "1",
         "upstash-message-id": message_id,
         "upstash-retried": "0",
+        "upstash-retries": "0",
+        "upstash-max-retries": "3",
         "upstash-caller-ip": "127.0.0.1",
     }
     signature = delivery.headers.pop("upstash-signature")
     assert signature.count(".") == 2
     assert delivery.headers == expected
+
+
+async def test_a_delivery_says_the_settings_in_force(qstash, receiver) -> None:
+    receiver.answers = [(500, {}, b"")]
+    await _publish(
+        qstash,
+        Upstash_Retries="2",
+        Upstash_Retry_Delay="1000 * (1 + retried)",
+        Upstash_Flow_Control_Key="tenant",
+        Upstash_Flow_Control_Value="parallelism=2, rate=5, period=1m",
+        Upstash_Forward_Upstash_Max_Retries="99",
+    )
+    await qstash.run_until_idle()
+    told = [
+        {name: value for name, value in one.headers.items() if name.startswith("upstash-")}
+        for one in receiver.got
+    ]
+    assert [(one["upstash-retried"], one["upstash-retries"]) for one in told] == [("0", "0"), ("1", "1")]
+    for one in told:
+        assert one["upstash-max-retries"] == "2"
+        assert one["upstash-retry-delay"] == "1000 * (1 + retried)"
+        assert one["upstash-flow-control-key"] == "tenant"
+        assert one["upstash-flow-control-value"] == "parallelism=2,rate=5,period=60"
 
 
 async def test_forwarded_lines_cannot_speak_for_the_server(qstash, receiver) -> None:
@@ -154,18 +179,17 @@ async def test_a_callback_follows_every_attempt(qstash, receiver: Receiver, call
         "status": 500,
         "header": {"X-A": ["1"]},
         "body": base64.b64encode(b"oops").decode(),
-        "retried": 0,
-        "maxRetries": 3,
         "sourceMessageId": message_id,
         "url": "https://example.com/hook",
         "method": "POST",
         "sourceHeader": {"Content-Type": ["application/json"]},
         "sourceBody": base64.b64encode(b'{"hello":"world"}').decode(),
+        "maxRetries": 3,
         "notBefore": created_at,
         "createdAt": created_at,
         "callerIP": "127.0.0.1",
     }
-    assert (second["status"], second["retried"], second["body"]) == (200, 1, "")
+    assert (second["status"], second["retried"], second.get("body")) == (200, 1, None)
 
 
 async def test_the_failure_callback_comes_once_with_a_dlq_id_that_resolves(

@@ -35,8 +35,6 @@ _REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
             connection_errors.tls_failed("https://app.local:444/x", ValueError("self-signed")),
             "--connect-to https://app.local:444=",
         ),
-        (connection_errors.timed_out("https://slow.com/x", 1_500), "within 1s"),
-        (connection_errors.timed_out("https://slow.com/x", 20), "within 20 ms"),
         (
             connection_errors.cut_off("https://user:secret@a.com/x", ConnectionResetError()),
             "a.com closed the connection",

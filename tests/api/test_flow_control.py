@@ -12,7 +12,7 @@ async def _publish(qstash: Harness, key: str, value: str, count: int = 1, **head
     lines |= {name.replace("_", "-"): one for name, one in headers.items()}
     for _ in range(count):
         response = await qstash.client.post("/v2/publish/https://example.com/x", headers=lines)
-        assert response.status_code == 200, response.text
+        assert response.status_code == 201, response.text
 
 
 async def test_keys_are_listed_in_order_and_searched_by_a_part(qstash) -> None:

@@ -54,10 +54,10 @@ async def test_a_publish_without_room_is_answered_429_and_accepted_later() -> No
         assert "not stored yet" in refused.json()["error"]
         assert (await qstash.client.get("/v2/logs")).status_code == 200, "reading needs no room"
         await slow.finish()
-        assert slow.statuses == [200]
+        assert slow.statuses == [201]
         assert (
             await qstash.client.post("/v2/publish/https://example.com/x", content=b"body")
-        ).status_code == 200
+        ).status_code == 201
 
 
 async def test_publishes_wait_for_room_in_the_order_they_came() -> None:
@@ -70,7 +70,7 @@ async def test_publishes_wait_for_room_in_the_order_they_came() -> None:
         assert (second.statuses, third.statuses) == ([], [])
         await first.finish()
         await asyncio.gather(second.task, third.task)
-        assert first.statuses == second.statuses == third.statuses == [200]
+        assert first.statuses == second.statuses == third.statuses == [201]
 
 
 async def test_who_gives_up_waiting_leaves_no_trace() -> None:
@@ -82,10 +82,10 @@ async def test_who_gives_up_waiting_leaves_no_trace() -> None:
         await first.finish()
         assert (
             await qstash.client.post("/v2/publish/https://example.com/x", content=b"y" * _MEGABYTE)
-        ).status_code == 200
+        ).status_code == 201
 
 
 async def test_one_larger_than_all_the_room_is_let_in_alone() -> None:
     async with Harness(intake_megabytes=1, intake_patience_seconds=0) as qstash:
         answer = await qstash.client.post("/v2/publish/https://example.com/x", content=b"y" * (3 * _MEGABYTE))
-        assert answer.status_code == 200
+        assert answer.status_code == 201

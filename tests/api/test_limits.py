@@ -1,5 +1,6 @@
 """What a plan allows, once one is asked for (contract 1.10); the answers name the quota."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ _URL = "/v2/publish/https://example.com"
 @pytest.mark.parametrize(
     ("method", "path", "request_", "status", "words"),
     [
-        ("POST", _URL, {"headers": {"Upstash-Retries": "4"}}, 412, "quota maxRetries exceeded"),
+        ("POST", _URL, {"headers": {"Upstash-Retries": "6"}}, 412, "quota maxRetries exceeded"),
         ("POST", _URL, {"headers": {"Upstash-Delay": "8d"}}, 412, "quota maxDelay exceeded"),
         ("POST", _URL, {"headers": {"Upstash-Not-Before": "1780999999"}}, 412, "quota maxDelay exceeded"),
         ("POST", _URL, {"content": b"x" * 1_048_577}, 413, "quota maxMessageSize exceeded"),
@@ -43,6 +44,32 @@ async def test_the_free_plan_has_ten_queues_and_schedules_and_one_group() -> Non
         assert await _queue(qstash, "q0") == 200
 
 
+async def test_texts_of_the_real_service_carry_no_tail() -> None:
+    async with Harness(quota="free") as qstash:
+        refused = await qstash.client.post(_URL, headers={"Upstash-Retries": "6"})
+    assert refused.json() == {"error": "quota maxRetries exceeded", "hint": "Upstash-Retries 6 is over 5"}
+
+
+async def test_the_free_plan_has_a_thousand_messages_a_day(tmp_path: Path) -> None:
+    noon_at = 1_780_315_200_000
+    midnight_at = noon_at - noon_at % 86_400_000 + 86_400_000
+    item = {"destination": "https://example.com", "headers": {"Upstash-Delay": "6d"}}
+    async with Harness(quota="free", now_at=noon_at, db=str(tmp_path / "day.db")) as qstash:
+        assert await _post(qstash, "/v2/batch", json=[item] * 999) == 200
+    async with Harness(quota="free", now_at=noon_at, db=str(tmp_path / "day.db")) as qstash:
+        assert await _post(qstash, _URL) == 201
+        refused = await qstash.client.post(_URL)
+        whole_batch = await qstash.client.post("/v2/batch", json=[item])
+        await qstash.advance("24h")
+        assert await _post(qstash, _URL) == 201
+    assert (refused.status_code, whole_batch.status_code) == (429, 429)
+    assert {name: refused.headers[f"RateLimit-{name}"] for name in ("Limit", "Remaining", "Reset")} == {
+        "Limit": "1000",
+        "Remaining": "0",
+        "Reset": str(midnight_at // 1000),
+    }
+
+
 async def _queue(qstash: Harness, name: str) -> int:
     return await _post(qstash, "/v2/queues", json={"queueName": name, "parallelism": 2})
 
@@ -60,7 +87,7 @@ async def test_a_timeout_over_the_plans_maximum_is_cut_to_it() -> None:
 
 async def test_without_a_plan_much_more_is_allowed(qstash) -> None:
     options = {"Upstash-Retries": "100", "Upstash-Delay": "400d"}
-    assert (await qstash.client.post(_URL, headers=options)).status_code == 200
+    assert (await qstash.client.post(_URL, headers=options)).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -104,9 +131,9 @@ async def test_a_publish_makes_no_queue_too_many() -> None:
     async with Harness(quota="free") as qstash:
         for number in range(10):
             response = await qstash.client.post(f"/v2/enqueue/q{number}/https://example.com")
-            assert response.status_code == 200
+            assert response.status_code == 201
         refused = await qstash.client.post("/v2/enqueue/q10/https://example.com")
         assert refused.status_code == 412
         assert "quota maxQueues exceeded" in refused.json()["error"]
-        assert (await qstash.client.post("/v2/enqueue/q3/https://example.com")).status_code == 200
+        assert (await qstash.client.post("/v2/enqueue/q3/https://example.com")).status_code == 201
         assert len((await qstash.client.get("/v2/queues")).json()) == 10

@@ -131,4 +131,4 @@ async def test_text_that_no_database_can_keep(qstash, method: str, path: str, bo
     response = await qstash.client.request(method, path, content=body)
     assert response.status_code < 500
     published = await qstash.client.post("/v2/publish/https://e.com", headers={"Upstash-Delay": "1h"})
-    assert published.status_code == 200
+    assert published.status_code == 201

@@ -1,5 +1,8 @@
 """Who may do what: tokens in header and query, read-only tokens, foreign pages (contract 1.2 and 1.12)."""
 
+import base64
+import json
+
 import pytest
 from starlette.routing import BaseRoute
 
@@ -51,7 +54,7 @@ async def test_a_webhooks_own_authorization_travels_on_beside_the_token_in_the_q
                 "Upstash-Forward-X-Mine": "1",
             },
         )
-    assert response.status_code == 200, response.text
+    assert response.status_code == 201, response.text
     await qstash.settle()
     [delivery] = receiver.got
     assert delivery.url == "https://example.com/hook?x=1"
@@ -87,3 +90,26 @@ async def test_every_page_may_ask_and_read(qstash) -> None:
         response = await qstash.client.get(path)
         assert response.headers["access-control-allow-origin"] == "*"
         assert response.headers["access-control-expose-headers"] == "*"
+
+
+def _token(user: str, password: str) -> str:
+    return base64.b64encode(json.dumps({"UserID": user, "Password": password}).encode()).decode()
+
+
+@pytest.mark.parametrize("token", ["nobody", "", _token("defaultUser", "wrong"), "e30=", _token("", "x")])
+async def test_an_unknown_token_is_refused_in_the_real_services_words(qstash, token: str) -> None:
+    async with qstash.make_client(token) as client:
+        response = await client.get("/v2/queues")
+    assert (response.status_code, response.json()["error"]) == (401, "unable to authenticate: invalid token")
+
+
+async def test_a_token_of_another_regions_user_is_not_found_on_any_path(qstash) -> None:
+    async with qstash.make_client(_token("3f6d9c2e", "secret")) as client:
+        answers = [await client.get("/v2/messages/msg_x"), await client.post("/v2/publish/https://e.com")]
+    assert {answer.status_code for answer in answers} == {404}
+    assert {answer.json()["error"] for answer in answers} == {
+        (
+            "user (3f6d9c2e) not found in this region (eu-central-1). Check that you are using the correct endpoint. "
+            "Learn more: https://upstash.com/docs/qstash/howto/multi-region"
+        )
+    }

@@ -85,11 +85,11 @@ async def test_one_deduplication_id_is_one_message_for_each_endpoint(qstash) -> 
     headers = {"Upstash-Deduplication-Id": "x", "Upstash-Delay": "1h"}
     first = await qstash.client.post("/v2/publish/g", headers=headers)
     again = await qstash.client.post("/v2/publish/g", headers=headers)
-    assert (first.status_code, again.status_code) == (200, 202)
+    assert (first.status_code, again.status_code) == (201, 202)
     assert [one["messageId"] for one in again.json()] == [one["messageId"] for one in first.json()]
     await _add(qstash, {"url": "https://c.com"})
     grown = await qstash.client.post("/v2/publish/g", headers=headers)
-    assert grown.status_code == 200
+    assert grown.status_code == 201
     assert [one.get("deduplicated", False) for one in grown.json()] == [True, True, False]
 
 

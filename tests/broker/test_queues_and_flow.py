@@ -141,7 +141,7 @@ async def _publish(qstash: Harness, count: int, value: str, target: str = "https
             f"/v2/publish/{target}/{number}",
             headers={"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": value},
         )
-        assert response.status_code == 200, response.text
+        assert response.status_code == 201, response.text
 
 
 async def test_a_rate_lets_so_many_start_in_each_period(qstash, receiver) -> None:

@@ -104,7 +104,10 @@ def test_messages_are_listed_shown_brought_forward_and_cancelled(run: Run, inbox
     assert "DELIVERED" in run("messages", "show", first).stdout
     run("messages", "cancel", second)
     again = run("messages", "cancel", second, code=1)
-    assert again.stderr == f"qstash-emulator: message {second} not found, or it has finished already\n"
+    assert (
+        again.stderr
+        == f"qstash-emulator: message {second} not found (it is unknown, or has finished already)\n"
+    )
 
 
 def test_the_dlq_is_listed_retried_and_emptied(run: Run, inbox) -> None:
@@ -234,7 +237,9 @@ def test_a_server_that_is_not_there_is_said_in_one_line(run: Run) -> None:
 def test_a_wrong_token_and_a_wrong_server_are_said_in_one_line(run: Run, inbox) -> None:
     refused = run("messages", "--token", "wrong", code=1)
     assert (
-        refused.stderr == "qstash-emulator: unauthorized: invalid token; set QSTASH_TOKEN, or give --token\n"
+        refused.stderr
+        == "qstash-emulator: unable to authenticate: invalid token (this server does not know the token); "
+        "set QSTASH_TOKEN, or give --token\n"
     )
     url, receiver = inbox
     receiver.always = (404, {}, b"<html>")

@@ -137,4 +137,4 @@ async def test_an_export_that_is_none_is_refused_in_words(qstash, receiver, chan
     answer = await qstash.client.post("/emulator/import", json=state)
     assert answer.status_code == 400, answer.text
     assert words in answer.json()["error"]
-    assert (await qstash.client.post("/v2/publish/https://example.com/x")).status_code == 200
+    assert (await qstash.client.post("/v2/publish/https://example.com/x")).status_code == 201

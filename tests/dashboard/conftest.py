@@ -50,7 +50,7 @@ class Desk:
     def publish(self, path: str = "/hook", body: str = "{}", **headers: str) -> str:
         lines = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = self.api.post(f"/v2/publish/{self.inbox_url}{path}", content=body, headers=lines)
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 201, answer.text
         message_id: str = answer.json()["messageId"]
         return message_id
 

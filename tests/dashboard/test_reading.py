@@ -17,7 +17,7 @@ async def _publish(
 ) -> str:
     lines = {name.replace("_", "-"): value for name, value in headers.items()}
     response = await qstash.client.post(f"/emulator/v2/publish/{target}", content=body, headers=lines)
-    assert response.status_code == 200, response.text
+    assert response.status_code == 201, response.text
     message_id: str = response.json()["messageId"]
     return message_id
 

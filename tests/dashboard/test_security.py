@@ -148,4 +148,4 @@ async def test_another_sites_form_cannot_publish_though_its_script_may(qstash: H
     }
     own_app = {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}
     for headers in (script, own_app, {}):
-        assert (await stranger.post(target, headers=headers)).status_code == 200
+        assert (await stranger.post(target, headers=headers)).status_code == 201

@@ -87,12 +87,12 @@ async def test_another_tenant_never_notices(qstash, receiver) -> None:
     other = await qstash.emulator.add_tenant("other")
     qstash.faults.add("publish-answer")
     async with qstash.make_client(other.tenant.token) as client:
-        assert (await client.post("/v2/publish/https://example.com/x")).status_code == 200
+        assert (await client.post("/v2/publish/https://example.com/x")).status_code == 201
         stranger = {"Authorization": "Bearer nobody"}
         refused = await client.post("/v2/publish/https://example.com/x", headers=stranger)
         assert refused.status_code == 401
     qstash.faults.clear()
-    assert (await qstash.client.post("/v2/publish/https://example.com/x")).status_code == 200
+    assert (await qstash.client.post("/v2/publish/https://example.com/x")).status_code == 201
 
 
 async def test_a_batch_is_struck_as_a_whole(qstash, receiver, sdk) -> None:

@@ -36,7 +36,13 @@ def test_a_signature_verifies_and_says_any_url_as_it_is(rest: str, body: bytes) 
     url = f"https://example.com/{rest}"
     token = sign(key=_KEY, url=url, body=body, issued_at_seconds=1_780_315_200, jwt_id="jwt_x")
     claims = jwt.decode(token, _KEY, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False})
-    assert claims == {
-        "iss": "Upstash", "sub": url, "exp": 1_780_315_500, "nbf": 0, "iat": 1_780_315_200, "jti": "jwt_x",
-        "body": base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode(),
-    }  # fmt: skip
+    assert list(claims.items()) == [
+        ("aud", ""),
+        ("body", base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()),
+        ("exp", 1_780_315_500),
+        ("iat", 1_780_315_200),
+        ("iss", "Upstash"),
+        ("jti", "jwt_x"),
+        ("nbf", -62_135_596_800),
+        ("sub", url),
+    ]

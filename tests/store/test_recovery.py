@@ -159,7 +159,7 @@ async def test_deduplication_keys_leave_memory_as_they_expire(life: Life) -> Non
         headers = {"Upstash-Deduplication-Id": key}
         assert (
             await qstash.client.post("/v2/publish/https://example.com/x", headers=headers)
-        ).status_code == 200
+        ).status_code == 201
 
     async with life() as (qstash, _):
         await publish(qstash, "first")
@@ -179,7 +179,7 @@ async def test_a_cancel_that_was_asked_for_during_the_cut_off_attempt_holds(life
         message_id = (await qstash.client.post("/v2/publish/https://example.com/x")).json()["messageId"]
         while not receiver.got:
             await asyncio.sleep(0)
-        assert (await qstash.client.delete(f"/v2/messages/{message_id}")).status_code == 200
+        assert (await qstash.client.delete(f"/v2/messages/{message_id}")).status_code == 202
     async with life() as (qstash, receiver):
         await qstash.settle()
         assert receiver.got == []

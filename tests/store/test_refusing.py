@@ -58,7 +58,7 @@ async def test_a_full_disk_is_said_and_what_waited_is_delivered_when_there_is_ro
         qstash.mount("https://example.com", receiver)
         disk = _Disk(qstash)
         first = await qstash.client.post("/v2/publish/https://example.com/1", content=_BIG)
-        assert first.status_code == 200
+        assert first.status_code == 201
         disk.fill()
 
         waited = await qstash.client.post("/v2/publish/https://example.com/2", content=_BIG)
@@ -77,7 +77,7 @@ async def test_a_full_disk_is_said_and_what_waited_is_delivered_when_there_is_ro
         disk.free()
         await _until(lambda: qstash.emulator.writer.refusal is None)
         last = await qstash.client.post("/v2/publish/https://example.com/4", content=_BIG)
-        assert last.status_code == 200
+        assert last.status_code == 201
         await qstash.settle()
         assert sorted(one.url[-1] for one in receiver.got) == ["1", "2", "4"]
         assert (await qstash.client.get("/emulator/health")).status_code == 200

@@ -27,7 +27,7 @@ def _counts(qstash: Harness) -> dict[str, int]:
 async def _publish(qstash: Harness, path: str = "x", body: str = "body", **headers: str) -> str:
     lines = {f"Upstash-{name.replace('_', '-')}": value for name, value in headers.items()}
     answer = await qstash.client.post(f"/v2/publish/https://example.com/{path}", headers=lines, content=body)
-    assert answer.status_code in (200, 202), answer.text
+    assert answer.status_code in (201, 202), answer.text
     message_id: str = answer.json()["messageId"]
     return message_id
 

@@ -99,7 +99,7 @@ def test_a_harness_on_a_file_may_be_left_to_its_event_loop(tmp_path: Path, turns
         qstash = Harness(db=str(tmp_path / "q.db"), now_at=NOW_AT).open(is_async=True)
         qstash.mount("https://example.com", Receiver(now=lambda: qstash.now, gate=asyncio.Event()))
         answer = await qstash.client.post("/v2/publish/https://example.com/x", content=b"kept")
-        assert answer.status_code == 200
+        assert answer.status_code == 201
         for _ in range(turns):
             await asyncio.sleep(0)
 

@@ -81,10 +81,10 @@ def test_rows_run_in_both_worlds_and_the_report_tells_which_differ(
     assert verdicts == dict(zip(_ROWS, ["differs", "same", "not compared", *["same"] * 4], strict=True))
 
     different = json.loads(written.read_text())["rows"][0]
-    assert (different["emulator"]["status"], different["real"]["status"]) == (200, 412)
+    assert (different["emulator"]["status"], different["real"]["status"]) == (201, 412)
     assert different["real"]["request"] == "POST /v2/publish/https://example.com"
-    assert "quota maxRetries exceeded" in different["real"]["body"]
-    assert "quota maxRetries exceeded" in different["why"]
+    assert "quota maxDelay exceeded" in different["real"]["body"]
+    assert "quota maxDelay exceeded" in different["why"]
     assert f"7 rows against {service.url}: 5 same, 1 differ, 1 not compared" in ran.stdout
     assert "it cancels whatever waits in the account" in ran.stdout
     secrets = [service.environment[name] for name in service.environment if name.endswith(("TOKEN", "KEY"))]

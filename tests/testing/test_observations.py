@@ -197,7 +197,7 @@ async def test_the_first_two_uses_at_once_find_one_emulator_on_a_file(tmp_path) 
     answers = await asyncio.gather(
         *(harness.client.post(f"/v2/publish/https://example.com/{number}") for number in range(2))
     )
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.status_code for answer in answers] == [201, 201]
     await harness.settle()
     assert len(harness.messages) == 2
     await harness._stop()

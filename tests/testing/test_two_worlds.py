@@ -103,7 +103,7 @@ def test_a_server_has_a_tenant_with_a_clock_of_its_own(qstash_server: ServerTena
             f"{qstash_server.url}/v2/publish/{listener.url}",
             headers={"Authorization": f"Bearer {qstash_server.token}", "Upstash-Delay": "1h"},
         )
-        assert published.status_code == 200
+        assert published.status_code == 201
         assert qstash_server.advance("1h")["delivered"] == 1
         assert qstash_server.run_until_idle()["delivered"] == 1
         assert len(receiver.got) == 1

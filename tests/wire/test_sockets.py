@@ -47,7 +47,7 @@ def test_the_target_reaches_the_destination_byte_for_byte(tenant, inbox) -> None
             f"POST /v2/publish/{target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tenant['QSTASH_TOKEN']}\r\n"
             "Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
         )
-        assert b"200 OK" in raw.recv(4096)
+        assert b"201 Created" in raw.recv(4096)
     [delivery] = inbox.wait_for(1)
     assert delivery.url == target
 
@@ -88,8 +88,7 @@ def test_a_destination_that_takes_too_long_is_said(failure) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         words = failure(f"http://127.0.0.1:{silent.getsockname()[1]}/", Upstash_Timeout="1s")
-    assert "no complete response" in words
-    assert "within 1s" in words
+    assert words == "context deadline exceeded"
 
 
 def test_a_destination_that_crashes_in_the_middle_is_said(failure) -> None:

@@ -22,7 +22,7 @@ async def qstash() -> AsyncIterator[Harness]:
 
 async def _start(qstash: Harness, app: App, path: str, payload: Any = None, **headers: str) -> None:
     answer = await qstash.client.post(f"/v2/publish/{app.origin}{path}", json=payload, headers=headers)
-    assert answer.status_code == 200
+    assert answer.status_code == 201
     await qstash.run_until_idle()
 
 

@@ -42,7 +42,7 @@ class App:
         answer = await self._qstash.client.post(
             "/v2/publish/http://app:3000/order", json=payload, headers=headers
         )
-        assert answer.status_code == 200
+        assert answer.status_code == 201
 
 
 @pytest.fixture

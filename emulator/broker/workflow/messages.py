@@ -53,7 +53,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        raise QuotaExceeded(str(error)) from None
+        raise QuotaExceeded(str(error), hint=error.hint) from None
 
 
 def read_parcel(

@@ -101,7 +101,7 @@ def _read(
 ) -> Parcel:
     limits = state.broker.limits
     if len(item.body) > limits.max_body_bytes:
-        raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(item.body)} bytes")
+        raise BodyTooLarge("quota maxMessageSize exceeded", hint=f"a message of {len(item.body)} bytes")
     with reported():
         parcel = read_parcel(
             url=item.url,

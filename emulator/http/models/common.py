@@ -1,6 +1,6 @@
 """What several resources share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -37,9 +37,10 @@ Order = Literal["latestFirst", "earliestFirst"]
 
 @wire
 class Error(TypedDict):
-    """Every answer of status 400 and above."""
+    """Every answer of status 400 and above. ``hint`` is what the emulator knows beside the real service's text."""
 
     error: Text
+    hint: NotRequired[Text]
 
 
 @wire

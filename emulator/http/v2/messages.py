@@ -27,11 +27,21 @@ def routes() -> list[BaseRoute]:
             "DELETE",
             cancel_many,
             Operation(
-                answer=Cancelled, query=CancelQuery, body=CancelRequest, needs_body=False, errors=(400, 413)
+                answer=Cancelled,
+                status=202,
+                query=CancelQuery,
+                body=CancelRequest,
+                needs_body=False,
+                errors=(400, 413),
             ),
         ),
         route("/v2/messages/{message_id}", "GET", get, Operation(answer=Message, errors=(404,))),
-        route("/v2/messages/{message_id}", "DELETE", cancel, Operation(answer=Cancelled, errors=(404,))),
+        route(
+            "/v2/messages/{message_id}",
+            "DELETE",
+            cancel,
+            Operation(answer=Cancelled, status=202, errors=(404,)),
+        ),
     ]
 
 
@@ -48,8 +58,8 @@ async def cancel(request: Request, runtime: Runtime) -> Response:
     """Cancel one unfinished message."""
     message_id = path_name(request, "message_id")
     if not await runtime.cancel(MessageFilter(message_ids=(message_id,))):
-        raise NotFound(f"message {message_id} not found, or it has finished already")
-    return ok({"cancelled": 1})
+        raise NotFound(f"message {message_id} not found", hint="it is unknown, or has finished already")
+    return ok({"cancelled": 1}, status=202)
 
 
 async def cancel_many(request: Request, runtime: Runtime) -> Response:
@@ -59,4 +69,4 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
     count = whole_number(parameters, "count", least=1, most=_MOST_CANCELLED)
     if wanted.message_ids:
         wanted, count = MessageFilter(message_ids=wanted.message_ids), None
-    return ok({"cancelled": await runtime.cancel(wanted, count)})
+    return ok({"cancelled": await runtime.cancel(wanted, count)}, status=202)

@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute
 
 from emulator.broker.message import Accepted, Draft
 from emulator.broker.workflow.publishing import WorkflowDraft
-from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
+from emulator.errors import BodyTooLarge, DailyLimitReached, EmulatorError, InvalidInput
+from emulator.http.errors import error_fields
 from emulator.http.models.publishing import BatchAnswer, BatchRequest, PublishAnswer, ScheduleCreated
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import check_object, header_lines, parse_json, read_body
@@ -38,17 +39,21 @@ _ITEM_KEYS = ("destination", "headers", "body", "queue")
 
 def routes() -> list[BaseRoute]:
     publishes = Operation(
-        answer=PublishAnswer | ScheduleCreated,
-        further={202: PublishAnswer},
+        answer=PublishAnswer,
+        status=201,
+        further={200: ScheduleCreated, 202: PublishAnswer},
         body=ANY_BYTES,
         takes_options=True,
-        errors=(400, 404, 412, 413),
+        errors=(400, 404, 412, 413, 429),
     )
     return [
         route("/v2/publish/{destination:path}", "POST", publish, publishes),
         route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue, publishes),
         route(
-            "/v2/batch", "POST", batch, Operation(answer=BatchAnswer, body=BatchRequest, errors=(400, 413))
+            "/v2/batch",
+            "POST",
+            batch,
+            Operation(answer=BatchAnswer, body=BatchRequest, errors=(400, 413, 429)),
         ),
     ]
 
@@ -80,7 +85,10 @@ async def batch(request: Request, runtime: Runtime) -> Response:
     for index, item in enumerate(items):
         if not isinstance(item, dict) or not item.get("destination"):
             raise InvalidInput(f"invalid batch: item {index} has no destination")
-    published = iter(await runtime.publish([draft for draft in read if isinstance(draft, Draft)]))
+    results = await runtime.publish([draft for draft in read if isinstance(draft, Draft)])
+    if results and isinstance(results[0], DailyLimitReached):
+        raise results[0]
+    published = iter(results)
     answers = [_item_answer(one if isinstance(one, EmulatorError) else next(published), one) for one in read]
     return ok(answers)
 
@@ -105,7 +113,7 @@ async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -
     if isinstance(result, EmulatorError):
         raise result
     is_duplicate = all(one.is_duplicate for one in result)
-    return ok(accepted_view(draft, result), status=202 if is_duplicate else 200)
+    return ok(accepted_view(draft, result), status=202 if is_duplicate else 201)
 
 
 def _has_cron(query: str) -> bool:
@@ -165,9 +173,9 @@ def _one_accepted(one: Accepted) -> dict[str, Any]:
 
 
 def _item_answer(result: list[Accepted] | EmulatorError, read: Draft | EmulatorError) -> Any:
-    if isinstance(result, EmulatorError) or isinstance(read, EmulatorError):
-        return {"error": str(result)}
-    return accepted_view(read, result)
+    if isinstance(read, EmulatorError):
+        return error_fields(read)
+    return error_fields(result) if isinstance(result, EmulatorError) else accepted_view(read, result)
 
 
 def _try_item(runtime: Runtime, item: Any, ip: str | None) -> Draft | EmulatorError:
@@ -187,7 +195,7 @@ def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
     lines = _item_lines(fields.get("headers"))
     body = (text or "").encode("utf-8", "surrogatepass")
     if len(body) > runtime.limits.max_body_bytes:
-        raise BodyTooLarge(f"quota maxMessageSize exceeded: a message of {len(body)} bytes")
+        raise BodyTooLarge("quota maxMessageSize exceeded", hint=f"a message of {len(body)} bytes")
     target, _, query = destination.partition("?")
     draft = read_draft(
         runtime, target, query, lines, body, ip, check_name(queue, what="queue name") if queue else None
@@ -242,6 +250,6 @@ def _read_workflow_item(item: Any, ip: str | None) -> WorkflowDraft:
 
 
 def _batch_answer(answer: list[Accepted] | EmulatorError, read: WorkflowDraft | Draft) -> Any:
-    if isinstance(read, Draft) or isinstance(answer, EmulatorError):
-        return _item_answer(answer, read if isinstance(read, Draft) else InvalidInput(str(answer)))
-    return accepted_fields(answer[0])
+    if isinstance(read, Draft):
+        return _item_answer(answer, read)
+    return error_fields(answer) if isinstance(answer, EmulatorError) else accepted_fields(answer[0])

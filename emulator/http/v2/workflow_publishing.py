@@ -65,7 +65,8 @@ async def publish_one(
     """The answer to publishing one message of a run."""
     draft = read_workflow_draft(target, query, lines, body, ip)
     accepted = _only(await publish_all(runtime, [draft]))
-    return ok({**accepted_fields(accepted), "url": accepted.url})
+    status = 202 if accepted.is_duplicate else 201
+    return ok({**accepted_fields(accepted), "url": accepted.url}, status=status)
 
 
 def accepted_fields(accepted: Accepted) -> dict[str, Any]:
