@@ -31,6 +31,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,23 @@ def test_every_setting_is_on_the_configuration_page() -> None:
     for prefix, settings in (("QSTASH_EMULATOR_", EmulatorSettings), ("", JobsSettings)):
         for name, info in settings.model_fields.items():
             assert f"| `{prefix}{name.upper()}` | {info.description} |" in page
+
+
+def test_three_pages_begin_with_the_same_way_to_install() -> None:
+    readme, front, setup = (
+        _install_section(_ROOT / name) for name in ("README.md", "docs/index.md", "docs/setup.md")
+    )
+    assert readme.replace("(docs/", "(") == front
+    assert setup == front + "\nThis page needs the extra `jobs`.\n"
+    extras = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == list(extras)
+
+
+def _install_section(page: Path) -> str:
+    """The text below the heading Install, which comes before every other block of the page."""
+    before, text = page.read_text().split("\n## Install\n\n")
+    assert "```" not in before
+    return text.partition("\n## ")[0]
 
 
 @dataclass(frozen=True)
