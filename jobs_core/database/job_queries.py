@@ -60,6 +60,12 @@ def get(connection: Connection, job_id: str, *, with_attempts: bool = True) -> J
     return record.model_copy(update={"attempts": tuple(AttemptRecord.model_validate(each) for each in found)})
 
 
+def unpublished(connection: Connection, job_id: str) -> set[str]:
+    """The deduplication ids of the job's messages that are still to be published, or to be noted as published."""
+    found = connection.execute(select(outbox.c.deduplication_id).where(outbox.c.job_id == job_id))
+    return set(found.scalars())
+
+
 def page(connection: Connection, wanted: JobFilter) -> JobPage:
     """The jobs that match, the newest first."""
     rows = connection.execute(_page_query(wanted)).all()

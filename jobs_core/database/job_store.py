@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, CursorResult, Table, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, CursorResult, Table, and_, delete, func, not_, or_, select, tuple_, update
 
 from jobs_core.database.statements import ADD_ATTEMPT, ADD_JOB, ADD_MESSAGE, CLAIM, END_ATTEMPT, FINISH
 from jobs_core.database.tables import attempts, executions, outbox
@@ -129,7 +129,6 @@ class Claim:
 
     job_id: str
     message_id: str | None
-    retried: int  # the wire's count: 0 for the first delivery of a message
     now: datetime
     lease_until: datetime
 
@@ -140,27 +139,44 @@ class Claimed:
 
     number: int
     message_id: str | None
+    failures: int  # of the job itself, since it was enqueued or retried by hand
     max_retries: int
     options: DeliveryOptions
 
 
-def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | None]:
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The job's workers died while they ran it, so often that it has failed."""
+
+    error: str
+
+
+# After so many runs in a row whose worker was killed, it is the job that kills them: it takes their memory, for one.
+MOST_DEATHS = 3
+
+
+def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | Died | None]:
     """Take jobs for one attempt each; ``None`` where one is not to be had.
 
-    It is to be had while pending, and again when the lease of whoever holds it has run out. Of two claims for the
-    same job the first wins.
+    It is to be had while pending, and again when the lease of whoever holds it has run out, unless its workers have
+    died in `MOST_DEATHS` runs in a row: then it fails. Of two claims for the same job the first wins.
     """
     first: dict[str, Claim] = {}
     for wish in claims:
         first.setdefault(wish.job_id, wish)
     rows = CLAIM.returning(connection, [_claiming(wish) for wish in first.values()])
     claimed = {job_id: _claimed(*found) for job_id, *found in rows}
+    died: dict[str, Died] = {}
     for job_id, got in claimed.items():
-        if got.number > 1:
-            _close_lost_attempts(connection, job_id, first[job_id].now)
-    if claimed:
-        ADD_ATTEMPT.execute(connection, [_attempt_row(first[job_id], got) for job_id, got in claimed.items()])
-    return [claimed.get(wish.job_id) if first[wish.job_id] is wish else None for wish in claims]
+        now = first[job_id].now
+        was_lost = got.number > 1 and _close_lost_attempts(connection, job_id, now)
+        if was_lost and _deaths(connection, job_id, before=got.number) % MOST_DEATHS == 0:
+            died[job_id] = _fail_unrun(connection, job_id, got.number, now)
+    running = {job_id: got for job_id, got in claimed.items() if job_id not in died}
+    if running:
+        ADD_ATTEMPT.execute(connection, [_attempt_row(first[job_id], got) for job_id, got in running.items()])
+    found: dict[str, Claimed | Died] = {**running, **died}
+    return [found.get(wish.job_id) if first[wish.job_id] is wish else None for wish in claims]
 
 
 def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) -> None:
@@ -199,7 +215,7 @@ def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -
     """Fail a job for which no attempt will come, unless one is running under a lease that still holds."""
     values = {
         "status": target(Event.ABANDON),
-        "error": func.coalesce(executions.c.error, error),
+        "error": error,  # what its attempts failed with is kept with them
         "lease_until": None,
         "next_attempt_at": None,
         "completed_at": now,
@@ -273,20 +289,30 @@ def report_progress(
     return changed_rows(connection.execute(statement)) > 0
 
 
-def release_message(connection: Connection, record: JobRecord) -> bool:
-    """Let the job be followed by a message that is still to be published; false if its attempt has changed."""
+def release_message(connection: Connection, record: JobRecord, *, now: datetime, next_at: datetime) -> bool:
+    """Let the job be followed by a message that is still to be published; false if it has changed meanwhile.
+
+    ``next_at`` is when that message is to arrive; a running attempt's lease says so already.
+    """
     columns = executions.c
+    values: dict[str, Any] = {"message_id": None, "updated_at": now}
+    if record.status is JobStatus.PENDING:
+        values["next_attempt_at"] = next_at
     statement = (
         update(executions)
         .where(
             columns.job_id == record.job_id,
-            columns.status == JobStatus.PROCESSING,
+            columns.status == record.status,
+            columns.run == record.run,
             columns.attempt_count == record.attempt_count,
-            columns.lease_until == record.lease_until,
+            columns.lease_until.is_not_distinct_from(record.lease_until),
         )
-        .values(message_id=None)
+        .values(**values)
     )
     return changed_rows(connection.execute(statement)) > 0
+
+
+CUT_OFF_STATUS = 503  # what the worker would have answered; an attempt whose worker died has none
 
 
 def give_back(connection: Connection, job_id: str, attempt_number: int, *, now: datetime) -> None:
@@ -308,7 +334,12 @@ def give_back(connection: Connection, job_id: str, attempt_number: int, *, now: 
             attempts.c.number == attempt_number,
             attempts.c.outcome == AttemptOutcome.RUNNING,
         )
-        .values(outcome=AttemptOutcome.LOST, error="cut off: the worker was stopped", finished_at=now)
+        .values(
+            outcome=AttemptOutcome.LOST,
+            status_code=CUT_OFF_STATUS,
+            error="cut off: the worker was stopped",
+            finished_at=now,
+        )
     )
 
 
@@ -331,14 +362,15 @@ def _change(
     return changed_rows(connection.execute(statement)) > 0
 
 
-def _claimed(number: int, message_id: str | None, max_retries: int, options: dict[str, Any]) -> Claimed:
-    return Claimed(number, message_id, max_retries, DeliveryOptions.model_validate(options))
+def _claimed(
+    number: int, message_id: str | None, failures: int, max_retries: int, options: dict[str, Any]
+) -> Claimed:
+    return Claimed(number, message_id, failures, max_retries, DeliveryOptions.model_validate(options))
 
 
 def _claiming(wish: Claim) -> dict[str, Any]:
     return {
         "of_job": wish.job_id,
-        "retried": wish.retried,
         "delivered_as": wish.message_id,
         "now": wish.now,
         "until": wish.lease_until,
@@ -379,8 +411,9 @@ def _attempt_ending(ended: Ended, *, is_kept: bool) -> dict[str, Any]:
     }
 
 
-def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> None:
-    connection.execute(
+def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> bool:
+    """Note that a running attempt's worker died; false if none was running."""
+    closed = connection.execute(
         update(attempts)
         .where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
         .values(
@@ -389,6 +422,38 @@ def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> 
             finished_at=now,
         )
     )
+    return changed_rows(closed) > 0
+
+
+def _deaths(connection: Connection, job_id: str, *, before: int) -> int:
+    """In how many attempts in a row, up to the one before number ``before``, the worker died."""
+    columns = attempts.c
+    is_death = and_(columns.outcome == AttemptOutcome.LOST, columns.status_code.is_(None))
+    other = connection.execute(
+        select(func.max(columns.number)).where(
+            columns.job_id == job_id, columns.number < before, not_(is_death)
+        )
+    ).scalar()
+    return before - 1 - (other or 0)
+
+
+def _fail_unrun(connection: Connection, job_id: str, number: int, now: datetime) -> Died:
+    """Fail a job that was claimed for attempt ``number`` in this transaction, which is not to be."""
+    error = f"its worker died in {MOST_DEATHS} runs in a row (killed? out of memory?); it is not run again"
+    connection.execute(
+        update(executions)
+        .where(executions.c.job_id == job_id)
+        .values(
+            status=target(Event.FAIL),
+            attempt_count=number - 1,
+            error=error,
+            lease_until=None,
+            completed_at=now,
+            updated_at=now,
+        )
+    )
+    discard_messages(connection, job_id)
+    return Died(error)
 
 
 def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[str, str | None], str]:

@@ -84,7 +84,6 @@ def _claim(given: Given) -> ReturningUpdate[Any]:
         .values(
             status=target(Event.CLAIM),
             attempt_count=columns.attempt_count + 1,
-            retry_count=given["retried"],
             message_id=func.coalesce(columns.message_id, given["delivered_as"]),
             started_at=func.coalesce(columns.started_at, now, type_=columns.started_at.type),
             lease_until=given["until"],
@@ -92,7 +91,12 @@ def _claim(given: Given) -> ReturningUpdate[Any]:
             updated_at=now,
         )
         .returning(
-            columns.job_id, columns.attempt_count, columns.message_id, columns.max_retries, columns.options
+            columns.job_id,
+            columns.attempt_count,
+            columns.message_id,
+            columns.retry_count,
+            columns.max_retries,
+            columns.options,
         )
     )
 
@@ -101,7 +105,6 @@ CLAIM = Prepared(
     _claim,
     {
         "of_job": executions.c.job_id.type,
-        "retried": executions.c.retry_count.type,
         "delivered_as": executions.c.message_id.type,
         "now": executions.c.updated_at.type,
         "until": executions.c.lease_until.type,

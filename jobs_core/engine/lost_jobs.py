@@ -5,9 +5,10 @@ QStash tells us by the failure callback. The sweep asks about jobs of which noth
 
 import base64
 import binascii
+import json
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,9 +16,12 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection
 
 from jobs_core.database import job_queries, job_store
+from jobs_core.database.job_store import NewJob
 from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.worker import foreign_job, identify
 from jobs_core.model import outcome
+from jobs_core.model.backoff import default_wait
 from jobs_core.model.envelope import JobEnvelope
 from jobs_core.model.errors import JobError, JobValidationError, PublishError
 from jobs_core.model.message import Message
@@ -30,6 +34,8 @@ log = logging.getLogger(__name__)
 # How late a sign of life may be before the sweep asks QStash about it.
 GRACE = timedelta(minutes=10)
 SWEEP_LIMIT = 500
+# After QStash's retries met nothing but workers that could not take the job.
+_NOT_NOW_PAUSE = timedelta(seconds=30)
 _LONGEST_RESPONSE = 500
 
 
@@ -60,6 +66,15 @@ class FailureNotice(BaseModel):
         except binascii.Error:
             raise JobValidationError("the failure callback's sourceBody is not base64") from None
 
+    def said_by_worker(self, job_id: str) -> str | None:
+        """The ``status`` in the last answer, if that was a worker's about this job."""
+        try:
+            said = json.loads(base64.b64decode(self.body))
+        except ValueError:
+            return None
+        is_ours = isinstance(said, dict) and said.get("jobId") == job_id
+        return str(said.get("status")) if is_ours else None
+
     def describe(self) -> str:
         """Why the job has failed, for its record."""
         attempts = f"{self.retried + 1} attempt{'s' if self.retried else ''}"
@@ -81,7 +96,7 @@ class Closer:
         self._clock = context.clock
 
     async def on_failure(self, body: bytes) -> Answer:
-        """Close the job of a (verified) failure callback; while an attempt still runs, ask to come back."""
+        """Close the job of a (verified) failure callback, or have it delivered again if it is not at its end."""
         try:
             notice = FailureNotice.parse(body)
             envelope = notice.envelope()
@@ -92,39 +107,75 @@ class Closer:
             return outcome.malformed(error)
         now = self._clock.now()
 
-        def close(connection: Connection) -> JobRecord | None:
-            if job_queries.get(connection, job_id, with_attempts=False) is None:
-                # Not one of its deliveries reached us; the failure is still worth a record.
-                job_store.add_job(
-                    connection, foreign_job(definition, job_id, envelope, notice.schedule_id, now)
-                )
-            record = job_queries.get(connection, job_id, with_attempts=False)
-            if record is None or record.message_id not in {None, notice.source_message_id}:
-                return None
-            job_store.abandon(connection, job_id, error=notice.describe(), now=now)
-            record = job_queries.get(connection, job_id, with_attempts=False)
-            if record is not None and record.status is JobStatus.FAILED and record.options.failure_callback:
-                forward = _forward(record, record.options.failure_callback, body)
-                job_store.add_message(connection, forward, created_at=now, locked_until=now)
-            return record
+        def end(connection: Connection) -> JobRecord | None:
+            job = foreign_job(definition, job_id, envelope, notice.schedule_id, now)
+            return self._end(connection, job, notice, body, now)
 
-        record = await self._database.write(close)
+        record = await self._database.write(end)
         if record is None:
             return outcome.ignored(job_id, "superseded")
+        self._context.outbox.wake()
         if not record.is_finished:
-            wait = (record.lease_until or now) - now
-            return outcome.busy(job_id, wait=max(wait, timedelta(seconds=1)))
-        if record.options.failure_callback:
-            self._context.outbox.wake()
+            return self._not_over(record, notice)
         log.info(
             "closed %s", job_id, extra={"event": "closed", "job_id": job_id, "job_type": record.job_type}
         )
         return outcome.ignored(job_id, record.status)
 
-    async def sweep(self) -> list[str]:
-        """Fail jobs of which nothing was heard for too long and whose message has ended, or is not there (any more).
+    def _end(
+        self, connection: Connection, job: NewJob, notice: FailureNotice, body: bytes, now: datetime
+    ) -> JobRecord | None:
+        """Bring the job of a notice to its end, or have it delivered again; ``None`` if it has another message."""
+        record = job_queries.get(connection, job.job_id, with_attempts=False)
+        if record is None:
+            # Not one of its deliveries reached us; the failure is still worth a record.
+            job_store.add_job(connection, job)
+            record = job_queries.get(connection, job.job_id, with_attempts=False)
+        if record is None or record.message_id not in {None, notice.source_message_id}:
+            return None
+        if record.message_id is None and (waiting := job_queries.unpublished(connection, job.job_id)):
+            # Of the run's own message it is not known yet whether it is the one that has ended.
+            is_own = bool(waiting & {record.job_id, f"{record.job_id}.{record.run}"})
+            return record.model_copy(update={"message_id": notice.source_message_id}) if is_own else None
+        if not record.is_finished and (again_at := next_run(record, notice, now)) is not None:
+            self._write_further(connection, record, notice.source_message_id, now, again_at)
+        elif not record.is_finished:
+            job_store.abandon(connection, job.job_id, error=notice.describe(), now=now)
+        record = job_queries.get(connection, job.job_id, with_attempts=False)
+        if record is not None and record.status is JobStatus.FAILED and record.options.failure_callback:
+            forward = _forward(record, record.options.failure_callback, body)
+            job_store.add_message(connection, forward, created_at=now, locked_until=now)
+        return record
 
-        Return the ids of the jobs it closed. Jobs whose message is still to be delivered are left to QStash.
+    def _write_further(
+        self, connection: Connection, record: JobRecord, ended: str | None, now: datetime, again_at: datetime
+    ) -> bool:
+        definition = self._context.registry.get(record.job_type)
+        message = further_message(
+            self._context.composer, definition, record, instead_of=ended, not_before=again_at
+        )
+        return write_further(connection, record, message, now=now, not_before=again_at)
+
+    def _not_over(self, record: JobRecord, notice: FailureNotice) -> Answer:
+        if record.message_id is not None:  # nothing was written: it changed at the same moment
+            return outcome.busy(record.job_id)
+        log.info(
+            "redelivering %s, whose message ended before the job",
+            record.job_id,
+            extra={
+                "event": "redelivering",
+                "job_id": record.job_id,
+                "job_type": record.job_type,
+                "message_id": notice.source_message_id,
+            },
+        )
+        return outcome.ignored(record.job_id, record.status)
+
+    async def sweep(self) -> list[str]:
+        """Look after jobs of which nothing was heard for too long and whose message has ended, or is not there.
+
+        One whose worker died in mid-run is delivered again; the others fail. Return the ids of those that failed.
+        Jobs whose message is still to be delivered are left to QStash.
         """
         now = self._clock.now()
         late = await self._database.read(
@@ -133,8 +184,21 @@ class Closer:
         return [
             record.job_id
             for record in late
-            if (why := await self._why_lost(record)) is not None and await self._close_lost(record, why)
+            if (why := await self._why_lost(record)) is not None
+            and not await self._run_again(record)
+            and await self._close_lost(record, why)
         ]
+
+    async def _run_again(self, record: JobRecord) -> bool:
+        """Have a job delivered again that was left in mid-run; false if it was not, or cannot be."""
+        if record.status is not JobStatus.PROCESSING or record.job_type not in self._context.registry:
+            return False
+        now = self._clock.now()
+        is_written = await self._database.write(
+            lambda connection: self._write_further(connection, record, record.message_id, now, now)
+        )
+        self._context.outbox.wake()
+        return is_written
 
     async def _why_lost(self, record: JobRecord) -> str | None:
         if record.message_id is None:
@@ -154,6 +218,22 @@ class Closer:
         if closed:
             log.error("lost %s", record.job_id, extra={"event": "lost", "job_id": record.job_id})
         return closed
+
+
+def next_run(record: JobRecord, notice: FailureNotice, now: datetime) -> datetime | None:
+    """When a job runs again whose message QStash has given up; ``None`` if it has come to its end with it. Pure.
+
+    A running attempt may be a dead worker's: its lease says when that is certain. A job that waits goes on if the last
+    thing that QStash heard was a worker's own word that it will.
+    """
+    if record.status is JobStatus.PROCESSING:
+        return max(record.lease_until or now, now)
+    said = notice.said_by_worker(record.job_id)
+    if said in outcome.NOT_THE_JOBS_FAILURE:
+        return now + _NOT_NOW_PAUSE
+    if said == outcome.RETRIED and record.retry_count <= record.max_retries:
+        return max(record.next_attempt_at or now + default_wait(record.retry_count), now)
+    return None
 
 
 def _forward(record: JobRecord, url: str, body: bytes) -> Message:

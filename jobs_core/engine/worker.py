@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from jobs_core.database import job_queries, job_store
-from jobs_core.database.job_store import Claim, Claimed, Ended, NewJob
+from jobs_core.database.job_store import Claim, Claimed, Died, Ended, NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job, JobLogger, current_job_id
+from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import handler_timeout, max_retries
 from jobs_core.engine.resources import Resources
@@ -40,7 +41,6 @@ from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 log = logging.getLogger(__name__)
 
 _NO_OPTIONS = DeliveryOptions()
-EARLIER_RUNS_HEADER = "Jobs-Core-Earlier-Runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +54,21 @@ class Delivery:
     retried: int
     schedule_id: str | None
     trace: Mapping[str, str]  # the trace context it carries, if it does
-    # Runs of the job before this message, where it is not the job's first: see ``Worker._come_back``.
-    earlier_runs: int = 0
+    max_retries: int | None = None  # of the message, where QStash says it
 
     @classmethod
     def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
         """From a request's headers, by their names in lower case."""
-        earlier_runs = _number(headers.get(EARLIER_RUNS_HEADER.lower(), "0"))
+        max_retries = headers.get("upstash-max-retries")
         return cls(
             url=url,
             body=body,
             signature=headers.get("upstash-signature"),
             message_id=headers.get("upstash-message-id"),
-            retried=earlier_runs + _number(headers.get("upstash-retried", "0")),
+            retried=_number(headers.get("upstash-retried", "0")),
             schedule_id=headers.get("upstash-schedule-id"),
             trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
-            earlier_runs=earlier_runs,
+            max_retries=None if max_retries is None else _number(max_retries),
         )
 
 
@@ -179,9 +178,19 @@ class Worker:
             return outcome.ignored(job_id, "duplicate")
         if isinstance(found, JobRecord):
             return await self._not_claimed(found, wish)
+        if isinstance(found, Died):
+            _say("died", job_id, definition.job_type, level=logging.ERROR, error=found.error)
+            return outcome.died(job_id, found.error)
         options, timeout = found.options, handler_timeout(definition, found.options)
         return _Held(
-            Attempt(job_id, found.number, delivery.retried, found.max_retries, options.retry_delay),
+            Attempt(
+                job_id,
+                found.number,
+                found.failures,
+                found.max_retries,
+                retried=delivery.retried,
+                retry_delay=options.retry_delay,
+            ),
             found.message_id,
             timeout,
             deadline=wish.now + timeout,
@@ -193,10 +202,12 @@ class Worker:
             _say("already_finished", record.job_id, record.job_type, message_id=message_id)
             return outcome.ignored(record.job_id, record.status)
         _say("busy", record.job_id, record.job_type, message_id=message_id)
-        until = record.lease_until or wish.now
-        if record.retry_count < record.max_retries and await self._come_back(record, wish, until):
+        if record.message_id not in {None, message_id}:
+            return outcome.ignored(record.job_id, "superseded")
+        until = max(record.lease_until or wish.now, wish.now)
+        if await self._come_back(record, wish, until):
             return outcome.postponed(record.job_id, until=until)
-        return outcome.busy(record.job_id, wait=max(until - wish.now, timedelta(seconds=1)))
+        return outcome.busy(record.job_id)
 
     async def _come_back(self, record: JobRecord, wish: _Wish, until: datetime) -> bool:
         """Write a message that delivers the job once its present lease is over; false if the lease has changed.
@@ -204,26 +215,16 @@ class Worker:
         The running attempt may be a dead worker's. Were QStash told to come back, each meeting would use up one of
         the job's retries, and a long lease all of them.
         """
-        runs = record.retry_count + 1
-        options = record.options.model_copy(update={"retries": record.max_retries - runs})
-        message = self._context.composer.message(
+        message = further_message(
+            self._context.composer,
             wish.definition,
-            wish.envelope.model_copy(update={"job_id": record.job_id}),
-            options,
-            deduplication_id=f"{record.job_id}.{record.run}.{record.attempt_count}",
+            record,
+            instead_of=wish.delivery.message_id,
             not_before=until,
         )
-        message = replace(
-            message, headers={**message.headers, f"Upstash-Forward-{EARLIER_RUNS_HEADER}": str(runs)}
+        is_written = await self._database.write(
+            lambda connection: write_further(connection, record, message, now=wish.now, not_before=until)
         )
-
-        def write(connection: Connection) -> bool:
-            if not job_store.release_message(connection, record):
-                return False
-            job_store.add_message(connection, message, created_at=wish.now, locked_until=wish.now)
-            return True
-
-        is_written = await self._database.write(write)
         if is_written:
             self._context.outbox.wake()
         return is_written
@@ -281,10 +282,15 @@ class Worker:
     async def _give_back(self, job: Job) -> None:
         """End the lease of an attempt that is cut off, so that the next delivery need not wait for its end."""
         now = self._clock.now()
-        await self._database.write(
-            lambda connection: job_store.give_back(connection, job.id, job.attempt_number, now=now)
-        )
-        job.log.warning("cut off %s", job.id, extra={"event": "cut_off"})
+        try:
+            await self._database.write(
+                lambda connection: job_store.give_back(connection, job.id, job.attempt_number, now=now)
+            )
+        except Exception as error:  # noqa: BLE001 -- the attempt is cut off all the same, and its lease ends by itself
+            extra = {"event": "lease_kept", "error": str(error)}
+            job.log.warning("cut off %s, which keeps its lease: %s", job.id, error, extra=extra)
+        else:
+            job.log.warning("cut off %s", job.id, extra={"event": "cut_off"})
 
     async def _record(self, job: Job, verdict: Verdict) -> bool:
         ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
@@ -343,10 +349,13 @@ class Worker:
         return Answer(401, {"error": "invalid signature", **detail})
 
 
-def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[Claimed | JobRecord | None]:
+_Found = Claimed | Died | JobRecord | None
+
+
+def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[_Found]:
     """What each gets: its job, or the record of one that is not to be had, or nothing to do at all."""
     claimed = job_store.claim(connection, [_claim_of(wish) for wish in wishes])
-    found: list[Claimed | JobRecord | None] = []
+    found: list[_Found] = []
     for wish, got in zip(wishes, claimed, strict=True):
         taken = got or _claim_late(connection, wish)
         if isinstance(taken, Claimed) and taken.options.timeout_seconds is not None:
@@ -355,12 +364,14 @@ def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[Claimed 
     return found
 
 
-def _claim_late(connection: Connection, wish: _Wish) -> Claimed | JobRecord | None:
+def _claim_late(connection: Connection, wish: _Wish) -> _Found:
     record = job_queries.get(connection, wish.job_id, with_attempts=False)
     if record is not None:
         return record
     # Published by another service, or by a schedule: the delivery is the first we hear of it.
     job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
+    if wish.delivery.max_retries is not None:
+        job = replace(job, max_retries=wish.delivery.max_retries)
     job_store.add_job(connection, job)
     [got] = job_store.claim(connection, [_claim_of(wish)])
     return got or job_queries.get(connection, wish.job_id, with_attempts=False)
@@ -369,7 +380,7 @@ def _claim_late(connection: Connection, wish: _Wish) -> Claimed | JobRecord | No
 def _claim_of(wish: _Wish) -> Claim:
     # As if the job said nothing of its timeout, which few do; the record shows only once it is ours.
     until = wish.lease(_NO_OPTIONS)
-    return Claim(wish.job_id, wish.delivery.message_id, wish.delivery.retried, wish.now, until)
+    return Claim(wish.job_id, wish.delivery.message_id, wish.now, until)
 
 
 def foreign_job(
@@ -467,5 +478,6 @@ def _report(job: Job, verdict: Verdict, *, kept: bool) -> None:
         )
 
 
-def _say(event: str, job_id: str, job_type: str, **facts: Any) -> None:
-    log.info("%s %s", event, job_id, extra={"event": event, "job_id": job_id, "job_type": job_type, **facts})
+def _say(event: str, job_id: str, job_type: str, *, level: int = logging.INFO, **facts: Any) -> None:
+    extra = {"event": event, "job_id": job_id, "job_type": job_type, **facts}
+    log.log(level, "%s %s", event, job_id, extra=extra)

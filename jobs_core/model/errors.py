@@ -104,6 +104,8 @@ class PermanentJobError(JobError):
 class RetryLater(JobError):
     """Raised by a handler to be tried again after ``after`` (a timedelta, or seconds).
 
+    It is the job's own answer, and uses up one of its retries as a failure does: on the last attempt the job fails.
+
     Raises:
         ValueError: if ``after`` is negative or over a day, which QStash would ignore.
     """

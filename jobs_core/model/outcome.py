@@ -10,7 +10,9 @@ out of time            pending, or failed  504
 any other exception    pending, or failed  500
 =====================  ==================  =========================================
 
-"Or failed" is for the last attempt, after which QStash does not come again.
+"Or failed" is for the last attempt: the one after which no retry of the job is left. A job's retries are its own
+failures, counted in its record; what a delivery met on its way (a busy or stopping worker, a database that does not
+answer) is answered with a ``status`` in `NOT_THE_JOBS_FAILURE` and uses none of them up.
 """
 
 import math
@@ -33,6 +35,16 @@ from jobs_core.model.states import AttemptOutcome, Event
 # Source: Upstash docs, features/retry: with the header, 489 ends all retries.
 NON_RETRYABLE_STATUS = 489
 _NON_RETRYABLE_HEADER = {"Upstash-NonRetryable-Error": "true"}
+
+# Answers after which the job is to be delivered again, whatever QStash's own count of retries says.
+RETRIED = "pending"  # the job failed, and a retry of its own is left
+BUSY = "busy"  # another attempt holds the job
+NO_THREAD = "no_thread"  # every thread for blocking handlers is taken
+UNAVAILABLE = "unavailable"  # the database does not answer
+STOPPING = "stopping"  # the worker is being stopped
+NOT_THE_JOBS_FAILURE = frozenset({BUSY, NO_THREAD, UNAVAILABLE, STOPPING})
+COMES_AGAIN = NOT_THE_JOBS_FAILURE | {RETRIED}
+
 _LONGEST_ERROR = 2_000
 _LONGEST_TRACEBACK = 20_000
 
@@ -64,14 +76,15 @@ class Attempt:
     """What must be known of an attempt to judge how it ended."""
 
     job_id: str
-    number: int
-    retried: int  # the wire's count: 0 for the first delivery of a message
+    number: int  # counts runs of the handler: 1, 2, 3
+    failures: int  # how often the job itself has failed since it was enqueued, or retried by hand
     max_retries: int
+    retried: int  # the wire's count, of which QStash makes its wait: 0 for the first delivery of a message
     retry_delay: str | None
 
     @property
     def is_last(self) -> bool:
-        return self.retried >= self.max_retries
+        return self.failures >= self.max_retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +112,16 @@ def judge_failure(attempt: Attempt, error: BaseException, *, now: datetime) -> V
     return _retry(attempt, error, status, headers, now)
 
 
-def busy(job_id: str, *, wait: timedelta) -> Answer:
-    """Another attempt holds the job: come back when its lease is over."""
+def not_now(job_id: str, status: str, error: str, *, wait: timedelta) -> Answer:
+    """Come back after ``wait``: nothing is wrong with the job. ``status`` is one of `NOT_THE_JOBS_FAILURE`."""
     return Answer(
-        503, {"jobId": job_id, "error": "another attempt is running"}, {"Retry-After": retry_after(wait)}
+        503, {"jobId": job_id, "status": status, "error": error}, {"Retry-After": retry_after(wait)}
     )
+
+
+def busy(job_id: str) -> Answer:
+    """Another attempt holds the job, and has just changed."""
+    return not_now(job_id, BUSY, "another attempt is running", wait=timedelta(seconds=1))
 
 
 def postponed(job_id: str, *, until: datetime) -> Answer:
@@ -112,6 +130,13 @@ def postponed(job_id: str, *, until: datetime) -> Answer:
     QStash is told that all is well, for the job has not failed, and none of its retries is to be used up.
     """
     return Answer(200, {"jobId": job_id, "status": "postponed", "until": until.isoformat()})
+
+
+def died(job_id: str, error: str) -> Answer:
+    """The job's workers died while they ran it, and it is not to be run again."""
+    return Answer(
+        NON_RETRYABLE_STATUS, {"jobId": job_id, "status": "failed", "error": error}, _NON_RETRYABLE_HEADER
+    )
 
 
 def ignored(job_id: str, reason: str) -> Answer:
@@ -162,7 +187,7 @@ def _retry(
         next_attempt_at=None if wait is None else now + wait,
     )
     return Verdict(
-        record, Answer(status, {"jobId": attempt.job_id, "status": "pending", "error": described}, headers)
+        record, Answer(status, {"jobId": attempt.job_id, "status": RETRIED, "error": described}, headers)
     )
 
 

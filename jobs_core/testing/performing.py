@@ -116,7 +116,9 @@ async def _delivery(
 
 
 async def _pretend_earlier_attempts(dispatcher: JobDispatcher, job_id: str, count: int) -> None:
-    statement = update(executions).where(executions.c.job_id == job_id).values(attempt_count=count)
+    statement = (
+        update(executions).where(executions.c.job_id == job_id).values(attempt_count=count, retry_count=count)
+    )
     await dispatcher.database.write(lambda connection: connection.execute(statement))
 
 

@@ -351,11 +351,13 @@ class App:
         signed = {"content-type": "application/json", "upstash-signature": sign(url, body), **headers}
         return await self.client.post(urlsplit(url).path, content=body, headers=signed)
 
-    async def fail(self, message: Published, *, retried: int = 3, status: int = 500) -> httpx.Response:
+    async def fail(
+        self, message: Published, *, retried: int = 3, status: int = 500, said: bytes = b"the response"
+    ) -> httpx.Response:
         """The failure callback of a published message."""
         notice = {
             "status": status,
-            "body": base64.b64encode(b"the response").decode(),
+            "body": base64.b64encode(said).decode(),
             "retried": retried,
             "maxRetries": retried,
             "sourceMessageId": message.id,

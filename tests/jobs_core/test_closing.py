@@ -3,10 +3,13 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-from jobs_core import AttemptOutcome, JobFilter, JobStatus
+import pytest
+
+from jobs_core import Job, JobFilter, JobStatus
 from jobs_core.engine.lost_jobs import Closer
 
 
@@ -18,7 +21,8 @@ async def test_the_failure_callback_ends_a_job_that_was_never_answered(app: Any)
     assert record.error == "QStash gave up after 4 attempts: the last one was answered 502: the response"
 
 
-async def test_the_failure_callback_ends_a_job_whose_worker_died(app: Any, handlers: Any, clock: Any) -> None:
+async def _die(app: Any, handlers: Any, message: Any, dying: list[Any], **headers: Any) -> None:
+    """One delivery whose worker never says anything again, as a killed process."""
     entered = asyncio.Event()
 
     async def die(*_: Any) -> None:
@@ -26,19 +30,170 @@ async def test_the_failure_callback_ends_a_job_whose_worker_died(app: Any, handl
         await asyncio.Event().wait()
 
     handlers.behaviour = die
-    message = await app.enqueue()
-    dying = asyncio.create_task(app.deliver(message))  # as a killed process: it never says anything
+    dying.append(asyncio.create_task(app.deliver(message, **headers)))
     await entered.wait()
+    handlers.behaviour = None
 
-    waiting = await app.fail(message)
-    assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "40")  # it might still run
+
+@pytest.fixture
+async def dying() -> AsyncIterator[list[Any]]:
+    tasks: list[Any] = []
+    yield tasks
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _further(app: Any) -> Any:
+    await app.dispatcher.flush()
+    return app.qstash.messages[-1]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+async def test_a_job_whose_worker_died_runs_again_though_qstash_has_given_its_message_up(
+    app: Any, handlers: Any, clock: Any, dying: list[Any], retries: int
+) -> None:
+    message = await app.enqueue(retries=retries)
+    await _die(app, handlers, message, dying)
+    assert (await app.fail(message, retried=retries, status=0)).status_code == 200
+    assert (await app.record(message)).status is JobStatus.PROCESSING  # it might still run
+    further = await _further(app)
+    assert int(further.headers["upstash-not-before"]) - int(clock.now().timestamp()) == 40  # its lease
+    assert further.headers["upstash-retries"] == str(retries)
     clock.advance(timedelta(seconds=40))
-    assert (await app.fail(message)).status_code == 200
+    assert (await app.deliver(further)).status_code == 200
+    record = await app.record(message)
+    assert (record.status, record.message_id, record.retry_count) == (JobStatus.COMPLETED, further.id, 0)
+    assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
+
+
+async def test_the_failure_callback_of_a_running_job_does_not_make_it_run_twice(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    release, entered = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any) -> None:
+        entered.set()
+        await release.wait()
+
+    handlers.behaviour = slow
+    message = await app.enqueue(retries=0)
+    running = asyncio.create_task(app.deliver(message))
+    await entered.wait()
+    assert (await app.fail(message, retried=0, status=0)).status_code == 200
+    assert (await app.fail(message, retried=0, status=0)).status_code == 200  # told twice
+    release.set()
+    await running
+    further = await _further(app)
+    assert [each for each in app.qstash.messages if each is not message] == [further]
+    clock.advance(timedelta(minutes=1))
+    assert (await app.deliver(further)).json()["status"] == "completed"
+    assert len(handlers.calls) == 1
+
+
+async def test_a_job_that_kills_its_workers_fails_after_three_and_says_so(
+    app: Any, handlers: Any, clock: Any, dying: list[Any]
+) -> None:
+    message = latest = await app.enqueue(retries=0, failure_callback="https://example.com/failed")
+    for _ in range(3):
+        await _die(app, handlers, latest, dying)
+        assert (await app.fail(latest, retried=0, status=0)).status_code == 200
+        latest = await _further(app)
+        clock.advance(timedelta(minutes=1))
+    answer = await app.deliver(latest)
+    assert (answer.status_code, answer.headers["upstash-nonretryable-error"]) == (489, "true")
+    record = await app.record(message)
+    assert (record.status, record.attempt_count) == (JobStatus.FAILED, 3)
+    assert "its worker died in 3 runs in a row" in (record.error or "")
+    assert [attempt.outcome for attempt in record.attempts] == ["lost"] * 3
+    assert (await app.fail(latest, retried=0, status=489)).status_code == 200
+    assert (await _further(app)).destination == "https://example.com/failed"
+
+    await app.dispatcher.retry(record.job_id)
+    assert (await app.deliver(await _further(app))).status_code == 200
+    assert (await app.record(message)).status is JobStatus.COMPLETED
+
+
+async def test_retries_that_met_no_handler_are_given_back(app: Any, handlers: Any, clock: Any) -> None:
+    """Three of the four deliveries found no worker; the fourth failed, for the first time."""
+
+    async def fail(_: Any, job: Job) -> None:
+        assert not job.is_last_attempt
+        raise ValueError("no luck")
+
+    handlers.behaviour = fail
+    message = await app.enqueue(retries=3)
+    answer = await app.deliver(message, retried=3)
+    assert answer.json()["status"] == "pending"
+    assert (await app.fail(message, said=answer.content)).status_code == 200
+    record = await app.record(message)
+    assert (record.status, record.retry_count) == (JobStatus.PENDING, 1)
+    further = await _further(app)
+    assert further.headers["upstash-retries"] == "2"
+    handlers.behaviour = None
+    assert (await app.deliver(further)).status_code == 200
+    record = await app.record(message)
+    assert [attempt.outcome for attempt in record.attempts] == ["retry", "completed"]
+
+
+async def test_a_job_runs_as_often_as_its_retries_say_whatever_came_between(
+    app: Any, handlers: Any, clock: Any, dying: list[Any]
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("no luck")
+
+    latest = message = await app.enqueue(retries=1)
+    await _die(app, handlers, message, dying)
+    assert (await app.deliver(message, retried=1)).json()["status"] == "postponed"
+    latest = await _further(app)
+    clock.advance(timedelta(minutes=1))
+    handlers.behaviour = fail
+    assert (await app.deliver(latest)).json()["status"] == "pending"
+    assert (await app.deliver(latest, retried=1)).json()["status"] == "failed"
+    record = await app.record(message)
+    assert (record.status, record.retry_count) == (JobStatus.FAILED, 1)
+    assert [attempt.outcome for attempt in record.attempts] == ["lost", "retry", "failed"]
+
+
+@pytest.mark.parametrize("said", [b"", b"<html>", b"[]", b"{}", b'{"jobId": "another", "status": "pending"}'])
+async def test_what_another_than_the_worker_answered_last_ends_the_job_with_that_reason(
+    app: Any, handlers: Any, said: bytes
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("the first reason")
+
+    handlers.behaviour = fail
+    message = await app.enqueue()
+    await app.deliver(message)
+    assert (await app.fail(message, status=413, said=said)).status_code == 200
     record = await app.record(message)
     assert record.status is JobStatus.FAILED
-    assert record.attempts[0].outcome is AttemptOutcome.LOST
-    dying.cancel()
-    await asyncio.gather(dying, return_exceptions=True)
+    assert "the last one was answered 413" in (record.error or "")
+    assert record.attempts[0].error == "ValueError: the first reason"
+
+
+async def test_a_failure_callback_waits_while_the_jobs_next_message_is_unpublished(app: Any) -> None:
+    message = await app.enqueue()
+    await app.fail(message)
+    app.qstash.unreachable = True
+    await app.dispatcher.retry(json.loads(message.body)["jobId"])
+    assert (await app.fail(message)).status_code == 503
+    assert (await app.record(message)).status is JobStatus.PENDING
+
+
+async def test_the_sweep_runs_a_job_again_whose_worker_died_and_whose_message_has_ended(
+    app: Any, handlers: Any, clock: Any, dying: list[Any]
+) -> None:
+    message = await app.enqueue(retries=0)
+    await _die(app, handlers, message, dying)
+    clock.advance(timedelta(hours=1))
+    app.qstash.logs[message.id] = [{"state": "FAILED"}]
+    closer = Closer(app.dispatcher.context)
+    assert await closer.sweep() == []
+    further = await _further(app)
+    assert further is not message
+    assert (await app.deliver(further)).status_code == 200
+    assert (await app.record(message)).status is JobStatus.COMPLETED
 
 
 async def test_the_failure_callback_keeps_the_workers_own_error(app: Any, handlers: Any) -> None:

@@ -140,11 +140,11 @@ def test_every_event_leads_to_one_state_and_finished_jobs_only_revive() -> None:
     st.sampled_from([ValueError("x"), RetryLater(5), PermanentJobError("y")]),
 )
 def test_a_failed_attempt_fails_the_job_exactly_when_no_other_will_come(
-    retried: int, max_retries: int, error: Exception
+    failures: int, max_retries: int, error: Exception
 ) -> None:
-    attempt = Attempt("j", 1, retried, max_retries, None)
+    attempt = Attempt("j", 1, failures, max_retries, retried=0, retry_delay=None)
     verdict = judge_failure(attempt, error, now=NOW)
-    is_over = isinstance(error, PermanentJobError) or retried >= max_retries
+    is_over = isinstance(error, PermanentJobError) or failures >= max_retries
     assert (verdict.record.event is Event.FAIL) is is_over
     assert verdict.answer.status >= 400
     assert ("Upstash-NonRetryable-Error" in verdict.answer.headers) is isinstance(error, PermanentJobError)
