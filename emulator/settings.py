@@ -52,7 +52,12 @@ class Settings(BaseSettings):
         None, description="Sent as Upstash-Region with every delivery; not sent by default."
     )
     allowed_hosts: tuple[str, ...] = Field(
-        (), description="Further Host names under which /emulator/ may be called, as containers need."
+        (),
+        description="Further Host names under which the server may be called, as containers and tunnels need.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins of further pages that may call /v2, beside the vendor's console and this machine's.",
     )
     otlp_endpoint: str | None = Field(
         None,
@@ -113,6 +118,14 @@ class Settings(BaseSettings):
     def _origins(cls, value: dict[str, str]) -> dict[str, str]:
         for origin in (*value, *value.values()):
             _check_origin(origin)
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _page_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "null":
+                _check_origin(origin)
         return value
 
     @field_validator("otlp_endpoint", "jobs_url")

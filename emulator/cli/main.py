@@ -10,6 +10,7 @@ from emulator.cli import clock, dlq, faults, messages, schedules
 from emulator.cli.gc_tuning import nothing_is_garbage
 from emulator.cli.options import (
     AllowedHost,
+    AllowOrigin,
     ClockMode,
     ConnectTo,
     Db,
@@ -57,6 +58,7 @@ def dev(
     now: Now = None,
     connect_to: ConnectTo = None,
     allowed_host: AllowedHost = None,
+    allow_origin: AllowOrigin = None,
     quota: Quota = None,
     strict: Strict = False,
     otlp_endpoint: OtlpEndpoint = None,
@@ -78,6 +80,7 @@ def dev(
         "now": now,
         "connect_to": _pairs(connect_to) if connect_to else None,
         "allowed_hosts": tuple(allowed_host) if allowed_host else None,
+        "allowed_origins": tuple(allow_origin) if allow_origin else None,
         "quota": quota,
         "strict": strict or None,
         "otlp_endpoint": otlp_endpoint,

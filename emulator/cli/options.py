@@ -56,7 +56,12 @@ ConnectTo = Annotated[
     ),
 ]
 AllowedHost = Annotated[
-    list[str] | None, typer.Option(help="Another Host name under which /emulator/ may be called. Repeatable.")
+    list[str] | None,
+    typer.Option(help="Another Host name under which the server may be called. Repeatable."),
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ORIGIN", help="Another origin whose pages may call /v2. Repeatable."),
 ]
 Quota = Annotated[
     str | None,

@@ -93,4 +93,9 @@ def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) ->
         except EmulatorError:
             return None
 
-    return Cors(PublishFaults(Direct(app), disturbed=emulator.disturbed_publishing, find=find_faults))
+    settings = emulator.settings
+    return Cors(
+        PublishFaults(Direct(app), disturbed=emulator.disturbed_publishing, find=find_faults),
+        allowed_origins=settings.allowed_origins,
+        allowed_hosts=(*settings.allowed_hosts, settings.host),
+    )

@@ -1,35 +1,17 @@
-"""A browser for the page's tests: the system's Chromium; each test is a tenant of its own."""
+"""The dashboard in a browser; each test is a tenant of its own."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
 
 from emulator.testing import Listener, Receiver, ServerProcess
+from tests.browsers import browser
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """For one module: while it is there, an event loop runs in this thread, and tests that are coroutines cannot."""
-    path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"needs a browser: none of {', '.join(_BROWSERS)} is on PATH")
-    with sync_playwright() as playwright:
-        # Patience costs nothing where there is no hurry, and much where the machine is busy.
-        expect.set_options(timeout=120_000)
-        made = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
-        yield made
-        made.close()
+__all__ = ["browser"]  # a fixture
 
 
 @dataclass
