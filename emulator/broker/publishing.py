@@ -112,7 +112,7 @@ def _targets(state: BrokerState, draft: Draft) -> list[Target]:
     destination, options = draft.destination, draft.options
     if destination.kind is DestinationKind.LLM and options.callback is None:
         raise InvalidInput("Upstash-Callback is required when publishing to api/llm")
-    key = _deduplication_key(draft)
+    key = deduplication_key(draft.options, destination.value, draft.body)
     if destination.kind is DestinationKind.LLM:
         return [Target(url=LLM_URL, api="llm", deduplication_key=key)]
     if destination.kind is DestinationKind.URL:
@@ -133,12 +133,12 @@ def _endpoint_target(group_name: str, endpoint: Endpoint, query: str, key: str |
     )
 
 
-def _deduplication_key(draft: Draft) -> str | None:
-    options = draft.options
+def deduplication_key(options: PublishOptions, destination: str, body: bytes) -> str | None:
+    """What makes two publishes the same, or ``None`` where nothing was asked for; an explicit id wins."""
     if options.deduplication_id is not None:
         return explicit_key(options.deduplication_id)
     if options.content_based_deduplication:
-        return content_key(destination=draft.destination.value, body=draft.body, headers=options.headers)
+        return content_key(destination=destination, body=body, headers=options.headers)
     return None
 
 

@@ -8,9 +8,10 @@ from emulator.broker.publishing import publish
 from emulator.broker.resources import Schedule
 from emulator.broker.schedule_runs import IN_PROGRESS
 from emulator.broker.state import BrokerState
-from emulator.broker.writes import ScheduleDeleted, ScheduleSaved
+from emulator.broker.writes import DeduplicationKept, ScheduleDeleted, ScheduleSaved
 from emulator.errors import EmulatorError, NotFound, QuotaExceeded
 from emulator.wire.cron import Cron
+from emulator.wire.deduplication import WINDOW_MS
 from emulator.wire.destination import Destination, DestinationKind, parse_destination
 from emulator.wire.headers import Headers
 from emulator.wire.options import PublishOptions, parse_options
@@ -27,11 +28,19 @@ def save_schedule(
     lines: Headers,
     body: bytes,
     caller_ip: str | None,
-) -> Schedule:
+    deduplication_key: str | None = None,
+) -> tuple[str, bool]:
     """Make a schedule, or replace all settings of the one with that id but its making and its pause.
 
-    ``lines`` were validated by the caller. Raises QuotaExceeded for one schedule too many.
+    Return its id, and whether ``deduplication_key`` made one before: nothing changes then, even if that schedule
+    has been deleted meanwhile (contract 5.4). ``lines`` were validated by the caller. Raises QuotaExceeded for one
+    schedule too many.
     """
+    # Schedules and messages share the publisher's ids, and are no duplicates of each other.
+    key = None if deduplication_key is None else f"schedule:{deduplication_key}"
+    kept = state.deduplications.get(key) if key is not None else None
+    if kept is not None and kept.expires_at > now_at:
+        return kept.message_id, True
     known = state.schedules.get(schedule_id) if schedule_id else None
     if known is None and len(state.schedules) >= state.limits.max_schedules:
         raise QuotaExceeded("quota maxSchedules exceeded", hint=f"at most {state.limits.max_schedules}")
@@ -48,7 +57,11 @@ def save_schedule(
         next_at=cron.next_after(now_at),
     )
     _save(state, schedule, body or None)
-    return schedule
+    if key is not None:
+        made = DeduplicationKept(key, schedule.id, destination, now_at + WINDOW_MS)
+        state.remember_deduplication(made, now_at)
+        state.write(made)
+    return schedule.id, False
 
 
 def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:

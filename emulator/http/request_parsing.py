@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -238,6 +239,27 @@ def message_filter(parameters: Parameters) -> MessageFilter:
         from_at=_instant(parameters, "fromDate"),
         to_at=_instant(parameters, "toDate"),
     )
+
+
+def split_filter(wanted: MessageFilter) -> MessageFilter | None:
+    """``wanted`` with values that hold a comma taken for lists; ``None`` if there are none.
+
+    Only for reading, and only where the whole values match nothing (contract 1.8): a comma never widens what is
+    deleted.
+    """
+    split = replace(
+        wanted,
+        urls=_split(wanted.urls),
+        hosts=_split(wanted.hosts),
+        paths=_split(wanted.paths),
+        flow_keys=_split(wanted.flow_keys),
+        caller_ips=_split(wanted.caller_ips),
+    )
+    return None if split == wanted else split
+
+
+def _split(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(item.strip() for value in values for item in value.split(",") if item.strip())
 
 
 def listed(parameters: Parameters, name: str) -> tuple[str, ...]:

@@ -118,6 +118,8 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
     warnings = [unknown_header(name, prefix) for name in given.unknown]
     if given.forwards:
         warnings += not_sent_on(given.forwards)
+        if "content-type" in given.forwards and any(name == "Content-Type" for name, _ in given.plain):
+            warnings.append(f"{prefix}Forward-Content-Type is ignored beside Content-Type")
     if given.callback or "callback" in given.options:
         fields["callback"] = _callback(reader, "Callback", given.callback, limits, warnings)
     if given.failure_callback or "failure-callback" in given.options:
@@ -244,10 +246,12 @@ def _forwarded(given: _Given, *, is_copying: bool) -> Headers:
     """The lines the destination will see: the content type, copied lines if asked for, explicit forwards."""
     lines: list[tuple[str, str]] = []
     for name, value in given.plain:
-        if (name == "Content-Type" or is_copying) and name.lower() not in given.forwards:
+        if name == "Content-Type" or (is_copying and name.lower() not in given.forwards):
             lines.append((name, value))
-    for forwards in given.forwards.values():
-        lines.extend(forwards)
+    has_content_type = any(name == "Content-Type" for name, _ in lines)
+    for lowered, forwards in given.forwards.items():
+        if not (lowered == "content-type" and has_content_type):
+            lines.extend(forwards)
     return tuple(lines)
 
 

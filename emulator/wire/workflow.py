@@ -98,7 +98,9 @@ def read_workflow_headers(lines: Headers) -> WorkflowHeaders:
         call_type=call_type,
         features=_features(first_value(lines, "Upstash-Feature-Set")),
         is_invoke=_flag(lines, "Upstash-Workflow-Invoke"),
-        is_unknown_sdk=_flag(lines, UNKNOWN_SDK_HEADER),
+        # The vendor's own client sends it as a header of the workflow's (contract W4.3).
+        is_unknown_sdk=_flag(lines, UNKNOWN_SDK_HEADER)
+        or _flag(lines, f"Upstash-Forward-{UNKNOWN_SDK_HEADER}"),
         is_triggered_by_sdk=_flag(lines, "Upstash-Workflow-Trigger-By-Sdk"),
     )
 

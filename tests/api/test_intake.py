@@ -14,6 +14,7 @@ class _SlowPublish:
 
     def __init__(self, qstash: Harness, size: int) -> None:
         self._body = asyncio.get_running_loop().create_future()
+        self._size = size
         self.statuses: list[int] = []
         headers = [
             (b"authorization", f"Bearer {qstash.token}".encode()),
@@ -32,7 +33,7 @@ class _SlowPublish:
 
     async def _receive(self) -> dict[str, Any]:
         await self._body
-        return {"type": "http.request", "body": b"x", "more_body": False}
+        return {"type": "http.request", "body": b"x" * self._size, "more_body": False}
 
     async def _send(self, event: MutableMapping[str, Any]) -> None:
         if event["type"] == "http.response.start":

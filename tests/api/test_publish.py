@@ -300,3 +300,30 @@ async def test_parameters_that_no_header_could_be_are_refused(qstash, query: str
     response, answer = await _publish(qstash, f"https://example.com/?{query}")
     assert response.status_code == 400
     assert query.partition("=")[0].replace("+", " ") in str(answer["error"])
+
+
+async def test_a_plain_content_type_wins_over_a_forwarded_one(qstash, receiver) -> None:
+    forwarded = {"Upstash-Forward-Content-Type": "text/html"}
+    await qstash.client.post(
+        "/v2/publish/https://example.com/1", headers={"Content-Type": "text/plain", **forwarded}
+    )
+    await qstash.client.post("/v2/publish/https://example.com/2", headers=forwarded)
+    await qstash.settle()
+    assert {one.url[-1]: one.headers["content-type"] for one in receiver.got} == {
+        "1": "text/plain",
+        "2": "text/html",
+    }
+
+
+async def test_a_comma_in_a_filter_reads_as_a_list_only_where_the_whole_matches_nothing(qstash) -> None:
+    for url in ("https://a.com/x", "https://b.com/x", "https://c.com/x,https://d.com/x"):
+        await qstash.client.post(f"/v2/publish/{url}", headers={"Upstash-Delay": "1h"})
+
+    async def urls(value: str) -> set[str]:
+        events = (await qstash.client.get("/v2/logs", params={"url": value})).json()["logs"]
+        return {one["url"] for one in events}
+
+    assert await urls("https://a.com/x,https://b.com/x") == {"https://a.com/x", "https://b.com/x"}
+    assert await urls("https://c.com/x,https://d.com/x") == {"https://c.com/x,https://d.com/x"}
+    deleted = await qstash.client.delete("/v2/messages", params={"url": "https://a.com/x,https://b.com/x"})
+    assert deleted.json() == {"cancelled": 0}

@@ -221,3 +221,23 @@ async def test_bad_schedules_are_refused(qstash, headers: dict[str, str], words:
     response = await qstash.client.post("/v2/schedules/https://example.com", headers=headers)
     assert response.status_code == 400
     assert words in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "lines", [{"Upstash-Deduplication-Id": "nightly"}, {"Upstash-Content-Based-Deduplication": "true"}]
+)
+async def test_a_schedule_made_twice_with_one_deduplication_id_is_the_first_even_when_deleted(
+    qstash, lines
+) -> None:
+    headers = {"Upstash-Cron": "0 0 * * *", **lines}
+    first = await qstash.client.post("/v2/schedules/https://example.com", headers=headers)
+    again = await qstash.client.post("/v2/schedules/https://example.com", headers=headers)
+    await qstash.client.delete(f"/v2/schedules/{first.json()['scheduleId']}")
+    gone = await qstash.client.post("/v2/schedules/https://example.com", headers=headers)
+    assert [one.status_code for one in (first, again, gone)] == [200, 202, 202]
+    assert first.json() == again.json() == gone.json()
+    assert (await qstash.client.get("/v2/schedules")).json() == []
+    published = await qstash.client.post("/v2/publish/https://example.com", headers=lines)
+    assert published.status_code == 201, "messages and schedules are no duplicates of each other"
+    await qstash.advance("10m")
+    assert (await qstash.client.post("/v2/schedules/https://example.com", headers=headers)).status_code == 200

@@ -23,9 +23,9 @@ _CASES = [
         "Upstash-Not-Before is ignored for a schedule",
     ),
     (
-        "/v2/schedules/https://example.com?upstash-deduplication-id=x",
-        {"Upstash-Cron": "* * * * *"},
-        "Upstash-Deduplication-Id is ignored for a schedule",
+        "/v2/publish/https://example.com",
+        {"Content-Type": "text/plain", "Upstash-Forward-Content-Type": "text/html"},
+        "Upstash-Forward-Content-Type is ignored beside Content-Type",
     ),
     ("/v2/batch", {"Upstash-Retries": "3"}, "options belong into each item's headers"),
 ]

@@ -18,6 +18,7 @@ from emulator.wire.workflow import (
     CREATED_AT_HEADER,
     RUN_ID_HEADER,
     SDK_VERSION_HEADER,
+    UNKNOWN_SDK_HEADER,
     CallType,
     Feature,
     WorkflowHeaders,
@@ -30,7 +31,10 @@ from emulator.wire.workflow import (
 _INHERITING = frozenset({CallType.STEP, CallType.FROM_CALLBACK})
 
 # Said by the server alone; a forwarded line of the same name gives way (contract W3.2).
-_OWNED = frozenset({RUN_ID_HEADER.lower(), CREATED_AT_HEADER.lower(), "user-agent"})
+# Only a run's first message says that its publisher does not know the SDK, and says so by itself.
+_OWNED = frozenset(
+    {RUN_ID_HEADER.lower(), CREATED_AT_HEADER.lower(), UNKNOWN_SDK_HEADER.lower(), "user-agent"}
+)
 # On these it would mean that the body is a list of steps (contract W3.2).
 _WITHOUT_SDK_VERSION = frozenset({CallType.FROM_CALLBACK, CallType.FAILURE_CALL})
 

@@ -53,7 +53,15 @@ def _prepare(state: WorkflowState, item: WorkflowDraft | Draft, now_at: int) -> 
         if headers.is_init
         else _prepare_append(state, item, headers, now_at)
     )
-    return lambda at: [commit(at)]
+    return partial(_committed, commit)
+
+
+def _committed(commit: Commit, now_at: int) -> Answer:
+    """What came of one message; an item may have taken the run's id that the next one wants."""
+    try:
+        return [commit(now_at)]
+    except EmulatorError as error:
+        return error
 
 
 def _publish_plain(state: WorkflowState, draft: Draft, now_at: int) -> Answer:
@@ -78,6 +86,8 @@ def _prepare_start(
     invoker = None
     if headers.is_invoke:
         invoker, parcel = trigger.read_invocation(state, parcel)
+    if known is not None:
+        trigger.check_repetition(state, known.run, parcel, invoker, now_at)
     return partial(
         trigger.start, state, parcel, item.lines, invoker=invoker, is_rest_trigger=item.is_rest_trigger
     )

@@ -1,5 +1,6 @@
 """A trigger makes a run (contract W4 and W5.7)."""
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,9 @@ from emulator.broker.workflow.messages import Parcel, compose, enter, read_parce
 from emulator.broker.workflow.run import ActiveRun, Entry, Invoker, Run
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.writes import EntryReplaced, RunSaved
-from emulator.errors import InvalidInput
+from emulator.broker.writes import DeduplicationKept
+from emulator.errors import InvalidInput, QuotaExceeded
+from emulator.wire.deduplication import WINDOW_MS
 from emulator.wire.destination import check_url
 from emulator.wire.headers import Headers
 from emulator.wire.workflow import (
@@ -22,6 +25,8 @@ from emulator.wire.workflow import (
     trigger_configuration,
 )
 
+_EXISTS = "a workflow already exists, can not initialize a new one with same id"
+
 
 def start(
     state: WorkflowState,
@@ -32,9 +37,13 @@ def start(
     invoker: Invoker | None = None,
     is_rest_trigger: bool = False,
 ) -> Accepted:
-    """Make a run and send its first message; a trigger for a run that is active changes nothing (4.5)."""
+    """Make a run and send its first message; the same trigger again changes nothing.
+
+    Raises InvalidInput for another trigger of a run that is in progress.
+    """
     known = state.runs.get(parcel.headers.run_id)
     if known is not None:
+        check_repetition(state, known.run, parcel, invoker, now_at)
         return Accepted(message_id=known.run.init_message_id, url=known.run.url, is_duplicate=True)
     parcel = replace(parcel, headers=replace(parcel.headers, call_type=CallType.STEP))
     run = _new_run(state, parcel, lines, invoker, now_at)
@@ -46,8 +55,39 @@ def start(
     active = ActiveRun(run)
     state.add(active)
     state.broker.write(RunSaved(run))
+    _remember(state, run, parcel, now_at)
     enter(state, active, message, parcel, now_at)
     return Accepted(message_id=message.id, url=message.url)
+
+
+def check_repetition(
+    state: WorkflowState, run: Run, parcel: Parcel, invoker: Invoker | None, now_at: int
+) -> None:
+    """Raise unless a trigger repeats the one that made ``run``, as older SDKs do (contract W4.5).
+
+    InvalidInput for a trigger; QuotaExceeded for an invocation: a 400 would mean to its SDK that the parent has
+    ended, and leave that waiting for ever.
+    """
+    if parcel.headers.is_triggered_by_sdk:
+        return
+    if invoker is not None:
+        if run.invoker != invoker:
+            raise QuotaExceeded(_EXISTS)
+        return
+    kept = state.broker.deduplications.get(_repetition_key(run.id, parcel.body))
+    if kept is None or kept.expires_at <= now_at or kept.message_id != run.init_message_id:
+        raise InvalidInput(_EXISTS)
+
+
+def _remember(state: WorkflowState, run: Run, parcel: Parcel, now_at: int) -> None:
+    key = _repetition_key(run.id, parcel.body)
+    kept = DeduplicationKept(key, run.init_message_id, run.url, now_at + WINDOW_MS)
+    state.broker.remember_deduplication(kept, now_at)
+    state.broker.write(kept)
+
+
+def _repetition_key(run_id: str, body: bytes) -> str:
+    return f"run:{run_id}:{hashlib.sha256(body).hexdigest()}"
 
 
 def _init_note(parcel: Parcel, *, is_rest_trigger: bool) -> dict[str, bool]:

@@ -33,6 +33,7 @@ from emulator.http.request_parsing import (
     message_filter,
     query_parameters,
     read_page,
+    split_filter,
     whole_number,
 )
 from emulator.http.routing import ok, path_name, route
@@ -86,7 +87,10 @@ async def list_entries(request: Request, runtime: Runtime) -> Response:
         return await workflow_dlq.list_entries(request, runtime)
     check_known(parameters, _LIST)
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
-    entries, has_more = await runtime.read(_by_filters(runtime, parameters))
+    entries, has_more = await runtime.read(_by_filters(runtime, parameters, message_filter(parameters)))
+    split = split_filter(message_filter(parameters)) if not entries else None
+    if split is not None:
+        entries, has_more = await runtime.read(_by_filters(runtime, parameters, split))
     views = [dead_letter_view(entry, trim=trim) for entry in entries]
     return ok({"messages": views, **_cursor(entries, has_more)})
 
@@ -166,7 +170,7 @@ def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlSt
     """What a bulk action is about; ids alone count where they are given, and bring no cursor (contract 1.7)."""
     if "dlqIds" in parameters:
         return _by_ids(runtime, listed(parameters, "dlqIds"))
-    return _by_filters(runtime, parameters)
+    return _by_filters(runtime, parameters, message_filter(parameters))
 
 
 def _by_ids(runtime: Runtime, dlq_ids: Sequence[str]) -> Callable[[SqlStore], Selected]:
@@ -179,11 +183,13 @@ def _by_ids(runtime: Runtime, dlq_ids: Sequence[str]) -> Callable[[SqlStore], Se
     return select
 
 
-def _by_filters(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore], Selected]:
+def _by_filters(
+    runtime: Runtime, parameters: Parameters, wanted: MessageFilter
+) -> Callable[[SqlStore], Selected]:
     return partial(
         list_dead_letters,
         tenant_id=runtime.tenant.id,
-        wanted=message_filter(parameters),
+        wanted=wanted,
         dlq_ids=listed(parameters, "dlqIds"),
         response_statuses=_statuses(parameters),
         page=read_page(parameters, default=_MOST, most=_MOST),

@@ -1,7 +1,8 @@
 """Logs, under both of their names (contract 2.9)."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,12 +17,15 @@ from emulator.http.request_parsing import (
     query_parameters,
     read_page,
     read_states,
+    split_filter,
     whole_number,
 )
 from emulator.http.routing import ok, route
 from emulator.http.wire_objects import log_view
 from emulator.runtime import Runtime
 from emulator.store.queries import StoredLogEntry, list_logs, list_logs_by_message
+
+T = TypeVar("T")
 
 _MOST = 1_000
 _DEFAULT_GROUPS = 10
@@ -57,15 +61,7 @@ async def list_entries(
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
     if "groupBy" in parameters:
         return await _grouped(runtime, parameters, trim)
-    entries, has_more = await runtime.read(
-        partial(
-            list_logs,
-            tenant_id=runtime.tenant.id,
-            wanted=message_filter(parameters),
-            states=read_states(parameters),
-            page=read_page(parameters, default=default, most=_MOST),
-        )
-    )
+    entries, has_more = await _read(runtime, list_logs, parameters, default=default)
     views = [log_view(entry, trim=trim) for entry in entries]
     return ok({**dict.fromkeys(names, views), **_cursor(entries, has_more)})
 
@@ -73,20 +69,27 @@ async def list_entries(
 async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -> Response:
     if parameters["groupBy"] != ["messageId"]:
         raise InvalidInput(f"invalid groupBy {parameters['groupBy'][-1]!r}: expected messageId")
-    groups, has_more = await runtime.read(
-        partial(
-            list_logs_by_message,
-            tenant_id=runtime.tenant.id,
-            wanted=message_filter(parameters),
-            states=read_states(parameters),
-            page=read_page(parameters, default=_DEFAULT_GROUPS, most=_MOST),
-        )
-    )
+    groups, has_more = await _read(runtime, list_logs_by_message, parameters, default=_DEFAULT_GROUPS)
     messages: list[dict[str, Any]] = [
         {"messageId": entries[0].message.id, "events": [log_view(entry, trim=trim) for entry in entries]}
         for entries in groups
     ]
     return ok({"messages": messages, **_cursor([entries[0] for entries in groups], has_more)})
+
+
+async def _read(
+    runtime: Runtime, query: Callable[..., tuple[list[T], bool]], parameters: Parameters, *, default: int
+) -> tuple[list[T], bool]:
+    wanted = message_filter(parameters)
+    select = partial(
+        query,
+        tenant_id=runtime.tenant.id,
+        states=read_states(parameters),
+        page=read_page(parameters, default=default, most=_MOST),
+    )
+    found, has_more = await runtime.read(partial(select, wanted=wanted))
+    split = split_filter(wanted) if not found else None
+    return (found, has_more) if split is None else await runtime.read(partial(select, wanted=split))
 
 
 def _cursor(entries: list[StoredLogEntry], has_more: bool) -> dict[str, str]:

@@ -41,7 +41,7 @@ def routes() -> list[BaseRoute]:
     publishes = Operation(
         answer=PublishAnswer,
         status=201,
-        further={200: ScheduleCreated, 202: PublishAnswer},
+        further={200: ScheduleCreated, 202: PublishAnswer | ScheduleCreated},
         body=ANY_BYTES,
         takes_options=True,
         errors=(400, 404, 412, 413, 429),

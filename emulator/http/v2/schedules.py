@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.broker.publishing import deduplication_key
 from emulator.broker.resources import Schedule
 from emulator.broker.schedule_operations import (
     delete_schedule,
@@ -27,6 +28,7 @@ from emulator.store.queries import load_body
 from emulator.wire.cron import Cron
 from emulator.wire.destination import parse_destination, split_target
 from emulator.wire.headers import Headers, first_value
+from emulator.wire.options import parse_options
 
 
 def routes() -> list[BaseRoute]:
@@ -41,7 +43,11 @@ def routes() -> list[BaseRoute]:
             "POST",
             create,
             Operation(
-                answer=ScheduleCreated, body=ANY_BYTES, takes_options=True, errors=(400, 404, 412, 413)
+                answer=ScheduleCreated,
+                further={202: ScheduleCreated},
+                body=ANY_BYTES,
+                takes_options=True,
+                errors=(400, 404, 412, 413),
             ),
         ),
         route("/v2/schedules/{schedule_id}", "GET", get, Operation(answer=models.Schedule, errors=(404,))),
@@ -77,9 +83,11 @@ async def save_schedule_from(
     if options.cron is None:
         raise InvalidInput("Invalid cron expression empty spec string")
     kept_lines = _kept_lines(lines, is_copying=_copies_headers(lines, parameters))
-    schedule: Schedule = await runtime.change(
+    key = deduplication_key(parse_options(lines, parameters, limits=runtime.limits), destination.value, body)
+    schedule_id, is_duplicate = await runtime.change(
         partial(
             save_schedule,
+            deduplication_key=key,
             schedule_id=options.schedule_id,
             cron=Cron.parse(options.cron),
             destination=raw,
@@ -89,7 +97,7 @@ async def save_schedule_from(
             caller_ip=ip,
         )
     )
-    return ok({"scheduleId": schedule.id})
+    return ok({"scheduleId": schedule_id}, status=202 if is_duplicate else 200)
 
 
 async def list_schedules(request: Request, runtime: Runtime) -> Response:
@@ -124,10 +132,9 @@ async def _view(runtime: Runtime, schedule: Schedule) -> dict[str, object]:
 
 
 def _ignored(lines: Headers) -> Iterator[str]:
-    """What says nothing about a schedule: every firing is a new message, and only a delay can put it off."""
-    for name in ("Upstash-Not-Before", "Upstash-Deduplication-Id", "Upstash-Content-Based-Deduplication"):
-        if first_value(lines, name):
-            yield f"{name} is ignored for a schedule"
+    """What says nothing about a schedule: only a delay can put its messages off."""
+    if first_value(lines, "Upstash-Not-Before"):
+        yield "Upstash-Not-Before is ignored for a schedule"
 
 
 def _copies_headers(lines: Headers, parameters: list[tuple[str, str]]) -> bool:
