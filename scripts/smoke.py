@@ -1,6 +1,6 @@
 """Try an installed package with nothing but what it brings: one message delivered, or one job done.
 
-Usage: smoke.py emulator | jobs
+Usage: smoke.py emulator | jobs | executable PATH
 """
 
 import importlib.util
@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,15 @@ def _wait(happened: Any, what: str) -> Any:
     return found
 
 
-def _start_emulator(folder: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+def _start_emulator(
+    folder: Path, program: Path = _BIN / "qstash-emulator", environment: dict[str, str] | None = None
+) -> tuple[subprocess.Popen[str], dict[str, str]]:
     server = subprocess.Popen(
-        [_BIN / "qstash-emulator", "dev", "--port", "0", "--db", str(folder / "q.db")],
+        [program, "dev", "--port", "0", "--db", str(folder / "q.db")],
         stdout=subprocess.PIPE,
         text=True,
+        env=environment,
+        cwd=folder,
     )
     variables: dict[str, str] = {}
     assert server.stdout is not None
@@ -61,11 +66,14 @@ def _start_emulator(folder: Path) -> tuple[subprocess.Popen[str], dict[str, str]
     raise SystemExit("smoke: the emulator did not start")
 
 
-def _call(variables: dict[str, str], path: str, body: bytes | None = None) -> Any:
+def _call(
+    variables: dict[str, str], path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> Any:
     request = urllib.request.Request(
         variables["QSTASH_URL"] + path,
         data=body,
-        headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}", "Content-Type": "application/json"}
+        | (headers or {}),
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
@@ -77,9 +85,40 @@ def emulator(folder: Path) -> str:
         if importlib.util.find_spec(absent) is not None:
             raise SystemExit(f"smoke: the emulator alone should not bring {absent}")
     subprocess.run([_BIN / "qstash-emulator", "--help"], check=True, stdout=subprocess.DEVNULL)
+    return _try_server(folder, *_start_emulator(folder))
+
+
+def executable(folder: Path, program: Path) -> str:
+    """The standalone executable: as the emulator alone, with no variable set, not even PATH; and it starts itself."""
+    said = _try_server(folder, *_start_emulator(folder, program, {}))
+    ran = _run(folder, program, "run", "--", "/bin/sh", "-c", 'echo "$QSTASH_URL"; exit 7')
+    if ran.returncode != 7 or not ran.stdout.startswith("http://"):
+        raise SystemExit(f"smoke: run ended with code {ran.returncode}: {ran.stdout}{ran.stderr}")
+    refused = _run(folder, program, "dev", "--port", "0", "--db", "postgresql://nobody@127.0.0.1/none")
+    if refused.returncode != 1 or refused.stderr.count("\n") != 1 or "driver" not in refused.stderr:
+        raise SystemExit(f"smoke: PostgreSQL is not refused in one line: {refused.stderr}")
+    return f"{said}; with no variable set; run starts a server; PostgreSQL is refused in a line"
+
+
+def _run(folder: Path, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(program), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env={}, cwd=folder)
+
+
+def _schedule_with_a_zone(variables: dict[str, str], url: str) -> None:
+    """Cron with a zone needs the zones' data, which a system without them must not lack."""
+    made = _call(
+        variables, f"/v2/schedules/{url}", b"{}", {"Upstash-Cron": "CRON_TZ=Asia/Kathmandu 0 9 * * *"}
+    )
+    at = _call(variables, f"/v2/schedules/{made['scheduleId']}")["nextScheduleTime"]
+    # Five hours and three quarters ahead of UTC, all the year.
+    if at // 60_000 % 1440 != 9 * 60 - 345:
+        raise SystemExit(f"smoke: nine o'clock in Kathmandu is not {at}")
+
+
+def _try_server(folder: Path, server: subprocess.Popen[str], variables: dict[str, str]) -> str:
     destination = HTTPServer(("127.0.0.1", 0), _Destination)
     threading.Thread(target=destination.serve_forever, daemon=True).start()
-    server, variables = _start_emulator(folder)
     try:
         url = f"http://127.0.0.1:{destination.server_address[1]}/hook"
         message_id = _call(variables, f"/v2/publish/{url}", b"{}")["messageId"]
@@ -89,6 +128,7 @@ def emulator(folder: Path) -> str:
         with urllib.request.urlopen(variables["QSTASH_URL"] + "/emulator/", timeout=10) as page:
             if b"<html" not in page.read():
                 raise SystemExit("smoke: the dashboard is not there")
+        _schedule_with_a_zone(variables, url)
     finally:
         server.terminate()
         code = server.wait(20)
@@ -144,9 +184,10 @@ def _free_port() -> int:
 
 
 def main() -> None:
-    tries = {"emulator": emulator, "jobs": jobs}
+    tries: dict[str, Callable[..., str]] = {"emulator": emulator, "jobs": jobs, "executable": executable}
+    what, *paths = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="smoke-") as folder:
-        print(f"smoke: {tries[sys.argv[1]](Path(folder))}")
+        print(f"smoke: {tries[what](Path(folder), *map(Path, paths))}")
 
 
 if __name__ == "__main__":

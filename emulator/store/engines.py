@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.util import LRUCache
 
@@ -30,10 +30,21 @@ def open_engine(url: str) -> Engine:
     if name not in ("sqlite", "postgresql"):
         raise EmulatorError(f"cannot use {name!r} as a store: SQLite and PostgreSQL are supported")
     if name == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True)
+        return _open_postgres(parsed)
     engine = create_engine(parsed, connect_args={"timeout": 30})
     event.listen(engine, "connect", _tune_sqlite)
     return engine
+
+
+def _open_postgres(url: URL) -> Engine:
+    """Raises EmulatorError where the driver is not installed, as in the standalone executable."""
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except ImportError as error:
+        raise EmulatorError(
+            f"PostgreSQL needs a driver that is not installed ({error.name}): "
+            "pip install 'qstash-emulator[postgres]'; the standalone executable has none"
+        ) from None
 
 
 def memory_engine(create_tables: Callable[[Engine], None]) -> Engine:

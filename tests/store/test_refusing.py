@@ -1,6 +1,7 @@
 """A store that cannot be written or read: clear words, nothing accepted is lost, and it goes on when it can."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from emulator.runtime import read_retry
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.store import writer
+from emulator.store.engines import open_engine
 from emulator.testing import Harness, Receiver, ServerProcess
 from tests.bounds import HANG_SECONDS
 
@@ -172,3 +174,9 @@ async def test_what_falls_due_while_the_store_cannot_be_read_is_delivered_when_i
         async with asyncio.timeout(HANG_SECONDS):
             await turned
         assert len(receiver.got) == 1
+
+
+def test_postgres_without_its_driver_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(EmulatorError, match=r"driver that is not installed.*qstash-emulator\[postgres\]"):
+        open_engine("postgresql://nobody@127.0.0.1/none")
