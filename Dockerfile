@@ -9,6 +9,8 @@ COPY jobs_core jobs_core
 RUN python -m venv /opt/qstash
 RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock > constraints.txt
 RUN /opt/qstash/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}"
+# Compose files made for the vendor's image say: qstash dev
+RUN ln -s qstash-emulator /opt/qstash/bin/qstash
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="qstash-emulator" \

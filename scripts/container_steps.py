@@ -1,8 +1,8 @@
 """Run the Dockerfile's steps one by one in a clean folder, for machines that cannot build images.
 
 What is copied and run is read from the Dockerfile; /opt and /src become folders below a temporary one, and the
-interpreter is the one that runs this. Then the image's command is started as the image would start it, and asked as
-its health check asks.
+interpreter is the one that runs this. Then the image's command, and the one that compose files made for the vendor's
+image name, are started as the image would start them, and asked as its health check asks.
 """
 
 import json
@@ -18,6 +18,8 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
 _SECONDS = 60.0
+VENDORS_COMMAND = ["qstash", "dev"]
+"""What a compose file made for the vendor's image starts."""
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -57,8 +59,8 @@ def build(steps: list[tuple[str, str]], folder: Path) -> None:
             subprocess.run(["sh", "-ec", command], cwd=source, env=_clean(folder), check=True)
 
 
-def try_out(steps: list[tuple[str, str]], folder: Path, port: int) -> None:
-    """Start the image's command below ``folder``, and wait for its health check to pass."""
+def try_out(steps: list[tuple[str, str]], folder: Path, port: int, command: list[str] | None = None) -> None:
+    """Start ``command`` (by default the image's own) below ``folder``, and wait for the health check to pass."""
     of = dict(steps)
     variables = dict(re.findall(r'(\w+)=("[^"]*"|\S+)', of["ENV"]))
     environment = _clean(folder) | {
@@ -68,7 +70,9 @@ def try_out(steps: list[tuple[str, str]], folder: Path, port: int) -> None:
     environment["PATH"] = f"{folder}/qstash/bin:{environment['PATH']}"
     check = json.loads(of["HEALTHCHECK"].partition("CMD ")[2])
     check = [part.replace(":8080", f":{port}") for part in check]
-    server = subprocess.Popen(json.loads(of["CMD"]), env=environment, cwd=folder, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command or json.loads(of["CMD"]), env=environment, cwd=folder, stdout=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + _SECONDS
         while subprocess.run(check, env=environment, check=False, stderr=subprocess.DEVNULL).returncode:
@@ -103,6 +107,7 @@ def main() -> None:
         folder = Path(name)
         build(building, folder)
         try_out(running, folder, _free_port())
+        try_out(running, folder, _free_port(), VENDORS_COMMAND)
     print("container: the Dockerfile's steps were run, and what they made is healthy", file=sys.stderr)
 
 

@@ -66,6 +66,35 @@ def test_the_image_runs_as_nobody_special_keeps_its_data_and_says_whether_it_is_
     assert not any(word == "ADD" for stage in image for word, _ in stage)
 
 
+def test_the_image_answers_to_what_compose_files_for_the_vendors_image_start(
+    image: Any, tmp_path: Path
+) -> None:
+    """The Dockerfile's link is made beside an installed command, and the command of the page's service is run."""
+    [link] = [rest for word, rest in image[0] if word == "RUN" and rest.startswith("ln ")]
+    home = tmp_path / "qstash" / "bin"
+    home.mkdir(parents=True)
+    (home / "qstash-emulator").symlink_to(Path(sys.executable).parent / "qstash-emulator")
+    subprocess.run(["sh", "-ec", link.replace("/opt", str(tmp_path))], check=True)
+    page = (_ROOT / "docs" / "containers.md").read_text()
+    (recipe,) = re.findall(r"```yaml vendor\n(.*?)```", page, re.DOTALL)
+    command = yaml.safe_load(recipe)["services"]["qstash"]["command"].split()
+    assert command == script("container_steps").VENDORS_COMMAND
+    server = subprocess.Popen(
+        [*command, "-port", "0"],
+        env={"PATH": f"{home}:{os.environ['PATH']}", "QSTASH_EMULATOR_DB": "memory"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        said = next(line for line in server.stdout if "is running" in line)
+        url = re.findall(r"http://\S+", said)[0].replace("localhost", "127.0.0.1")
+        assert httpx.get(f"{url}/emulator/health").status_code == 200
+    finally:
+        server.terminate()
+        server.communicate(timeout=HANG_SECONDS)
+
+
 def test_the_images_bases_are_pinned_to_a_version() -> None:
     bases = re.findall(r"^FROM (\S+)", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert bases

@@ -96,6 +96,26 @@ async def test_the_worked_example_runs_to_its_end(qstash: Harness, app: App, pay
     assert not any(name.startswith("upstash-workflow") for name in charge.headers)
 
 
+async def test_a_publish_starts_a_run_and_a_trigger_says_why_it_cannot(qstash: Harness, app: App) -> None:
+    """As the page on workflows tells those who write them in Python."""
+
+    async def order(context: AsyncWorkflowContext[Any]) -> None:
+        async def price() -> int:
+            return 42
+
+        app.seen.append(await context.run("price", price))
+
+    app.serve(order)
+    await app.start({"orderId": 7})
+    await qstash.run_until_idle()
+    assert app.seen == [42]
+    answer = await qstash.client.post("/v2/trigger/http://app:3000/order", json={"orderId": 7})
+    await qstash.run_until_idle()
+    run = await qstash.workflow(answer.json()["workflowRunId"])
+    run.assert_failed()
+    assert any("trigger rest api is only usable" in (entry.error or "") for entry in qstash.logs)
+
+
 async def test_a_weeks_sleep_passes_in_a_test(qstash: Harness, app: App) -> None:
     async def order(context: AsyncWorkflowContext[Any]) -> None:
         await context.sleep("a week", "7d")
