@@ -9,6 +9,7 @@
     ├── QuotaExceeded         more than the plan allows                             (412)
     ├── BodyTooLarge          over the message size limit                           (413)
     ├── TooManyRequests       more waiting than the server may hold                 (429)
+    ├── StillInProgress       a bulk action takes longer than its caller waits       (429)
     ├── DailyLimitReached     the plan's messages of the day are used up            (429)
     └── StoreUnavailable      the durable store does not take writes                (503)
 
@@ -62,6 +63,10 @@ class TooManyRequests(EmulatorError):
     def __init__(self, text: str, *, retry_after_seconds: int) -> None:
         super().__init__(text)
         self.retry_after_seconds = retry_after_seconds
+
+
+class StillInProgress(EmulatorError):
+    """A bulk action takes longer than its caller waits; it goes on."""
 
 
 class DailyLimitReached(EmulatorError):

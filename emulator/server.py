@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from emulator.broker.broker import Broker
+from emulator.broker.bulk_actions import Subject
 from emulator.broker.publishing import LLM_URL
 from emulator.broker.state import BrokerState
 from emulator.broker.workflow.layer import WorkflowLayer
@@ -17,6 +18,7 @@ from emulator.errors import InvalidInput
 from emulator.faults import FaultBook
 from emulator.runtime import Runtime
 from emulator.runtime.admission import Intake
+from emulator.runtime.bulk_cancels import CancellableRuns
 from emulator.runtime.step_lists import WorkflowShell
 from emulator.settings import Settings
 from emulator.store.snapshots import Rows, empty, import_rows
@@ -137,6 +139,7 @@ class Emulator:
             capacity=self.settings.capacity,
             per_origin=self.settings.per_origin,
         )
+        workflows = WorkflowLayer(state)
         runtime = Runtime(
             tenant,
             broker=Broker(state),
@@ -146,11 +149,10 @@ class Emulator:
             region=self.settings.region,
             is_strict=self.settings.strict,
             retention=self.settings.retention,
-            shells=(
-                WorkflowShell(WorkflowLayer(state), lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),
-            ),
+            shells=(WorkflowShell(workflows, lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),),
             faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
         )
+        runtime.bulk_cancels.kinds[Subject.RUNS] = CancellableRuns(workflows.state)
         await runtime.start()
         self._runtimes[_digest(tenant.token)] = runtime
         self._read_only[_digest(tenant.read_only_token)] = runtime

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from emulator.broker.daily_limit import DailyLimit
 from emulator.broker.dispatch_lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
@@ -25,6 +26,9 @@ from emulator.broker.writes import (
 from emulator.wire.flow_control import FlowControl
 from emulator.wire.ids import IdFactory
 from emulator.wire.limits import LENIENT, Limits
+
+if TYPE_CHECKING:
+    from emulator.broker.bulk_actions import BulkAction
 
 DEFAULT_CAPACITY = 1_000
 DEFAULT_PER_ORIGIN = 200
@@ -68,6 +72,8 @@ class BrokerState:
         # The messages of each schedule's last run: seq → message id.
         self.last_runs: dict[str, dict[int, str]] = {}
         self.deduplications: dict[str, DeduplicationKept] = {}
+        # Those in progress.
+        self.bulk_actions: dict[str, BulkAction] = {}
         self.daily = DailyLimit(self.limits.max_daily_messages)
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}

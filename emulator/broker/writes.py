@@ -1,10 +1,14 @@
 """What the broker asks the store to keep. Writes are applied in order, all of one call or none."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from emulator.broker.message import DeadLetter, LogEntry, Message, State
 from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.wire.fast_dataclass import value
+
+if TYPE_CHECKING:
+    from emulator.broker.bulk_actions import BulkAction
 
 
 @value
@@ -106,6 +110,13 @@ class ScheduleDeleted:
     schedule_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class BulkActionSaved:
+    """An action was accepted, went on by a slice, or is done."""
+
+    action: "BulkAction"
+
+
 @value
 class FlowKeySaved:
     flow_key: FlowKey
@@ -147,6 +158,7 @@ RecordWrite = (
     | ScheduleSaved
     | ScheduleDeleted
     | FlowKeySaved
+    | BulkActionSaved
     | FlowKeyDeleted
     | KeysRotated
     | LayerWrite

@@ -19,6 +19,7 @@ from emulator.http.fast_path import Direct
 from emulator.http.openapi import openapi_route
 from emulator.http.routing import authenticate
 from emulator.http.v2 import (
+    bulk_actions,
     dlq,
     flow_control,
     keys,
@@ -40,7 +41,19 @@ from emulator.server import Emulator
 
 def queue_routes() -> list[BaseRoute]:
     """Every route of the queue's own API, publishing first, it is called most."""
-    modules = (publishing, messages, logs, dlq, queues, schedules, url_groups, flow_control, keys, llm)
+    modules = (
+        publishing,
+        messages,
+        bulk_actions,
+        logs,
+        dlq,
+        queues,
+        schedules,
+        url_groups,
+        flow_control,
+        keys,
+        llm,
+    )
     return [one for module in modules for one in module.routes()]
 
 

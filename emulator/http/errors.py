@@ -15,6 +15,7 @@ from emulator.errors import (
     InvalidInput,
     NotFound,
     QuotaExceeded,
+    StillInProgress,
     StoreUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -32,6 +33,7 @@ STATUSES: dict[type[EmulatorError], int] = {
     BodyTooLarge: 413,
     TooManyRequests: 429,
     DailyLimitReached: 429,
+    StillInProgress: 429,
     StoreUnavailable: 503,
 }
 

@@ -194,6 +194,8 @@ def _has_value(name: str, values: Sequence[str]) -> bool:
 
 
 def _strings(name: str, value: Any) -> list[str]:
+    if name == "async" and isinstance(value, bool):
+        return [str(value).lower()]
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
         raise InvalidInput(f"invalid {name} {value!r}: expected text, a number, or a list of them")

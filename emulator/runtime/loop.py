@@ -29,6 +29,7 @@ from emulator.clock import Alarm, Clock, ManualClock
 from emulator.delivery.transport import Transport
 from emulator.errors import EmulatorError, InvalidInput, StoreUnavailable
 from emulator.faults import FaultBook
+from emulator.runtime.bulk_cancels import BulkCancels
 from emulator.runtime.clock_control import ClockTurner
 from emulator.runtime.deliveries import BodySource, Deliveries
 from emulator.runtime.fault_injection import Disturber
@@ -138,6 +139,9 @@ class Runtime:
         self._refills = Refills(
             broker.state, tenant.id, writer=writer, clock=clock, work=self._work, carry_out=self._carry_out
         )
+        self.bulk_cancels = BulkCancels(
+            broker.state, tenant.id, writer=writer, work=self._work, change=self.change
+        )
         self._turner = ClockTurner(
             clock,
             tenant.id,
@@ -176,6 +180,7 @@ class Runtime:
             # Now and not by a task that comes later: what a test sees must not depend on when it gives way.
             await self._refills.refill_timeline()
         await self._carry_out(now_at)
+        await self.bulk_cancels.restore()
         if self._housekeeping is not None:
             self._housekeeping.start()
 
@@ -189,6 +194,7 @@ class Runtime:
         self._is_closed = True
         self._disarm()
         self._timetable.close()
+        self.bulk_cancels.close()
         if self._housekeeping is not None:
             self._housekeeping.close()
         await self._work.join(grace_seconds)

@@ -11,10 +11,10 @@ from typing import assert_never
 from emulator.broker import writes as w
 from emulator.store import mapping
 from emulator.store.mapping import Row
-from emulator.store.tables import FlowKeyRow, QueueRow, ScheduleRow, UrlGroupRow
+from emulator.store.tables import BulkActionRow, FlowKeyRow, QueueRow, ScheduleRow, UrlGroupRow
 from emulator.store.workflow_batch import WorkflowBatch
 
-EntityTable = type[QueueRow] | type[UrlGroupRow] | type[ScheduleRow] | type[FlowKeyRow]
+EntityTable = type[QueueRow] | type[UrlGroupRow] | type[ScheduleRow] | type[FlowKeyRow] | type[BulkActionRow]
 
 
 @dataclass(slots=True)
@@ -83,6 +83,10 @@ class Batch:
                 self.entities[ScheduleRow, tenant_id, schedule_id] = None
             case w.FlowKeySaved(flow_key):
                 self.entities[FlowKeyRow, tenant_id, flow_key.key] = mapping.flow_key_row(tenant_id, flow_key)
+            case w.BulkActionSaved(action):
+                self.entities[BulkActionRow, tenant_id, action.id] = mapping.bulk_action_row(
+                    tenant_id, action
+                )
             case w.FlowKeyDeleted(key):
                 self.entities[FlowKeyRow, tenant_id, key] = None
             case w.KeysRotated(keys):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import RowMapping
 
+from emulator.broker.bulk_actions import BulkAction, Subject
 from emulator.broker.message import (
     AttemptResult,
     DeadLetter,
@@ -264,6 +265,42 @@ def flow_key_row(tenant_id: int, flow_key: FlowKey) -> Row:
 
 def flow_key_of(row: Record) -> FlowKey:
     return FlowKey(**own_columns(row))
+
+
+def bulk_action_row(tenant_id: int, action: BulkAction) -> Row:
+    cursor_at, cursor_seq = action.cursor or (None, None)
+    return {
+        "tenant_id": tenant_id,
+        "id": action.id,
+        "subject": action.subject.value,
+        "filter_json": dump(action.filter),
+        "total": action.total,
+        "processed": action.processed,
+        "until_seq": action.until_seq,
+        "cursor_at": cursor_at,
+        "cursor_seq": cursor_seq,
+        "created_at": action.created_at,
+        "completed_at": action.completed_at,
+    }
+
+
+def bulk_action_of(row: Record) -> BulkAction:
+    cursor_seq = row["cursor_seq"]
+    return BulkAction(
+        id=row["id"],
+        subject=Subject(row["subject"]),
+        filter={name: _filter_value(value) for name, value in json.loads(row["filter_json"]).items()},
+        total=row["total"],
+        processed=row["processed"],
+        until_seq=row["until_seq"],
+        cursor=None if cursor_seq is None else (row["cursor_at"] or 0, cursor_seq),
+        created_at=row["created_at"],
+        completed_at=row["completed_at"],
+    )
+
+
+def _filter_value(value: Any) -> object:
+    return tuple(map(_filter_value, value)) if isinstance(value, list) else value
 
 
 def own_columns(row: Record) -> Row:

@@ -68,6 +68,11 @@ class StoredDeadLetter:
     body: bytes
 
 
+def pending_columns() -> tuple[ColumnElement[Any], ...]:
+    """What ``mapping.pending_of`` reads."""
+    return tuple(_PENDING)
+
+
 def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
     """A tenant's state as committed; messages in queues come in the order of publishing."""
     pending = and_(_M.tenant_id == tenant_id, _M.due_at.is_not(None))
@@ -147,7 +152,7 @@ def select_pending(
     query = (
         select(*_PENDING)
         .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.is_cancel_requested.is_(False))
-        .where(*_conditions(store, wanted), *_between(_M.created_at, wanted))
+        .where(*conditions(store, wanted), *between(_M.created_at, wanted))
         .order_by(_M.seq)
         .limit(count)
     )
@@ -191,7 +196,7 @@ def list_logs(
     query = (
         _with_message(select(*(column.label(f"log_{column.name}") for column in log.c)).select_from(log))
         .where(_L.tenant_id == tenant_id)
-        .where(*_conditions(store, wanted), *_between(_L.time_at, wanted))
+        .where(*conditions(store, wanted), *between(_L.time_at, wanted))
     )
     if states:
         query = query.where(_L.state.in_([state.value for state in states]))
@@ -215,7 +220,7 @@ def list_logs_by_message(
         select(_L.message_seq, newest.label("newest"))
         .join(table_of(MessageRow), _M.seq == _L.message_seq)
         .where(_L.tenant_id == tenant_id)
-        .where(*_conditions(store, wanted), *_between(_L.time_at, wanted))
+        .where(*conditions(store, wanted), *between(_L.time_at, wanted))
         .group_by(_L.message_seq)
         .order_by(newest.desc())
     )
@@ -235,7 +240,7 @@ def _log_entries_of(
     log = table_of(LogRow)
     query = (
         _with_message(select(*(column.label(f"log_{column.name}") for column in log.c)).select_from(log))
-        .where(_L.message_seq.in_(message_seqs), *_between(_L.time_at, wanted))
+        .where(_L.message_seq.in_(message_seqs), *between(_L.time_at, wanted))
         .order_by(_L.seq.desc())
     )
     if states:
@@ -264,7 +269,7 @@ def list_dead_letters(
             _D.message_seq,
         )
         .where(_D.tenant_id == tenant_id)
-        .where(*_conditions(store, wanted), *_between(_D.failed_at, wanted))
+        .where(*conditions(store, wanted), *between(_D.failed_at, wanted))
     )
     if dlq_ids:
         query = query.where(_D.dlq_id.in_(dlq_ids))
@@ -341,7 +346,8 @@ def _with_message(query: Select[Any], seq: ColumnElement[int] = _L.message_seq) 
     )
 
 
-def _conditions(store: SqlStore, wanted: MessageFilter) -> list[ColumnElement[bool]]:
+def conditions(store: SqlStore, wanted: MessageFilter) -> list[ColumnElement[bool]]:
+    """What a filter asks of a message, but for its time."""
     by_column = (
         (_M.id, wanted.message_ids),
         (_M.url, wanted.urls),
@@ -373,7 +379,8 @@ def _has_host(host: str) -> ColumnElement[bool]:
     return or_(_M.host == lowered, _M.host.startswith(f"{lowered}:", autoescape=True))
 
 
-def _between(column: ColumnElement[int], wanted: MessageFilter) -> list[ColumnElement[bool]]:
+def between(column: ColumnElement[int], wanted: MessageFilter) -> list[ColumnElement[bool]]:
+    """What a filter asks of a time."""
     bounds: list[ColumnElement[bool]] = []
     if wanted.from_at is not None:
         bounds.append(column >= wanted.from_at)

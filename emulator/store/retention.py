@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import BindParameter, Connection, and_, bindparam, delete, exists, or_, select
 
+from emulator.broker.bulk_actions import KEPT_MS
 from emulator.store.store import SqlStore
 from emulator.store.tables import (
     BodyRow,
+    BulkActionRow,
     DeadLetterRow,
     DeduplicationRow,
     LogRow,
@@ -24,6 +26,7 @@ from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
 
 _MESSAGES, _BODIES, _LOGS = table_of(MessageRow), table_of(BodyRow), table_of(LogRow)
 _RUNS, _ENTRIES = table_of(RunRow), table_of(EntryRow)
+_ACTIONS = table_of(BulkActionRow)
 _WAITERS, _EVENTS = table_of(WaiterRow), table_of(EventRow)
 _DEAD, _KEPT, _SCHEDULES = table_of(DeadLetterRow), table_of(DeduplicationRow), table_of(ScheduleRow)
 
@@ -47,12 +50,17 @@ _OVER_MESSAGES = (
     .where(~exists().where(_ENTRIES.c.message_seq == _MESSAGES.c.seq))
 )
 _OVER_DEDUPLICATIONS = select(_KEPT.c.key).where(_KEPT.c.tenant_id == _TENANT, _KEPT.c.expires_at <= _NOW)
-_IS_ANYTHING_OVER = select(
-    or_(*(over.exists() for over in (_OVER_DEAD, _OVER_RUNS, _OVER_MESSAGES, _OVER_DEDUPLICATIONS)))
+_OVER_ACTIONS = select(_ACTIONS.c.id).where(
+    _ACTIONS.c.tenant_id == _TENANT, _ACTIONS.c.completed_at <= _NOW - KEPT_MS
 )
+_OVER = (_OVER_DEAD, _OVER_RUNS, _OVER_MESSAGES, _OVER_DEDUPLICATIONS, _OVER_ACTIONS)
+_IS_ANYTHING_OVER = select(or_(*(over.exists() for over in _OVER)))
 _FIRST_RUNS = _OVER_RUNS.order_by(_RUNS.c.created_at).limit(BATCH)
 _FIRST_MESSAGES = _OVER_MESSAGES.order_by(_MESSAGES.c.finished_at).limit(BATCH)
 _DELETE_DEAD = delete(_DEAD).where(_DEAD.c.message_seq.in_(_OVER_DEAD.limit(BATCH)))
+_DELETE_ACTIONS = delete(_ACTIONS).where(
+    _ACTIONS.c.tenant_id == _TENANT, _ACTIONS.c.id.in_(_OVER_ACTIONS.limit(BATCH))
+)
 _DELETE_DEDUPLICATIONS = delete(_KEPT).where(
     _KEPT.c.tenant_id == _TENANT, _KEPT.c.key.in_(_OVER_DEDUPLICATIONS.limit(BATCH))
 )
@@ -73,6 +81,7 @@ def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int,
             _prune_runs(connection, times),
             _prune_messages(connection, times),
             connection.execute(_DELETE_DEDUPLICATIONS, times).rowcount,
+            connection.execute(_DELETE_ACTIONS, times).rowcount,
         )
     return max(counts) >= BATCH
 

@@ -15,6 +15,7 @@ from emulator.store import mapping
 from emulator.store.mapping import Row
 from emulator.store.store import STATE_TABLES, SqlStore
 from emulator.store.tables import (
+    BulkActionRow,
     DeadLetterRow,
     FlowKeyRow,
     LogRow,
@@ -40,6 +41,7 @@ _READERS: dict[str, tuple[Callable[[mapping.Record], object], ...]] = {
     table_of(UrlGroupRow).name: (mapping.url_group_of,),
     table_of(ScheduleRow).name: (mapping.schedule_of,),
     table_of(FlowKeyRow).name: (mapping.flow_key_of,),
+    table_of(BulkActionRow).name: (mapping.bulk_action_of,),
 }
 _ROWS_AT_A_TIME = 500
 

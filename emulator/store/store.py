@@ -36,6 +36,7 @@ from emulator.store.mapping import Row
 from emulator.store.schema import STATE_TABLES, bring_up_to_date
 from emulator.store.tables import (
     BodyRow,
+    BulkActionRow,
     DeadLetterRow,
     DeduplicationRow,
     FlowKeyRow,
@@ -102,6 +103,7 @@ _STEPS = (
 
 _NAME_COLUMN: dict[EntityTable, str] = {
     QueueRow: "name", UrlGroupRow: "name", ScheduleRow: "id", FlowKeyRow: "key",
+    BulkActionRow: "id",
 }  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def _hot_statements(dialect_name: str) -> _HotStatements:
 
 @cache
 def _upserts(dialect_name: str) -> dict[type[SQLModel], Any]:
-    models = (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, DeduplicationRow, RunRow)
+    models = (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, BulkActionRow, DeduplicationRow, RunRow)
     return {model: _upsert(table_of(model), dialect_name) for model in models}
 
 

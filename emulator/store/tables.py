@@ -199,7 +199,24 @@ class FlowKeyRow(SQLModel, table=True):
     used_at: int = Field(sa_column=_instant())
 
 
+class BulkActionRow(SQLModel, table=True):
+    __tablename__ = "bulk_actions"
+
+    tenant_id: int = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    subject: str
+    filter_json: str
+    total: int
+    processed: int
+    until_seq: int = Field(sa_column=_instant())
+    cursor_at: int | None = Field(sa_column=_instant(nullable=True))
+    cursor_seq: int | None = Field(sa_column=_instant(nullable=True))
+    created_at: int = Field(sa_column=_instant())
+    completed_at: int | None = Field(sa_column=_instant(nullable=True))
+
+
 TABLES = (
     MessageRow, BodyRow, LogRow, DeadLetterRow, DeduplicationRow, QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow,
+    BulkActionRow,
 )  # fmt: skip
 """Every table that holds a tenant's state; all have a ``tenant_id``."""

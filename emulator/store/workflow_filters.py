@@ -17,6 +17,8 @@ class RunFilter:
     id_times: tuple[tuple[str, int], ...] = ()
     urls: tuple[str, ...] = ()
     url_prefixes: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     created_at: int | None = None
     states: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()

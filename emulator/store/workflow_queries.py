@@ -1,10 +1,10 @@
 """Reading runs back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, tuple_
 
 from emulator.broker.message import LogEntry, Message, State
 from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
@@ -139,6 +139,31 @@ def list_runs(
     return [workflow_mapping.stored_run_of(row) for row in rows[: page.count]], len(rows) > page.count
 
 
+def active_runs(
+    store: SqlStore,
+    tenant_id: int,
+    wanted: Any,
+    until_seq: int,
+    columns: Sequence[ColumnElement[Any]] | None,
+    *,
+    make_filter: Callable[[Any], RunFilter],
+    behind: int | None = None,
+) -> Select[Any]:
+    """Active runs with numbers below ``until_seq`` and above ``behind`` that match, in the order of their numbers."""
+    matching = make_filter(wanted)
+    query = select(*(columns or (_RUNS,))).where(
+        _RUNS.c.tenant_id == tenant_id, _RUNS.c.ended_at.is_(None), _RUNS.c.seq < until_seq
+    )
+    query = query.where(*_conditions(store, matching))
+    if behind is not None:
+        query = query.where(_RUNS.c.seq > behind)
+    if matching.from_at is not None:
+        query = query.where(_RUNS.c.created_at >= matching.from_at)
+    if matching.to_at is not None:
+        query = query.where(_RUNS.c.created_at <= matching.to_at)
+    return query if columns else query.order_by(_RUNS.c.seq)
+
+
 def _conditions(store: SqlStore, wanted: RunFilter) -> Iterable[ColumnElement[bool]]:
     c = _RUNS.c
     by_column: tuple[tuple[ColumnElement[Any], Sequence[object]], ...] = (
@@ -158,12 +183,37 @@ def _conditions(store: SqlStore, wanted: RunFilter) -> Iterable[ColumnElement[bo
         yield or_(*(and_(c.id == one, c.created_at == at) for one, at in wanted.id_times))
     if wanted.url_prefixes:
         yield or_(*(c.url.startswith(one, autoescape=True) for one in wanted.url_prefixes))
+    if wanted.hosts:
+        yield or_(*(_has_host(one) for one in wanted.hosts))
+    if wanted.paths:
+        yield or_(*(_has_path(one) for one in wanted.paths))
     if wanted.labels:
         find = func.instr if store.engine.dialect.name == "sqlite" else func.strpos
         yield or_(*(find(c.labels, f",{label},") > 0 for label in wanted.labels))
     if wanted.message_ids:
         having = select(_ENTRIES.c.run_seq).where(_ENTRIES.c.message_id.in_(wanted.message_ids))
         yield c.seq.in_(having)
+
+
+def _has_host(host: str) -> ColumnElement[bool]:
+    """Whether the workflow's URL is of the host; without a port, of any port (contract U36)."""
+    url = _RUNS.c.url
+    starts = [f"{scheme}://{host.lower()}" for scheme in ("http", "https")]
+    ends = ("/", "?") if ":" in host.rpartition("]")[2] else ("/", "?", ":")
+    lowered = func.lower(url)
+    return or_(
+        lowered.in_(starts),
+        *(lowered.startswith(f"{start}{end}", autoescape=True) for start in starts for end in ends),
+    )
+
+
+def _has_path(path: str) -> ColumnElement[bool]:
+    """Whether the workflow's URL has the path, whatever its query."""
+    escaped = path.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    url = _RUNS.c.url
+    bare = [url.like(f"%://{escaped_end}", escape="\\") for escaped_end in (f"%{escaped}", f"%{escaped}?%")]
+    deeper = [url.like(f"%://%/%{escaped}", escape="\\"), url.like(f"%://%/%{escaped}?%", escape="\\")]
+    return and_(or_(*bare), not_(or_(*deeper)))
 
 
 def load_failed(store: SqlStore, runs: Sequence[StoredRun]) -> list[FailedRun]:

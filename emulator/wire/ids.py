@@ -58,6 +58,10 @@ class IdFactory:
         """``wfr_`` and 21 of ``A-Za-z0-9_-``, as the Workflow SDKs' own (contract 1.4 and W1)."""
         return f"wfr_{self._source.randbytes(21).translate(_URL_SAFE_OF_BYTE).decode('ascii')}"
 
+    def bulk_action_id(self) -> str:
+        """``bulk_`` and 28 base58 digits."""
+        return f"bulk_{self._digits(_SHORT_DIGITS)}"
+
     def fault_id(self) -> str:
         """``flt_`` and 12 base58 digits, for the control API."""
         return f"flt_{self._digits(12)}"

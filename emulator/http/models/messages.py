@@ -47,16 +47,24 @@ class Cancelled(TypedDict):
     cancelled: Count
 
 
+@wire
+class CancelAccepted(Cancelled):
+    """``actionId`` names the bulk action where the answer did not wait for it."""
+
+    actionId: NotRequired[Text]
+
+
 class CancelQuery(MessageQuery, total=False):
     """Which unfinished messages; none of these is all. Ids alone count where they are given."""
 
     messageIds: SeveralOrList
     host: Several
     path: Several
-    count: Annotated[int, Field(ge=1, le=500)]
+    count: Annotated[int, Field(ge=1, le=500, description="Deprecated and ignored.")]
 
 
 class CancelRequest(FilterRequest):
+    is_async: bool | str | None = Field(None, alias="async")
     messageIds: OneOrMore | None = None
     host: OneOrMore | None = None
     path: OneOrMore | None = None

@@ -180,6 +180,8 @@ class RunQuery(TypedDict, total=False):
         bool, Field(description="Compare workflowUrl as a whole, not as a beginning.")
     ]
     workflowCreatedAt: UnixMs
+    host: Several
+    path: Several
     label: SeveralOrList
     callerIp: Several
     flowControlKey: Several
@@ -224,6 +226,8 @@ class RunBulkRequest(Request):
     callerIp: _OneOrMore | None = None
     flowControlKey: _OneOrMore | None = None
     workflowCreatedAt: int | None = None
+    host: _OneOrMore | None = None
+    path: _OneOrMore | None = None
     fromDate: int | None = None
     toDate: int | None = None
     count: int | None = None

@@ -6,17 +6,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from emulator.errors import NotFound
-from emulator.http.models.messages import Cancelled, CancelQuery, CancelRequest, Message
+from emulator.broker.bulk_actions import Subject
+from emulator.broker.expediting import expedite
+from emulator.errors import InvalidInput, NotFound
+from emulator.http.models.messages import CancelAccepted, Cancelled, CancelQuery, CancelRequest, Message
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import FILTERS, bulk_parameters, message_filter, whole_number
 from emulator.http.routing import ok, path_name, route
+from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.wire_objects import message_view
 from emulator.runtime import Runtime
 from emulator.store.filters import MessageFilter
-from emulator.store.queries import find_message
+from emulator.store.queries import find_message, select_pending
 
-_BULK_PARAMETERS = (FILTERS - {"messageId"}) | {"count", "api"}
+_BULK_PARAMETERS = (FILTERS - {"messageId"}) | {"count", "api", "async"}
 _MOST_CANCELLED = 500
 
 
@@ -27,12 +30,12 @@ def routes() -> list[BaseRoute]:
             "DELETE",
             cancel_many,
             Operation(
-                answer=Cancelled,
+                answer=CancelAccepted,
                 status=202,
                 query=CancelQuery,
                 body=CancelRequest,
                 needs_body=False,
-                errors=(400, 413),
+                errors=(400, 412, 413, 429),
             ),
         ),
         route("/v2/messages/{message_id}", "GET", get, Operation(answer=Message, errors=(404,))),
@@ -42,6 +45,7 @@ def routes() -> list[BaseRoute]:
             cancel,
             Operation(answer=Cancelled, status=202, errors=(404,)),
         ),
+        route("/v2/messages/{message_id}/retry", "POST", retry_now, Operation(errors=(400, 404))),
     ]
 
 
@@ -62,11 +66,26 @@ async def cancel(request: Request, runtime: Runtime) -> Response:
     return ok({"cancelled": 1}, status=202)
 
 
+async def retry_now(request: Request, runtime: Runtime) -> Response:
+    """Make a message that waits for its time due at once; it adds no attempt."""
+    message_id = path_name(request, "message_id")
+    wanted = MessageFilter(message_ids=(message_id,))
+    select = partial(select_pending, tenant_id=runtime.tenant.id, wanted=wanted, count=1)
+    candidates = await runtime.read_after_writes(select)
+    if any(candidate.queue_name is not None for candidate in candidates):
+        raise InvalidInput(f"message {message_id} is in a queue, whose order would break")
+    if not await runtime.change(lambda state, now_at: expedite(state, candidates, now_at)):
+        raise NotFound(f"message {message_id} not found", hint="it is unknown, or does not wait for its time")
+    return ok()
+
+
 async def cancel_many(request: Request, runtime: Runtime) -> Response:
-    """Cancel by ids, by filters, or everything; ids alone count where they are given."""
+    """Cancel by ids, or all that match as a bulk action; ids alone count where they are given."""
     parameters = await bulk_parameters(request, known=_BULK_PARAMETERS)
+    is_async = take_async(parameters)
     wanted = message_filter(parameters)
-    count = whole_number(parameters, "count", least=1, most=_MOST_CANCELLED)
-    if wanted.message_ids:
-        wanted, count = MessageFilter(message_ids=wanted.message_ids), None
-    return ok({"cancelled": await runtime.cancel(wanted, count)}, status=202)
+    # Deprecated and ignored, but what is none is still said.
+    whole_number(parameters, "count", least=1, most=_MOST_CANCELLED)
+    if not wanted.message_ids:
+        return await cancel_by_filter(runtime, Subject.MESSAGES, wanted, is_async=is_async)
+    return ok({"cancelled": await runtime.cancel(MessageFilter(message_ids=wanted.message_ids))}, status=202)

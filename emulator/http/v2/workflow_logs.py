@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from emulator.broker.bulk_actions import Subject
 from emulator.broker.workflow import end_of_run
 from emulator.broker.workflow.run import CallbackState, RunState
 from emulator.errors import InvalidInput
-from emulator.http.models.messages import Cancelled
+from emulator.http.models.messages import CancelAccepted
 from emulator.http.models.workflow import RunBulkRequest, RunLogQuery, RunQuery
 from emulator.http.models.workflow_logs import RunEventPage, RunLogPage
 from emulator.http.openapi_types import Operation
@@ -24,6 +25,7 @@ from emulator.http.request_parsing import (
     whole_number,
 )
 from emulator.http.routing import ok, route
+from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import event_views, run_view
 from emulator.runtime import Runtime
@@ -34,11 +36,10 @@ from emulator.store.workflow_mapping import StoredRun
 from emulator.store.workflow_queries import RunHistory, list_runs, load_histories
 
 _MOST = 10
-_MOST_CANCELLED = 100
 _SHARED = frozenset(
     {
         "workflowRunId", "workflowRunIds", "workflowUrl", "workflowUrlExactMatch", "workflowCreatedAt", "label",
-        "fromDate", "toDate", "callerIp", "flowControlKey", "count",
+        "fromDate", "toDate", "callerIp", "flowControlKey", "count", "host", "path",
     }
 )  # fmt: skip
 _LOGS = _SHARED | {"state", "messageId", "workflowRuns", "cursor", "order", "trimBody", "groupBy"}
@@ -47,7 +48,12 @@ _LOGS = _SHARED | {"state", "messageId", "workflowRuns", "cursor", "order", "tri
 def routes() -> list[BaseRoute]:
     events = Operation(answer=RunLogPage | RunEventPage, query=RunLogQuery, errors=(400,))
     cancels = Operation(
-        answer=Cancelled, query=RunQuery, body=RunBulkRequest, needs_body=False, errors=(400, 413)
+        answer=CancelAccepted,
+        status=202,
+        query=RunQuery,
+        body=RunBulkRequest,
+        needs_body=False,
+        errors=(400, 412, 413, 429),
     )
     return [
         route("/v2/workflows/events", "GET", logs, events),
@@ -88,14 +94,14 @@ def _cursor(histories: list[RunHistory], has_more: bool) -> str:
 
 
 async def cancel_many(request: Request, runtime: Runtime) -> Response:
-    """Take back active runs, by ids or filters; with ``count`` alone, any."""
-    parameters = await bulk_parameters(request, known=_SHARED)
-    if not parameters:
-        raise InvalidInput("name the runs to cancel: by workflowRunIds, by a filter, or all with count")
-    count = whole_number(parameters, "count", least=1, most=2**31) or _MOST_CANCELLED
+    """Take back active runs: by ids, or all that match as a bulk action."""
+    parameters = await bulk_parameters(request, known=_SHARED | {"async"})
+    is_async = take_async(parameters)
+    whole_number(parameters, "count", least=1, most=2**31)
     wanted = run_filter(parameters, is_exact=False)
-    ids = wanted.run_ids
-    find = partial(_find_active, tenant_id=runtime.tenant.id, wanted=wanted, count=len(ids) or count)
+    if not wanted.run_ids:
+        return await cancel_by_filter(runtime, Subject.RUNS, wanted, is_async=is_async)
+    find = partial(_find_active, tenant_id=runtime.tenant.id, wanted=wanted, count=len(wanted.run_ids))
     found = await runtime.read(find)
     state = state_of(runtime)
 
@@ -105,7 +111,7 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
             end_of_run.cancel(state, active, now_at)
         return len(runs)
 
-    return ok({"cancelled": await runtime.change(cancel)})
+    return ok({"cancelled": await runtime.change(cancel)}, status=202)
 
 
 def _find_active(store: SqlStore, tenant_id: int, wanted: RunFilter, count: int) -> list[StoredRun]:
@@ -122,6 +128,8 @@ def run_filter(parameters: Parameters, *, is_exact: bool) -> RunFilter:
         id_times=tuple(map(_id_time, listed(parameters, "workflowRuns"))),
         urls=urls if exact else (),
         url_prefixes=() if exact else urls,
+        hosts=tuple(parameters.get("host", ())),
+        paths=tuple(parameters.get("path", ())),
         created_at=_instant(parameters, "workflowCreatedAt"),
         states=_one_of(parameters, "state", RunState),
         labels=listed(parameters, "label"),

@@ -1,0 +1,136 @@
+"""Bulk actions: many messages or runs cancelled by a filter, and how far that is (contract 2.13)."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from emulator.broker.bulk_actions import KEPT_MS, BulkAction, Subject
+from emulator.errors import InvalidInput, NotFound, StillInProgress
+from emulator.http.models.bulk_actions import BulkAction as BulkActionObject
+from emulator.http.models.bulk_actions import BulkActionPage, BulkActionQuery
+from emulator.http.openapi_types import Operation
+from emulator.http.request_parsing import Parameters, check_known, query_parameters, read_page
+from emulator.http.routing import ok, path_name, route
+from emulator.runtime import Runtime
+from emulator.store.bulk_queries import find_action, list_actions
+from emulator.store.filters import MessageFilter
+from emulator.store.workflow_filters import RunFilter
+
+_MOST = 100
+_STATES = ("IN_PROGRESS", "FINISHED")
+# How long the answer waits where it was not asked to come at once.
+PATIENCE_SECONDS = 60.0
+# The wire's names of the fields of filters.
+_WIRE_NAMES = {
+    "message_ids": "messageIds", "urls": "url", "hosts": "host", "paths": "path", "labels": "label",
+    "topic_names": "topicName", "queue_names": "queueName", "schedule_ids": "scheduleId", "flow_keys": "flowControlKey",
+    "caller_ips": "callerIp", "from_at": "fromDate", "to_at": "toDate",
+}  # fmt: skip
+_RUN_NAMES = _WIRE_NAMES | {
+    "run_ids": "workflowRunIds", "urls": "workflowUrl", "url_prefixes": "workflowUrl",
+    "created_at": "workflowCreatedAt", "states": "state", "id_times": "workflowRuns",
+}  # fmt: skip
+
+
+def routes() -> list[BaseRoute]:
+    listed = Operation(answer=BulkActionPage, query=BulkActionQuery, errors=(400,))
+    one = Operation(answer=BulkActionObject, errors=(404,))
+    return [
+        made
+        for prefix, subject in (("/v2", Subject.MESSAGES), ("/v2/workflows", Subject.RUNS))
+        for made in (
+            route(f"{prefix}/bulkActions", "GET", partial(list_all, subject=subject), listed),
+            route(f"{prefix}/bulkActions/{{action_id}}", "GET", partial(get, subject=subject), one),
+        )
+    ]
+
+
+async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> Response:
+    """Actions of the last seven days, newest first; a filter for a state holds for each page."""
+    parameters = query_parameters(request)
+    check_known(parameters, frozenset(BulkActionQuery.__annotations__))
+    states = _states(parameters)
+    found, has_more = await runtime.read(
+        partial(
+            list_actions,
+            tenant_id=runtime.tenant.id,
+            subject=subject,
+            page=read_page(parameters, default=_MOST, most=_MOST),
+            now_at=runtime.clock.now_at(),
+            kept_ms=KEPT_MS,
+        )
+    )
+    views = [view for view in map(_view, found) if view["state"] in states]
+    cursor = {"cursor": f"{found[-1].created_at}-{found[-1].until_seq}"} if has_more else {}
+    return ok({"bulkActions": views, **cursor})
+
+
+async def get(request: Request, runtime: Runtime, *, subject: Subject) -> Response:
+    """One action."""
+    action_id = path_name(request, "action_id")
+    action = await runtime.read(
+        partial(find_action, tenant_id=runtime.tenant.id, action_id=action_id, subject=subject)
+    )
+    if action is None:
+        raise NotFound(f"bulk action {action_id} not found")
+    return ok(_view(action))
+
+
+async def cancel_by_filter(
+    runtime: Runtime, subject: Subject, wanted: MessageFilter | RunFilter, *, is_async: bool
+) -> Response:
+    """Cancel whatever matches. Raises StillInProgress where that takes longer than the caller waits."""
+    given = {name: value for name, value in asdict(wanted).items() if value not in ((), None)}
+    action, done = await runtime.bulk_cancels.start(subject, given)
+    if is_async:
+        return ok({"cancelled": action.total, "actionId": action.id}, status=202)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await done.wait()
+    except TimeoutError:
+        raise StillInProgress(f"bulk action {action.id} is still in progress") from None
+    return ok({"cancelled": action.total}, status=202)
+
+
+def take_async(parameters: Parameters) -> bool:
+    """Take ``async`` out of ``parameters``. Raises InvalidInput for what is neither true nor false."""
+    text = parameters.pop("async", ["false"])[-1].lower()
+    if text not in ("true", "false"):
+        raise InvalidInput(f"invalid async {text!r}: expected true or false")
+    return text == "true"
+
+
+def _states(parameters: Parameters) -> tuple[str, ...]:
+    wanted = tuple(text.upper() for text in parameters.get("state", _STATES))
+    for text in wanted:
+        if text not in _STATES:
+            raise InvalidInput(f"invalid state {text!r}: expected {' or '.join(_STATES)}")
+    return wanted
+
+
+def _view(action: BulkAction) -> dict[str, Any]:
+    completed = {} if action.completed_at is None else {"completedAt": action.completed_at}
+    return {
+        "actionId": action.id,
+        "kind": "cancel",
+        "state": "IN_PROGRESS" if action.completed_at is None else "FINISHED",
+        "total": action.total,
+        "processed": action.processed,
+        "createdAt": action.created_at,
+        **completed,
+        "filter": _filter_view(action),
+    }
+
+
+def _filter_view(action: BulkAction) -> Mapping[str, list[str]]:
+    names = _WIRE_NAMES if action.subject is Subject.MESSAGES else _RUN_NAMES
+    return {
+        names[field]: [str(one) for one in value] if isinstance(value, tuple | list) else [str(value)]
+        for field, value in action.filter.items()
+    }
