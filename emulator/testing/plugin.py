@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from emulator.testing.server import ServerProcess, ServerTenant
 
 
+_FIXTURES = frozenset({"qstash", "qstash_server"})
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this plugin."""
     group = parser.getgroup("qstash", "QStash emulator")
@@ -57,6 +60,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
         close_loopback()
         close_background_loop()
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an async test that asks for an emulator and that no other plugin runs; pytest alone cannot."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj) or _FIXTURES.isdisjoint(pyfuncitem.fixturenames):
+        return None
+    import asyncio
+
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: value for name, value in pyfuncitem.funcargs.items() if name in wanted}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
 
 
 @pytest.fixture

@@ -59,11 +59,15 @@ def test_${module}_refuses_what_does_not_fit() -> None:
         $handler.parse({"text": ""})
 ''')
 
+_CONFTEST = '''"""Pytest puts the folder of a conftest.py on the path, so that tests can import the packages in it."""
+'''
+
 
 def write(job_type: str, package: str, tests: Path) -> list[Path]:
     """Write a job type's module into ``package`` (dotted, below the working directory) and its test into ``tests``.
 
-    Answers the files written, with the package's ``__init__.py`` if it had none.
+    Return the files written, with the package's ``__init__.py`` and the working directory's ``conftest.py`` where
+    there was none: without the latter a bare ``pytest`` does not find the package.
 
     Raises:
         RegistryError: a name cannot be a job type's, or a package's.
@@ -92,6 +96,8 @@ def write(job_type: str, package: str, tests: Path) -> list[Path]:
             raise FileExistsError(f"{path} is there already; nothing was written")
     if not (folder / "__init__.py").exists():
         files = {folder / "__init__.py": '"""Job types, one module each."""\n', **files}
+    if not Path("conftest.py").exists():
+        files[Path("conftest.py")] = _CONFTEST
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -184,11 +184,10 @@ def test_serve_says_when_the_port_is_taken(run: Any) -> None:
 def test_a_new_job_type_is_written_with_a_test_that_passes(run: Any, tmp_path: Path) -> None:
     told = run("new", "send-sms", "--package", "shop.jobs", "--json")
     assert told.exit_code == 0, told.output
-    written = ["shop/jobs/__init__.py", "shop/jobs/send_sms.py", "tests/test_send_sms.py"]
+    written = ["shop/jobs/__init__.py", "shop/jobs/send_sms.py", "tests/test_send_sms.py", "conftest.py"]
     assert json.loads(told.stdout) == {"written": written}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "ignore", *FEW_PLUGINS],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        [Path(sys.executable).parent / "pytest", "-q", "-W", "ignore", *FEW_PLUGINS],
         capture_output=True, text=True, check=False, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert "2 passed" in done.stdout, done.stdout + done.stderr

@@ -283,3 +283,52 @@ def test_it():
     assert not heavy & set(sys.modules)
 """)
     pytester.runpytest_subprocess("-p", "no:cacheprovider", *FEW_PLUGINS).assert_outcomes(passed=1)
+
+
+def test_async_tests_run_without_a_plugin_for_them(pytester) -> None:
+    """The README's smallest test, pasted where nothing but pytest and the package are installed."""
+    pytester.makepyfile(
+        """
+import asyncio, pytest
+
+async def test_it(qstash, request, unused=None):
+    turned = await qstash.advance("1d")
+    assert turned.now == qstash.now
+
+class TestInAClass:
+    @pytest.mark.parametrize("hours", [1, 2])
+    async def test_it(self, qstash, hours):
+        await qstash.advance(f"{hours}h")
+
+async def test_that_fails(qstash):
+    await asyncio.sleep(0)
+    assert qstash.now == "never"
+
+async def test_that_has_nothing_to_do_with_it():
+    pass
+"""
+    )
+    result = pytester.runpytest_subprocess("-q", "-p", "no:asyncio", "-p", "no:cacheprovider", *FEW_PLUGINS)
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(["*assert *never*", "*async def functions are not natively supported*"])
+
+
+def test_what_runs_async_tests_already_goes_on_running_them(pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makepyfile(
+        """
+import asyncio, pytest, pytest_asyncio
+
+LOOPS = []
+
+@pytest_asyncio.fixture
+async def loop():
+    return asyncio.get_running_loop()
+
+async def test_it(qstash, loop):
+    assert loop is asyncio.get_running_loop()
+    await qstash.advance("1d")
+"""
+    )
+    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", *FEW_PLUGINS, *ASYNCIO)
+    result.assert_outcomes(passed=1)
