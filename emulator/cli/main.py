@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from emulator import __version__
 from emulator.cli import clock, dlq, faults, messages, schedules
 from emulator.cli.gc_tuning import nothing_is_garbage
 from emulator.cli.options import (
@@ -29,6 +30,13 @@ from emulator.cli.publish import publish
 from emulator.cli.state import export, import_, reset
 from emulator.cli.tail import tail
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qstash-emulator {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="qstash-emulator",
     help="All of QStash on your own machine: same API, same signatures, same retries, same cron.",
@@ -43,6 +51,16 @@ _MESSAGES = "Messages"
 _TIME = "Time, faults and state"
 
 _PASS_ON = {"allow_interspersed_args": False}
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """All of QStash on your own machine: same API, same signatures, same retries, same cron."""
 
 
 @app.command(rich_help_panel=_SERVER)

@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from starlette.types import Receive, Scope, Send
 
+from emulator.testing import address
 from emulator.testing.asgi import Answer, NeverAnswered, http_scope
 from emulator.testing.event_loops import LoopUnavailable, background_loop
 
@@ -110,11 +110,9 @@ class _Loopback:
     """The process's listener: bound at once, so that the address is known; served from its first connection."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket = address.reserve()
         self._socket.listen(128)
         self._socket.setblocking(False)
-        self.port: int = self._socket.getsockname()[1]
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
         self._loop = background_loop()
@@ -153,7 +151,6 @@ class _Loopback:
         else:
             self._server.should_exit = self._server.force_exit = True
             await self._serving
-        self._socket.close()
 
 
 _loopback: _Loopback | None = None
@@ -163,7 +160,7 @@ def _port() -> int:
     global _loopback  # noqa: PLW0603  one for the process: its address must not change between tests
     if _loopback is None:
         _loopback = _Loopback()
-    return _loopback.port
+    return address.port()
 
 
 def loopback_url() -> str:
@@ -177,6 +174,7 @@ def close_loopback() -> None:
     if _loopback is not None:
         _loopback.close()
         _loopback = None
+        address.release()
 
 
 async def _pass_on(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,6 @@
 """The pytest plugin: the fixtures ``qstash`` and ``qstash_server``.
 
-Pytest imports this module in every run of an environment that has the package, so it imports nothing but pytest;
+Pytest imports this module in every run of an environment that has the package, so it imports next to nothing;
 the emulator comes with the first test that asks for it.
 """
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from emulator.testing import address
 
 if TYPE_CHECKING:
     from emulator.testing.harness import Harness
@@ -36,15 +38,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="what ids and faults are drawn from: one number, one run (default: %(default)s)",
     )
+    parser.addini(
+        "qstash_environment",
+        "set QSTASH_URL, QSTASH_TOKEN and the signing keys to the fixture's for the whole run, so that clients "
+        "which an app makes when it is imported find it (default: true)",
+        type="bool",
+        default=True,
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known. Raises UsageError for real QStash without its credentials."""
+    """Make the marker known, and the variables that apps read when they are imported.
+
+    Raises UsageError for real QStash without its credentials.
+    """
     if _is_real(config):
         from emulator.testing.real_service import missing_credentials
 
         if missing := missing_credentials():
             raise pytest.UsageError(f"--qstash=real needs {', '.join(missing)} in the environment")
+    address.begin_run(sets_variables=not _is_real(config) and config.getini("qstash_environment"))
     config.addinivalue_line(
         "markers",
         "qstash(**options): how the test's emulator is set up, such as now_at=datetime(2028, 2, 28, tzinfo=UTC), "
@@ -54,12 +67,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End what was started for the whole run, if anything was."""
-    if "emulator.testing.client_interception" in sys.modules:
+    is_last = address.end_run()
+    if is_last and "emulator.testing.client_interception" in sys.modules:
         from emulator.testing.client_interception import close_loopback
         from emulator.testing.event_loops import close_background_loop
 
         close_loopback()
         close_background_loop()
+    if is_last:
+        address.release()
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

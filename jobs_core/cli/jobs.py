@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs_core.cli import display
 from jobs_core.cli.session import (
     FAILED,
     TIMED_OUT,
@@ -18,11 +17,11 @@ from jobs_core.cli.session import (
     print_json,
     run,
 )
-from jobs_core.database.job_queries import JobFilter
-from jobs_core.engine.dispatcher import JobDispatcher
-from jobs_core.engine.job_feed import Follower
-from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
+
+if TYPE_CHECKING:
+    from jobs_core.engine.dispatcher import JobDispatcher
+    from jobs_core.model.records import JobRecord
 
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID")]
 
@@ -73,6 +72,8 @@ def show(
     if as_json:
         print_json(record.to_json())
     else:
+        from jobs_core.cli import display
+
         display.job(record, with_tracebacks=tracebacks)
 
 
@@ -88,6 +89,8 @@ def list_jobs(
     as_json: JsonFlag = False,
 ) -> None:
     """List jobs, the newest first."""
+    from jobs_core.database.job_queries import JobFilter
+
     wanted = JobFilter(
         status=status,
         job_type=job_type,
@@ -102,6 +105,8 @@ def list_jobs(
     if as_json:
         print_json({"jobs": [record.to_json() for record in found.jobs], "nextBefore": found.next_before_id})
         return
+    from jobs_core.cli import display
+
     display.jobs(found.jobs)
     if found.next_before_id is not None:
         typer.echo(f"more: --before {found.next_before_id}")
@@ -114,7 +119,7 @@ def wait(
 ) -> None:
     """Wait until a job is finished; ends with 1 if it failed or was cancelled, with 4 if it is not finished."""
 
-    async def go(dispatcher: JobDispatcher) -> JobRecord | None:
+    async def go(dispatcher: "JobDispatcher") -> "JobRecord | None":
         try:
             return await dispatcher.wait(job_id, timeout)
         except TimeoutError:
@@ -148,6 +153,8 @@ def stats(
         rows = [{"jobType": row.job_type, "status": row.status, "count": row.count} for row in found]
         print_json({"hours": hours, "jobs": rows})
     else:
+        from jobs_core.cli import display
+
         display.stats(found)
 
 
@@ -158,7 +165,10 @@ def tail(
 ) -> None:
     """Print what happens to jobs, as it happens, one line each, until interrupted."""
 
-    async def go(dispatcher: JobDispatcher) -> None:
+    from jobs_core.cli import display
+    from jobs_core.engine.job_feed import Follower
+
+    async def go(dispatcher: "JobDispatcher") -> None:
         follower = Follower(dispatcher.context)
         await follower.poll()
         typer.echo("jobs-core: following what happens; Ctrl-C ends it", err=True)
@@ -179,7 +189,7 @@ def tail(
 def types(as_json: JsonFlag = False) -> None:
     """List the job types of the package and of JOBS_MODULES."""
 
-    async def go(dispatcher: JobDispatcher) -> JobDispatcher:
+    async def go(dispatcher: "JobDispatcher") -> "JobDispatcher":
         return dispatcher
 
     found = sorted(run(go).registry, key=lambda definition: definition.job_type)
@@ -197,6 +207,8 @@ def types(as_json: JsonFlag = False) -> None:
         ]
         print_json({"types": rows})
         return
+    from jobs_core.cli import display
+
     display.print_table(
         ("type", "endpoint", "retries", "timeout", "description"),
         (
@@ -213,8 +225,10 @@ def types(as_json: JsonFlag = False) -> None:
     )
 
 
-def _answer(record: JobRecord, *, as_json: bool) -> None:
+def _answer(record: "JobRecord", *, as_json: bool) -> None:
     if as_json:
         print_json(record.to_json())
     else:
+        from jobs_core.cli import display
+
         display.jobs([record])

@@ -6,19 +6,24 @@ import gc
 import signal
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from jobs_core import log_format
 from jobs_core.cli import jobs, new, schedules
 from jobs_core.cli.session import FAILED, JsonFlag, die, load_settings, print_json
-from jobs_core.database import migrations
-from jobs_core.engine import deployment_check
-from jobs_core.model.errors import RegistryError
-from jobs_core.settings.settings import Environment, Settings
+
+if TYPE_CHECKING:
+    from jobs_core.settings.settings import Settings
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"jobs-core {version('qstash-emulator')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="jobs-core",
@@ -29,6 +34,16 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Background jobs over QStash."""
+
+
 @app.command()
 def migrate(
     revision: Annotated[str, typer.Argument(help="Where to go; 'base' removes everything.")] = "head",
@@ -36,6 +51,10 @@ def migrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Bring the database's schema up to date."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from jobs_core.database import migrations
+
     known = [*migrations.revisions(), "head", "base"]
     if revision not in known:
         raise typer.BadParameter(f"there is no revision {revision!r}; known: {', '.join(known)}")
@@ -58,8 +77,12 @@ def migrate(
         typer.echo(f"database: {before or 'empty'} -> {after or 'empty'}")
 
 
-def _confirm_removal(settings: Settings, revision: str) -> None:
+def _confirm_removal(settings: "Settings", revision: str) -> None:
     """Ask before tables are removed with their records. Raises typer.Exit unless someone says yes."""
+    from sqlalchemy import make_url
+
+    from jobs_core.settings.settings import Environment
+
     where = make_url(settings.database_url).render_as_string(hide_password=True)
     if settings.environment is Environment.PRODUCTION:
         die(
@@ -81,8 +104,10 @@ def serve(
     """Run the worker app until interrupted."""
     import uvicorn
 
+    from jobs_core import log_format
     from jobs_core.app import create_app
     from jobs_core.http.server_protocol import RequestProtocol
+    from jobs_core.model.errors import RegistryError
 
     settings = load_settings()
     log_format.configure()
@@ -124,6 +149,8 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a deployment: settings, job types, database, QStash, token, signing keys, one job the whole way."""
+    from jobs_core.engine import deployment_check
+
     settings = load_settings()
     findings = asyncio.run(deployment_check.run(settings, round_trip_seconds=timeout if round_trip else None))
     is_ok = all(each.ok for each in findings)
@@ -136,7 +163,7 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _trace(settings: Settings) -> None:
+def _trace(settings: "Settings") -> None:
     if settings.otel_exporter_otlp_endpoint is None:
         return
     from jobs_core import tracing

@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs_core.cli import job_template
 from jobs_core.cli.session import JsonFlag, die, load_settings, print_json
-from jobs_core.engine.registry import default_registry
-from jobs_core.model.errors import RegistryError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,6 +23,10 @@ def new(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the module of a new job type, and its test."""
+    from jobs_core.cli import job_template
+    from jobs_core.engine.registry import default_registry
+    from jobs_core.model.errors import RegistryError
+
     settings = load_settings()
     named = [name.strip() for name in settings.jobs_modules.split(",") if name.strip()]
     package = package or (named[0] if named else "jobs")

@@ -1,12 +1,13 @@
 """Commands about jobs that repeat."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs_core.cli import display
 from jobs_core.cli.session import NOT_FOUND, JsonFlag, die, parse_payload, parse_subject, print_json, run
-from jobs_core.engine.schedules import Schedule
+
+if TYPE_CHECKING:
+    from jobs_core.engine.schedules import Schedule
 
 app = typer.Typer(help="Jobs that repeat.", no_args_is_help=True)
 
@@ -20,6 +21,8 @@ def list_schedules(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json({"schedules": [_to_json(each) for each in found]})
     else:
+        from jobs_core.cli import display
+
         display.schedules(found)
 
 
@@ -104,7 +107,7 @@ def _change(schedule_id: str, action: str, *, as_json: bool) -> None:
         typer.echo(f"{schedule_id}: {action} done")
 
 
-def _to_json(schedule: Schedule) -> dict[str, object]:
+def _to_json(schedule: "Schedule") -> dict[str, object]:
     return {
         "scheduleId": schedule.schedule_id,
         "cron": schedule.cron,

@@ -4,16 +4,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from jobs_core import log_format
-from jobs_core.engine.dispatcher import JobDispatcher
-from jobs_core.model.envelope import Subject
-from jobs_core.model.errors import JobError, JobNotFoundError, RegistryError, SettingsError
-from jobs_core.settings.settings import Settings
+if TYPE_CHECKING:
+    from jobs_core.engine.dispatcher import JobDispatcher
+    from jobs_core.model.envelope import Subject
+    from jobs_core.settings.settings import Settings
 
 T = TypeVar("T")
 
@@ -24,8 +22,14 @@ TIMED_OUT = 4
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 
 
-def run(go: Callable[[JobDispatcher], Coroutine[Any, Any, T]]) -> T:
+def run(go: "Callable[[JobDispatcher], Coroutine[Any, Any, T]]") -> T:
     """Do one thing with a dispatcher. Raises typer.Exit with the code that fits what went wrong."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from jobs_core import log_format
+    from jobs_core.engine.dispatcher import JobDispatcher
+    from jobs_core.model.errors import JobError, JobNotFoundError, RegistryError
+
     settings = load_settings()
     log_format.configure(logging.WARNING)
 
@@ -46,8 +50,11 @@ def run(go: Callable[[JobDispatcher], Coroutine[Any, Any, T]]) -> T:
         die(f"the database does not answer, or is not migrated (jobs-core migrate): {reason}")
 
 
-def load_settings() -> Settings:
+def load_settings() -> "Settings":
     """The settings of the environment, or the reason why there are none and the end."""
+    from jobs_core.model.errors import SettingsError
+    from jobs_core.settings.settings import Settings
+
     try:
         return Settings.load()
     except SettingsError as error:
@@ -76,7 +83,7 @@ def parse_payload(text: str) -> dict[str, Any]:
     return parsed
 
 
-def parse_subject(text: str | None) -> Subject | None:
+def parse_subject(text: str | None) -> "Subject | None":
     """A user's or organization's id: a whole number is taken as one."""
     if text is None:
         return None

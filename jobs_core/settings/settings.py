@@ -6,6 +6,7 @@ first of QStash's published test users, which the emulator knows, so development
 
 import ipaddress
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -207,6 +208,10 @@ class Settings(BaseSettings):
         scheme = value.partition(":")[0].partition("+")[0]
         if scheme not in {"sqlite", "postgresql", "postgres"}:
             raise ValueError("it must start with sqlite:/// or postgresql://")
+        if scheme != "sqlite" and find_spec("psycopg") is None:
+            raise ValueError(
+                "PostgreSQL needs the extra 'postgres': pip install 'qstash-emulator[jobs,postgres]'"
+            )
         return value
 
     @model_validator(mode="after")

@@ -1,9 +1,15 @@
 """The fixture as a user's own suite uses it: plain and async tests, every kind of app, every kind of client."""
 
+import os
+
 import pytest
 import qstash  # noqa: F401
 
 # Loaded here once: pytester unloads what an inner run was the first to import.
+import emulator.testing.client_interception
+import emulator.testing.harness  # noqa: F401
+from emulator.tenants import PUBLISHED_USERS
+from emulator.testing import address
 from tests.inner_pytest import FEW_PLUGINS
 
 pytestmark = pytest.mark.usefixtures("_clean_environment")
@@ -228,10 +234,36 @@ def test_it(qstash):
 
 def test_after():
     assert os.environ["QSTASH_TOKEN"] == "mine"
-    assert "QSTASH_URL" not in os.environ
 """,
         passed=2,
     )
+
+
+def test_the_variables_stand_from_the_collection_on_and_are_gone_after_the_run(run) -> None:
+    before = {name: value for name, value in os.environ.items() if name.startswith("QSTASH_")}
+    run(
+        """
+CLIENT = QStash(os.environ["QSTASH_TOKEN"])
+URL = os.environ["QSTASH_URL"]
+
+def test_it(qstash):
+    assert (URL, os.environ["QSTASH_TOKEN"]) == (qstash.url, qstash.token)
+    qstash.mount("https://example.com", asgi_app)
+    CLIENT.message.publish(url="https://example.com/x", body="x")
+    qstash.run_until_idle()
+    assert [path for path, _ in SEEN] == ["/x"]
+""",
+        passed=1,
+    )
+    after = {name: value for name, value in os.environ.items() if name.startswith("QSTASH_")}
+    assert after == before
+
+
+def test_the_published_user_of_the_address_is_the_first_tenant() -> None:
+    user = PUBLISHED_USERS[0]
+    assert (
+        user.token, user.keys.current, user.keys.next,
+    ) == (address.TOKEN, address.CURRENT_SIGNING_KEY, address.NEXT_SIGNING_KEY)  # fmt: skip
 
 
 def test_a_call_that_nobody_awaits_fails_the_test_with_words(pytester) -> None:
