@@ -86,6 +86,17 @@ def _our_requirements() -> list[Requirement]:
         *project["dependency-groups"].values(),
         project["build-system"]["requires"],
     )
+    return [Requirement(text) for group in groups for text in group if isinstance(text, str)]
+
+
+def _requirements_to_run() -> list[Requirement]:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+    groups = (
+        project["project"]["dependencies"],
+        project["project"]["optional-dependencies"]["jobs"],
+        project["dependency-groups"]["run"],
+        project["build-system"]["requires"],
+    )
     return [Requirement(text) for group in groups for text in group]
 
 
@@ -121,5 +132,15 @@ def test_a_missing_pin_a_pin_that_does_not_fit_and_the_requirement_of_an_extra_a
     )
 
 
-def test_the_lock_names_no_host() -> None:
-    assert "://" not in (_ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize(("python", "platform"), list(product(_PYTHONS, _PLATFORMS)))
+def test_the_lock_of_what_runs_is_complete_and_a_part_of_the_whole(python: str, platform: str) -> None:
+    part = read_pins((_ROOT / "requirements-run.lock").read_text())
+    whole = read_pins((_ROOT / "requirements.lock").read_text())
+    assert list(unsatisfied(part, _requirements_to_run(), _environment(python, platform))) == []
+    for name, pins in part.items():
+        assert {version for version, _ in pins} <= {version for version, _ in whole[name]}, name
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock"])
+def test_a_lock_names_no_host(name: str) -> None:
+    assert "://" not in (_ROOT / name).read_text()
