@@ -1,10 +1,13 @@
 """The state machine's face: each method is told what happened and when, and returns what follows."""
 
-from emulator.broker import attempts, publishing, recovery
+from emulator.broker import attempts, publishing, recovery, schedule_operations
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
 from emulator.broker.recovery import Snapshot
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import Effects
+
+# So that other requests are answered between the slices of ten thousand schedules of one minute.
+FIRINGS_A_STEP = 25
 
 
 class Broker:
@@ -30,19 +33,25 @@ class Broker:
         attempts.attempt_finished(self.state, message, body, result, now_at)
 
     def step(self, now_at: int) -> Effects:
-        """Start what may start at ``now_at``; everything since the last step, to be stored and sent."""
+        """Fire and start what may start at ``now_at``; everything since the last step, to be stored and sent.
+
+        Schedules fire a slice at a time: while ``next_change_at`` is not after ``now_at``, another step is due.
+        """
         for layer in self.state.layers.values():
             layer.advance(now_at)
+        fired = schedule_operations.fire_due(self.state, now_at, most=FIRINGS_A_STEP)
         self.state.advance(now_at)
-        return self.state.take_effects()
+        effects = self.state.take_effects()
+        effects.fired = fired
+        return effects
 
     def next_due_at(self, now_at: int) -> int | None:
         """When time alone will next make something happen to a message, or ``None``."""
         return _earlier(self.state.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
 
     def next_change_at(self, now_at: int) -> int | None:
-        """When time alone will next change anything: a message, or what a layer waits for."""
-        next_at = self.next_due_at(now_at)
+        """When time alone will next change anything: a message, a schedule, or what a layer waits for."""
+        next_at = _earlier(self.next_due_at(now_at), self.state.due_schedules.next_due_at())
         for layer in self.state.layers.values():
             next_at = _earlier(next_at, layer.next_due_at())
         return next_at

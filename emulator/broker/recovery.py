@@ -35,7 +35,8 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
     """Fill an empty broker. An attempt that a crash cut off is due again, with the same message id."""
     state.queues.update((queue.name, QueueLine(queue)) for queue in snapshot.queues)
     state.groups.update((group.name, group) for group in snapshot.groups)
-    state.schedules.update((schedule.id, schedule) for schedule in snapshot.schedules)
+    for schedule in snapshot.schedules:
+        state.put_schedule(schedule)
     state.last_runs.update(snapshot.last_runs)
     state.deduplications.update((kept.key, kept) for kept in snapshot.deduplications)
     for flow_key in snapshot.flow_keys:

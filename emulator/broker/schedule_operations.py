@@ -83,6 +83,14 @@ def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
     return True
 
 
+def fire_due(state: BrokerState, now_at: int, *, most: int) -> int:
+    """Fire up to ``most`` of the schedules whose time has come, in order of time; how many fired."""
+    fired = 0
+    while fired < most and (schedule_id := state.due_schedules.pop_due(now_at)) is not None:
+        fired += fire(state, now_at, schedule_id=schedule_id)
+    return fired
+
+
 def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
     """Publish what the schedule says, once more than its cron line asks for; also while it is paused.
 
@@ -149,5 +157,5 @@ def _save_run(state: BrokerState, schedule: Schedule, made: Sequence[Accepted], 
 
 
 def _save(state: BrokerState, schedule: Schedule, body: bytes | None = None) -> None:
-    state.schedules[schedule.id] = schedule
+    state.put_schedule(schedule)
     state.write(ScheduleSaved(schedule, body))

@@ -16,7 +16,7 @@ def note_outcome(state: BrokerState, schedule_id: str, message_id: str, outcome:
     schedule = state.schedules.get(schedule_id)
     if schedule is not None and message_id in schedule.last_states:
         schedule = replace(schedule, last_states=schedule.last_states | {message_id: outcome})
-        state.schedules[schedule.id] = schedule
+        state.schedules[schedule.id] = schedule  # its next time stays
         state.write(ScheduleSaved(schedule))
 
 

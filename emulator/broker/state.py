@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emulator.broker.daily_limit import DailyLimit
 from emulator.broker.dispatch_lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
+from emulator.broker.due_schedules import DueSchedules
 from emulator.broker.layer import Layer
 from emulator.broker.message import AttemptResult, LogEntry, Message, Pending, State
 from emulator.broker.queues import QueueLine
@@ -69,6 +70,7 @@ class BrokerState:
         self.queues: dict[str, QueueLine] = {}
         self.groups: dict[str, UrlGroup] = {}
         self.schedules: dict[str, Schedule] = {}
+        self.due_schedules = DueSchedules(self.schedules)
         # The messages of each schedule's last run: seq → message id.
         self.last_runs: dict[str, dict[int, str]] = {}
         self.deduplications: dict[str, DeduplicationKept] = {}
@@ -166,6 +168,11 @@ class BrokerState:
         else:
             self.queues[pending.queue_name].join(pending)
             self.rouse(pending.queue_name)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Have a schedule, new or changed, and fire it at its next time."""
+        self.schedules[schedule.id] = schedule
+        self.due_schedules.put(schedule)
 
     def remember_deduplication(self, kept: DeduplicationKept, now_at: int) -> None:
         """Remember a key, and let go of those that have expired by ``now_at``: they stand in that order."""

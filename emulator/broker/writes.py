@@ -177,7 +177,11 @@ class Attempt:
 
 @dataclass(slots=True)
 class Effects:
-    """What one step of the broker leads to: ``attempts`` may start once ``writes`` are durable."""
+    """What one step of the broker leads to: ``attempts`` may start once ``writes`` are durable.
+
+    ``fired`` counts the schedules that fired.
+    """
 
     writes: list[Write] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    fired: int = 0

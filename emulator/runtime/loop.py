@@ -11,18 +11,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from emulator.broker import cancelling, schedule_operations
+from emulator.broker import cancelling
 from emulator.broker.broker import Broker
 from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import (
-    Cleared,
     Effects,
     Logged,
     MessageAccepted,
-    ScheduleDeleted,
-    ScheduleSaved,
     Write,
 )
 from emulator.clock import Alarm, Clock, ManualClock
@@ -36,7 +33,6 @@ from emulator.runtime.fault_injection import Disturber
 from emulator.runtime.housekeeping import Housekeeping
 from emulator.runtime.refill import Refills
 from emulator.runtime.task_counter import Work
-from emulator.runtime.timetable import Timetable
 from emulator.store import queries
 from emulator.store.filters import MessageFilter
 from emulator.store.store import SqlStore
@@ -116,7 +112,6 @@ class Runtime:
         self._restarting: asyncio.Task[None] | None = None
         self._latest_at = 0
         self._is_closed = False
-        self._timetable = Timetable(clock, self._fire)
         self.deliveries = Deliveries(
             broker.state,
             transport=transport,
@@ -174,12 +169,12 @@ class Runtime:
             self.broker.state.daily.restore(await self._writer.read(count), now_at)
         for shell in self.shells.values():
             await shell.restore(self._writer, self.tenant.id, now_at)
-        for schedule in snapshot.schedules:
-            self._timetable.put(schedule)
         if self._writer.store.is_memory:
             # Now and not by a task that comes later: what a test sees must not depend on when it gives way.
             await self._refills.refill_timeline()
         await self._carry_out(now_at)
+        while isinstance(self.clock, ManualClock) and self._is_due(now_at):
+            await self._carry_out(now_at)  # no alarm rings for the next slice of schedules
         await self.bulk_cancels.restore()
         if self._housekeeping is not None:
             self._housekeeping.start()
@@ -193,7 +188,6 @@ class Runtime:
         """Start nothing more; let attempts under way end within the grace, and leave the rest to the next start."""
         self._is_closed = True
         self._disarm()
-        self._timetable.close()
         self.bulk_cancels.close()
         if self._housekeeping is not None:
             self._housekeeping.close()
@@ -266,11 +260,14 @@ class Runtime:
 
     # Time
 
+    def _is_due(self, now_at: int) -> bool:
+        next_at = self.broker.state.due_schedules.next_due_at()
+        return next_at is not None and next_at <= now_at
+
     def next_due_at(self) -> int | None:
         """When time alone will next make something happen, schedules included."""
         times = (
             self.broker.next_change_at(self.clock.now_at()),
-            self._timetable.next_at(),
             self._next_wake_at(),
         )
         return min((time for time in times if time is not None), default=None)
@@ -307,12 +304,7 @@ class Runtime:
         """Turn a manual clock until no message waits for its time, at most by ``limit_ms``. Raises Conflict."""
         await self._turner.run_until_idle(limit_ms)
 
-    def run_schedules(self) -> None:
-        """Under a clock that somebody else turns: fire the schedules whose time has come."""
-        self._timetable.run_due(self.clock.now_at())
-
     async def _run_due(self, now_at: int) -> None:
-        self._timetable.run_due(now_at)
         await self._carry_out(now_at)
 
     async def _tidy(self) -> None:
@@ -342,7 +334,6 @@ class Runtime:
         self._work.begin()
         try:
             self._disarm()
-            self._timetable.clear()
             if self._housekeeping is not None:
                 self._housekeeping.close()
             await self._work.cancel()
@@ -370,13 +361,6 @@ class Runtime:
         if self._restarting is None:
             await self.crash()
 
-    def _fire(self, schedule_id: str) -> None:
-        """A schedule's time has come."""
-        now_at = self.clock.now_at()
-        if schedule_operations.fire(self.broker.state, now_at, schedule_id=schedule_id):
-            self.schedules_fired += 1
-        self._carry_out(now_at)
-
     # The way of every change
 
     def _check_accepting(self) -> None:
@@ -400,6 +384,7 @@ class Runtime:
     def _carry_out(self, now_at: int) -> Awaitable[None]:
         self._note_time(now_at)
         effects = self.broker.step(now_at)
+        self.schedules_fired += effects.fired
         self._follow(effects.writes, now_at)
         self._work.begin(len(effects.attempts))
         is_followed = bool(effects.attempts or self.observers)
@@ -410,7 +395,7 @@ class Runtime:
         return durable
 
     def _follow(self, writes: Sequence[Write], now_at: int) -> None:
-        """Keep at hand what is soon delivered, and the timetable in step with the schedules."""
+        """Keep at hand what is soon delivered."""
         for write in writes:
             match write:
                 case Logged():
@@ -418,12 +403,6 @@ class Runtime:
                 case MessageAccepted(message, body) if message.not_before_at - now_at <= _SOON_MS:
                     if body is not None or message.body_seq is None:
                         self.deliveries.keep_at_hand(message, body or b"")
-                case ScheduleSaved(schedule):
-                    self._timetable.put(schedule)
-                case ScheduleDeleted(schedule_id):
-                    self._timetable.remove(schedule_id)
-                case Cleared():
-                    self._timetable.clear()
                 case _:
                     pass
 

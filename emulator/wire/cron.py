@@ -29,6 +29,8 @@ _DESCRIPTORS = {
 }
 _EVERY = "@every "
 _SHORTEST_INTERVAL_MS = 60_000
+_MINUTE_MS = 60_000
+_KEPT_TIMES = 16_384
 
 _MONTHS = {
     name: number
@@ -83,9 +85,8 @@ class Cron:
         """The first fire time (unix ms, on a whole minute) after ``after_at``; ``None`` if there is none."""
         if self.interval_ms is not None:
             return (after_at + self.interval_ms) // 1000 * 1000
-        moment = datetime.fromtimestamp(after_at / 1000, UTC)
-        upcoming = self._next_match(moment)
-        return None if upcoming is None else int(upcoming.timestamp()) * 1000
+        # Every time is a whole minute of every zone's, so all instants of one minute have the same next time.
+        return _next_minute(self, after_at // _MINUTE_MS)
 
     def _next_match(self, moment: datetime) -> datetime | None:
         """The earliest matching instant after ``moment``.
@@ -122,6 +123,13 @@ class Cron:
             if shown == local and instant not in instants:
                 instants.append(instant)
         return instants
+
+
+@lru_cache(_KEPT_TIMES)
+def _next_minute(cron: Cron, minute: int) -> int | None:
+    """The first fire time after the start of ``minute``, counted in minutes since the epoch."""
+    upcoming = cron._next_match(datetime.fromtimestamp(minute * 60, UTC))  # noqa: SLF001 -- of the class above
+    return None if upcoming is None else int(upcoming.timestamp()) * 1000
 
 
 @lru_cache(maxsize=4096)

@@ -44,7 +44,7 @@ class _Publishers:
                     answer = client.post(f"/v2/publish/{self._destination}/{name}", content=name)
                 except httpx.TransportError:
                     return
-                assert answer.status_code == 200
+                assert answer.status_code == 201
                 self.accepted[answer.json()["messageId"]] = name
                 if len(self.accepted) >= self._kill_after:
                     self._enough.set()

@@ -127,7 +127,7 @@ async def test_a_publish_without_a_trace_starts_one_that_the_destination_continu
     headers = {"Authorization": f"Bearer {traced.harness.token}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         answer = await client.post("/v2/publish/https://example.com/hook", headers=headers)
-        assert answer.status_code == 200
+        assert answer.status_code == 201
         await traced.harness.settle()
         refused = await client.post("/v2/publish/nothing", headers=headers)
         assert refused.status_code == 404

@@ -25,7 +25,6 @@ from tests.simulation.simulator.workflows.app import WorkflowApp
 _MOMENT_SECONDS = 0.000_001
 _DATABASE = "q.db"
 _LOG = f"{_DATABASE}-wal"
-_MINUTE_MS = 60_000
 # A torn write needs a write; if none comes, the power fails all the same.
 _LONGEST_WAIT_FOR_WRITE_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
@@ -100,8 +99,6 @@ class Life:
         )
         self._app.client = self.client
         self._events.note("ready")
-        self.runtime.run_schedules()
-        self._timekeeper = asyncio.create_task(self._keep_time())
 
     async def go_through(self, todo: deque[Step], next_directory: Path) -> Step | None:
         """Take steps from ``todo`` at their times, until one ends this life, which is returned, or none is left."""
@@ -129,7 +126,6 @@ class Life:
 
     async def stop(self) -> None:
         """Close as a server does that is asked to."""
-        self._timekeeper.cancel()
         self._app.client = None
         await self._emulator.close(grace_seconds=_GRACE_SECONDS)
 
@@ -186,12 +182,6 @@ class Life:
     async def _sleep_until(self, at_us: int) -> None:
         await asyncio.sleep(max(0, at_us - self._timeline.now_us) / 1_000_000)
 
-    async def _keep_time(self) -> None:
-        while True:
-            into_minute_ms = self._timeline.now_at() % _MINUTE_MS
-            await asyncio.sleep((_MINUTE_MS - into_minute_ms) / 1_000)
-            self.runtime.run_schedules()
-
     async def _jump(self, step: JumpClock) -> None:
         before_at = self._timeline.now_at()
         self._timeline.skew_ms += step.by_ms
@@ -201,10 +191,6 @@ class Life:
             Interruption(from_at=before_at, to_at=self._timeline.now_at(), is_crash=False)
         )
         self._clock.notice_jump()
-        if self.client is not None:
-            self.runtime.run_schedules()
-            self._timekeeper.cancel()
-            self._timekeeper = asyncio.create_task(self._keep_time())
 
     async def _wait_for_tear(self, step: Crash, next_directory: Path) -> None:
         if step.torn is None:
