@@ -145,6 +145,11 @@ def find_message(store: SqlStore, tenant_id: int, message_id: str) -> StoredMess
         return replace(stored, body=connection.execute(query).scalar() or b"")
 
 
+def list_messages(store: SqlStore, tenant_id: int) -> list[StoredMessage]:
+    """All messages that are kept, in the order in which they were accepted."""
+    return sorted(_messages(store, _M.tenant_id == tenant_id), key=lambda stored: stored.message.seq)
+
+
 def select_pending(
     store: SqlStore, tenant_id: int, wanted: MessageFilter, count: int | None
 ) -> list[Pending]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +15,10 @@ from typing import Any, Self, TypeVar
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from emulator.broker.message import AttemptResult
+from emulator.broker.writes import Cleared, Write
 from emulator.clock import Clock, ManualClock, wall_now_at
+from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
 from emulator.faults import FaultBook
 from emulator.http.app import create_app
@@ -25,6 +28,7 @@ from emulator.http.dashboard.routes import dashboard_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
+from emulator.store.queries import list_messages
 from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import client_interception
@@ -33,7 +37,9 @@ from emulator.testing.asgi import Answer, call_asgi
 from emulator.testing.event_loops import BackgroundHome, Home, running_loop
 from emulator.testing.invariants import Record
 from emulator.testing.observations import Observations
-from emulator.testing.recorder import Recorder
+from emulator.testing.read_back import read_kept
+from emulator.testing.recorder import Call as SeenCall
+from emulator.testing.recorder import Recorder, SentRequest, Start
 from emulator.testing.sync_or_async import Call, NotAwaited
 from emulator.testing.workflow import WorkflowRun, read_run
 from emulator.wire.durations import parse_duration
@@ -89,7 +95,7 @@ class Harness(Observations):
         settings.setdefault("keep_messages_hours", _HOURS_OF_A_CENTURY)
         self._emulator = Emulator(
             Settings(db=db, clock="manual", seed=seed, **settings),
-            transport=self.apps,
+            transport=_Watched(self.apps, self._note_request),
             make_clock=self._make_clock,
         )
         self.app: ASGIApp = _StartingApp(
@@ -102,6 +108,8 @@ class Harness(Observations):
         self._is_started = False
         self._starting = asyncio.Lock()
         self._recorder: Recorder
+        self._begun_at = self._start_at
+        self._crashes_before = 0
         self._lifetime: AsyncIterator[None] | None = None
         self._calls: list[Call[Any]] = []
         self.client = self.make_client(self.token)
@@ -158,7 +166,8 @@ class Harness(Observations):
             if self._is_started:
                 return
             await self._emulator.start()
-            self._recorder = Recorder(self._emulator.runtimes[0])
+            self._recorder = Recorder(self._recorded_from())
+            self._emulator.runtimes[0].observers.append(self._note_writes)
             self._lifetime = self._live()
             await anext(self._lifetime)
             self._is_started = True
@@ -260,19 +269,78 @@ class Harness(Observations):
 
     async def answer(self, scope: Scope, body: bytes) -> Answer:
         """What the emulator answers to one request, from any event loop."""
-        return self._noted(scope, await self._home_here().join(self._call_app(scope, body)))
+        return await self._home_here().join(self._call_app(scope, body))
 
     def answer_blocking(self, scope: Scope, body: bytes) -> Answer:
         """What the emulator answers to one request of a client that blocks."""
-        return self._noted(scope, self._home_here().perform(self._call_app(scope, body)))
+        return self._home_here().perform(self._call_app(scope, body))
 
     async def _call_app(self, scope: Scope, body: bytes) -> Answer:
-        return await call_asgi(self.app, scope, body, is_patient=False)
-
-    def _noted(self, scope: Scope, answer: Answer) -> Answer:
-        if (b"authorization", f"Bearer {self.token}".encode()) in scope["headers"]:
-            self._recorder.note_answer(scope["path"], answer.status, answer.body)
+        await self.start()
+        sent_at = self.now
+        answer: Answer | None = None
+        try:
+            answer = await call_asgi(self.app, scope, body, is_patient=False)
+        finally:
+            self._note_call(scope, body, answer, sent_at)
         return answer
+
+    # What is seen of a run
+
+    def _note_call(self, scope: Scope, body: bytes, answer: Answer | None, sent_at: int) -> None:
+        lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        query = scope["query_string"].decode("latin-1")
+        if not any(self.token in text for text in (query, *(v for n, v in lines if n == "authorization"))):
+            return
+        self._recorder.note_call(
+            SeenCall(
+                method=scope["method"],
+                target=scope["raw_path"].decode("latin-1"),
+                query=query,
+                lines=lines,
+                body=body,
+                status=None if answer is None else answer.status,
+                answer=b"" if answer is None else answer.body,
+                sent_at=sent_at,
+                done_at=self.now,
+            )
+        )
+
+    def _note_request(self, request: OutboundRequest) -> None:
+        lines = {name.lower(): value for name, value in request.headers}
+        if "upstash-message-id" in lines:
+            self._recorder.note_request(
+                SentRequest(
+                    message_id=lines["upstash-message-id"],
+                    retried=int(lines.get("upstash-retried", "0")),
+                    url=request.url,
+                    body=request.body,
+                    signature=lines.get("upstash-signature"),
+                )
+            )
+
+    def _note_writes(self, writes: Sequence[Write]) -> None:
+        if any(isinstance(write, Cleared) for write in writes):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Have the invariants hold from here on: what was before was not seen."""
+        self._recorder.forget(self._recorded_from())
+
+    def _recorded_from(self) -> Start:
+        runtime = self._emulator.runtimes[0]
+        state = runtime.broker.state
+        messages = list_messages(self._emulator.writer.store, runtime.tenant.id)
+        self._begun_at, self._crashes_before = runtime.clock.now_at(), len(runtime.crashed_at)
+        return Start(
+            at=self._begun_at,
+            signing_key=state.keys.current,
+            message_ids=frozenset(stored.message.id for stored in messages),
+            queues={
+                name: (line.queue.parallelism, line.queue.is_paused) for name, line in state.queues.items()
+            },
+            flow_keys=frozenset(lane.flow_key.key for lane in state.lanes.flow_lanes()),
+        )
 
     # Time
 
@@ -347,7 +415,7 @@ class Harness(Observations):
         async def restored() -> None:
             await import_into(self._emulator, self.runtime, fields)
             # What was imported was not seen.
-            self._recorder.forget()
+            self._forget()
 
         return self._call("restore(...)", restored)
 
@@ -381,7 +449,18 @@ class Harness(Observations):
         return self._look(self._record_now)
 
     def _record_now(self) -> Record:
-        return self._recorder.record()
+        runtime, retention = self.runtime, self._emulator.settings.retention
+        now_at = runtime.clock.now_at()
+        kept = read_kept(self._emulator.writer.store, runtime.tenant.id)
+        return self._recorder.record(
+            kept,
+            now_at=now_at,
+            is_idle=runtime.is_idle,
+            is_pruned=now_at - retention.messages_ms > self._begun_at,
+            dead_letters_since_at=now_at - retention.dead_letters_ms,
+            crashed_at=runtime.crashed_at[self._crashes_before :],
+            is_signed_by_the_rules=not runtime.faults.has_spoilt_signatures,
+        )
 
     def _look(self, read: Callable[[], T]) -> T:
         """Read the emulator's state. In a plain test what is due now happens first, as nobody can await it."""
@@ -402,6 +481,21 @@ class Harness(Observations):
 
     def _make_clock(self) -> Clock:
         return ManualClock(self._start_at)
+
+
+class _Watched:
+    """The transport of all deliveries, with a note of each request that it carries."""
+
+    def __init__(self, transport: AppTransport, note: Callable[[OutboundRequest], None]) -> None:
+        self._transport = transport
+        self._note = note
+
+    async def send(self, request: OutboundRequest) -> AttemptResult:
+        self._note(request)
+        return await self._transport.send(request)
+
+    async def close(self) -> None:
+        await self._transport.close()
 
 
 class _StartingApp:

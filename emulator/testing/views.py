@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from emulator.broker.message import State
+from emulator.broker.message import LogEntry, Message, State
+from emulator.store.attempts import LoggedAttempt, pair_attempts
 from emulator.store.queries import StoredDeadLetter, StoredLogEntry
 from emulator.wire.durations import format_duration
 
@@ -213,30 +214,23 @@ def _log_view(stored: StoredLogEntry) -> LogView:
 
 
 def _attempts(entries: Sequence[StoredLogEntry]) -> list[AttemptView]:
-    attempts: list[AttemptView] = []
-    for stored in entries:
-        entry, message = stored.entry, stored.message
-        if entry.state is State.ACTIVE:
-            attempts.append(
-                AttemptView(
-                    message_id=message.id, url=message.url, number=entry.retried + 1, started_at=entry.time_at
-                )
-            )
-        elif entry.state in (State.DELIVERED, State.ERROR) and attempts:
-            attempts[-1] = _ended(attempts[-1], stored)
-    return attempts
+    message = entries[0].message
+    return [
+        _attempt_view(message, attempt) for attempt in pair_attempts((stored.entry for stored in entries), {})
+    ]
 
 
-def _ended(attempt: AttemptView, stored: StoredLogEntry) -> AttemptView:
-    response = stored.entry.response
+def _attempt_view(message: Message, attempt: LoggedAttempt[LogEntry]) -> AttemptView:
+    end = attempt.end if attempt.end is not None and attempt.end.state is not State.CANCELED else None
+    response = end.response if end is not None else None
     return AttemptView(
-        message_id=attempt.message_id,
-        url=attempt.url,
-        number=attempt.number,
+        message_id=message.id,
+        url=message.url,
+        number=attempt.retried + 1,
         started_at=attempt.started_at,
-        ended_at=stored.entry.time_at,
-        status=response.status if response else 0,
-        error=stored.entry.error,
+        ended_at=end.time_at if end is not None else None,
+        status=None if end is None else response.status if response else 0,
+        error=end.error if end is not None else None,
         response_headers=httpx.Headers(list(response.headers) if response else []),
         response_body=response.body if response else b"",
     )

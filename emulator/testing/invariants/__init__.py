@@ -21,6 +21,7 @@ from emulator.testing.invariants.messages import (
     check_ends,
     check_histories,
     check_nothing_lost,
+    check_states,
 )
 from emulator.testing.invariants.queues import check_queue_order, check_queue_parallelism, check_queue_pauses
 from emulator.testing.invariants.record import (
@@ -77,6 +78,7 @@ _ALWAYS: tuple[Check, ...] = (
     check_contents,
     check_histories,
     check_ends,
+    check_states,
     check_cancels,
     check_callbacks,
     check_attempts,

@@ -101,6 +101,21 @@ def check_ends(index: RunIndex) -> Iterator[Violation]:
             yield Violation(invariant=Invariant.ONE_END, text=text, message_ids=(message_id,))
 
 
+def check_states(index: RunIndex) -> Iterator[Violation]:
+    """The store has a message for finished exactly when its log says so, and with the same end."""
+    for message in index.record.messages:
+        end = index.end_of(message.id)
+        logged = None if end is None else index.record.log[end].state
+        kept = message.state if message.state in FINAL else None
+        if message.state is not None and kept != logged:
+            yield Violation(
+                invariant=Invariant.ONE_END,
+                text=f"{message.id} went {' → '.join(index.states(message.id))}, and the store has it as"
+                f" {message.state}",
+                message_ids=(message.id,),
+            )
+
+
 def check_cancels(index: RunIndex) -> Iterator[Violation]:
     """A cancel that was acknowledged is on record."""
     for message_id in index.record.cancels:

@@ -52,7 +52,7 @@ class MessageRecord:
     its retry-delay expression asks for after each failed attempt (the last repeats); ``None`` is the default
     backoff. ``queue`` and ``flow_key`` name whose limits apply. ``reports`` is, of a callback, the id of the message
     that it reports on. ``is_of_run``: it belongs to a workflow run, which takes it back when it ends, and stands in the
-    DLQ in its place.
+    DLQ in its place. ``state`` is the one that the store has for it, where that is known.
     """
 
     id: str
@@ -70,6 +70,7 @@ class MessageRecord:
     has_failure_callback: bool = False
     reports: str | None = None
     is_of_run: bool = False
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ class AttemptRecord:
 
     ``retried`` is the header ``Upstash-Retried``. ``ended_at`` is when the sender knew the outcome, or was cut off
     by a crash; ``status`` is ``None`` in that case, 0 when there was no response. ``forbids_retries``: the answer
-    was 489 with its header. ``retry_after_ms`` is the wait that the response asked for.
+    was 489 with its header. ``retry_after_ms`` is the wait that the response asked for. ``url``, ``body`` and
+    ``signature`` are what the destination got; without a ``url`` nobody saw the request.
     """
 
     message_id: str

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from emulator.testing.invariants.index import RunIndex
@@ -36,8 +37,16 @@ def cron_times(cron: str, from_at: int, until_at: int) -> list[int]:
     times: list[int] = []
     walk = croniter(cron, datetime.fromtimestamp(from_at / 1000, zone))
     while (at := round(walk.get_next(float) * 1000)) < until_at:
-        times.append(at)
+        local = datetime.fromtimestamp(at / 1000, zone)
+        # Where clocks go forward a time of the line may not exist: the walk then names the next that does.
+        minutes, hours = walk.expanded[:2]
+        if _holds(minutes, local.minute) and _holds(hours, local.hour):
+            times.append(at)
     return times
+
+
+def _holds(values: list[Any], value: int) -> bool:
+    return values == ["*"] or value in values
 
 
 def _firings(index: RunIndex) -> dict[str, list[int]]:

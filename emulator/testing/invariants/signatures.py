@@ -18,6 +18,8 @@ def check_signatures(index: RunIndex) -> Iterator[Violation]:
     if not keys:
         return
     for attempt in index.record.attempts:
+        if attempt.url is None:
+            continue
         started_at = attempt.started_at
         current = (
             [change.value for change in keys]

@@ -1,0 +1,86 @@
+"""The log of deliveries, paired into attempts: a line that starts one, and the line that ends it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from emulator.broker.message import State
+
+ENDS = frozenset({State.DELIVERED, State.ERROR, State.CANCELED})
+"""What a message's log may say when an attempt is over; CANCELED only if one is under way."""
+
+
+class Line(Protocol):
+    """As much of a log line as pairing needs."""
+
+    @property
+    def message_seq(self) -> int: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def retried(self) -> int: ...
+    @property
+    def time_at(self) -> int: ...
+    @property
+    def next_delivery_at(self) -> int | None: ...
+
+
+L = TypeVar("L", bound=Line)
+
+
+@dataclass(slots=True)
+class LoggedAttempt(Generic[L]):
+    """One delivery attempt. Times are unix milliseconds.
+
+    ``due_at`` is when the log had promised it. ``end`` is ``None`` while it is under way, and when a crash cut it
+    off; ``cut_off_at`` is then when the next one started. ``next_at`` is when a retry is due.
+    """
+
+    start: L
+    due_at: int
+    end: L | None = None
+    cut_off_at: int | None = None
+    next_at: int | None = None
+
+    @property
+    def retried(self) -> int:
+        """How many retries came before it."""
+        return self.start.retried
+
+    @property
+    def started_at(self) -> int:
+        """When it began."""
+        return self.start.time_at
+
+    @property
+    def ended_at(self) -> int | None:
+        """When it ended, or was found cut off."""
+        return self.cut_off_at if self.end is None else self.end.time_at
+
+
+def pair_attempts(lines: Iterable[L], not_before_at: Mapping[int, int]) -> list[LoggedAttempt[L]]:
+    """The attempts of any number of messages, in the order in which they started.
+
+    ``lines`` come in the order in which they were written; ``not_before_at`` has by message seq when the first
+    attempt was due, as far as that is known.
+    """
+    attempts: list[LoggedAttempt[L]] = []
+    latest: dict[int, LoggedAttempt[L]] = {}
+    promised: dict[int, int] = {}
+    for line in lines:
+        seq = line.message_seq
+        last = latest.get(seq)
+        if line.state is State.ACTIVE:
+            if last is not None and last.end is None:
+                last.cut_off_at = line.time_at
+            first_at = not_before_at.get(seq, line.time_at) if line.retried == 0 else line.time_at
+            attempt = LoggedAttempt(line, promised.get(seq, first_at))
+            attempts.append(attempt)
+            latest[seq] = attempt
+        elif line.state in ENDS and last is not None and last.end is None:
+            last.end = line
+        if line.next_delivery_at is not None:
+            promised[seq] = line.next_delivery_at
+            if last is not None:
+                last.next_at = line.next_delivery_at
+    return attempts

@@ -1,0 +1,68 @@
+"""What was read back of a run: plain values, whoever read them and from where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emulator.testing.recorder.calls import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMessage:
+    """A message as the store has it. ``callbacks`` are the URLs that are told of it: outcomes, and failure."""
+
+    id: str
+    state: str
+    url: str
+    body: bytes
+    due_at: int
+    max_retries: int
+    retry_delay: str | None
+    queue: str | None
+    endpoint: str | None
+    schedule_id: str | None
+    flow_key: str | None
+    limits: Limits | None
+    callbacks: tuple[str | None, str | None]
+    is_of_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptLine:
+    """A line of the log."""
+
+    message_id: str
+    time_at: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAttempt:
+    """An attempt as the log tells it. ``status`` is 0 without a response, ``None`` while under way or cut off."""
+
+    message_id: str
+    retried: int
+    started_at: int
+    ended_at: int | None
+    status: int | None
+    headers: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """All of one tenant, the log and the attempts in the order in which they were written."""
+
+    messages: Sequence[KeptMessage]
+    log: Sequence[KeptLine]
+    attempts: Sequence[KeptAttempt]
+    dead_letters: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """A request as a destination got it."""
+
+    message_id: str
+    retried: int
+    url: str
+    body: bytes
+    signature: str | None

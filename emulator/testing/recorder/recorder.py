@@ -1,0 +1,309 @@
+"""From what was asked, sent and kept to the record of a run."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.testing.invariants import (
+    AttemptRecord,
+    Change,
+    FlowKeyRecord,
+    Interruption,
+    LogRecord,
+    MessageRecord,
+    Record,
+    ScheduleRecord,
+)
+from emulator.testing.recorder.calls import Asked, Call, Calls, FlowEvent
+from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptMessage, SentRequest
+from emulator.testing.recorder.readers import retry_waits_ms, wait_ms
+from emulator.testing.recorder.settings import flow_record, queue_of, queue_records, schedule_records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What there is when the record begins. Messages, limits and schedules of before are not judged.
+
+    ``queues`` are parallelism and pause by name.
+    """
+
+    at: int
+    signing_key: str
+    message_ids: frozenset[str] = frozenset()
+    queues: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
+    flow_keys: frozenset[str] = frozenset()
+
+
+class Recorder:
+    """One tenant's run, from ``start`` on."""
+
+    def __init__(self, start: Start) -> None:
+        self.forget(start)
+
+    def forget(self, start: Start) -> None:
+        """Begin anew: what was before does not count any more."""
+        self._start = start
+        self._calls = Calls()
+        self._calls.unclear_flow_keys.update(start.flow_keys)
+        for name, (parallelism, is_paused) in start.queues.items():
+            at = start.at
+            self._calls.queue_parallelism[name].append(Change(value=parallelism, sent_at=at, done_at=at))
+            self._calls.queue_pauses[name].append(Change(value=is_paused, sent_at=at, done_at=at))
+        self._requests: dict[tuple[str, int], list[SentRequest]] = defaultdict(list)
+
+    def note_call(self, call: Call) -> None:
+        """A client was answered, or cut off."""
+        self._calls.note(call)
+
+    def note_request(self, request: SentRequest) -> None:
+        """A destination is sent a request."""
+        self._requests[request.message_id, request.retried].append(request)
+
+    def record(
+        self,
+        kept: Kept,
+        *,
+        now_at: int,
+        is_idle: bool,
+        is_pruned: bool,
+        dead_letters_since_at: int,
+        crashed_at: Sequence[int],
+        is_signed_by_the_rules: bool,
+    ) -> Record:
+        """The run so far, as ``kept`` has it.
+
+        ``is_pruned``: messages may have reached the end of their retention; dead letters of before
+        ``dead_letters_since_at`` may have.
+        """
+        reader = _Reader(self._calls, self._requests, self._start, kept)
+        lost = [] if is_pruned else reader.lost()
+        return Record(
+            messages=[*reader.messages(is_pruned=is_pruned), *lost],
+            attempts=reader.attempts(now_at),
+            log=reader.log,
+            dead_letters=kept.dead_letters,
+            removed_dead_letters=reader.removed_dead_letters(dead_letters_since_at),
+            cancels={} if is_pruned else self._calls.cancels,
+            queues=queue_records(self._calls, reader.queue_names()),
+            flow_keys=reader.flow_keys(),
+            schedules=[] if is_pruned else reader.schedules(now_at),
+            signing_keys=reader.signing_keys() if is_signed_by_the_rules else (),
+            interruptions=[Interruption(from_at=at, to_at=at) for at in crashed_at if at >= self._start.at],
+            is_idle=is_idle,
+        )
+
+
+class _Reader:
+    def __init__(
+        self,
+        calls: Calls,
+        requests: Mapping[tuple[str, int], Sequence[SentRequest]],
+        start: Start,
+        kept: Kept,
+    ) -> None:
+        self._calls, self._requests, self._start = calls, requests, start
+        self._kept = kept
+        self.log = [
+            LogRecord(message_id=line.message_id, time_at=line.time_at, state=line.state)
+            for line in kept.log
+            if line.message_id not in start.message_ids
+        ]
+        by_id = {message.id: message for message in kept.messages if message.id not in start.message_ids}
+        self._created_at: dict[str, int] = {}
+        for line in self.log:
+            self._created_at.setdefault(line.message_id, line.time_at)
+        # In the order of publishing, which the log has.
+        self._messages = {one: by_id[one] for one in self._created_at if one in by_id}
+        self._silent = [one for one in by_id if one not in self._created_at]
+
+    def messages(self, *, is_pruned: bool) -> list[MessageRecord]:
+        """Those that the log tells of."""
+        return [self._message(message, is_pruned=is_pruned) for message in self._messages.values()]
+
+    def lost(self) -> list[MessageRecord]:
+        """What was accepted, or is kept, and has no log."""
+        missing = dict.fromkeys(one for one in self._calls.acknowledged if one not in self._messages)
+        return [
+            MessageRecord(id=one) for one in (*missing, *(one for one in self._silent if one not in missing))
+        ]
+
+    def _message(self, message: KeptMessage, *, is_pruned: bool) -> MessageRecord:
+        calls, created_at = self._calls, self._created_at[message.id]
+        if message.is_of_run:
+            return MessageRecord(
+                id=message.id,
+                is_acknowledged=message.id in calls.acknowledged,
+                due_at=message.due_at,
+                retry_waits_ms=self._waits(message, message.retry_delay),
+                queue=queue_of(calls, message.queue, created_at),
+                flow_key=message.flow_key,
+                state=message.state,
+                is_of_run=True,
+            )
+        asked = self._asked(message, created_at)
+        told = (
+            message.callbacks
+            if asked is None or asked.is_for_group
+            else (asked.callback, asked.failure_callback)
+        )
+        has_callback, has_failure_callback = (url is not None and not is_pruned for url in told)
+        key = None if asked is None or message.schedule_id is not None else asked.deduplication_key
+        retries = None if asked is None else asked.max_retries
+        return MessageRecord(
+            id=message.id,
+            is_acknowledged=message.id in calls.acknowledged,
+            due_at=self._due_at(message, asked, created_at),
+            url=message.url if asked is None or asked.url is None else asked.url,
+            body=message.body if asked is None else asked.body,
+            max_retries=message.max_retries if retries is None else retries,
+            retry_waits_ms=self._waits(message, asked.retry_delay if asked else message.retry_delay),
+            queue=queue_of(calls, message.queue, created_at),
+            flow_key=message.flow_key,
+            # A URL group has one message for each endpoint (contract 3.5).
+            deduplication_key=f"{key} at {message.endpoint or ''}" if key is not None else None,
+            schedule_id=message.schedule_id,
+            has_callback=has_callback,
+            has_failure_callback=has_failure_callback,
+            reports=None if is_pruned else self._reported(message),
+            state=message.state,
+        )
+
+    def _asked(self, message: KeptMessage, created_at: int) -> Asked | None:
+        """What its publisher asked for, or who made its schedule; ``None`` if that was not seen."""
+        if message.schedule_id is None or message.id in self._calls.asked:
+            return self._calls.asked.get(message.id)
+        saved = self._calls.asked_of_schedules[message.schedule_id]
+        if any(one.sent_at == created_at for one in saved):
+            return None
+        return next((one for one in reversed(saved) if one.sent_at < created_at), None)
+
+    def _due_at(self, message: KeptMessage, asked: Asked | None, created_at: int) -> int:
+        if message.id in self._calls.hurried:
+            return created_at
+        if asked is None:
+            return message.due_at
+        is_scheduled = message.schedule_id is not None
+        if asked.not_before_at is not None and not is_scheduled:
+            return max(created_at, asked.not_before_at)
+        return (created_at if is_scheduled else asked.sent_at) + (asked.delay_ms or 0)
+
+    def _waits(self, message: KeptMessage, expression: str | None) -> tuple[int, ...] | None:
+        if message.id in self._calls.hurried:
+            return (0,)
+        if expression is None:
+            return None
+        # What the checker cannot read binds nobody.
+        return retry_waits_ms(expression, min(message.max_retries, 50)) or (0,)
+
+    def _reported(self, message: KeptMessage) -> str | None:
+        """Of a callback, the id of the message that it reports on."""
+        is_published = message.id in self._calls.acknowledged or message.id in self._calls.republished
+        if is_published or message.schedule_id is not None or b"sourceMessageId" not in message.body:
+            return None
+        try:
+            source_id = json.loads(message.body)["sourceMessageId"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        source = self._messages.get(source_id)
+        if source is None or source.is_of_run:
+            return None
+        asked = self._calls.asked.get(source_id)
+        urls = {*source.callbacks, *((asked.callback, asked.failure_callback) if asked else ())}
+        return source_id if message.url in urls else None
+
+    def attempts(self, now_at: int) -> list[AttemptRecord]:
+        """The attempts that the log tells of, with what was really sent where a destination was reached."""
+        seen: dict[tuple[str, int], int] = defaultdict(int)
+        records = []
+        for attempt in self._kept.attempts:
+            if attempt.message_id in self._messages:
+                key = attempt.message_id, attempt.retried
+                sent = self._requests.get(key, ())
+                request = sent[min(seen[key], len(sent) - 1)] if sent else None
+                seen[key] += 1
+                records.append(_attempt(attempt, request, now_at))
+        unknown = [
+            request
+            for (message_id, retried), sent in self._requests.items()
+            if message_id in self._messages and (message_id, retried) not in seen
+            for request in sent
+        ]
+        # A request that no line of the log tells of.
+        return records + [
+            AttemptRecord(
+                message_id=one.message_id,
+                retried=one.retried,
+                started_at=now_at,
+                ended_at=now_at,
+                status=None,
+                url=one.url,
+                body=one.body,
+                signature=one.signature,
+            )
+            for one in unknown
+        ]
+
+    def removed_dead_letters(self, since_at: int) -> frozenset[str]:
+        """Those whose entry may be gone: past their time; and of the others as many as calls removed."""
+        failed = {line.message_id: line.time_at for line in self.log if line.state == "FAILED"}
+        gone = {one: at for one, at in failed.items() if one not in self._kept.dead_letters}
+        recent = frozenset(one for one, at in gone.items() if at >= since_at)
+        old = frozenset(gone) - recent
+        return old | recent if len(recent) <= self._calls.removed_dead_letters else old
+
+    def queue_names(self) -> set[str]:
+        return {message.queue for message in self._messages.values() if message.queue is not None}
+
+    def flow_keys(self) -> dict[str, FlowKeyRecord]:
+        """Each key's limits."""
+        events: dict[str, list[FlowEvent]] = defaultdict(list)
+        for key, asked_for in self._calls.flow_events.items():
+            events[key] += asked_for
+        for message in self._messages.values():
+            if message.flow_key is not None:
+                at = self._created_at[message.id]
+                asked = self._asked(message, at)
+                limits = asked.limits if asked and asked.flow_key == message.flow_key else message.limits
+                events[message.flow_key].append(
+                    FlowEvent(kind="message", sent_at=at, done_at=at, limits=limits)
+                )
+        return {
+            key: FlowKeyRecord(is_paused=self._calls.flow_pauses[key])
+            if key in self._calls.unclear_flow_keys
+            else flow_record(found, self._calls.flow_pauses[key])
+            for key, found in sorted(events.items())
+        }
+
+    def schedules(self, now_at: int) -> list[ScheduleRecord]:
+        """When each schedule was certainly active. What somebody fired by hand is not judged."""
+        return [
+            span
+            for schedule_id, events in sorted(self._calls.schedule_events.items())
+            if schedule_id not in self._calls.fired_by_hand
+            for span in schedule_records(schedule_id, events, now_at, self._calls.groups_since)
+            # An interval counts from a moment that only the emulator knows.
+            if not span.cron.startswith("@every")
+        ]
+
+    def signing_keys(self) -> list[Change[Any]]:
+        return [Change(value=self._start.signing_key, sent_at=0, done_at=0), *self._calls.signing_keys]
+
+
+def _attempt(attempt: KeptAttempt, request: SentRequest | None, now_at: int) -> AttemptRecord:
+    ended_at = now_at if attempt.ended_at is None else attempt.ended_at
+    flags = [value for name, value in attempt.headers if name.lower() == "upstash-nonretryable-error"]
+    return AttemptRecord(
+        message_id=attempt.message_id,
+        retried=attempt.retried,
+        started_at=attempt.started_at,
+        ended_at=ended_at,
+        status=attempt.status,
+        # Contract 4.2.
+        forbids_retries=attempt.status == 489 and any(flag.strip().lower() == "true" for flag in flags[:1]),
+        retry_after_ms=wait_ms(attempt.headers, ended_at),
+        url=None if request is None else request.url,
+        body=None if request is None else request.body,
+        signature=None if request is None else request.signature,
+    )
