@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
-_SECONDS = 60.0
+_SECONDS = 240.0
 VENDORS_COMMAND = ["qstash", "dev"]
 """What a compose file made for the vendor's image starts."""
 
@@ -81,7 +81,7 @@ def try_out(steps: list[tuple[str, str]], folder: Path, port: int, command: list
             threading.Event().wait(0.2)
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(_SECONDS)
     if server.returncode:
         raise SystemExit(f"container: the image's command ended with code {server.returncode}")
 

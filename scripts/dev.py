@@ -26,13 +26,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 SERVER = Path(sys.executable).parent / "qstash-emulator"
 TOOL = Path(sys.executable).parent / "jobs-core"
-START_SECONDS = 40
+# The ends of hangs: a busy machine may be slow.
+START_SECONDS = 240
 # So that ./scripts/send-webhook has something to sign with; your own, from the environment, win.
 WEBHOOK_SECRETS = {
     "STRIPE_WEBHOOK_SECRET": "whsec_development",
     "GITHUB_WEBHOOK_SECRET": "github-development",
 }
-JOB_SECONDS = 30
+JOB_SECONDS = 240
 
 
 class DevError(Exception):
@@ -231,7 +232,7 @@ async def _follow(dev: Dev, job_id: str) -> dict[str, Any]:
     seen: list[str] = []
     record: dict[str, Any] = {"status": "unknown"}
     deadline = asyncio.get_running_loop().time() + JOB_SECONDS
-    async with httpx.AsyncClient(base_url=dev.variables["BASE_URL"]) as client:
+    async with httpx.AsyncClient(base_url=dev.variables["BASE_URL"], timeout=JOB_SECONDS) as client:
         while asyncio.get_running_loop().time() < deadline:
             record = (await client.get(f"/api/jobs/{job_id}")).json()
             for state in _reached(record):

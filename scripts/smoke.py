@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 _BIN = Path(sys.executable).parent
-_SECONDS = 60.0
+_SECONDS = 240.0
+"""The end of a hang, not a measure."""
 
 
 class _Destination(BaseHTTPRequestHandler):
@@ -75,7 +76,7 @@ def _call(
         headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}", "Content-Type": "application/json"}
         | (headers or {}),
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
         return json.load(answer)
 
 
@@ -125,13 +126,13 @@ def _try_server(folder: Path, server: subprocess.Popen[str], variables: dict[str
         _wait(lambda: _Destination.signatures, "a delivery")
         query = f"/v2/logs?messageId={message_id}&state=DELIVERED"
         _wait(lambda: _call(variables, query)["logs"], "the log of a delivery")
-        with urllib.request.urlopen(variables["QSTASH_URL"] + "/emulator/", timeout=10) as page:
+        with urllib.request.urlopen(variables["QSTASH_URL"] + "/emulator/", timeout=_SECONDS) as page:
             if b"<html" not in page.read():
                 raise SystemExit("smoke: the dashboard is not there")
         _schedule_with_a_zone(variables, url)
     finally:
         server.terminate()
-        code = server.wait(20)
+        code = server.wait(_SECONDS)
     if code:
         raise SystemExit(f"smoke: the emulator ended with code {code}")
     return "one message published, delivered with a signature, and logged"
@@ -170,7 +171,7 @@ def jobs(folder: Path) -> str:
     finally:
         for process in (worker, server):
             process.terminate()
-            process.wait(20)
+            process.wait(_SECONDS)
     return "one job enqueued, delivered and completed"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.bounds import HANG_SECONDS
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -21,7 +23,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"needs a browser: none of {', '.join(_BROWSERS)} is on PATH")
     with sync_playwright() as playwright:
         # Patience costs nothing where there is no hurry, and much where the machine is busy.
-        expect.set_options(timeout=120_000)
+        expect.set_options(timeout=HANG_SECONDS * 1_000)
         made = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         yield made
         made.close()

@@ -89,7 +89,7 @@ def test_the_image_answers_to_what_compose_files_for_the_vendors_image_start(
         assert server.stdout is not None
         said = next(line for line in server.stdout if "is running" in line)
         url = re.findall(r"http://\S+", said)[0].replace("localhost", "127.0.0.1")
-        assert httpx.get(f"{url}/emulator/health").status_code == 200
+        assert httpx.get(f"{url}/emulator/health", timeout=HANG_SECONDS).status_code == 200
     finally:
         server.terminate()
         server.communicate(timeout=HANG_SECONDS)
@@ -151,7 +151,9 @@ def test_the_action_starts_an_emulator_and_hands_its_variables_on(tmp_path: Path
         assert len(variables) == 4
         url = variables["QSTASH_URL"].replace("localhost", "127.0.0.1")
         token = {"Authorization": f"Bearer {variables['QSTASH_TOKEN']}"}
-        assert httpx.get(f"{url}/emulator/clock", headers=token).json()["mode"] == "manual"
+        assert (
+            httpx.get(f"{url}/emulator/clock", headers=token, timeout=HANG_SECONDS).json()["mode"] == "manual"
+        )
         assert output_file.read_text().startswith("url=")
     finally:
         os.killpg(shell.pid, signal.SIGTERM)

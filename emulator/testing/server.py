@@ -12,6 +12,9 @@ import httpx
 
 from emulator.errors import EmulatorError
 
+_HANG_SECONDS = 120.0
+"""The end of a hang: a busy machine may be slow."""
+
 
 class ServerTenant:
     """One tenant of a server: ``environment`` is what an app's process needs, and the clock can be turned."""
@@ -21,7 +24,7 @@ class ServerTenant:
         self.url = environment["QSTASH_URL"]
         self.token = environment["QSTASH_TOKEN"]
         self._client = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60
+            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=_HANG_SECONDS
         )
 
     def __enter__(self) -> Self:
@@ -127,6 +130,7 @@ class ServerProcess:
             f"{self.url}/emulator/tenants",
             json={},
             headers={"Authorization": f"Bearer {self.environment['QSTASH_TOKEN']}"},
+            timeout=_HANG_SECONDS,
         ).json()
         return {
             "QSTASH_URL": self.url,
@@ -140,7 +144,7 @@ class ServerProcess:
         if process is None:
             return 0
         process.send_signal(signal_number)
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=_HANG_SECONDS)
         for stream in (process.stdin, process.stdout, self._stderr):
             if stream is not None:
                 stream.close()

@@ -16,6 +16,8 @@ from emulator.testing import ServerTenant
 from jobs_core import Settings
 from jobs_core.testing import temporary_database
 
+HANG_SECONDS = 240  # it measures nothing: a busy machine may be slow
+
 
 @pytest.fixture
 def settings(
@@ -63,12 +65,12 @@ def test_an_order_is_confirmed_under_asgi(settings: Settings) -> None:
 
 
 def _order_tea(url: str) -> None:
-    placed = httpx.post(f"{url}/orders", json={"item": "tea"}).json()
-    for _ in range(400):
-        order = httpx.get(f"{url}/orders/{placed['orderId']}").json()
+    placed = httpx.post(f"{url}/orders", json={"item": "tea"}, timeout=HANG_SECONDS).json()
+    for _ in range(HANG_SECONDS * 20):
+        order = httpx.get(f"{url}/orders/{placed['orderId']}", timeout=HANG_SECONDS).json()
         if order["isConfirmed"]:
             return
-        threading.Event().wait(0.025)
+        threading.Event().wait(0.05)
     pytest.fail(f"the order was never confirmed: {order}")
 
 

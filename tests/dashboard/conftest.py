@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request
 
 from emulator.testing import Listener, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
 from tests.browsers import browser
 
 __all__ = ["browser"]  # a fixture
@@ -48,11 +49,14 @@ def desk(browser: Browser, manual_server: ServerProcess) -> Iterator[Desk]:
     tenant = manual_server.new_tenant()
     receiver = Receiver(now=lambda: 0)
     context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="UTC")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(HANG_SECONDS * 1_000)
     context.add_init_script(f"localStorage.setItem('qstash.token', '{tenant['QSTASH_TOKEN']}')")
     page = context.new_page()
     headers = {"Authorization": f"Bearer {tenant['QSTASH_TOKEN']}"}
-    with Listener(receiver) as listener, httpx.Client(base_url=manual_server.url, headers=headers) as api:
+    with (
+        Listener(receiver) as listener,
+        httpx.Client(base_url=manual_server.url, headers=headers, timeout=HANG_SECONDS) as api,
+    ):
         made = Desk(page, api, receiver, listener.url)
 
         def note_request(request: Request) -> None:

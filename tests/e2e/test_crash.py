@@ -36,7 +36,7 @@ class _Publishers:
 
     def _publish(self, client_number: int) -> None:
         headers = {"Authorization": f"Bearer {self._server.environment['QSTASH_TOKEN']}"}
-        with httpx.Client(base_url=self._server.url, headers=headers) as client:
+        with httpx.Client(base_url=self._server.url, headers=headers, timeout=HANG_SECONDS) as client:
             for number in range(_EACH):
                 name = f"{client_number}-{number}"
                 self.tried.add(name)

@@ -157,7 +157,7 @@ def test_serve_answers_and_stops_cleanly_on_sigterm(run: Any, tmp_path: Path) ->
             line = process.stderr.readline()
             assert line, log
             log += line
-        assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=HANG_SECONDS).json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         log += process.stderr.read()
         assert process.wait(HANG_SECONDS) == 0, log

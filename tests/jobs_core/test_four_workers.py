@@ -91,8 +91,8 @@ def start_worker(tool: str, port: int) -> "subprocess.Popen[bytes]":
 
 
 async def ready(port: int) -> None:
-    async with httpx.AsyncClient() as client:
-        for _ in range(1000):
+    async with httpx.AsyncClient(timeout=HANG_SECONDS) as client:
+        for _ in range(HANG_SECONDS * 20):
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200:
                     return

@@ -186,7 +186,7 @@ def publish(path):
         os.environ["QSTASH_URL"] + "/v2/publish/https://example.com/" + path, data=b"x", method="POST",
         headers={"Authorization": "Bearer " + os.environ["QSTASH_TOKEN"]},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=240) as answer:
         assert json.load(answer)["messageId"].startswith("msg_")
 
 def test_plain(qstash):

@@ -10,6 +10,7 @@ import emulator.testing.client_interception
 import emulator.testing.harness
 import emulator.testing.real_service  # noqa: F401
 from emulator.testing import Listener, Receiver, ServerProcess, ServerTenant
+from tests.bounds import HANG_SECONDS
 
 PLAIN = ("-rs", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function")
 
@@ -102,6 +103,7 @@ def test_a_server_has_a_tenant_with_a_clock_of_its_own(qstash_server: ServerTena
         published = httpx.post(
             f"{qstash_server.url}/v2/publish/{listener.url}",
             headers={"Authorization": f"Bearer {qstash_server.token}", "Upstash-Delay": "1h"},
+            timeout=HANG_SECONDS,
         )
         assert published.status_code == 201
         assert qstash_server.advance("1h")["delivered"] == 1

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from emulator.testing import ServerProcess
+from tests.bounds import HANG_SECONDS
 from tests.browsers import browser
 
 __all__ = ["browser"]  # a fixture
@@ -43,7 +44,9 @@ def publish(page: Page, tenant: dict[str, str], **options: Any) -> dict[str, Any
 
 def messages(tenant: dict[str, str]) -> int:
     lines = {"Authorization": f"Bearer {tenant['QSTASH_TOKEN']}"}
-    return len(httpx.get(f"{tenant['QSTASH_URL']}/v2/logs", headers=lines).json()["events"])
+    return len(
+        httpx.get(f"{tenant['QSTASH_URL']}/v2/logs", headers=lines, timeout=HANG_SECONDS).json()["events"]
+    )
 
 
 def test_the_consoles_page_publishes_and_reads(page: Page, server: ServerProcess) -> None:

@@ -11,11 +11,14 @@ import pytest
 
 from emulator.cli import main
 from emulator.testing import ServerProcess
+from tests.bounds import HANG_SECONDS
 
 
 def _client(variables: dict[str, str]) -> httpx.Client:
     return httpx.Client(
-        base_url=variables["QSTASH_URL"], headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}"}
+        base_url=variables["QSTASH_URL"],
+        headers={"Authorization": f"Bearer {variables['QSTASH_TOKEN']}"},
+        timeout=HANG_SECONDS,
     )
 
 
@@ -155,7 +158,10 @@ def test_the_control_api_refuses_foreign_pages_and_names(tenant) -> None:
         assert client.get("/emulator/clock", headers={"Origin": "null"}).status_code == 403
         assert client.get("/emulator/clock", headers={"Host": "rebound.evil.com"}).status_code == 403
         assert client.post("/emulator/clock/advance", json={"by": "1h"}).status_code == 409
-        assert httpx.get(f"{tenant['QSTASH_URL']}/emulator/health").json()["status"] == "ok"
+        assert (
+            httpx.get(f"{tenant['QSTASH_URL']}/emulator/health", timeout=HANG_SECONDS).json()["status"]
+            == "ok"
+        )
 
 
 def test_a_second_port_answers_all_the_same_and_it_stops_cleanly_when_asked() -> None:
@@ -165,7 +171,10 @@ def test_a_second_port_answers_all_the_same_and_it_stops_cleanly_when_asked() ->
     with ServerProcess("-log-port", str(port)) as server:
         headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
         for url in (server.url, f"http://127.0.0.1:{port}"):
-            assert httpx.get(f"{url}/v2/logs", headers=headers).json() == {"logs": [], "events": []}
+            assert httpx.get(f"{url}/v2/logs", headers=headers, timeout=HANG_SECONDS).json() == {
+                "logs": [],
+                "events": [],
+            }
         assert server.stop() == 0
 
 

@@ -25,7 +25,7 @@ class _Runs:
 
     def __init__(self, server: ServerProcess) -> None:
         token = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
-        self._client = httpx.Client(base_url=server.url, headers=token)
+        self._client = httpx.Client(base_url=server.url, headers=token, timeout=HANG_SECONDS)
         self._done = threading.Lock()
         self.did: Counter[tuple[str, str]] = Counter()
         self.returned: dict[str, Any] = {}
@@ -115,8 +115,8 @@ def _soak(server: ServerProcess, *, runs: int, kills: int, seed: int) -> None:
 
 def _await_end(server: ServerProcess) -> None:
     token = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
-    deadline = time.monotonic() + 120
-    with httpx.Client(base_url=server.url, headers=token) as client:
+    deadline = time.monotonic() + HANG_SECONDS
+    with httpx.Client(base_url=server.url, headers=token, timeout=HANG_SECONDS) as client:
         while time.monotonic() < deadline:
             params: dict[str, str] = {"state": "RUN_STARTED", "groupBy": "workflowRunId"}
             if not client.get("/v2/workflows/events", params=params).json()["runs"]:
