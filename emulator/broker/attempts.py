@@ -40,13 +40,13 @@ def attempt_finished(
         _hand_over(state, layer, pending, message, body, result, decision, now_at)
         return
     if pending.is_cancel_requested and not isinstance(decision, Delivered):
-        state.finish(pending, Event.CANCELED, now_at)
+        state.finish(pending, Event.CANCELED, now_at, sent=result.sent)
         _note_schedule_outcome(state, message, FAIL)
         return
     _send_callback(state, message.callback, message, body, result, retried, None, now_at)
     match decision:
         case Delivered():
-            state.finish(pending, Event.SUCCEEDED, now_at, result=result)
+            state.finish(pending, Event.SUCCEEDED, now_at, result=result, sent=result.sent)
             _note_schedule_outcome(state, message, SUCCESS)
         case RetryAt(due_at):
             _retry(state, pending, result, due_at, now_at)
@@ -71,14 +71,14 @@ def _hand_over(
     effective: Decision | None = decision
     match decision:
         case Delivered():
-            state.finish(pending, Event.SUCCEEDED, now_at, result=result)
+            state.finish(pending, Event.SUCCEEDED, now_at, result=result, sent=result.sent)
         case _ if pending.is_cancel_requested:
-            state.finish(pending, Event.CANCELED, now_at)
+            state.finish(pending, Event.CANCELED, now_at, sent=result.sent)
             effective = None
         case RetryAt(due_at):
             _retry(state, pending, result, due_at, now_at)
         case GiveUp():
-            state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result)
+            state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result, sent=result.sent)
         case _:
             assert_never(decision)
     layer.attempt_ended(
@@ -90,7 +90,14 @@ def _hand_over(
 
 
 def _retry(state: BrokerState, pending: Pending, result: AttemptResult, due_at: int, now_at: int) -> None:
-    state.move(pending, Event.FAILED_WITH_RETRY, now_at, result=result, next_delivery_at=due_at)
+    state.move(
+        pending,
+        Event.FAILED_WITH_RETRY,
+        now_at,
+        result=result,
+        next_delivery_at=due_at,
+        sent=result.sent,
+    )
     pending.retried += 1
     pending.due_at = due_at
     state.write(MessageRescheduled(pending.seq, due_at, pending.retried))
@@ -105,7 +112,7 @@ def _fail(
         DeadLettered(DeadLetter(dlq_id=dlq_id, message_seq=message.seq, failed_at=now_at, response=result))
     )
     _send_callback(state, message.failure_callback, message, body, result, pending.retried, dlq_id, now_at)
-    state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result)
+    state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result, sent=result.sent)
     _note_schedule_outcome(state, message, FAIL)
 
 

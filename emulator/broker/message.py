@@ -35,6 +35,10 @@ class State(StrEnum):
     """Only in logs: somebody asked to cancel."""
 
 
+ATTEMPT_ENDS = frozenset({State.DELIVERED, State.ERROR, State.CANCELED})
+"""What a message's log says when an attempt is over; CANCELED only if one is under way."""
+
+
 @keyword_value
 class Draft:
     """A validated publish: everything needed to make its message or messages.
@@ -147,7 +151,8 @@ class Pending:
 class AttemptResult:
     """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why.
 
-    ``is_final`` says that no retry may follow, whatever the status.
+    ``is_final`` says that no retry may follow, whatever the status. ``sent`` are the request's header lines as they are
+    kept, ``None`` if none went out.
     """
 
     status: int
@@ -155,6 +160,7 @@ class AttemptResult:
     body: bytes = b""
     error: str | None = None
     is_final: bool = False
+    sent: Headers | None = None
 
     @property
     def is_success(self) -> bool:
@@ -163,7 +169,7 @@ class AttemptResult:
 
 @keyword_value
 class LogEntry:
-    """One line of a message's history."""
+    """One line of a message's history. ``sent`` are the header lines of the attempt that this line ends."""
 
     message_seq: int
     time_at: int
@@ -172,6 +178,7 @@ class LogEntry:
     next_delivery_at: int | None = None
     error: str | None = None
     response: AttemptResult | None = None
+    sent: Headers | None = None
 
 
 @keyword_value

@@ -8,7 +8,7 @@ from emulator.broker.daily_limit import DailyLimit
 from emulator.broker.dispatch_lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
 from emulator.broker.due_schedules import DueSchedules
 from emulator.broker.layer import Layer
-from emulator.broker.message import AttemptResult, LogEntry, Message, Pending, State
+from emulator.broker.message import ATTEMPT_ENDS, AttemptResult, LogEntry, Message, Pending, State
 from emulator.broker.queues import QueueLine
 from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.broker.timeline import DEFAULT_WINDOW, Key, Timeline
@@ -25,6 +25,7 @@ from emulator.broker.writes import (
     Write,
 )
 from emulator.wire.flow_control import FlowControl
+from emulator.wire.headers import Headers
 from emulator.wire.ids import IdFactory
 from emulator.wire.limits import LENIENT, Limits
 
@@ -114,6 +115,7 @@ class BrokerState:
         retried: int = 0,
         next_delivery_at: int | None = None,
         result: AttemptResult | None = None,
+        sent: Headers | None = None,
     ) -> None:
         """Add a line to a message's history."""
         self.write(
@@ -126,6 +128,7 @@ class BrokerState:
                     next_delivery_at=next_delivery_at,
                     error=_error_text(result),
                     response=result,
+                    sent=sent,
                 )
             )
         )
@@ -138,8 +141,12 @@ class BrokerState:
         *,
         result: AttemptResult | None = None,
         next_delivery_at: int | None = None,
+        sent: Headers | None = None,
     ) -> None:
-        """Carry out one transition: the new state, and the log lines that belong to it."""
+        """Carry out one transition: the new state, and the log lines that belong to it.
+
+        ``sent`` are the header lines of the attempt that it ends, if it ends one.
+        """
         pending.state = after(pending.state, event)
         for state in LOGGED[event]:
             self.log(
@@ -149,13 +156,20 @@ class BrokerState:
                 retried=pending.retried,
                 next_delivery_at=next_delivery_at,
                 result=None if state is State.RETRY else result,
+                sent=sent if state in ATTEMPT_ENDS else None,
             )
 
     def finish(
-        self, pending: Pending, event: Event, now_at: int, *, result: AttemptResult | None = None
+        self,
+        pending: Pending,
+        event: Event,
+        now_at: int,
+        *,
+        result: AttemptResult | None = None,
+        sent: Headers | None = None,
     ) -> None:
         """Carry out a transition into a final state, and give up the message's part of its queue slot."""
-        self.move(pending, event, now_at, result=result)
+        self.move(pending, event, now_at, result=result, sent=sent)
         self.write(MessageFinished(pending.seq, pending.state, pending.retried, now_at))
         self._leave_queue(pending.queue_name, pending.seq)
         if pending.slot_of is not None:

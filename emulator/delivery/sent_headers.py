@@ -1,29 +1,17 @@
-"""What was really sent, for a while: the header lines of the latest attempts, their signatures included.
+"""What is kept of a request: its header lines as they went out, secrets redacted as the message asks."""
 
-A signature cannot be made again (its id is random, its time the wall clock's), and storing it would cost every
-delivery. So the latest ones are kept in memory, for whoever looks at a message soon after.
-"""
-
-from collections import OrderedDict
-
+from emulator.broker.message import Message
 from emulator.wire.headers import Headers
+from emulator.wire.redaction import parse_redaction
 
-_KEPT = 2_000
 
-
-class RecentRequests:
-    """The header lines of the latest attempts, by message seq and how many retries came before."""
-
-    def __init__(self, kept: int = _KEPT) -> None:
-        self._kept = kept
-        self._headers: OrderedDict[tuple[int, int], Headers] = OrderedDict()
-
-    def keep(self, seq: int, retried: int, headers: Headers) -> None:
-        """Remember one attempt; the oldest gives way."""
-        self._headers[seq, retried] = headers
-        if len(self._headers) > self._kept:
-            self._headers.popitem(last=False)
-
-    def find(self, seq: int, retried: int) -> Headers | None:
-        """The header lines of an attempt, if it is remembered."""
-        return self._headers.get((seq, retried))
+def kept_headers(message: Message, headers: Headers) -> Headers:
+    """``headers`` with the values as digests that the message has hidden; those of the server are no secrets of its."""
+    redaction = parse_redaction(message.redact_fields)
+    if redaction is None:
+        return headers
+    own = {name.lower() for name, _ in message.headers}
+    hidden = redaction.apply_to_headers(headers)
+    return tuple(
+        shown if sent[0].lower() in own else sent for sent, shown in zip(headers, hidden, strict=True)
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -10,8 +11,8 @@ from emulator.broker.message import AttemptResult, Message
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import Attempt
 from emulator.clock import wall_now_at
-from emulator.delivery.request import OutboundRequest, build_request
-from emulator.delivery.sent_headers import RecentRequests
+from emulator.delivery.request import build_request
+from emulator.delivery.sent_headers import kept_headers
 from emulator.delivery.transport import Transport
 from emulator.faults import FaultBook
 from emulator.runtime.fault_injection import Disturber
@@ -52,7 +53,6 @@ class Deliveries:
     ) -> None:
         """``bodies`` are those of the layers, by name; ``ended`` is told of every attempt's result."""
         self.made = 0
-        self.recent_requests = RecentRequests()
         self._state = state
         self._transport = transport
         self._disturber = disturber
@@ -132,13 +132,11 @@ class Deliveries:
             region=self._region,
         )
 
-        def note_sent(sent: OutboundRequest) -> None:
-            self.recent_requests.keep(message.seq, attempt.retried, sent.headers)
-
         if self._faults:
-            return await self._disturber.send(message, request, note_sent)
-        note_sent(request)
-        return await self._transport.send(request)
+            result, request = await self._disturber.send(message, request)
+        else:
+            result = await self._transport.send(request)
+        return replace(result, sent=kept_headers(message, request.headers))
 
 
 def _is_told_to_end(error: BaseException) -> bool:

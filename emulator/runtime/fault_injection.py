@@ -36,10 +36,8 @@ class Disturber:
         self._note_held = note_held
         self._faulty = FaultyTransport(transport, hold=self._hold, resign=self._resign, crash=crash)
 
-    async def send(
-        self, message: Message, request: OutboundRequest, note_sent: Callable[[OutboundRequest], None]
-    ) -> AttemptResult:
-        """The outcome of one attempt; ``note_sent`` is told of the request as it really goes out."""
+    async def send(self, message: Message, request: OutboundRequest) -> tuple[AttemptResult, OutboundRequest]:
+        """The outcome of one attempt, and the request as it really went out."""
         fault = self._book.for_delivery(
             Facts(
                 url=request.url,
@@ -52,8 +50,7 @@ class Disturber:
         )
         if fault is not None and fault.kind.is_in_signature:
             request = self._resign(request, fault.kind)
-        note_sent(request)
-        return await self._faulty.send(request, fault)
+        return await self._faulty.send(request, fault), request
 
     def _resign(self, request: OutboundRequest, kind: Kind | None = None) -> OutboundRequest:
         return sign_again(

@@ -96,7 +96,6 @@ class Runtime:
         self.broker = broker
         self.clock = clock
         self.shells = {shell.name: shell for shell in shells}
-        self.region = region
         self.faults = faults if faults is not None else FaultBook(broker.state.ids)
         self.observers: list[Observer] = []
         self.is_ending = False

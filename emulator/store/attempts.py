@@ -4,10 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from emulator.broker.message import State
-
-ENDS = frozenset({State.DELIVERED, State.ERROR, State.CANCELED})
-"""What a message's log may say when an attempt is over; CANCELED only if one is under way."""
+from emulator.broker.message import ATTEMPT_ENDS, State
 
 
 class Line(Protocol):
@@ -77,7 +74,7 @@ def pair_attempts(lines: Iterable[L], not_before_at: Mapping[int, int]) -> list[
             attempt = LoggedAttempt(line, promised.get(seq, first_at))
             attempts.append(attempt)
             latest[seq] = attempt
-        elif line.state in ENDS and last is not None and last.end is None:
+        elif line.state in ATTEMPT_ENDS and last is not None and last.end is None:
             last.end = line
         if line.next_delivery_at is not None:
             promised[seq] = line.next_delivery_at

@@ -215,11 +215,14 @@ def log_row(tenant_id: int, entry: LogEntry) -> Row:
         "next_delivery_at": entry.next_delivery_at,
         "error": entry.error,
         **_response_columns(entry.response),
+        "request_headers_json": None if entry.sent is None else dump(entry.sent),
     }
 
 
 def log_entry_of(row: Record) -> LogEntry:
     status, error = row["response_status"], row["error"]
+    # An export of an older version has no such column.
+    sent = row.get("request_headers_json")
     return LogEntry(
         message_seq=row["message_seq"],
         time_at=row["time_at"],
@@ -228,6 +231,7 @@ def log_entry_of(row: Record) -> LogEntry:
         next_delivery_at=row["next_delivery_at"],
         error=error,
         response=None if status is None else _response_of(row, error if status == 0 else None),
+        sent=None if sent is None else load_headers(sent),
     )
 
 

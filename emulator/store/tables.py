@@ -116,6 +116,7 @@ class LogRow(SQLModel, table=True):
     response_status: int | None
     response_headers_json: str | None
     response_body: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+    request_headers_json: str | None
 
 
 class DeadLetterRow(SQLModel, table=True):

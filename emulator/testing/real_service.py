@@ -9,6 +9,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 
 from emulator.broker.message import State
 from emulator.clock import wall_now_at
+from emulator.store.attempts import LoggedAttempt, pair_attempts
 from emulator.testing.assertions import Wanted, check_state, select
 from emulator.testing.invariants import Record
 from emulator.testing.observations import Observations
@@ -169,32 +171,47 @@ def _state(entries: list[dict[str, Any]]) -> State:
     return [state for state in states if state not in (State.ERROR, State.CANCEL_REQUESTED)][-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the service's log, as far as pairing needs it."""
+
+    entry: dict[str, Any]
+    message_seq: int
+    state: State
+    retried: int
+    time_at: int
+    next_delivery_at: int | None
+
+
 def _attempts(entries: list[dict[str, Any]]) -> list[AttemptView]:
-    attempts: list[AttemptView] = []
+    lines, started = [], 0
     for entry in entries:
-        if entry["state"] == "ACTIVE":
-            attempts.append(
-                AttemptView(
-                    message_id=entry["messageId"],
-                    url=entry["url"],
-                    number=len(attempts) + 1,
-                    started_at=entry["time"],
-                )
-            )
-        elif entry["state"] in ("DELIVERED", "ERROR") and attempts:
-            begun = attempts[-1]
-            attempts[-1] = AttemptView(
-                message_id=begun.message_id,
-                url=begun.url,
-                number=begun.number,
-                started_at=begun.started_at,
-                ended_at=entry["time"],
-                # The log of the service tells no status of a success.
-                status=200 if entry["state"] == "DELIVERED" else entry.get("responseStatus", 0),
-                error=entry.get("error"),
-                response_body=base64.b64decode(entry.get("responseBody", "")),
-            )
-    return attempts
+        state = State(_spelled(entry["state"]))
+        started += state is State.ACTIVE
+        lines.append(
+            _Line(entry, 1, state, max(0, started - 1), entry["time"], entry.get("nextDeliveryTime"))
+        )
+    return [_attempt_view(attempt) for attempt in pair_attempts(lines, {})]
+
+
+def _attempt_view(attempt: LoggedAttempt[_Line]) -> AttemptView:
+    start, end = attempt.start.entry, attempt.end
+    begun = AttemptView(
+        message_id=start["messageId"],
+        url=start["url"],
+        number=attempt.retried + 1,
+        started_at=attempt.started_at,
+    )
+    if end is None or end.state is State.CANCELED:
+        return begun
+    return replace(
+        begun,
+        ended_at=end.time_at,
+        # The log of the service tells no status of a success.
+        status=200 if end.state is State.DELIVERED else end.entry.get("responseStatus", 0),
+        error=end.entry.get("error"),
+        response_body=base64.b64decode(end.entry.get("responseBody", "")),
+    )
 
 
 def _dead_letter_view(entry: dict[str, Any]) -> DeadLetterView:

@@ -6,7 +6,6 @@ import pytest
 
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import Logged, MessageAccepted, Write
-from emulator.delivery.sent_headers import RecentRequests
 from emulator.errors import StoreUnavailable
 from emulator.store.queries import find_message
 from emulator.testing import Harness, Receiver
@@ -61,11 +60,3 @@ async def test_what_could_not_be_stored_is_not_told(tmp_path) -> None:
         qstash.mount("https://example.com", Receiver(now=lambda: qstash.now))
         await qstash.client.post("/v2/publish/https://example.com")
         assert told
-
-
-def test_the_latest_requests_are_remembered_and_the_oldest_give_way() -> None:
-    recent = RecentRequests(kept=2)
-    for retried in range(3):
-        recent.keep(1, retried, (("Upstash-Retried", str(retried)),))
-    assert recent.find(1, 0) is None
-    assert recent.find(1, 2) == (("Upstash-Retried", "2"),)

@@ -6,9 +6,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.broker.message import LogEntry, Message, State
-from emulator.http.dashboard.attempts import read_attempts
+from emulator.broker.message import LogEntry, State
 from emulator.http.dashboard.statistics import overview, percentiles
+from emulator.store.attempts import pair_attempts
 from emulator.store.dashboard_queries import Step
 from emulator.wire.backoff import default_backoff_ms, explain_wait, retry_wait_ms
 from emulator.wire.retry_delay import RetryDelay
@@ -130,11 +130,6 @@ def test_the_rule_that_is_named_is_the_one_that_decided(retried, expression, hea
 
 
 def test_a_cancelled_attempt_ends_and_an_attempt_under_way_does_not() -> None:
-    message = Message(
-        seq=1, id="msg_1", url=URL, method="POST", headers=(), body_seq=None, created_at=0, not_before_at=10,
-        max_retries=3,
-    )  # fmt: skip
-
     def entry(state: State, time_at: int, retried: int = 0, next_at: int | None = None) -> LogEntry:
         return LogEntry(
             message_seq=1, time_at=time_at, state=state, retried=retried, next_delivery_at=next_at
@@ -144,9 +139,9 @@ def test_a_cancelled_attempt_ends_and_an_attempt_under_way_does_not() -> None:
         entry(State.CREATED, 0, next_at=10), entry(State.ACTIVE, 10), entry(State.ERROR, 20, next_at=50),
         entry(State.RETRY, 20, next_at=50), entry(State.ACTIVE, 30, 1), entry(State.CANCEL_REQUESTED, 31, 1),
     ]  # fmt: skip
-    first, second = read_attempts(message, history)
+    first, second = pair_attempts(history, {1: 10})
     assert (first.due_at, first.started_at, first.next_at) == (10, 10, 50)
     assert (second.due_at, second.started_at, second.end) == (50, 30, None)
-    [_, ended] = read_attempts(message, [*history, entry(State.CANCELED, 40, 1)])
+    [_, ended] = pair_attempts([*history, entry(State.CANCELED, 40, 1)], {1: 10})
     assert ended.end is not None
     assert ended.end.state is State.CANCELED

@@ -10,6 +10,7 @@ from emulator.http.dashboard.feed import Feed
 from emulator.http.dashboard.messages import _read_story
 from emulator.store.queries import find_message
 from emulator.testing import Harness, Receiver
+from emulator.wire.redaction import redacted
 
 
 async def _publish(
@@ -125,7 +126,7 @@ async def test_a_failing_messages_story(qstash: Harness, receiver: Receiver, cal
     assert attempts[2]["next"]["rule"] == "default backoff, e^(2.5 × 3) seconds"
     assert "next" not in attempts[3]
     assert ["X-Mine", "1"] in attempts[0]["request"]["headers"]
-    assert attempts[0]["request"]["isAsSent"]
+    assert attempts[0]["request"]["isKept"]
     assert attempts[0]["signature"]["verifies"]
     assert attempts[0]["signature"]["key"] == "current"
     assert attempts[0]["signature"]["claims"]["sub"] == "https://example.com/hook"
@@ -134,6 +135,55 @@ async def test_a_failing_messages_story(qstash: Harness, receiver: Receiver, cal
     callback = await _get(qstash, f"/emulator/messages/{story['callbacks'][0]['messageId']}")
     assert callback["parent"]["messageId"] == message_id
     assert [step["state"] for step in story["history"]][-2:] == ["ERROR", "FAILED"]
+
+
+async def test_what_was_sent_is_kept_with_the_attempt_and_outlives_the_process(tmp_path) -> None:
+    path = str(tmp_path / "q.db")
+    async with Harness(db=path) as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        message_id = await _publish(
+            qstash,
+            Upstash_Forward_Api_Key="hush",
+            Upstash_Forward_Plain="shown",
+            Upstash_Redact_Fields="header[Api-Key]",
+        )
+        await qstash.settle()
+        [sent] = receiver.got
+    async with Harness(db=path) as qstash:
+        story = await _get(qstash, f"/emulator/messages/{message_id}")
+        [kept] = qstash.emulator.writer.store.engine.connect().exec_driver_sql(
+            "SELECT request_headers_json FROM log_entries WHERE request_headers_json IS NOT NULL"
+        )
+    [attempt] = story["attempts"]
+    lines = {name.lower(): value for name, value in attempt["request"]["headers"]}
+    assert attempt["request"]["isKept"]
+    assert lines.pop("api-key") == redacted(b"hush")
+    assert lines == {name: sent.headers[name] for name in lines}
+    assert lines["plain"] == "shown"
+    assert attempt["signature"]["verifies"]
+    assert sent.headers["api-key"] == "hush"
+    assert "hush" not in kept[0]
+
+
+async def test_an_attempt_under_way_has_no_request_yet_and_one_that_was_cancelled_has(
+    qstash: Harness, receiver: Receiver
+) -> None:
+    receiver.gate = asyncio.Event()
+    receiver.always = 500
+    message_id = await _publish(qstash)
+    while not receiver.got:
+        await asyncio.sleep(0)
+    [attempt] = (await _get(qstash, f"/emulator/messages/{message_id}"))["attempts"]
+    assert (attempt["request"]["isKept"], attempt["signature"]) == (False, None)
+    await qstash.client.delete(
+        f"/v2/messages/{message_id}", headers={"Authorization": f"Bearer {qstash.token}"}
+    )
+    receiver.gate.set()
+    await qstash.settle()
+    [attempt] = (await _get(qstash, f"/emulator/messages/{message_id}"))["attempts"]
+    assert (attempt["outcome"], attempt["request"]["isKept"]) == ("CANCELED", True)
+    assert attempt["signature"]["verifies"]
 
 
 async def test_a_message_that_was_taken_away_is_not_found(qstash: Harness, receiver: Receiver) -> None:

@@ -1,68 +1,22 @@
 """One message as a story of attempts: what was sent, what came back, and how the next time was found."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from emulator.broker.message import LogEntry, Message, State
-from emulator.delivery.request import build_request
-from emulator.delivery.sent_headers import RecentRequests
+from emulator.broker.message import LogEntry, Message
 from emulator.http.wire_objects import body_fields, present
+from emulator.store.attempts import LoggedAttempt
 from emulator.wire.backoff import explain_wait
-from emulator.wire.headers import Headers, first_value
-from emulator.wire.redaction import parse_redaction
+from emulator.wire.headers import first_value
 from emulator.wire.signature_check import SignatureReport, check_signature
 
-_ENDS = (State.DELIVERED, State.ERROR, State.FAILED, State.CANCELED)
+Attempt = LoggedAttempt[LogEntry]
 
 
-@dataclass(slots=True)
-class Attempt:
-    """One delivery attempt, read from a history. Times are unix milliseconds; ``ended_at`` is ``None`` meanwhile."""
-
-    retried: int
-    started_at: int
-    due_at: int
-    end: LogEntry | None = None
-    next_at: int | None = None
-
-
-def read_attempts(message: Message, history: Sequence[LogEntry]) -> list[Attempt]:
-    """The attempts that a history tells of, in order."""
-    attempts: list[Attempt] = []
-    due_at = message.not_before_at
-    for entry in history:
-        last = attempts[-1] if attempts else None
-        if entry.state is State.ACTIVE:
-            attempts.append(Attempt(entry.retried, entry.time_at, due_at))
-        elif entry.state in _ENDS and last is not None and last.end is None:
-            last.end = entry
-        if entry.next_delivery_at is not None:
-            due_at = entry.next_delivery_at
-            if last is not None:
-                last.next_at = due_at
-    return attempts
-
-
-def attempt_view(
-    attempt: Attempt,
-    message: Message,
-    body: bytes,
-    *,
-    recent: RecentRequests,
-    keys: dict[str, str],
-    max_timeout_ms: int,
-    region: str | None,
-) -> dict[str, Any]:
-    """One attempt as JSON. The request is the one that was sent while it is remembered, else made again."""
-    sent = recent.find(message.seq, attempt.retried)
-    headers = sent or _made_again(message, body, attempt, max_timeout_ms, region)
-    report = None
-    if sent is not None:
-        report = check_signature(
-            first_value(sent, "Upstash-Signature") or "", keys=keys, url=message.url, body=body
-        )
-    redaction = parse_redaction(message.redact_fields)
+def attempt_view(attempt: Attempt, message: Message, body: bytes, *, keys: dict[str, str]) -> dict[str, Any]:
+    """One attempt as JSON. The request's header lines are those that were kept when the attempt ended."""
+    sent = attempt.end.sent if attempt.end is not None else None
+    signature = first_value(sent, "Upstash-Signature") if sent else None
+    report = None if signature is None else check_signature(signature, keys=keys, url=message.url, body=body)
     return {
         "number": attempt.retried + 1,
         "dueAt": attempt.due_at,
@@ -70,10 +24,8 @@ def attempt_view(
         "request": {
             "method": message.method,
             "url": message.url,
-            "headers": [
-                list(line) for line in (redaction.apply_to_headers(headers) if redaction else headers)
-            ],
-            "isAsSent": sent is not None,
+            "headers": [list(line) for line in sent or ()],
+            "isKept": sent is not None,
         },
         "signature": _signature_view(report),
         **_end_view(attempt, message),
@@ -108,23 +60,6 @@ def _end_view(attempt: Attempt, message: Message) -> dict[str, Any]:
             ),
         }
     return view
-
-
-def _made_again(
-    message: Message, body: bytes, attempt: Attempt, max_timeout_ms: int, region: str | None
-) -> Headers:
-    """The request without its signature, which cannot be made again."""
-    request = build_request(
-        message,
-        body,
-        retried=attempt.retried,
-        signing_key="",
-        jwt_id="",
-        signed_at_seconds=0,
-        default_timeout_ms=max_timeout_ms,
-        region=region,
-    )
-    return tuple(line for line in request.headers if line[0] != "Upstash-Signature")
 
 
 def _signature_view(report: SignatureReport | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from emulator.broker.expediting import expedite
 from emulator.broker.message import LogEntry, Message, Pending
 from emulator.broker.wait_reason import waiting_reason
 from emulator.errors import Conflict, InvalidInput, NotFound
-from emulator.http.dashboard.attempts import attempt_view, history_view, read_attempts
+from emulator.http.dashboard.attempts import attempt_view, history_view
 from emulator.http.request_parsing import (
     Parameters,
     check_known,
@@ -24,6 +24,7 @@ from emulator.http.routing import ok, path_name
 from emulator.http.wire_objects import message_view, present
 from emulator.runtime import Runtime
 from emulator.store import dashboard_queries, mapping
+from emulator.store.attempts import pair_attempts
 from emulator.store.dashboard_queries import Summary, SummaryFilter
 from emulator.store.filters import MessageFilter
 from emulator.store.queries import StoredMessage, find_message, select_pending
@@ -121,15 +122,13 @@ def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[
         attempt_view,
         message=message,
         body=stored.body,
-        recent=runtime.deliveries.recent_requests,
         keys={"current": state.keys.current, "next": state.keys.next},
-        max_timeout_ms=runtime.limits.max_timeout_ms,
-        region=runtime.region,
     )
+    attempts = pair_attempts(story.history, {message.seq: message.not_before_at})
     return {
         "message": message_view(message, stored.body),
         "summary": summary_view(story.row),
-        "attempts": [view_attempt(attempt) for attempt in read_attempts(message, story.history)],
+        "attempts": [view_attempt(attempt) for attempt in attempts],
         "history": [history_view(entry) for entry in story.history],
         "callbacks": [summary_view(one) for one in story.callbacks],
         "siblings": [summary_view(one) for one in story.siblings],

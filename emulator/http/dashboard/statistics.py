@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.broker.message import State
+from emulator.store.attempts import LoggedAttempt, pair_attempts
 from emulator.store.dashboard_queries import Step
 
 _BUCKETS = 60
 _LISTED = 5
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Attempt:
     destination: str
     started_at: int
@@ -87,24 +88,21 @@ def percentiles(values: Iterable[int]) -> dict[str, int] | None:
 
 
 def _attempts(steps: Sequence[Step]) -> list[_Attempt]:
-    """Pair each start with its end; how late a start is against the time the history promised."""
-    attempts: list[_Attempt] = []
-    under_way: dict[int, _Attempt] = {}
-    promised: dict[int, int] = {}
-    for step in steps:
-        if step.state is State.ACTIVE:
-            due_at = promised.get(step.message_seq, step.not_before_at if step.retried == 0 else step.time_at)
-            attempt = _Attempt(_destination(step.url), step.time_at, max(0, step.time_at - due_at))
-            attempts.append(attempt)
-            under_way[step.message_seq] = attempt
-        elif step.state in (State.DELIVERED, State.ERROR):
-            ending = under_way.pop(step.message_seq, None)
-            if ending is not None:
-                ending.ended_at, ending.error = step.time_at, step.error
-                ending.is_success = step.state is State.DELIVERED
-        if step.next_delivery_at is not None:
-            promised[step.message_seq] = step.next_delivery_at
-    return attempts
+    """The attempts of all histories; how late a start is against the time the history promised."""
+    not_before_at = {step.message_seq: step.not_before_at for step in steps}
+    return [_attempt(attempt) for attempt in pair_attempts(steps, not_before_at)]
+
+
+def _attempt(attempt: LoggedAttempt[Step]) -> _Attempt:
+    end = attempt.end if attempt.end is not None and attempt.end.state is not State.CANCELED else None
+    return _Attempt(
+        destination=_destination(attempt.start.url),
+        started_at=attempt.started_at,
+        lateness_ms=max(0, attempt.started_at - attempt.due_at),
+        ended_at=end.time_at if end is not None else None,
+        is_success=end is not None and end.state is State.DELIVERED,
+        error=end.error if end is not None else None,
+    )
 
 
 def _count(bucket: _Bucket, state: State) -> None:

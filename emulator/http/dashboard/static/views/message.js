@@ -218,9 +218,11 @@ function attemptCard(one) {
         h(
           "div",
           {},
-          h("h3", {}, request.isAsSent ? "Request, as sent" : "Request"),
+          h("h3", {}, request.isKept ? "Request, as sent" : "Request"),
           h("p", { class: "mono break" }, `${request.method} ${request.url}`),
-          headerLines(request.headers),
+          request.isKept
+            ? headerLines(request.headers)
+            : h("p", { class: "quiet" }, "Its header lines are kept once the attempt has ended."),
         ),
         h(
           "div",
@@ -251,7 +253,7 @@ function signatureView(signature) {
       h(
         "p",
         { class: "quiet" },
-        "Signatures of the latest 2,000 attempts are kept in memory; this one is not among them any more.",
+        "The signature is kept with the request once the attempt has ended; this one was not.",
       ),
     );
   const line = (isRight, words) => h("li", { class: isRight ? "" : "no" }, words);
