@@ -17,11 +17,9 @@ Mounted under a prefix, BASE_URL includes it, for delivery URLs are BASE_URL + e
 gets no lifespan events of its own: the outer app enters ``running(app)`` in its own lifespan.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -35,6 +33,7 @@ from starlette.routing import Route
 from jobs_core.emails.senders import EmailSender, create_sender
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.intervals import Interval, at_intervals
 from jobs_core.engine.lost_jobs import Closer
 from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
 from jobs_core.engine.resources import Resources
@@ -62,6 +61,7 @@ from jobs_core.webhooks.events import EventHandlers, default_handlers
 
 log = logging.getLogger(__name__)
 
+RELAY_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 
 
@@ -139,29 +139,18 @@ async def running(app: Starlette) -> AsyncIterator[None]:
     dispatcher: JobDispatcher = app.state.dispatcher
     for warning in dispatcher.settings.warnings():
         log.warning("%s", warning, extra={"event": "settings_warning"})
-    interval = timedelta(seconds=dispatcher.settings.alert_interval_seconds)
-    tasks = [
-        asyncio.create_task(dispatcher.outbox.run(), name="outbox relay"),
-        asyncio.create_task(_sweep(app.state.closer), name="sweep"),
-        asyncio.create_task(app.state.watch.run(interval), name="alerts"),
-    ]
+    intervals = (
+        # What other processes left is found within seconds after their locks end.
+        Interval("the outbox's relay", RELAY_SECONDS, dispatcher.outbox.relay, begins_at_once=True),
+        Interval("the sweep", SWEEP_SECONDS, app.state.closer.sweep),
+        Interval("the check for alerts", dispatcher.settings.alert_interval_seconds, app.state.watch.check),
+    )
     try:
-        yield
+        async with at_intervals(intervals):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         if app.state.owns_dispatcher:
             await dispatcher.aclose()
-
-
-async def _sweep(closer: Closer) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        try:
-            await closer.sweep()
-        except Exception:
-            log.exception("the sweep failed; trying again", extra={"event": "sweep_failed"})
 
 
 def public_job(record: JobRecord) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Every worker looks; the row in ``job_alerts`` decides which of them tells, so th
 however many workers there are. A worker that dies between writing the row and telling leaves it untold.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -48,15 +47,6 @@ class Watch:
             news = [alert for alert in found if alert.name in raised]
             await self._tell(news, sorted(resolved), key=f"alert-{now:%Y%m%dT%H%M%S}")
         return found
-
-    async def run(self, interval: timedelta) -> None:
-        """Check for ever."""
-        while True:
-            await asyncio.sleep(interval.total_seconds())
-            try:
-                await self.check()
-            except Exception:
-                log.exception("alerts could not be checked; trying again", extra={"event": "watch_failed"})
 
     def _observe(self, connection: Connection) -> Observed:
         now = self._clock.now()

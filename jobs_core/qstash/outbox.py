@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 LOCK = timedelta(seconds=60)
 _FIRST_PAUSE = timedelta(seconds=2)
 _LONGEST_PAUSE = timedelta(minutes=5)
-_POLL_SECONDS = 2.0
 
 
 def pause(failures: int) -> timedelta:
@@ -116,15 +115,6 @@ class Outbox:
             await asyncio.gather(self._relaying, return_exceptions=True)
         await self.relay()
         await self._publisher.join()
-
-    async def run(self) -> None:
-        """Relay until cancelled. What other processes left is found within seconds after their locks end."""
-        while True:
-            try:
-                await self.relay()
-            except Exception:
-                log.exception("the outbox could not be read; trying again", extra={"event": "relay_failed"})
-            await asyncio.sleep(_POLL_SECONDS)
 
     async def close(self) -> None:
         """Wait for what is under way."""

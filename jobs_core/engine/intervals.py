@@ -1,0 +1,71 @@
+"""Work that is done at intervals: relaying the outbox, sweeping for lost jobs, checking for alerts.
+
+APScheduler keeps the times: it does not begin what has not ended, makes one run of those that were missed while the
+machine slept, and spreads the workers of one application by a jitter. It is imported when an application starts.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+log = logging.getLogger(__name__)
+
+_JITTER = 0.1  # of the interval
+_EXECUTOR = "jobs_core"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """``work``, done every ``seconds``; at once as well where ``begins_at_once``. ``name`` is for the log."""
+
+    name: str
+    seconds: float
+    work: Callable[[], Awaitable[object]]
+    begins_at_once: bool = False
+
+    async def run(self) -> None:
+        """Do it once; what it raises is logged, and the next time comes all the same."""
+        try:
+            await self.work()
+        except Exception:
+            log.exception("%s failed; trying again", self.name, extra={"event": "interval_failed"})
+
+
+@asynccontextmanager
+async def at_intervals(intervals: Sequence[Interval]) -> AsyncIterator[None]:
+    """Do all of them while the block runs; what is under way at its end is cancelled."""
+    from apscheduler.executors.asyncio import AsyncIOExecutor
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+    # Its own lines tell of each run, and of each that is left out because the one before has not ended.
+    logging.getLogger(f"apscheduler.executors.{_EXECUTOR}").setLevel(logging.ERROR)
+    quiet = logging.getLogger(f"{__name__}.scheduler")
+    quiet.setLevel(logging.ERROR)
+    scheduler = AsyncIOScheduler(
+        timezone=UTC,
+        logger=quiet,
+        executors={_EXECUTOR: AsyncIOExecutor()},
+        job_defaults={
+            "coalesce": True,
+            "max_instances": 1,
+            "misfire_grace_time": None,
+            "executor": _EXECUTOR,
+        },
+    )
+    for each in intervals:
+        scheduler.add_job(
+            each.run,
+            "interval",
+            name=each.name,
+            seconds=each.seconds,
+            jitter=each.seconds * _JITTER,
+            executor=_EXECUTOR,
+            **({"next_run_time": datetime.now(UTC)} if each.begins_at_once else {}),
+        )
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)
