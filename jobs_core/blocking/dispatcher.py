@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from jobs_core.blocking.loop_thread import BackgroundLoop
+from jobs_core.database import caller_connections
 from jobs_core.database.job_queries import JobFilter, JobPage, TypeStats
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.registry import JobDefinition, Registry
@@ -62,18 +63,26 @@ class SyncJobDispatcher:
         payload: P | Mapping[str, Any],
         *,
         session: Session | None = None,
+        connection: Any = None,
         **options: Any,
     ) -> str:
-        """As ``JobDispatcher.enqueue``, with the same options."""
-        if session is None:
+        """As ``JobDispatcher.enqueue``, with the same options; ``connection`` is one that blocks."""
+        if session is None and connection is None:
             return self.background.run(self.dispatcher.enqueue(job_type, payload, **options))
         request = JobRequest.of(job_type, payload, **options)
-        return self.dispatcher.write_within(session, [request], self.background.loop)[0]
+        return self.enqueue_many([request], session=session, connection=connection)[0]
 
     def enqueue_many(
-        self, requests: Sequence[JobRequest], *, session: Session | None = None
+        self, requests: Sequence[JobRequest], *, session: Session | None = None, connection: Any = None
     ) -> Sequence[str]:
-        """As ``JobDispatcher.enqueue_many``."""
+        """As ``JobDispatcher.enqueue_many``; ``connection`` is one that blocks."""
+        if session is not None and connection is not None:
+            raise TypeError("give session or connection, not both")
+        if connection is not None:
+            blocking = caller_connections.blocking(connection)
+            if blocking is None:
+                raise caller_connections.not_accepted(connection, is_blocking=True)
+            return self.dispatcher.write_on(blocking, requests)
         if session is None:
             return self.background.run(self.dispatcher.enqueue_many(requests))
         return self.dispatcher.write_within(session, requests, self.background.loop)

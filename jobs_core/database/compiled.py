@@ -11,12 +11,14 @@ transaction. Elsewhere the statement runs once for each row, which costs SQLite 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     ColumnElement,
     Connection,
     Dialect,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     bindparam,
+    cast,
     column,
     func,
     literal,
@@ -41,6 +44,17 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
 Types = Mapping[str, TypeEngine[Any]]
+
+# The driver's name in dialects whose statements go to a connection that is not SQLAlchemy's.
+PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStatement:
+    """A statement's text and its parameters, in the order of their placeholders."""
+
+    text: str
+    parameters: tuple[Any, ...]
 
 
 def are_one_table(dialect: Dialect) -> bool:
@@ -59,7 +73,7 @@ class Given:
     def of(cls, types: Types, dialect: Dialect) -> "Given":
         if are_one_table(dialect):
             return cls(_columns(types), dialect)
-        return cls({name: bindparam(name, type_=type_) for name, type_ in types.items()}, dialect)
+        return cls({name: _parameter(name, type_, dialect) for name, type_ in types.items()}, dialect)
 
     def __getitem__(self, name: str) -> ColumnElement[Any]:
         return self._values[name]
@@ -110,7 +124,7 @@ class Prepared:
         """``types`` are the parameters of a row, by name."""
         self._build = build
         self._types = types
-        self._compiled: dict[tuple[str, str], _Compiled] = {}
+        self._compiled: dict[tuple[str, str, str], _Compiled] = {}
 
     def execute(self, connection: Connection, rows: Sequence[Parameters]) -> None:
         """Run the statement. Raises SQLAlchemy's DBAPIError, as Core does."""
@@ -132,8 +146,14 @@ class Prepared:
                 found += cursor.fetchall()
         return [compiled.read(row) for row in found]
 
+    def statement(self, dialect: Dialect, row: Parameters) -> SqlStatement:
+        """The statement for one row, for whoever runs it: ``dialect`` is one whose driver is `PLAIN`."""
+        compiled = self._for(dialect)
+        [parameters] = compiled.parameters([row])
+        return SqlStatement(compiled.text, parameters)
+
     def _for(self, dialect: Dialect) -> "_Compiled":
-        key = dialect.name, dialect.driver
+        key = dialect.name, dialect.driver, dialect.paramstyle
         compiled = self._compiled.get(key)
         if compiled is None:
             compiled = _Compiled(self._build(Given.of(self._types, dialect)), dialect, self._types)
@@ -189,6 +209,13 @@ class _Compiled:
 def types_of(table: Table, *names: str) -> Types:
     """Parameters that are named, and written, as columns of ``table``."""
     return {name: table.c[name].type for name in names}
+
+
+def _parameter(name: str, type_: TypeEngine[Any], dialect: Dialect) -> ColumnElement[Any]:
+    if dialect.driver == PLAIN and dialect.name == "postgresql" and isinstance(type_, JSON):
+        # As text: a connection may have been told to encode JSON parameters itself, and would do so once more.
+        return cast(cast(bindparam(name, type_=Text()), Text()), type_)
+    return bindparam(name, type_=type_)
 
 
 def _columns(types: Types) -> dict[str, ColumnElement[Any]]:

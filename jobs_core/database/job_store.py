@@ -4,14 +4,36 @@ Each state change is one conditional UPDATE whose condition comes from the table
 whether it happened. Every function works inside a transaction that its caller commits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, CursorResult, Table, and_, delete, func, not_, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Dialect,
+    Table,
+    and_,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
-from jobs_core.database.statements import ADD_ATTEMPT, ADD_JOB, ADD_MESSAGE, CLAIM, END_ATTEMPT, FINISH
+from jobs_core.database.compiled import Row, SqlStatement
+from jobs_core.database.statements import (
+    ADD_ATTEMPT,
+    ADD_JOB,
+    ADD_MESSAGE,
+    CLAIM,
+    END_ATTEMPT,
+    FIND_JOB_BY_KEY,
+    FINISH,
+)
 from jobs_core.database.tables import attempts, executions, outbox
 from jobs_core.model.envelope import Subject
 from jobs_core.model.message import Message
@@ -89,6 +111,24 @@ def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Se
         ]
         for each in wanted
     ]
+
+
+def insert_plainly(
+    jobs: Sequence[NewJob], *, locked_until: datetime, dialect: Dialect
+) -> Generator[SqlStatement, Sequence[Row], list[str]]:
+    """``insert_jobs`` for a connection that is not SQLAlchemy's: yields statements, is sent the rows they return."""
+    job_ids = []
+    for job in jobs:
+        job_id = job.job_id
+        if (yield ADD_JOB.statement(dialect, _row(job))):
+            if job.message is not None:
+                row = outbox_row(job.message, created_at=job.created_at, locked_until=locked_until)
+                yield ADD_MESSAGE.statement(dialect, row)
+        elif job.idempotency_key is not None:
+            key = {"job_type": job.job_type, "idempotency_key": job.idempotency_key}
+            [(job_id,)] = yield FIND_JOB_BY_KEY.statement(dialect, key)
+        job_ids.append(job_id)
+    return job_ids
 
 
 def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime) -> dict[str, Any]:

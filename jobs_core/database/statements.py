@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Update, and_, delete, func, null, or_, true, update
+from sqlalchemy import ColumnElement, Delete, Update, and_, delete, func, null, or_, select, true, update
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
@@ -39,6 +39,14 @@ ADD_MESSAGE = Prepared(
         *("job_id", "deduplication_id", "destination", "queue", "headers", "body"),
         *("deliver_at", "locked_until", "created_at"),
     ),
+)
+
+
+FIND_JOB_BY_KEY = Prepared(
+    lambda given: select(executions.c.job_id).where(
+        executions.c.job_type == given["job_type"], executions.c.idempotency_key == given["idempotency_key"]
+    ),
+    types_of(executions, "job_type", "idempotency_key"),
 )
 
 

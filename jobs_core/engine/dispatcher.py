@@ -17,7 +17,8 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from jobs_core.database import job_queries, job_store
+from jobs_core.database import caller_connections, job_queries, job_store
+from jobs_core.database.caller_connections import BlockingConnection
 from jobs_core.database.connections import Database
 from jobs_core.database.job_queries import JobFilter, JobPage, TypeStats
 from jobs_core.engine.app_context import AppContext
@@ -130,6 +131,7 @@ class JobDispatcher:
         flow_control: FlowControl | None = None,
         label: str | None = None,
         session: AsyncSession | Session | None = None,
+        connection: Any = None,
     ) -> str:
         """Record a job, publish it, and answer its id.
 
@@ -144,12 +146,16 @@ class JobDispatcher:
             callback: URL that QStash tells of every attempt; ``failure_callback`` is told once, of failure.
             session: write the job in this transaction, with the caller's own rows. It is published after the
                 commit, and never if the transaction rolls back.
+            connection: the same for those without SQLAlchemy: a ``sqlite3.Connection``, a psycopg 3 ``Connection``
+                or ``AsyncConnection``, or an asyncpg connection, in a transaction. A connection tells nobody of
+                its commit, so a running worker publishes the job within two seconds; ``flush`` does it at once.
 
         Raises:
             JobValidationError: the payload or an option is not valid; every error is listed.
             UnknownJobTypeError: no such job type.
             PublishRefusedError: QStash refused the message for good; the job is recorded as failed. If QStash
                 cannot be reached there is no error: the job is recorded, and published as soon as it can be.
+            TypeError, ValueError: ``connection`` is of no known kind, or in no transaction.
         """
         request = JobRequest.of(
             job_type,
@@ -170,22 +176,30 @@ class JobDispatcher:
             flow_control=flow_control,
             label=label,
         )
-        return (await self.enqueue_many([request], session=session))[0]
+        return (await self.enqueue_many([request], session=session, connection=connection))[0]
 
     async def enqueue_many(
-        self, requests: Sequence[JobRequest], *, session: AsyncSession | Session | None = None
+        self,
+        requests: Sequence[JobRequest],
+        *,
+        session: AsyncSession | Session | None = None,
+        connection: Any = None,
     ) -> Sequence[str]:
         """Record many jobs in one transaction and publish them a hundred in a request; answers their ids.
 
-        ``session`` is as with ``enqueue``.
+        ``session`` and ``connection`` are as with ``enqueue``.
 
         Raises:
             JobValidationError, UnknownJobTypeError: and nothing is recorded.
             ExceptionGroup: of PublishRefusedError, when QStash refuses some; the others are published. A
                 single request raises its error as it is.
         """
+        if session is not None and connection is not None:
+            raise TypeError("give session or connection, not both")
         if session is not None:
             return await self._enqueue_within(session, requests)
+        if connection is not None:
+            return await self._enqueue_on(connection, requests)
         jobs = [self.composer.prepare(request) for request in requests]
         if not jobs:
             return []
@@ -321,6 +335,29 @@ class JobDispatcher:
         self._publish_after_commit(session, loop)
         # No lock: this process hears of the commit, but should it die first, another may take over at once.
         return job_store.insert_jobs(session.connection(), jobs, locked_until=self.clock.now())
+
+    def write_on(self, connection: BlockingConnection, requests: Sequence[JobRequest]) -> Sequence[str]:
+        """Write jobs in the transaction of a connection. Who calls hears of the commit, or the relay finds them.
+
+        Raises:
+            JobValidationError, UnknownJobTypeError: as ``enqueue``.
+        """
+        jobs = [self.composer.prepare(request) for request in requests]
+        now = self.clock.now()
+        return caller_connections.run_blocking(
+            connection, job_store.insert_plainly(jobs, locked_until=now, dialect=connection.dialect)
+        )
+
+    async def _enqueue_on(self, connection: Any, requests: Sequence[JobRequest]) -> Sequence[str]:
+        if (blocking := caller_connections.blocking(connection)) is not None:
+            return self.write_on(blocking, requests)
+        if (awaited := caller_connections.awaiting(connection)) is None:
+            raise caller_connections.not_accepted(connection, is_blocking=False)
+        jobs = [self.composer.prepare(request) for request in requests]
+        now = self.clock.now()
+        return await caller_connections.run_awaiting(
+            awaited, job_store.insert_plainly(jobs, locked_until=now, dialect=awaited.dialect)
+        )
 
     async def _enqueue_within(
         self, session: AsyncSession | Session, requests: Sequence[JobRequest]
