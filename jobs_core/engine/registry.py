@@ -28,14 +28,15 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticSerializationError, to_json
 
 from jobs_core.engine.job import Job
 from jobs_core.model.errors import JobValidationError, RegistryError, UnknownJobTypeError
+from jobs_core.model.options import LONGEST_TIMEOUT
 
 # Our own endpoints beside the handlers'. A callback path lies deeper than any job type's may.
 FAILURE_CALLBACK_PATH = "/api/jobs/callbacks/failure"
 RESERVED_PREFIXES = ("/api/jobs/callbacks/", "/api/admin/")
-LONGEST_TIMEOUT = timedelta(hours=12)
 
 _TYPE_NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 _ENDPOINT = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
@@ -106,7 +107,18 @@ class JobDefinition(Generic[P]):
         try:
             return self.payload_model.model_validate(payload)
         except ValidationError as error:
+            if self.payload_model.model_config.get("strict"):
+                return self._parse_strictly(payload)
             raise JobValidationError.from_pydantic(f"the payload of {self.job_type}", error) from None
+
+    def _parse_strictly(self, payload: Mapping[str, Any]) -> P:
+        """The payload as JSON means it, in which a strict model's dates are texts."""
+        try:
+            return self.payload_model.model_validate_json(to_json(payload))
+        except (ValidationError, PydanticSerializationError) as error:
+            if isinstance(error, ValidationError):
+                raise JobValidationError.from_pydantic(f"the payload of {self.job_type}", error) from None
+            raise JobValidationError(f"the payload of {self.job_type} is not valid: {error}") from None
 
     def __call__(self, payload: P, job: Job) -> Any:
         """Call the handler, as if the decorator were not there."""

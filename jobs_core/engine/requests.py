@@ -4,6 +4,7 @@ A job's record says what was asked; its message says how QStash shall deliver it
 that they can be written in one transaction.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from jobs_core.database.job_store import NewJob
 from jobs_core.engine.job import current_job_id
+from jobs_core.engine.payloads import wire_payload
 from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
 from jobs_core.model.clock import Clock
 from jobs_core.model.envelope import JobEnvelope, Metadata, Subject
@@ -68,7 +70,7 @@ class JobRequest:
             delay=delay,
             not_before=not_before,
             options=_given(
-                timeout_seconds=None if timeout is None else seconds(timeout),
+                timeout_seconds=None if timeout is None else _seconds("timeout", timeout),
                 headers=dict(headers) if headers else None,
                 **options,
             ),
@@ -94,19 +96,27 @@ class Composer:
             return self._prepare(definition, request)
 
     def _prepare(self, definition: JobDefinition[Any], request: JobRequest) -> NewJob:
-        payload = definition.parse(request.payload).model_dump(mode="json", by_alias=True)
+        payload = wire_payload(definition, request.payload)
         options = parse_options(definition, request.options)
         now = self._clock.now()
         job_id = new_job_id(now)
-        metadata = _metadata(definition, request, now)
+        metadata = parse_metadata(
+            definition,
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            idempotency_key=request.idempotency_key,
+            parent_job_id=request.parent_job_id or current_job_id.get(),
+            created_at=now,
+        )
         deliver_at = _deliver_at(definition, request, now)
+        not_before = _not_before(definition, request)
         message = self.message(
             definition,
             JobEnvelope(job_id=job_id, type=definition.job_type, payload=payload, metadata=metadata),
             options,
             deduplication_id=job_id,
             deliver_at=deliver_at,
-            not_before=request.not_before,
+            not_before=not_before,
         )
         return NewJob(
             job_id=job_id,
@@ -116,11 +126,11 @@ class Composer:
             max_retries=max_retries(definition, options),
             created_at=now,
             message=message,
-            user_id=request.user_id,
-            organization_id=request.organization_id,
-            idempotency_key=request.idempotency_key,
+            user_id=metadata.user_id,
+            organization_id=metadata.organization_id,
+            idempotency_key=metadata.idempotency_key,
             parent_job_id=metadata.parent_job_id,
-            next_attempt_at=request.not_before or deliver_at or now,
+            next_attempt_at=not_before or deliver_at or now,
         )
 
     def definition(self, job_type: str | JobDefinition[Any]) -> JobDefinition[Any]:
@@ -185,15 +195,10 @@ def parse_options(definition: JobDefinition[Any], given: Mapping[str, Any]) -> D
         raise JobValidationError.from_pydantic(f"the delivery of {definition.job_type}", error) from None
 
 
-def _metadata(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> Metadata:
+def parse_metadata(definition: JobDefinition[Any], **given: Any) -> Metadata:
+    """What is known of a job beside its payload, as its model. Raises JobValidationError."""
     try:
-        return Metadata(
-            user_id=request.user_id,
-            organization_id=request.organization_id,
-            idempotency_key=request.idempotency_key,
-            parent_job_id=request.parent_job_id or current_job_id.get(),
-            created_at=now,
-        )
+        return Metadata(**given)
     except ValidationError as error:
         raise JobValidationError.from_pydantic(f"the metadata of {definition.job_type}", error) from None
 
@@ -202,13 +207,35 @@ def _given(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _seconds(name: str, value: object) -> float:
+    """A duration as it is given to a call. Raises JobValidationError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (isinstance(value, timedelta) or is_number) or not math.isfinite(length := seconds(value)):  # type: ignore[arg-type]
+        raise JobValidationError(f"{name} must be a timedelta, or a number of seconds, not {value!r}")
+    return length
+
+
 def _deliver_at(definition: JobDefinition[Any], request: JobRequest, now: datetime) -> datetime | None:
     if request.not_before is not None or request.delay is None:
         return None
-    delay = seconds(request.delay)
+    delay = _seconds(f"the delay of {definition.job_type}", request.delay)
     if delay < 0:
         raise JobValidationError(f"the delay of {definition.job_type} must not be negative, but is {delay} s")
-    return now + timedelta(seconds=delay)
+    try:
+        return now + timedelta(seconds=delay)
+    except OverflowError:
+        raise JobValidationError(
+            f"the delay of {definition.job_type} must end before the year 10000, but is {delay:g} s"
+        ) from None
+
+
+def _not_before(definition: JobDefinition[Any], request: JobRequest) -> datetime | None:
+    instant: Any = request.not_before
+    if instant is not None and (not isinstance(instant, datetime) or instant.utcoffset() is None):
+        raise JobValidationError(
+            f"not_before of {definition.job_type} must be a datetime with a time zone, not {instant!r}"
+        )
+    return instant
 
 
 def envelope_of(record: JobRecord) -> JobEnvelope:

@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.payloads import wire_payload
 from jobs_core.engine.registry import JobDefinition
-from jobs_core.engine.requests import JobRequest, parse_options
-from jobs_core.model.envelope import JobEnvelope, Metadata, Subject
+from jobs_core.engine.requests import JobRequest, parse_metadata, parse_options
+from jobs_core.model.envelope import JobEnvelope, Subject
 from jobs_core.model.errors import JobValidationError
+from jobs_core.model.options import unsendable
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Schedules:
         """
         composer = self._context.composer
         definition = composer.definition(job_type)
-        parsed = definition.parse(payload).model_dump(mode="json", by_alias=True)
+        parsed = wire_payload(definition, payload)
         if refused := _NOT_FOR_SCHEDULES & options.keys():
             raise JobValidationError(
                 f"a schedule has no {', '.join(sorted(refused))}: its cron expression says when it fires"
@@ -70,11 +72,12 @@ class Schedules:
         delivery = parse_options(definition, JobRequest.of(definition, payload, **options).options)
         # The worker hears of a firing by its delivery alone, so the template says how it is delivered.
         given = delivery if delivery.to_record() else None
-        envelope = JobEnvelope(
-            type=definition.job_type,
-            payload=parsed,
-            metadata=Metadata(user_id=user_id, organization_id=organization_id, options=given),
-        )
+        named = {"schedule_id": schedule_id, "cron": cron, "timezone": timezone}
+        for name, value in named.items():
+            if value is not None and (problem := unsendable(value)):
+                raise JobValidationError(f"the schedule of {definition.job_type}: {name}: {problem}")
+        metadata = parse_metadata(definition, user_id=user_id, organization_id=organization_id, options=given)
+        envelope = JobEnvelope(type=definition.job_type, payload=parsed, metadata=metadata)
         headers = composer.headers(definition, delivery)
         if delivery.queue is not None:
             headers["Upstash-Queue-Name"] = delivery.queue

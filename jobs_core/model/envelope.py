@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -35,6 +36,18 @@ Json = dict[str, Any]
 Name = Annotated[str, StringConstraints(max_length=250, pattern=r"^[^\x00]*$")]
 
 
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number or a text, not true or false")  # noqa: TRY004 -- pydantic's way
+    return value
+
+
+# As numbered by applications, whose databases count to 2**63.
+SubjectValue = Annotated[
+    Annotated[int, Field(ge=-(2**63), lt=2**63)] | Name | None, BeforeValidator(_no_truth)
+]
+
+
 class _Wire(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -48,8 +61,8 @@ class _Wire(BaseModel):
 class Metadata(_Wire):
     """What is known of a job beside its payload."""
 
-    user_id: int | Name | None = None
-    organization_id: int | Name | None = None
+    user_id: SubjectValue = None
+    organization_id: SubjectValue = None
     idempotency_key: Name | None = None
     parent_job_id: JobId | None = None
     created_at: AwareDatetime | None = None

@@ -7,19 +7,48 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
-from jobs_core.model.backoff import ANSWER_MARGIN
+from jobs_core.model.backoff import ANSWER_MARGIN, LONGEST_WAIT
 
+# What every client, proxy and server passes on unchanged in a header (RFC 9110, 5.5).
+_HEADER_TEXT = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _URL = TypeAdapter(HttpUrl)
+
+LONGEST_TIMEOUT = timedelta(hours=12)  # of a handler
 
 # The failure callback is what ends a job whose worker died, so it is tried even for a job without retries.
 # Three is what every plan allows.
 FAILURE_CALLBACK_RETRIES = 3
+
+
+def unsendable(text: str) -> str | None:
+    """What is wrong with ``text`` as the value of a header; ``None`` if nothing is."""
+    if _HEADER_TEXT.fullmatch(text):
+        return None
+    return f"{text[:100]!r} cannot be sent in a header: only printable ASCII can, without blanks around it"
+
+
+def _check_sendable(value: str) -> str:
+    if problem := unsendable(value):
+        raise ValueError(problem)
+    return value
+
+
+HeaderText = Annotated[str, AfterValidator(_check_sendable)]
 
 
 class FlowControl(BaseModel):
@@ -27,10 +56,10 @@ class FlowControl(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str = Field(min_length=1)
+    key: HeaderText = Field(min_length=1)
     parallelism: int | None = Field(None, ge=1)
     rate: int | None = Field(None, ge=1)
-    period: timedelta = timedelta(seconds=1)
+    period: timedelta = Field(timedelta(seconds=1), gt=timedelta(0), le=timedelta(days=366))
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
@@ -62,38 +91,53 @@ class DeliveryOptions(BaseModel):
     )
 
     retries: int | None = Field(None, ge=0)
-    retry_delay: str | None = None  # an expression in milliseconds, such as "1000 * (1 + retried)"
-    timeout_seconds: float | None = Field(None, gt=0)  # of the handler
+    retry_delay: HeaderText | None = None  # an expression in milliseconds, such as "1000 * (1 + retried)"
+    timeout_seconds: float | None = Field(None, gt=0, le=LONGEST_TIMEOUT.total_seconds())  # of the handler
     callback: str | None = None  # told of every attempt, by QStash
     failure_callback: str | None = None  # told once, when the job has failed
     headers: dict[str, str] = Field(default_factory=dict)  # added to the delivery
     queue: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
     flow_control: FlowControl | None = None
-    label: str | None = None
+    label: HeaderText | None = Field(None, min_length=1)
 
     @field_validator("retry_delay", mode="before")
     @classmethod
     def _milliseconds(cls, value: object) -> object:
-        return str(round(value.total_seconds() * 1000)) if isinstance(value, timedelta) else value
+        if not isinstance(value, timedelta):
+            return value
+        if not timedelta(0) <= value <= LONGEST_WAIT:
+            raise ValueError(f"a retry delay is 0 to {LONGEST_WAIT}, not {value}")
+        return str(round(value.total_seconds() * 1000))
 
     @field_validator("callback", "failure_callback")
     @classmethod
     def _an_http_url(cls, value: str | None) -> str | None:
-        if value is not None:
-            _URL.validate_python(value)
-        return value
+        return None if value is None else ascii_url(value)
 
     @field_validator("headers")
     @classmethod
     def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
-            if not _HEADER_NAME.fullmatch(name) or re.search(r"[\r\n\0]", text):
-                raise ValueError(f"header {name!r} cannot be sent: its name or its value is not well formed")
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"header {name[:100]!r} cannot be sent: its name is not well formed")
+            if problem := unsendable(text):
+                raise ValueError(f"header {name}: {problem}")
         return value
 
     def to_record(self) -> dict[str, Any]:
         """As stored with the job: only what was given."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def ascii_url(value: str) -> str:
+    """``value``, an http or https URL, as it travels: its host in punycode, the rest percent-encoded.
+
+    A URL that is ASCII already is left as it is, for signatures are made over it. Raises ValueError.
+    """
+    if any(character <= " " or character == "\x7f" for character in value):
+        raise ValueError(f"{value[:100]!r} is no URL: it holds blanks or control characters")
+    parsed = _URL.validate_python(value)
+    return value if value.isascii() else str(parsed)
 
 
 def seconds(value: timedelta | float) -> float:

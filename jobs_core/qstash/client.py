@@ -157,6 +157,11 @@ class QStashClient:
     ) -> httpx.Response:
         try:
             response = await self._client.request(method, f"{self._url}{path}", headers=headers, content=body)
+        except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError) as error:
+            # It never left this machine, and never will: older versions took texts that no header can hold.
+            raise PublishRefusedError(
+                f"the request cannot be sent: {type(error).__name__}: {error}", job_id=job_id
+            ) from error
         except httpx.TransportError as error:
             raise PublishUnavailableError(
                 f"cannot reach QStash at {self._url}: {_describe(error)}; is QSTASH_URL right, and is it running?",

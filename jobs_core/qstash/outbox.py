@@ -90,10 +90,13 @@ class Outbox:
         taken = 0
         async with self._one_relay:
             while due := await self._take():
-                await asyncio.gather(
+                ended = await asyncio.gather(
                     *(self.publish(each.message, failures=each.failures) for each in due),
                     return_exceptions=True,
                 )
+                for each, error in zip(due, ended, strict=True):
+                    if isinstance(error, Exception) and not isinstance(error, PublishRefusedError):
+                        _say("publish_failed", each.message, level=logging.ERROR, error=repr(error))
                 taken += len(due)
         return taken
 

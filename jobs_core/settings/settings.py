@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs_core.model.errors import SettingsError
+from jobs_core.model.options import ascii_url
 from jobs_core.settings.webhook_source import WebhookSource, check_source_name, check_standard_secret
 
 # QStash's published test users, for local development.
@@ -200,7 +201,7 @@ class Settings(BaseSettings):
             raise ValueError("it must be an http:// or https:// URL")
         if parts.query or parts.fragment:
             raise ValueError("it must not have a query or a fragment")
-        return value
+        return ascii_url(value).rstrip("/")
 
     @field_validator("database_url")
     @classmethod
