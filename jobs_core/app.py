@@ -9,7 +9,7 @@
     POST /api/webhooks/{source}
     GET  /api/notifications                in-app notifications (notifications.endpoints)
     GET  /api/files/{name}                 a download by a signed link
-    GET  /health                           whether this process can work
+    GET  /livez, /readyz, /health          whether this process lives, and can work (monitoring.health)
     GET  /api/admin/…, /metrics, /jobs     for operators (``jobs_core.monitoring``)
     GET  /dev/…                            mailbox, e-mail templates and files (``jobs_core.pages``)
 
@@ -23,9 +23,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -39,6 +38,7 @@ from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Regi
 from jobs_core.engine.resources import Resources
 from jobs_core.engine.worker import Delivery, Worker
 from jobs_core.exports.entities import ExportEntities, default_entities
+from jobs_core.http.edge import RefuseNul
 from jobs_core.http.path_table import ByPath
 from jobs_core.http.request_body import BodyLostError, BodyTooLargeError, bounded_body
 from jobs_core.model.clock import Clock
@@ -47,6 +47,7 @@ from jobs_core.model.outcome import Answer
 from jobs_core.model.records import JobRecord
 from jobs_core.monitoring.alert_loop import create_watch
 from jobs_core.monitoring.guard import AdminGuard
+from jobs_core.monitoring.health import DATABASE_ERRORS, health_routes, on_database_error
 from jobs_core.monitoring.pages import page_routes
 from jobs_core.monitoring.prometheus import ProcessMetrics
 from jobs_core.monitoring.routes import monitoring_routes
@@ -118,13 +119,18 @@ def create_app(
             *webhook_routes(context),
             *notification_routes(context, resources),
             *file_routes(resources.use(FileStorage), resources.use(FileLinks), dispatcher.clock),
-            Route("/health", _health_endpoint(dispatcher), methods=["GET"]),
+            *health_routes(context),
             *monitoring_routes(context, guard, metrics, watch),
             *page_routes(dispatcher, guard, watch, links(context)),
             *dev_routes(context, guard, resources.use(FileStorage), resources.use(FileLinks)),
         ],
         lifespan=running,
-        exception_handlers={BodyTooLargeError: _too_large, BodyLostError: _lost},
+        exception_handlers={
+            BodyTooLargeError: _too_large,
+            BodyLostError: _lost,
+            **dict.fromkeys(DATABASE_ERRORS, on_database_error),
+        },
+        middleware=[Middleware(RefuseNul)],
     )
     app.state.dispatcher = dispatcher
     app.state.closer = closer
@@ -149,6 +155,12 @@ async def running(app: Starlette) -> AsyncIterator[None]:
         async with at_intervals(intervals):
             yield
     finally:
+        if busy := dispatcher.context.threads.busy:
+            log.warning(
+                "%s handlers still run in threads, and end with the process",
+                busy,
+                extra={"event": "threads_left"},
+            )
         if app.state.owns_dispatcher:
             await dispatcher.aclose()
 
@@ -191,25 +203,6 @@ def _job_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Re
         except JobNotFoundError as error:
             return JSONResponse({"error": error.message, "code": error.code}, status_code=404)
         return JSONResponse(public_job(record))
-
-    return endpoint
-
-
-def _health_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(_: Request) -> Response:
-        try:
-            await dispatcher.database.read(
-                lambda connection: connection.execute(text("SELECT 1 FROM job_executions LIMIT 1"))
-            )
-        except SQLAlchemyError as error:
-            log.error(  # noqa: TRY400 -- the first line says it all
-                "the database does not answer: %s",
-                str(error).partition("\n")[0],
-                extra={"event": "unhealthy"},
-            )
-            problem = "the database does not answer, or is not migrated (jobs-core migrate)"
-            return JSONResponse({"status": "unhealthy", "error": problem}, status_code=503)
-        return JSONResponse({"status": "ok"})
 
     return endpoint
 

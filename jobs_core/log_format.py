@@ -1,6 +1,9 @@
-"""Log lines for people: time, level, text, and the facts that came with it."""
+"""Log lines: time, level, text, and the facts that came with it; for people, or as JSON."""
 
+import json
 import logging
+from datetime import UTC, datetime
+from typing import Any
 
 # What every LogRecord has; the rest are facts given as ``extra``.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -24,10 +27,27 @@ class FactsFormatter(logging.Formatter):
         return f"{line}  {facts}" if facts else line
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send everything from ``level`` up to standard error."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``text``, and the facts by name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
+        given = vars(record)
+        line |= {name: given[name] for name in sorted(given.keys() - _OWN) if given[name] is not None}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure(level: int = logging.INFO, *, as_json: bool = False) -> None:
+    """Send everything from ``level`` up to standard error, for people or as JSON."""
     handler = logging.StreamHandler()
-    handler.setFormatter(FactsFormatter())
+    handler.setFormatter(JsonFormatter() if as_json else FactsFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "alembic", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

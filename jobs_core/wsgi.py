@@ -10,8 +10,9 @@ of each process, after any fork.
 """
 
 import atexit
+import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import httpx
@@ -27,6 +28,26 @@ from jobs_core.model.clock import Clock
 from jobs_core.settings.settings import Settings
 
 WsgiApp = Callable[[Any, Any], Iterable[bytes]]  # of the environ and start_response
+
+
+class _Begun:
+    """A response of which the first part is there, and with it the status.
+
+    WSGI asks servers to wait for the first part before they read the status (PEP 3333). Some do not, and would answer
+    200 for a delivery that is to be retried.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = iter(chunks)
+        self._first = list(itertools.islice(self._rest, 1))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return itertools.chain(self._first, self._rest)
+
+    def close(self) -> None:
+        if callable(close := getattr(self._chunks, "close", None)):
+            close()
 
 
 class JobsMiddleware:
@@ -59,8 +80,9 @@ class JobsMiddleware:
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         worker = self._start()
-        app = worker if self._is_ours(environ) else self._app
-        return app(environ, start_response)
+        if self._is_ours(environ):
+            return _Begun(worker(environ, start_response))
+        return self._app(environ, start_response)
 
     def close(self) -> None:
         """Stop relaying and sweeping, finish what is under way. Called at exit too; once is enough."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ class BackgroundLoop:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
+        self._process = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -28,7 +30,13 @@ class BackgroundLoop:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop, running."""
         with self._lock:
+            if self._loop is not None and self._process != os.getpid():
+                raise RuntimeError(
+                    "the job system was used before this process was forked, and its thread is the parent's. Use it "
+                    "only after the fork (gunicorn without --preload, or in post_fork)"
+                )
             if self._loop is None:
+                self._process = os.getpid()
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
@@ -38,14 +46,19 @@ class BackgroundLoop:
         """Wait for ``call`` and answer its result.
 
         Raises:
-            RuntimeError: from within the loop itself, which would wait for ever.
+            RuntimeError: from within the loop itself, or after a fork: both would wait for ever.
         """
         if threading.current_thread() is self._thread:
             call.close()
             raise RuntimeError(
                 "blocking here would stop the event loop that does the work; await JobDispatcher"
             )
-        return asyncio.run_coroutine_threadsafe(call, self.loop).result()
+        try:
+            loop = self.loop
+        except RuntimeError:
+            call.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(call, loop).result()
 
     def close(self) -> None:
         """Stop the thread; the next use would start another."""

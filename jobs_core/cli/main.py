@@ -108,9 +108,10 @@ def serve(
     from jobs_core.app import create_app
     from jobs_core.http.server_protocol import RequestProtocol
     from jobs_core.model.errors import RegistryError
+    from jobs_core.settings.settings import LogFormat
 
     settings = load_settings()
-    log_format.configure()
+    log_format.configure(as_json=settings.log_format is LogFormat.JSON)
     _trace(settings)
     try:
         worker = create_app(settings)

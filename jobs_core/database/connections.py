@@ -10,6 +10,8 @@ loop one hand-over, where an async driver costs one for each statement (measured
 """
 
 import asyncio
+import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +21,13 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs_core.database.batching import Coalescer
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -32,6 +37,7 @@ JointWork = Callable[[Connection, Sequence[Item]], Sequence[T]]
 LARGEST_GROUP = 100
 # How long a SQLite connection waits for another process's write.
 BUSY_TIMEOUT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 10
 # PostgreSQL commits independent transactions side by side; SQLite has one writer.
 POSTGRESQL_LANES = 4
 READERS = 4
@@ -63,7 +69,12 @@ class _Part:
 class Database:
     """One process's access to the records. Connects at first use; ``close`` when done."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, is_pooled_elsewhere: bool = False) -> None:
+        """``is_pooled_elsewhere``: a pooler gives out the server's connections by the transaction."""
+        self._is_used = False
+        self._process = 0
+        self._is_answering = True
+        self._is_pooled_elsewhere = is_pooled_elsewhere
         parsed = driver_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = self._create_engine(parsed, pool_size)
@@ -75,6 +86,7 @@ class Database:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction, maybe with others, and answer its result once it is committed."""
+        self._check_process()
         return cast("T", await self._writer.submit(work))
 
     async def write_jointly(self, work: JointWork[Item, T], item: Item) -> T:
@@ -83,10 +95,12 @@ class Database:
         It is a function that outlives the call; it gets their items, in the order they came, and answers as many
         results.
         """
+        self._check_process()
         return cast("T", await self._writer.submit(_Part(work, item)))
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run ``query``, which changes nothing; what it sees is committed."""
+        self._check_process()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
     async def close(self) -> None:
@@ -94,6 +108,16 @@ class Database:
         self._writers.shutdown()
         self._readers.shutdown()
         self.engine.dispose()
+
+    def _check_process(self) -> None:
+        """Raises RuntimeError in a child of the process in which it was used first."""
+        if not self._is_used:
+            self._is_used, self._process = True, os.getpid()
+        elif self._process != os.getpid():
+            raise RuntimeError(
+                "the job system was used before this process was forked: its threads and connections are the "
+                "parent's. Make or use it only after the fork (gunicorn without --preload, or in post_fork)"
+            )
 
     async def _commit(self, group: Sequence[Work | _Part]) -> Sequence[Any]:
         return await asyncio.get_running_loop().run_in_executor(self._writers, self._commit_blocking, group)
@@ -116,8 +140,25 @@ class Database:
     def _read(self, query: Callable[[Connection], T]) -> T:
         return self._transact(self._reading, query)
 
-    def _transact(self, engine: Engine, work: Callable[[Connection], T], *, repeats: int = _REPEATS) -> T:
-        """Do ``work`` in a transaction of its own, and again where nothing speaks against it but bad luck.
+    def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` in a transaction of its own. Whether the database answers is logged when that changes."""
+        try:
+            result = self._transact_patiently(engine, work, repeats=_REPEATS)
+        except Exception as error:
+            if is_unavailable(error) and self._is_answering:
+                self._is_answering = False
+                reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+                log.error(  # noqa: TRY400 -- one line says it all
+                    "the database does not answer: %s", reason, extra={"event": "database_unavailable"}
+                )
+            raise
+        if not self._is_answering:
+            self._is_answering = True
+            log.warning("the database answers again", extra={"event": "database_available"})
+        return result
+
+    def _transact_patiently(self, engine: Engine, work: Callable[[Connection], T], *, repeats: int) -> T:
+        """Do it again where nothing speaks against it but bad luck.
 
         A server that was restarted leaves dead connections in the pool. Asking each before its use would cost a
         round trip every time, so it is the work that finds out. Nothing is committed by then, nor after a
@@ -139,11 +180,17 @@ class Database:
         else:
             # At once, it could take the same lock before the winner wakes, and lose again.
             time.sleep(_PAUSE_SECONDS)
-        return self._transact(engine, work, repeats=repeats - 1)
+        return self._transact_patiently(engine, work, repeats=repeats - 1)
 
     def _create_engine(self, url: URL, pool_size: int) -> Engine:
         if not self.is_sqlite:
-            return create_engine(url, pool_size=pool_size, max_overflow=0, hide_parameters=True)
+            arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+            arguments = {name: value for name, value in arguments.items() if name not in url.query}
+            if self._is_pooled_elsewhere:
+                arguments["prepare_threshold"] = None  # the next transaction may be on another connection
+            return create_engine(
+                url, pool_size=pool_size, max_overflow=0, hide_parameters=True, connect_args=arguments
+            )
         # Parameters are payloads, and errors are logged.
         engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)
@@ -168,8 +215,20 @@ def _perform(connection: Connection, group: Sequence[Work | _Part]) -> list[Any]
     return results
 
 
-def _is_deadlock(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) == _DEADLOCK_DETECTED
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error says that the database cannot be used now, whatever is asked of it."""
+    if _is_deadlock(error) or _is_wrong_statement(error):
+        return False
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+
+
+def _is_wrong_statement(error: BaseException) -> bool:
+    """SQLite says of a table that is not there what PostgreSQL says of a server that is not."""
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+
+def _is_deadlock(error: BaseException) -> bool:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == _DEADLOCK_DETECTED
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

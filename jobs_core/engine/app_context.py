@@ -1,8 +1,9 @@
-"""What the parts of one application share: its settings, job types, clock and database, and the way to QStash."""
+"""What the parts of one application share: its settings, job types, clock, database, threads, and the way to QStash."""
 
 import httpx
 
 from jobs_core.database.connections import Database
+from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.metrics_hook import Observer
 from jobs_core.engine.registry import Registry, default_registry
 from jobs_core.engine.requests import Composer
@@ -35,11 +36,16 @@ class AppContext:
         self.registry = registry or default_registry(self.settings.jobs_modules)
         self.clock: Clock = clock or SystemClock()
         self.composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
-        self.database = Database(self.settings.database_url, pool_size=self.settings.database_pool_size)
+        self.database = Database(
+            self.settings.database_url,
+            pool_size=self.settings.database_pool_size,
+            is_pooled_elsewhere=self.settings.database_transaction_pooling,
+        )
         self.client = QStashClient(
             self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
         )
         self.outbox = Outbox(self.database, self.client, self.clock)
+        self.threads = HandlerThreads(self.settings.handler_threads)
         self.observer = Observer()
 
     async def aclose(self) -> None:

@@ -11,6 +11,7 @@ from jobs_core.database import migrations
 from jobs_core.engine.check_round_trip import Nothing, check_round_trip
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.registry import default_registry
+from jobs_core.model.clock_difference import clock_problem
 from jobs_core.model.errors import JobStateError, PublishError, RegistryError
 from jobs_core.model.states import JobStatus
 from jobs_core.qstash.client import QStashClient
@@ -70,6 +71,8 @@ async def _qstash(settings: Settings) -> Finding:
             current, following = await client.signing_keys()
         except PublishError as error:
             return Finding("QStash", False, error.message)
+        if problem := clock_problem(client.clock_ahead, settings.signature_tolerance_seconds):
+            return Finding("QStash", False, problem)
     if current != settings.qstash_current_signing_key.get_secret_value():
         return Finding("QStash", False, "QSTASH_CURRENT_SIGNING_KEY is not the key that QStash signs with")
     if following != settings.qstash_next_signing_key.get_secret_value():

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from jobs_core.database.connections import is_unavailable
+
 log = logging.getLogger(__name__)
 
 _JITTER = 0.1  # of the interval
@@ -29,8 +31,9 @@ class Interval:
         """Do it once; what it raises is logged, and the next time comes all the same."""
         try:
             await self.work()
-        except Exception:
-            log.exception("%s failed; trying again", self.name, extra={"event": "interval_failed"})
+        except Exception as error:
+            if not is_unavailable(error):  # of that the database has told
+                log.exception("%s failed; trying again", self.name, extra={"event": "interval_failed"})
 
 
 @asynccontextmanager

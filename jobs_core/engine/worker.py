@@ -11,15 +11,17 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, assert_never
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from jobs_core.database import job_queries, job_store
+from jobs_core.database.connections import is_unavailable
 from jobs_core.database.job_store import Claim, Claimed, Died, Ended, NewJob
 from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.job import Job, JobLogger, current_job_id
 from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.registry import JobDefinition
@@ -41,6 +43,9 @@ from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 log = logging.getLogger(__name__)
 
 _NO_OPTIONS = DeliveryOptions()
+_THREAD_PAUSE = timedelta(seconds=5)
+_DATABASE_PAUSE = timedelta(seconds=10)
+_RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +161,37 @@ class Worker:
                 extra={"event": "malformed", "message_id": delivery.message_id},
             )
             return outcome.malformed(error)
-        claimed = await self._claim(definition, job_id, envelope, delivery)
-        if isinstance(claimed, Answer):
-            return claimed
-        with process_span(
-            definition.job_type,
-            delivery.trace,
-            job_id=job_id,
-            attempt_number=claimed.attempt.number,
-            message_id=delivery.message_id,
-        ) as span:
-            return await self._work(definition, envelope, claimed, span)
+        try:
+            return await self._attempt(definition, job_id, envelope, delivery)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            return outcome.not_now(
+                job_id, outcome.UNAVAILABLE, "the database does not answer", wait=_DATABASE_PAUSE
+            )
+
+    async def _attempt(
+        self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
+    ) -> Answer:
+        threads = self._context.threads
+        if not definition.is_async and not threads.take():
+            _say("no_thread", job_id, definition.job_type, level=logging.WARNING, hung=threads.hung)
+            return outcome.not_now(
+                job_id, outcome.NO_THREAD, f"all {threads.size} threads are taken", wait=_THREAD_PAUSE
+            )
+        place = _Place(threads, is_taken=not definition.is_async)
+        with place:
+            claimed = await self._claim(definition, job_id, envelope, delivery)
+            if isinstance(claimed, Answer):
+                return claimed
+            with process_span(
+                definition.job_type,
+                delivery.trace,
+                job_id=job_id,
+                attempt_number=claimed.attempt.number,
+                message_id=delivery.message_id,
+            ) as span:
+                return await self._work(definition, envelope, claimed, span, place)
 
     async def _claim(
         self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
@@ -230,13 +255,18 @@ class Worker:
         return is_written
 
     async def _work(
-        self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held, span: ProcessSpan
+        self,
+        definition: JobDefinition[Any],
+        envelope: JobEnvelope,
+        held: _Held,
+        span: ProcessSpan,
+        place: "_Place",
     ) -> Answer:
         job = self._job(definition, envelope, held)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
         started_at = self._clock.now()
         try:
-            verdict = await self._run(definition, envelope, job, held)
+            verdict = await self._run(definition, envelope, job, held, place)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(job))
             raise
@@ -249,12 +279,12 @@ class Worker:
         return verdict.answer if kept else outcome.ignored(job.id, "superseded")
 
     async def _run(
-        self, definition: JobDefinition[Any], envelope: JobEnvelope, job: Job, held: _Held
+        self, definition: JobDefinition[Any], envelope: JobEnvelope, job: Job, held: _Held, place: "_Place"
     ) -> Verdict:
         token = current_job_id.set(job.id)
         try:
             payload = definition.parse(envelope.payload)
-            result = await _call(definition, payload, job, held.timeout)
+            result = await _call(definition, payload, job, held.timeout, place)
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the server stops, or the caller went away
@@ -293,6 +323,17 @@ class Worker:
             job.log.warning("cut off %s", job.id, extra={"event": "cut_off"})
 
     async def _record(self, job: Job, verdict: Verdict) -> bool:
+        """Write how the attempt ended; while the database does not answer, again for some seconds."""
+        for pause in _RECORD_PAUSES_SECONDS:
+            try:
+                return await self._record_once(job, verdict)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._record_once(job, verdict)
+
+    async def _record_once(self, job: Job, verdict: Verdict) -> bool:
         ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
         if not job.writes:
             return await self._database.write_jointly(job_store.finish, ended)
@@ -425,7 +466,9 @@ def _read(definition: JobDefinition[Any], delivery: Delivery) -> tuple[str, JobE
     return identify(envelope, schedule_id=delivery.schedule_id, message_id=delivery.message_id), envelope
 
 
-async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: timedelta) -> Any:
+async def _call(
+    definition: JobDefinition[Any], payload: Any, job: Job, limit: timedelta, place: "_Place"
+) -> Any:
     """Run the handler. Raises JobTimeoutError when it takes longer than ``limit``.
 
     A coroutine is cancelled. A thread cannot be: it runs on, and is no longer waited for.
@@ -435,7 +478,7 @@ async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: t
         async with scope:
             if definition.is_async:
                 return await definition.handler(payload, job)
-            return await _in_thread(definition.handler, payload, job)
+            return await place.run(partial(definition.handler, payload, job))
     except TimeoutError:
         if not scope.expired():
             raise  # the handler's own
@@ -445,23 +488,27 @@ async def _call(definition: JobDefinition[Any], payload: Any, job: Job, limit: t
         ) from None
 
 
-async def _in_thread(handler: Callable[..., Any], payload: Any, job: Job) -> Any:
-    """Run a blocking handler in a thread. Raises whatever it raises, also what a future cannot carry."""
-
-    def call() -> tuple[Any, BaseException | None]:
-        try:
-            return handler(payload, job), None
-        except BaseException as error:  # noqa: BLE001 -- StopIteration would never leave the future
-            return None, error
-
-    result, error = await asyncio.to_thread(call)
-    if error is not None:
-        raise error
-    return result
-
-
 # The logging module takes a lock to find one.
 _logger = cache(logging.getLogger)
+
+
+class _Place:
+    """The thread that a delivery has taken: put back unless a handler runs in it."""
+
+    def __init__(self, threads: HandlerThreads, *, is_taken: bool) -> None:
+        self._threads = threads
+        self._is_taken = is_taken
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_taken:
+            self._is_taken = False
+            self._threads.put_back()
+
+    async def run(self, call: Callable[[], Any]) -> Any:
+        self._is_taken = False
+        return await self._threads.run(call)
 
 
 def _report(job: Job, verdict: Verdict, *, kept: bool) -> None:

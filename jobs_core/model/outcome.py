@@ -41,8 +41,7 @@ RETRIED = "pending"  # the job failed, and a retry of its own is left
 BUSY = "busy"  # another attempt holds the job
 NO_THREAD = "no_thread"  # every thread for blocking handlers is taken
 UNAVAILABLE = "unavailable"  # the database does not answer
-STOPPING = "stopping"  # the worker is being stopped
-NOT_THE_JOBS_FAILURE = frozenset({BUSY, NO_THREAD, UNAVAILABLE, STOPPING})
+NOT_THE_JOBS_FAILURE = frozenset({BUSY, NO_THREAD, UNAVAILABLE})
 COMES_AGAIN = NOT_THE_JOBS_FAILURE | {RETRIED}
 
 _LONGEST_ERROR = 2_000
@@ -104,6 +103,7 @@ def judge_success(attempt: Attempt, result: Any) -> Verdict:
 
 def judge_failure(attempt: Attempt, error: BaseException, *, now: datetime) -> Verdict:
     """The handler raised ``error``, or ran out of time, by ``now``."""
+    error = _of_the_job(error)
     if isinstance(error, PermanentJobError | JobValidationError):
         return _fail(attempt, error, NON_RETRYABLE_STATUS, _NON_RETRYABLE_HEADER)
     status, headers = _retryable_answer(error)
@@ -160,6 +160,25 @@ def _retryable_answer(error: BaseException) -> tuple[int, dict[str, str]]:
     return (504 if isinstance(error, JobTimeoutError) else 500), {}
 
 
+def _of_the_job(error: BaseException) -> BaseException:
+    """What a group of errors means for the job: its own errors count wherever they were raised in it.
+
+    A permanent one outweighs all others, and of those that ask for later the latest counts.
+    """
+    leaves = _leaves(error)
+    if len(leaves) == 1:
+        return leaves[0]
+    permanent = [leaf for leaf in leaves if isinstance(leaf, PermanentJobError | JobValidationError)]
+    later = [leaf for leaf in leaves if isinstance(leaf, RetryLater)]
+    return permanent[0] if permanent else max(later, key=lambda leaf: leaf.after, default=error)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+
+
 def _fail(attempt: Attempt, error: BaseException, status: int, headers: dict[str, str]) -> Verdict:
     described = describe(error)
     record = Finish(Event.FAIL, AttemptOutcome.FAILED, status, error=described, traceback=_traceback(error))
@@ -193,6 +212,9 @@ def _retry(
 
 def describe(error: BaseException) -> str:
     """One line (or what the error itself spreads over more): its message, and its type unless it is ours."""
+    if isinstance(error, BaseExceptionGroup):
+        leaves = _leaves(error)
+        return f"{len(leaves)} errors: {'; '.join(map(describe, leaves))}"[:_LONGEST_ERROR]
     if isinstance(error, JobError):
         return storable(error.message)[:_LONGEST_ERROR]
     return storable(f"{type(error).__name__}: {text_of(error)}")[:_LONGEST_ERROR]

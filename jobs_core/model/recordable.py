@@ -61,8 +61,15 @@ def _in_base64(result: Any) -> Any:
     return _checked(result, value)
 
 
-def _spelled(value: Any) -> str:
-    return repr(value)
+def _spelled(value: Any) -> Any:
+    """The JSON form of what pydantic does not know: numbers and arrays of numpy and its kind say it themselves."""
+    if callable(listed := getattr(value, "tolist", None)):
+        return listed()
+    return {
+        "notRecorded": "it has no form in JSON",
+        "type": type(value).__qualname__,
+        "text": storable(repr(value))[:_LONGEST_NOTE],
+    }
 
 
 def _checked(result: Any, value: Any) -> Any:

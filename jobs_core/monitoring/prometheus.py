@@ -10,11 +10,13 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import ValueClass
 from sqlalchemy import Connection
 
-from jobs_core.database.connections import Database
+from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.metrics_hook import Observer
-from jobs_core.model.clock import Clock
 from jobs_core.model.states import AttemptOutcome, JobStatus
 from jobs_core.monitoring import statistics
 
@@ -89,13 +91,43 @@ class Records:
         )
 
 
-async def expose(metrics: ProcessMetrics, database: Database, clock: Clock) -> bytes:
-    """All metrics in Prometheus' text format."""
-    now = clock.now()
-    records = await database.read(lambda connection: _read(connection, now))
-    of_records = CollectorRegistry()
-    of_records.register(records)
-    return generate_latest(metrics.registry) + generate_latest(of_records)
+class ThreadGauges:
+    """The threads of this process, as metric families."""
+
+    def __init__(self, threads: HandlerThreads) -> None:
+        self._threads = threads
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "jobs_core_handler_threads_busy", "Threads in which a handler runs.", value=self._threads.busy
+        )
+        yield GaugeMetricFamily(
+            "jobs_core_handler_threads_hung",
+            "Threads whose handler outlived its timeout.",
+            value=self._threads.hung,
+        )
+
+
+async def expose(metrics: ProcessMetrics, context: AppContext) -> bytes:
+    """All metrics in Prometheus' text format.
+
+    With PROMETHEUS_MULTIPROC_DIR set, the counters are those of all processes that share the directory: whichever
+    of them is asked, the answer is the same.
+    """
+    now = context.clock.now()
+    found = CollectorRegistry()
+    found.register(await context.database.read(lambda connection: _read(connection, now)))
+    found.register(ThreadGauges(context.threads))
+    if is_shared():
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared) + generate_latest(found)
+    return generate_latest(metrics.registry) + generate_latest(found)
+
+
+def is_shared() -> bool:
+    """Whether prometheus_client keeps its values in files for all processes: decided when it is imported."""
+    return bool(ValueClass.__name__ == "MmapedValue")
 
 
 def _read(connection: Connection, now: datetime) -> Records:

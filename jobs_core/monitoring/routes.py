@@ -43,7 +43,7 @@ def monitoring_routes(
         return JSONResponse({"since": since.isoformat(), "types": [type_view(each) for each in found]})
 
     async def prometheus(_: Request) -> Response:
-        text = await expose(metrics, context.database, context.clock)
+        text = await expose(metrics, context)
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
     return [

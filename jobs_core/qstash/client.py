@@ -12,14 +12,17 @@ The tests use that SDK against the same server, so the two stay alike.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
 
+from jobs_core.model.clock import Clock, SystemClock
 from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
 from jobs_core.model.message import Message
 
@@ -27,6 +30,9 @@ from jobs_core.model.message import Message
 LARGEST_BATCH = 100
 _TIMEOUT = httpx.Timeout(30, connect=5)
 # Contract, 5.9; both spellings of a cancelled message are in use.
+_LONGEST_SAID = 500
+# Recorded: 'message msg_… not found', 'schedule … not found'; but also 'user (…) not found in this region (…)'.
+_NOT_FOUND = re.compile(r"\b(?:message|schedule)\b.*\bnot found\b(?! in this region)", re.IGNORECASE)
 _FINAL_STATES = frozenset({"DELIVERED", "FAILED", "CANCELED", "CANCELLED"})
 _MAYBE_LATER = frozenset({401, 402, 403, 408, 409, 423, 425, 429})
 
@@ -34,8 +40,18 @@ _MAYBE_LATER = frozenset({401, 402, 403, 408, 409, 423, 425, 429})
 class QStashClient:
     """Publishes messages, one request for many. One for each process; ``aclose`` when done."""
 
-    def __init__(self, url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        wall_clock: Clock | None = None,
+    ) -> None:
+        self._wall_clock = wall_clock or SystemClock()
         self._url = url
+        # How far this machine's clock is ahead of QStash's, by its last answer, to the second; `None` before one.
+        self.clock_ahead: timedelta | None = None
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
             timeout=_TIMEOUT,
@@ -74,16 +90,14 @@ class QStashClient:
 
     async def cancel(self, message_id: str) -> bool:
         """Cancel a message; false if there is none to cancel (any more). Raises PublishError."""
-        response = await self._request("DELETE", f"/v2/messages/{quote(message_id, safe='')}", allow=(404,))
-        return response.status_code != httpx.codes.NOT_FOUND
+        return await self._is_there("DELETE", f"/v2/messages/{quote(message_id, safe='')}") is not None
 
     async def message_end(self, message_id: str) -> str | None:
         """Why no further delivery of a message will come, in words; ``None`` while QStash still has it in hand.
 
         QStash keeps the record of a message that has ended, so its log is asked too. Raises PublishError.
         """
-        response = await self._request("GET", f"/v2/messages/{quote(message_id, safe='')}", allow=(404,))
-        if response.status_code == httpx.codes.NOT_FOUND:
+        if await self._is_there("GET", f"/v2/messages/{quote(message_id, safe='')}") is None:
             return f"QStash no longer has its message {message_id}"
         answer = _json(await self._request("GET", f"/v2/logs?messageId={quote(message_id, safe='')}"))
         entries = answer.get("logs") or answer.get("events") if isinstance(answer, dict) else None
@@ -114,7 +128,19 @@ class QStashClient:
         """``pause``, ``resume`` or ``delete``; false if there is no such schedule. Raises PublishError."""
         path = f"/v2/schedules/{quote(schedule_id, safe='')}"
         method, path = ("DELETE", path) if action == "delete" else ("POST", f"{path}/{action}")
-        return (await self._request(method, path, allow=(404,))).status_code != httpx.codes.NOT_FOUND
+        return await self._is_there(method, path) is not None
+
+    async def _is_there(self, method: str, path: str) -> httpx.Response | None:
+        """The answer about one thing; ``None`` where QStash says that it is not there. Raises PublishError.
+
+        A 404 alone says little: a proxy's, and that of a QSTASH_URL of another region, are about something else.
+        """
+        response = await self._request(method, path, allow=(404,))
+        if response.status_code != httpx.codes.NOT_FOUND:
+            return response
+        if _NOT_FOUND.search(_said(response) or ""):
+            return None
+        raise _refusal(response, None)
 
     async def _publish_one(self, message: Message, now: datetime) -> str | PublishError:
         prefix = f"/v2/enqueue/{quote(message.queue, safe='')}" if message.queue else "/v2/publish"
@@ -145,6 +171,10 @@ class QStashClient:
             raise PublishUnavailableError(f"QStash answered a batch of {len(messages)} with something else")
         return [answer.get("messageId") if isinstance(answer, dict) else None for answer in answers]
 
+    def _note_clock(self, response: httpx.Response) -> None:
+        if (ahead := _clock_ahead(response, self._wall_clock.now())) is not None:
+            self.clock_ahead = ahead
+
     async def _request(
         self,
         method: str,
@@ -167,9 +197,17 @@ class QStashClient:
                 f"cannot reach QStash at {self._url}: {_describe(error)}; is QSTASH_URL right, and is it running?",
                 job_id=job_id,
             ) from error
+        self._note_clock(response)
         if response.is_success or response.status_code in allow:
             return response
         raise _refusal(response, job_id)
+
+
+def _clock_ahead(response: httpx.Response, now: datetime) -> timedelta | None:
+    try:
+        return now - parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def _end(message_id: str, entry: Mapping[str, Any]) -> str:
@@ -181,15 +219,29 @@ def _end(message_id: str, entry: Mapping[str, Any]) -> str:
 
 
 def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:
+    """A status is believed only with QStash's own words: a proxy's refusal says nothing about the message."""
     status = response.status_code
-    said = response.text.strip()[:500]
-    hint = "; is QSTASH_TOKEN right, and of this QSTASH_URL?" if status in {401, 403} else ""
-    kind = (
-        PublishUnavailableError
-        if status in _MAYBE_LATER or status >= 500 or status < 400
-        else PublishRefusedError
-    )
-    return kind(f"QStash answered {status}: {said}{hint}", status=status, job_id=job_id)
+    said = _said(response)
+    hint = ""
+    if status in {401, 403}:
+        hint = "; is QSTASH_TOKEN right, and of this QSTASH_URL?"
+    elif said is None or status == httpx.codes.NOT_FOUND:
+        hint = "; is QSTASH_URL right, and of the region of QSTASH_TOKEN?"
+    is_word = said is not None and status not in _MAYBE_LATER | {404} and 400 <= status < 500
+    is_too_large = status == httpx.codes.REQUEST_ENTITY_TOO_LARGE  # whoever says so, it does not get through
+    kind = PublishRefusedError if is_word or is_too_large else PublishUnavailableError
+    text = response.text.strip()[:_LONGEST_SAID]
+    return kind(f"QStash answered {status}: {text}{hint}", status=status, job_id=job_id)
+
+
+def _said(response: httpx.Response) -> str | None:
+    """The ``error`` of an answer that is QStash's own."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return None
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return error if isinstance(error, str) else None
 
 
 def _json(response: httpx.Response) -> Any:

@@ -14,11 +14,12 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import jwt
 
 ISSUER = "Upstash"
+_END_OF_TIME = 1e11  # unix seconds, both ways; QStash's nbf is that of the year 1
 _REQUIRED = ("iss", "sub", "exp", "nbf", "body")
 
 
@@ -95,10 +96,9 @@ class Verifier:
 
     def _check_time(self, claims: dict[str, Any], now: datetime) -> Rejected | None:
         here = now.timestamp()
-        try:
-            expires, begins = float(claims["exp"]), float(claims["nbf"])
-        except (TypeError, ValueError):
-            return Rejected(Cause.MALFORMED, "exp and nbf must be numbers")
+        expires, begins = claims["exp"], claims["nbf"]
+        if not (_is_instant(expires) and _is_instant(begins)):
+            return Rejected(Cause.MALFORMED, "exp and nbf must be numbers of seconds")
         if here >= expires:
             return Rejected(
                 Cause.EXPIRED,
@@ -114,6 +114,12 @@ class Verifier:
                 received=f"at {here:.0f}",
             )
         return None
+
+
+def _is_instant(value: object) -> bool:
+    """A number of seconds (RFC 7519, 2). NaN and infinity, which Python reads from JSON, would never expire."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(cast("float", value)) < _END_OF_TIME
 
 
 def body_hash(body: bytes) -> str:

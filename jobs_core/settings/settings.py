@@ -77,6 +77,11 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
 class Settings(BaseSettings):
     """Everything that can be set. A field's variable is its name in upper case; ``.env`` is read too."""
 
@@ -99,6 +104,17 @@ class Settings(BaseSettings):
     )
     database_url: str = Field("sqlite:///jobs.db", description="SQLite or PostgreSQL.")
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections kept for each process.")
+    database_transaction_pooling: bool = Field(
+        False,
+        description="The database is reached through a pooler that gives out connections by the transaction "
+        "(PgBouncer, most hosted PostgreSQL): nothing is prepared on a connection.",
+    )
+    handler_threads: int = Field(
+        40, ge=1, le=1000, description="How many blocking handlers may run at once in a process."
+    )
+    log_format: LogFormat = Field(
+        LogFormat.TEXT, description="How jobs-core serve writes its log: text, or json (one object a line)."
+    )
     resend_api_key: OptionalSecret = Field(None, description="Send e-mail by Resend.")
     resend_from_email: OptionalText = Field(None, description="Sender of e-mail, for SMTP too.")
     resend_webhook_secret: OptionalSecret = Field(

@@ -130,6 +130,8 @@ class RecordingQStash:
     requests: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     failing_with: int | None = None
+    saying: bytes = b'{"error": "as asked"}'  # while failing
+    absent: str | None = None  # the text of a 404 for every message
     logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by message id, newest first
     unreachable: bool = False
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -154,7 +156,7 @@ class RecordingQStash:
 
     async def _publish(self, request: Request) -> Response:
         if self.failing_with is not None:
-            return JSONResponse({"error": "as asked"}, status_code=self.failing_with)
+            return Response(self.saying, status_code=self.failing_with)
         status, answer = self._take(
             request.path_params["destination"],
             {name.lower(): value for name, value in request.headers.items()},
@@ -165,7 +167,7 @@ class RecordingQStash:
 
     async def _batch(self, request: Request) -> Response:
         if self.failing_with is not None:
-            return JSONResponse({"error": "as asked"}, status_code=self.failing_with)
+            return Response(self.saying, status_code=self.failing_with)
         return JSONResponse(
             [
                 self._take(
@@ -180,7 +182,11 @@ class RecordingQStash:
 
     async def _get(self, request: Request) -> Response:
         is_known = any(message.id == request.path_params["id"] for message in self.messages)
-        return JSONResponse({}, status_code=200 if is_known else 404)
+        if self.absent is not None:
+            return JSONResponse({"error": self.absent}, status_code=404)
+        if not is_known:  # the recorded text
+            return JSONResponse({"error": f"message {request.path_params['id']} not found"}, status_code=404)
+        return JSONResponse({})
 
     async def _logs(self, request: Request) -> Response:
         return JSONResponse({"logs": self.logs.get(request.query_params["messageId"], [])})

@@ -1,0 +1,23 @@
+"""What becomes of signatures where this machine's clock is not QStash's. Pure."""
+
+from datetime import timedelta
+
+# A signature is valid for five minutes, of which the way of the delivery takes some seconds.
+LONGEST_AHEAD = timedelta(minutes=4, seconds=30)
+# The Date header counts seconds, and the answer was on its way.
+_UNSURE = timedelta(seconds=2)
+
+
+def clock_problem(ahead: timedelta | None, tolerance_seconds: float) -> str | None:
+    """Why signatures will be rejected with a clock that is so far ahead of QStash's; ``None`` if they will not.
+
+    ``tolerance_seconds`` is SIGNATURE_TOLERANCE_SECONDS: how far the clock may be behind.
+    """
+    if ahead is None:
+        return None
+    seconds = ahead.total_seconds()
+    if ahead > LONGEST_AHEAD:
+        return f"this machine's clock is {seconds:.0f} s ahead of QStash's: signatures will have expired"
+    if -ahead > timedelta(seconds=tolerance_seconds) + _UNSURE:
+        return f"this machine's clock is {-seconds:.0f} s behind QStash's: signatures will be from the future"
+    return None

@@ -1,0 +1,426 @@
+"""What happens around jobs on real machines: hung threads, databases that go away, clocks that are wrong, forks."""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from array import array
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs_core import JobStatus, PermanentJobError, RetryLater, Settings
+from jobs_core.engine.handler_threads import HandlerThreads
+from jobs_core.engine.lost_jobs import Closer
+from jobs_core.log_format import JsonFormatter
+from jobs_core.model.clock_difference import clock_problem
+from jobs_core.qstash.client import QStashClient
+from jobs_core.wsgi import JobsMiddleware
+from tests.bounds import HANG_SECONDS
+
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
+REGION = (
+    "user (6c1b7c3e) not found in this region (eu-central-1). Check that you are using the correct endpoint. "
+    "Learn more: https://upstash.com/docs/qstash/howto/multi-region"
+)
+
+
+# --- threads
+
+
+@on_sqlite
+async def test_a_delivery_that_finds_no_thread_comes_again_and_uses_up_no_retry(
+    app: Any, handlers: Any
+) -> None:
+    release, entered = threading.Event(), threading.Semaphore(0)
+
+    def hang(*_: Any) -> str:
+        entered.release()
+        release.wait(HANG_SECONDS)
+        return "at last"
+
+    threads = app.dispatcher.context.threads
+    threads.size = 2
+    handlers.blocking = hang
+    running = [asyncio.create_task(app.deliver(await app.enqueue(job_type="block"))) for _ in range(2)]
+    for _ in running:
+        await asyncio.to_thread(entered.acquire)
+    message = await app.enqueue(job_type="block")
+    refused = await app.deliver(message)
+    assert (refused.status_code, refused.json()["status"], refused.headers["retry-after"]) == (
+        503,
+        "no_thread",
+        "5",
+    )
+    assert (await app.record(message)).attempt_count == 0
+    assert (await app.deliver(await app.enqueue())).status_code == 200  # one that needs no thread
+
+    assert (await app.fail(message, retried=0, said=refused.content)).status_code == 200  # it had no retries
+    await app.dispatcher.flush()
+    release.set()
+    assert [answer.status_code for answer in await asyncio.gather(*running)] == [200, 200]
+    assert (await app.deliver(app.qstash.messages[-1])).status_code == 200
+    record = await app.record(message)
+    assert (record.status, record.result, len(record.attempts)) == (JobStatus.COMPLETED, "at last", 1)
+
+
+@on_sqlite
+async def test_a_thread_that_outlives_its_timeout_is_counted_until_it_ends(app: Any, handlers: Any) -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        release.wait(HANG_SECONDS)
+        ended.set()
+
+    handlers.blocking = hang
+    threads = app.dispatcher.context.threads
+    threads.size = 1
+    message = await app.enqueue(job_type="block", timeout=0.05)
+    assert (await app.deliver(message)).status_code == 504
+    assert (threads.busy, threads.hung) == (1, 1)
+    health = await app.client.get("/readyz")
+    assert (health.status_code, health.json()["hungThreads"]) == (503, 1)
+    assert "restart this process" in health.json()["error"]
+    assert (await app.client.get("/livez")).status_code == 200
+    metrics = (await app.client.get("/metrics")).text
+    assert "jobs_core_handler_threads_hung 1.0" in metrics
+    release.set()
+    await asyncio.to_thread(ended.wait)
+    while threads.busy:
+        await asyncio.sleep(0)
+    assert threads.hung == 0
+    assert (await app.client.get("/health")).status_code == 200
+
+
+async def test_threads_run_at_once_and_give_back_what_they_ran() -> None:
+    threads = HandlerThreads(8)
+    together = threading.Barrier(8, timeout=HANG_SECONDS)
+    assert all(threads.take() for _ in range(8))
+    assert not threads.take()
+    await asyncio.gather(*(threads.run(together.wait) for _ in range(8)))
+    assert (threads.busy, threads.hung) == (0, 0)
+
+
+@on_sqlite
+async def test_a_blocking_handler_whose_payload_is_refused_gives_its_thread_back(app: Any) -> None:
+    message = await app.enqueue(job_type="block")
+    message.body = json.dumps(json.loads(message.body) | {"payload": {"note": "x" * 100}}).encode()
+    assert (await app.deliver(message)).status_code == 489
+    assert (await app.deliver(message)).status_code == 200
+    assert app.dispatcher.context.threads.busy == 0
+
+
+# --- groups, and results of other libraries
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("errors", "status", "told"),
+    [
+        ([PermanentJobError("no such user")], 489, "no such user"),
+        ([ValueError("a"), PermanentJobError("no such user")], 489, "no such user"),
+        ([RetryLater(60), RetryLater(90)], 503, "asked to be retried later"),
+        ([ValueError("a")], 500, "ValueError: a"),
+        ([ValueError("a"), KeyError("b")], 500, "2 errors: ValueError: a; KeyError: 'b'"),
+    ],
+)
+async def test_a_jobs_own_errors_are_found_inside_groups(
+    app: Any, handlers: Any, errors: list[Exception], status: int, told: str
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [ExceptionGroup("inner", errors)])
+
+    handlers.behaviour = fail
+    message = await app.enqueue()
+    answer = await app.deliver(message)
+    assert answer.status_code == status
+    assert answer.headers.get("retry-after") == ("90" if status == 503 else None)
+    assert (await app.record(message)).error == told
+
+
+@on_sqlite
+async def test_what_lists_itself_is_recorded_as_numbers_and_what_has_no_form_says_so(
+    app: Any, handlers: Any
+) -> None:
+    async def odd(*_: Any) -> Any:
+        return {"many": array("i", [1, 2]), "nothing": object()}
+
+    handlers.behaviour = odd
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 200
+    result = (await app.record(message)).result
+    assert result["many"] == [1, 2]
+    assert (result["nothing"]["notRecorded"], result["nothing"]["type"]) == (
+        "it has no form in JSON",
+        "object",
+    )
+
+
+# --- a database that does not answer
+
+
+async def _break(app: Any) -> Any:
+    """Have every connection fail from now on; calling the answer mends it."""
+    engine = app.dispatcher.database.engine
+    engine.dispose()
+    url = engine.url
+    broken = (
+        url.set(database="/nowhere/at/all.db")
+        if app.dispatcher.database.is_sqlite
+        else url.set(database="no_such_database")
+    )
+    original = engine.pool._creator
+    dialect = engine.dialect
+
+    def refuse(*_: Any) -> Any:
+        arguments, options = dialect.create_connect_args(broken)
+        return dialect.connect(*arguments, **options)
+
+    engine.pool._creator = refuse
+
+    def mend() -> None:
+        engine.pool._creator = original
+
+    return mend
+
+
+async def test_a_dead_database_is_one_log_line_and_a_503_and_uses_up_no_retry(
+    app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await app.enqueue(retries=0)
+    job_id = json.loads(message.body)["jobId"]
+    mend = await _break(app)
+    refused = await app.deliver(message)
+    assert (refused.status_code, refused.json()["status"]) == (503, "unavailable")
+    for path in (f"/api/jobs/{job_id}", "/api/admin/job-health", "/metrics", "/health"):
+        answer = await app.client.get(path)
+        assert (answer.status_code, "the database does not answer" in answer.text) == (503, True), path
+    assert [record.levelname for record in caplog.records if "does not answer" in record.getMessage()] == [
+        "ERROR"
+    ]
+    assert "Traceback" not in caplog.text
+    mend()
+    assert (await app.client.get("/health")).status_code == 200
+    assert "the database answers again" in caplog.text
+    assert (await app.fail(message, retried=0, said=refused.content)).status_code == 200
+    await app.dispatcher.flush()
+    assert (await app.deliver(app.qstash.messages[-1])).status_code == 200
+    assert (await app.record(message)).status is JobStatus.COMPLETED
+
+
+async def test_an_outcome_is_recorded_by_a_database_that_comes_back(app: Any, handlers: Any) -> None:
+    mends: list[Any] = []
+
+    async def lose(*_: Any) -> str:
+        mends.append(await _break(app))
+        asyncio.get_running_loop().call_later(0.1, mends[0])
+        return "done"
+
+    handlers.behaviour = lose
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 200
+    assert (await app.record(message)).result == "done"
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/jobs/a%00b", "/api/webhooks/a%00b", "/api/notifications?user=a%00b", "/%00"]
+)
+async def test_a_nul_in_a_path_or_a_query_is_refused_in_words(app: Any, path: str) -> None:
+    answer = await app.client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "nul")
+    assert "NUL character" in answer.json()["error"]
+
+
+# --- what QStash says is believed with its text
+
+
+async def test_the_sweep_does_not_take_another_regions_404_for_a_message_that_is_gone(
+    app: Any, clock: Any
+) -> None:
+    message = await app.enqueue()
+    clock.advance(timedelta(days=2))
+    for text in (REGION, "not found", "404 page not found"):
+        app.qstash.absent = text
+        assert await Closer(app.dispatcher.context).sweep() == []
+    assert (await app.record(message)).status is JobStatus.PENDING
+    app.qstash.absent = f"message {message.id} not found"
+    assert len(await Closer(app.dispatcher.context).sweep()) == 1
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (404, json.dumps({"error": REGION}).encode(), JobStatus.PENDING),
+        (404, b"<html>nginx</html>", JobStatus.PENDING),
+        (400, b"<html>a proxy</html>", JobStatus.PENDING),
+        (400, b'{"error": "invalid destination url"}', JobStatus.FAILED),
+        (413, b"<html>a proxy</html>", JobStatus.FAILED),
+    ],
+)
+async def test_a_refusal_is_final_only_in_qstashs_own_words(
+    app: Any, status: int, said: bytes, expected: JobStatus
+) -> None:
+    app.qstash.failing_with, app.qstash.saying = status, said
+    with contextlib.suppress(Exception):
+        await app.dispatcher.enqueue("do-work", {})
+    (record,) = (await app.dispatcher.list()).jobs
+    assert record.status is expected
+
+
+# --- clocks
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [(None, None), (0, None), (200, None), (-6, None), (290, "290 s ahead"), (-300, "300 s behind")],
+)
+def test_a_clock_that_signatures_do_not_survive_is_a_problem(ahead: int | None, said: str | None) -> None:
+    problem = clock_problem(None if ahead is None else timedelta(seconds=ahead), 5)
+    assert (problem is None) if said is None else said in (problem or "")
+
+
+@on_sqlite
+async def test_a_process_whose_clock_is_far_off_is_not_ready(app: Any) -> None:
+    client: QStashClient = app.dispatcher.client
+    client.clock_ahead = timedelta(minutes=5)
+    answer = await app.client.get("/readyz")
+    assert (answer.status_code, answer.json()["clockAheadSeconds"]) == (503, 300)
+    assert "ahead of QStash's" in answer.json()["error"]
+    client.clock_ahead = timedelta(seconds=30)
+    answer = await app.client.get("/health")
+    assert (answer.status_code, answer.json()["clockAheadSeconds"]) == (200, 30)
+
+
+@on_sqlite
+@pytest.mark.parametrize("exp", ["NaN", "inf", float("inf"), float("nan"), "9999999999", True, None, [1]])
+async def test_a_signature_that_never_expires_is_refused(app: Any, sign: Any, exp: Any) -> None:
+    message = await app.enqueue()
+    forged = sign(message.destination, message.body, exp=exp)
+    assert (await app.deliver(message, **{"upstash-signature": forged})).status_code == 401
+
+
+# --- forks, servers, logs
+
+_FORKED = """
+import os, sys
+from jobs_core import Registry, Settings, SyncJobDispatcher
+from jobs_core.database import migrations
+url = sys.argv[1]
+migrations.upgrade(url)
+jobs = SyncJobDispatcher(Settings(database_url=url), registry=Registry())
+jobs.list()
+child = os.fork()
+if child == 0:
+    try:
+        jobs.list()
+    except RuntimeError as error:
+        os._exit(7 if "forked" in str(error) else 8)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+os._exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="NOT TESTED here: this system has no fork")
+def test_a_child_of_a_process_that_used_the_job_system_is_told_so(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKED, f"sqlite:///{tmp_path / 'jobs.db'}"],
+        timeout=HANG_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 7
+
+
+@on_sqlite
+def test_a_wsgi_server_that_reads_the_status_at_once_gets_the_right_one(
+    settings: Settings, handlers: Any, qstash: Any
+) -> None:
+    told: list[str] = []
+
+    def start_response(status: str, *_: Any) -> Any:
+        told.append(status)
+        return lambda _: None
+
+    def hello(environ: Any, start: Any) -> list[bytes]:
+        return [b"hello"]
+
+    middleware = JobsMiddleware(hello, settings, registry=handlers.registry, transport=qstash.transport())
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/api/jobs/work",
+        "SERVER_NAME": "app",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+    }
+    try:
+        answer: Any = middleware(environ, start_response)
+        assert told == ["401 Unauthorized"]  # before its first part is asked for
+        assert json.loads(b"".join(answer))["error"] == "invalid signature"
+        answer.close()
+    finally:
+        middleware.close()
+
+
+def test_a_log_line_may_be_one_json_object() -> None:
+    record = logging.makeLogRecord(
+        {
+            "name": "jobs_core",
+            "levelname": "INFO",
+            "msg": "processed %s",
+            "args": ("j",),
+            "job_id": "j",
+            "attempt": 1,
+        }
+    )
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["text"], line["job_id"], line["attempt"], line["level"]) == ("processed j", "j", 1, "INFO")
+    assert line["time"].endswith("+00:00")
+
+
+_COUNTED = """
+import sys
+from jobs_core.monitoring.prometheus import ProcessMetrics, is_shared
+assert is_shared()
+metrics = ProcessMetrics()
+for _ in range(int(sys.argv[1])):
+    metrics.enqueued("do-work")
+"""
+_SHOWN = """
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+import asyncio, sys
+from jobs_core import JobDispatcher, Registry, Settings
+from jobs_core.monitoring.prometheus import ProcessMetrics, expose
+async def show():
+    async with JobDispatcher(Settings(database_url=sys.argv[1]), registry=Registry()) as jobs:
+        print((await expose(ProcessMetrics(), jobs.context)).decode())
+asyncio.run(show())
+"""
+
+
+@on_sqlite
+def test_the_processes_of_a_host_have_one_answer_for_their_counters(
+    tmp_path: Path, database_url: str
+) -> None:
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    for count in (3, 4):
+        subprocess.run(
+            [sys.executable, "-c", _COUNTED, str(count)], env=environment, check=True, timeout=HANG_SECONDS
+        )
+    shown = subprocess.run(
+        [sys.executable, "-c", _SHOWN, database_url],
+        env=environment, check=True, timeout=HANG_SECONDS, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert 'jobs_core_jobs_enqueued_total{job_type="do-work"} 7.0' in shown
