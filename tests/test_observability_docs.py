@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from emulator.http.control.metrics import Held, ServerMetrics
 from emulator.testing import Harness
-from jobs_core.monitoring.prometheus import ProcessMetrics, Records
+from jobs_core.engine.handler_threads import HandlerThreads
+from jobs_core.monitoring.prometheus import ProcessMetrics, Records, ThreadGauges
 
 _DOCS = Path(__file__).parent.parent / "docs"
 _METRIC = re.compile(r"\b(?:jobs_core|qstash_emulator)_[a-z_]+")
@@ -21,7 +22,7 @@ async def exposed(qstash: Harness) -> set[str]:
     """Every sample's name, and without the suffixes of a histogram."""
     records: Any = Records([], 0, 0.0)
     families = []
-    for collector in (records, Held(qstash.emulator, 0)):
+    for collector in (records, ThreadGauges(HandlerThreads(1)), Held(qstash.emulator, 0)):
         registry = CollectorRegistry()
         registry.register(collector)
         families += list(registry.collect())
