@@ -40,7 +40,14 @@ class _EncodedLog:
         self.last = entry.position
 
     def through(self, position: int) -> bytes:
-        return b"[%s]" % self.text[: self.ends[position]]
+        # What runs a step with settings of its own has no step at its position: the list ends before it.
+        known = self.ends.get(position)
+        end = (
+            max((end for at, end in self.ends.items() if at <= position), default=0)
+            if known is None
+            else known
+        )
+        return b"[%s]" % self.text[:end]
 
 
 class WorkflowShell:
@@ -69,7 +76,7 @@ class WorkflowShell:
     async def body_of(self, message: Message, body: bytes) -> bytes:
         """The list of steps, for steps; what a call or a callback was stored with, for those."""
         note = MessageNote.of(message)
-        if note.call_type is CallType.STEP:
+        if note.call_type in (CallType.STEP, CallType.STEP_CONFIG):
             steps = await self._steps(note.run_seq, note.position, message.id)
             return b"" if note.is_lazy and len(steps) > self._lazy_fetch_bytes else steps
         if note.call_type is CallType.FAILURE_CALL:

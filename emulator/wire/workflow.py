@@ -22,6 +22,7 @@ RUN_ID_HEADER = "Upstash-Workflow-RunId"
 CREATED_AT_HEADER = "Upstash-Workflow-CreatedAt"
 SDK_VERSION_HEADER = "Upstash-Workflow-Sdk-Version"
 SDK_HEADER = "Upstash-Workflow-Sdk"
+STEP_CONFIG_HEADER = "Upstash-Workflow-Step-Config"
 UNKNOWN_SDK_HEADER = "Upstash-Workflow-Unknown-Sdk"
 NO_FAILURE_FUNCTION_HEADER = "Upstash-Workflow-Failure-Callback-Notfound"
 
@@ -48,6 +49,8 @@ class CallType(StrEnum):
     """To the workflow's URL, with what the third party answered."""
     FAILURE_CALL = "failureCall"
     """To the failure URL, with what made the run fail."""
+    STEP_CONFIG = "stepConfig"
+    """To the workflow's URL, with the list of steps: to run a step with settings of its own (contract W5.8)."""
 
 
 class Feature(StrEnum):
@@ -57,6 +60,7 @@ class Feature(StrEnum):
     INITIAL_BODY = "InitialBody"
     DETECT_TRIGGER = "WF_DetectTrigger"
     TRIGGER_CONFIG = "WF_TriggerOnConfig"
+    STEP_CONFIG = "WF_StepConfig"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

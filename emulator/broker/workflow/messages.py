@@ -18,6 +18,7 @@ from emulator.wire.workflow import (
     CREATED_AT_HEADER,
     RUN_ID_HEADER,
     SDK_VERSION_HEADER,
+    STEP_CONFIG_HEADER,
     UNKNOWN_SDK_HEADER,
     CallType,
     Feature,
@@ -28,12 +29,20 @@ from emulator.wire.workflow import (
     take_not_before,
 )
 
-_INHERITING = frozenset({CallType.STEP, CallType.FROM_CALLBACK})
+_INHERITING = frozenset({CallType.STEP, CallType.STEP_CONFIG, CallType.FROM_CALLBACK})
+# Delivered is the list of steps, not their own body.
+_WITH_LIST = frozenset({CallType.STEP, CallType.STEP_CONFIG})
 
 # Said by the server alone; a forwarded line of the same name gives way (contract W3.2).
 # Only a run's first message says that its publisher does not know the SDK, and says so by itself.
 _OWNED = frozenset(
-    {RUN_ID_HEADER.lower(), CREATED_AT_HEADER.lower(), UNKNOWN_SDK_HEADER.lower(), "user-agent"}
+    {
+        RUN_ID_HEADER.lower(),
+        CREATED_AT_HEADER.lower(),
+        UNKNOWN_SDK_HEADER.lower(),
+        STEP_CONFIG_HEADER.lower(),
+        "user-agent",
+    }
 )
 # On these it would mean that the body is a list of steps (contract W3.2).
 _WITHOUT_SDK_VERSION = frozenset({CallType.FROM_CALLBACK, CallType.FAILURE_CALL})
@@ -150,7 +159,8 @@ def enter(state: WorkflowState, active: ActiveRun, message: Message, parcel: Par
     )
     active.next_position += 1
     state.broker.write(EntryAppended(entry))
-    pending = accept(state.broker, message, None if is_step else parcel.body or None, now_at)
+    has_list = parcel.headers.call_type in _WITH_LIST
+    pending = accept(state.broker, message, None if has_list else parcel.body or None, now_at)
     active.pending[message.seq] = pending
 
 
@@ -169,7 +179,7 @@ def compose(
     draft = Draft(
         destination=Destination(DestinationKind.URL, parcel.url),
         options=parcel.options,
-        body=b"" if call_type is CallType.STEP else parcel.body,
+        body=b"" if call_type in _WITH_LIST else parcel.body,
         caller_ip=parcel.caller_ip,
     )
     message = make_message(state.broker, draft, Target(url=parcel.url), now_at, body_seq=None)
@@ -181,7 +191,10 @@ def compose(
         source_position=source_position,
         **(note or {}),
     )
-    return replace(message, headers=delivered_headers(message.headers, call_type, run), tag=made.to_tag())
+    headers = delivered_headers(message.headers, call_type, run)
+    if call_type is not CallType.TO_CALLBACK and Feature.STEP_CONFIG in parcel.headers.features:
+        headers = (*headers, (STEP_CONFIG_HEADER, "true"))
+    return replace(message, headers=headers, tag=made.to_tag())
 
 
 def delivered_headers(given: Headers, call_type: CallType, run: Run) -> Headers:

@@ -10,10 +10,12 @@ from emulator.broker.workflow import trigger
 from emulator.broker.workflow.messages import Parcel, read_parcel, reported, send
 from emulator.broker.workflow.run import ActiveRun
 from emulator.broker.workflow.state import WorkflowState
-from emulator.errors import BodyTooLarge, EmulatorError
+from emulator.broker.writes import DeduplicationKept
+from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
+from emulator.wire.deduplication import WINDOW_MS, content_key
 from emulator.wire.destination import check_url
 from emulator.wire.headers import Headers
-from emulator.wire.workflow import WorkflowHeaders, read_workflow_headers
+from emulator.wire.workflow import CallType, WorkflowHeaders, read_workflow_headers
 
 Commit = Callable[[int], Accepted]
 Answer = list[Accepted] | EmulatorError
@@ -98,11 +100,38 @@ def _prepare_append(
 ) -> Commit:
     active = state.active(headers.run_id)
     parcel = _read(state, item, item.lines, active.run.configuration, now_at)
+    if headers.call_type is CallType.STEP_CONFIG:
+        return _prepare_step_config(state, active, parcel, now_at)
     return partial(_append, state, active, parcel)
+
+
+def _prepare_step_config(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Commit:
+    """The same request twice is one message; another one right behind it is refused (contract W5.8)."""
+    lines = parcel.options.headers
+    key = f"step:{active.run.id}:{content_key(destination=parcel.url, body=parcel.body, headers=lines)}"
+    kept = state.broker.deduplications.get(key)
+    if kept is not None and kept.expires_at > now_at:
+        repeated = Accepted(message_id=kept.message_id, url=kept.url, is_duplicate=True)
+        return lambda _now_at: repeated
+    if active.ends_with_step_config:
+        raise InvalidInput("a step config can not follow another one: publish the step's result first")
+    return partial(_send_step_config, state, active, parcel, key)
+
+
+def _send_step_config(
+    state: WorkflowState, active: ActiveRun, parcel: Parcel, key: str, now_at: int
+) -> Accepted:
+    accepted = _append(state, active, parcel, now_at)
+    active.ends_with_step_config = True
+    kept = DeduplicationKept(key, accepted.message_id, accepted.url, now_at + WINDOW_MS)
+    state.broker.remember_deduplication(kept, now_at)
+    state.broker.write(kept)
+    return accepted
 
 
 def _append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Accepted:
     message = send(state, active, parcel, now_at)
+    active.ends_with_step_config = False
     return Accepted(message_id=message.id, url=message.url)
 
 

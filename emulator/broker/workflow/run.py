@@ -191,6 +191,8 @@ class ActiveRun:
 
     run: Run
     next_position: int = 0
+    ends_with_step_config: bool = False
+    """Whether the last message that was published asks to run a step with settings of its own."""
     pending: dict[int, Pending] = field(default_factory=dict)
     waiters: dict[int, Waiter] = field(default_factory=dict)
     events: dict[str, deque[StoredEvent]] = field(default_factory=dict)

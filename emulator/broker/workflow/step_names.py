@@ -24,7 +24,7 @@ def step_name_of(message: Message, body: bytes) -> str | None:
             return first_value(lines, f"Upstash-Forward-{_STEP_NAME}")
         case CallType.FROM_CALLBACK:
             return first_value(message.headers, _STEP_NAME)
-        case CallType.STEP:
+        case CallType.STEP | CallType.STEP_CONFIG:
             return _last_name(body)
         case CallType.FAILURE_CALL:
             return None

@@ -145,6 +145,7 @@ class DeadRun(RunName):
     flowControlKey: NotRequired[Text]
     failureCallback: NotRequired[Text]
     failureCallbackInfo: NotRequired[FailureCallbackInfo]
+    failureFunctionState: NotRequired[CallbackState]
 
 
 @wire

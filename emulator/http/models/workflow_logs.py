@@ -72,6 +72,7 @@ class NextStepLog(TypedDict):
     retryDelay: NotRequired[Text]
     nextDeliveryTime: NotRequired[UnixMs]
     errors: NotRequired[_Errors]
+    stepName: NotRequired[Text]
 
 
 @wire

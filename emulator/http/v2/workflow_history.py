@@ -114,7 +114,7 @@ class _Reader:
                 self._add_call(entry)
             case CallType.FROM_CALLBACK:
                 self._add_report(entry)
-            case CallType.FAILURE_CALL:
+            case CallType.FAILURE_CALL | CallType.STEP_CONFIG:
                 pass
 
     def _add_init(self, entry: EntryHistory) -> None:

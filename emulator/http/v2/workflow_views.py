@@ -85,6 +85,7 @@ def _next_view(entry: EntryHistory) -> Json:
                 "retryDelay": entry.message.retry_delay,
                 "nextDeliveryTime": _next_delivery(entry),
                 "errors": _errors(entry.attempts),
+                "stepName": _failed_step_name(entry.attempts),
             }
         ),
     }
@@ -93,6 +94,14 @@ def _next_view(entry: EntryHistory) -> Json:
 def _next_delivery(entry: EntryHistory) -> int | None:
     is_delayed = entry.message.not_before_at > entry.entry.created_at
     return entry.due_at if entry.state is State.RETRY or is_delayed else None
+
+
+def _failed_step_name(attempts: tuple[LogEntry, ...]) -> str | None:
+    """The step that failed last, as its endpoint says (contract W3.5)."""
+    responses = [
+        attempt.response for attempt in attempts if attempt.state is State.ERROR and attempt.response
+    ]
+    return first_value(responses[-1].headers, "Upstash-Error-Step-Name") if responses else None
 
 
 def _errors(attempts: tuple[LogEntry, ...]) -> list[Json] | None:
@@ -339,6 +348,7 @@ def dead_run_view(failed: FailedRun, body: bytes) -> Json:
                 "flowControlKey": run.flow_key,
                 "failureCallback": callback.url if callback else None,
                 "failureCallbackInfo": _callback_info(callback) if callback else None,
+                "failureFunctionState": callback.state.value if callback else None,
             }
         ),
     }
