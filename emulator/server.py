@@ -12,6 +12,7 @@ from emulator.broker.state import BrokerState
 from emulator.broker.workflow.layer import WorkflowLayer
 from emulator.clock import Clock, ManualClock, SystemClock
 from emulator.delivery.llm import LlmTransport
+from emulator.delivery.reachability import Reachability, Resolve, resolve
 from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
@@ -29,6 +30,8 @@ from emulator.tenants import PUBLISHED_USERS, Credentials, Tenant, new_credentia
 from emulator.wire.destination import origin_of
 from emulator.wire.ids import IdFactory
 
+_LLM_ORIGIN = origin_of(LLM_URL)
+
 
 class Emulator:
     """Owns everything that outlives a request. Start it before use, close it after."""
@@ -39,8 +42,20 @@ class Emulator:
         *,
         transport: Transport | None = None,
         make_clock: Callable[[], Clock] | None = None,
+        resolve: Resolve = resolve,
+        is_known_origin: Callable[[str], bool] = lambda _origin: False,
     ) -> None:
-        """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock."""
+        """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock.
+
+        With ``like_production``, ``resolve`` finds the addresses of hosts, but for origins that are known.
+        """
+        connected = {origin_of(origin) for origin in settings.connect_to}
+        self._reachability: Reachability | None = None
+        if settings.like_production:
+            self._reachability = Reachability(
+                resolve,
+                lambda origin: origin in connected or is_known_origin(origin) or origin == _LLM_ORIGIN,
+            )
         self.settings = settings
         carrier = transport or SocketTransport(
             max_response_bytes=settings.limits.max_body_bytes, connect_to=settings.connect_to
@@ -148,6 +163,7 @@ class Emulator:
             transport=self.transport,
             region=self.settings.region,
             is_strict=self.settings.strict,
+            reachability=self._reachability,
             retention=self.settings.retention,
             shells=(WorkflowShell(workflows, lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),),
             faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),

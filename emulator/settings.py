@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         "lenient", description="Whose plan's limits apply; 'lenient' allows more than any plan."
     )
     strict: bool = Field(False, description="Refuse with 400 what the real service would ignore in silence.")
+    like_production: bool = Field(
+        False,
+        description="Refuse what the real service refuses: loopback, private and unresolvable hosts, a plan's limits.",
+    )
     region: str | None = Field(
         None, description="Sent as Upstash-Region with every delivery; not sent by default."
     )
@@ -96,7 +100,8 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """The limits of the chosen plan."""
-        return PLANS[self.quota]
+        has_plan = self.quota != "lenient" or not self.like_production
+        return PLANS[self.quota if has_plan else "payg"]
 
     @property
     def retention(self) -> Retention:

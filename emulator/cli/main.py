@@ -16,6 +16,7 @@ from emulator.cli.options import (
     ConnectTo,
     Db,
     Host,
+    LikeProduction,
     LogPort,
     Memory,
     Now,
@@ -79,6 +80,7 @@ def dev(
     allow_origin: AllowOrigin = None,
     quota: Quota = None,
     strict: Strict = False,
+    like_production: LikeProduction = False,
     otlp_endpoint: OtlpEndpoint = None,
     stop_with_stdin: StopWithStdin = False,
     verbose: Verbose = False,
@@ -101,6 +103,7 @@ def dev(
         "allowed_origins": tuple(allow_origin) if allow_origin else None,
         "quota": quota,
         "strict": strict or None,
+        "like_production": like_production or None,
         "otlp_endpoint": otlp_endpoint,
     }
     settings = load_settings({name: value for name, value in given.items() if value is not None})
@@ -122,6 +125,7 @@ def run(
     connect_to: ConnectTo = None,
     quota: Quota = None,
     strict: Strict = False,
+    like_production: LikeProduction = False,
     stop_with_process: Annotated[
         int | None,
         typer.Option(
@@ -146,6 +150,7 @@ def run(
     arguments += [part for name, value in options.items() if value is not None for part in (name, str(value))]
     arguments += [part for pair in connect_to or [] for part in ("--connect-to", pair)]
     arguments += ["--strict"] if strict else []
+    arguments += ["--like-production"] if like_production else []
     raise typer.Exit(run_with_server(command, arguments))
 
 

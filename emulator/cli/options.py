@@ -67,6 +67,13 @@ Quota = Annotated[
     str | None,
     typer.Option(help="Plan whose limits apply: lenient, free, payg, pro.", envvar="QSTASH_DEV_QUOTA"),
 ]
+LikeProduction = Annotated[
+    bool,
+    typer.Option(
+        "--like-production",
+        help="Refuse what the real service refuses: loopback, private and unresolvable hosts, a plan's limits.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what the real service would ignore.")]
 OtlpEndpoint = Annotated[
     str | None, typer.Option(help="Send traces there by OTLP over HTTP; needs the extra 'otel'.")

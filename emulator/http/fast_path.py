@@ -30,6 +30,9 @@ class Direct:
             await self._app(scope, receive, send)
             return
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if raw_path.startswith(b"//") and self._refuses_slashes():
+            await self._app(scope, receive, send)
+            return
         # The Go SDK keeps a slash at the end of QSTASH_URL, so //v2/... arrives (contract 1.1).
         scope = {**scope, "path": "/" + raw_path.decode("latin-1").lstrip("/"), "app": self._app}
         route = self._find(scope)
@@ -38,6 +41,12 @@ class Direct:
         else:
             response = await _respond(route, Request(scope, receive))
             await response(scope, receive, send)
+
+    def _refuses_slashes(self) -> bool:
+        """Whether the real service's refusal of a base URL with a slash at the end is the answer (contract U43)."""
+        log.warning("a path begins with //: does QSTASH_URL end in a slash?", extra={"event": "slashes"})
+        is_like_production: bool = self._app.state.emulator.settings.like_production
+        return is_like_production
 
     def _find(self, scope: Scope) -> TargetRoute | None:
         """The route that answers, its parameters put into ``scope``. Under a mount, Starlette knows the way."""

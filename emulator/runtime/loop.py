@@ -23,6 +23,7 @@ from emulator.broker.writes import (
     Write,
 )
 from emulator.clock import Alarm, Clock, ManualClock
+from emulator.delivery.reachability import Reachability
 from emulator.delivery.transport import Transport
 from emulator.errors import EmulatorError, InvalidInput, StoreUnavailable
 from emulator.faults import FaultBook
@@ -38,6 +39,7 @@ from emulator.store.filters import MessageFilter
 from emulator.store.store import SqlStore
 from emulator.store.writer import StoreWriter
 from emulator.tenants import Tenant
+from emulator.wire.destination import Destination, DestinationKind
 from emulator.wire.headers import Headers
 from emulator.wire.limits import Limits, Retention
 
@@ -87,10 +89,11 @@ class Runtime:
         shells: Sequence[LayerShell] = (),
         faults: FaultBook | None = None,
         retention: Retention | None = None,
+        reachability: Reachability | None = None,
     ) -> None:
         """``shells`` do the I/O of the broker's layers; ``faults`` are what goes wrong on purpose.
 
-        Without ``retention`` everything is kept for ever.
+        Without ``retention`` everything is kept for ever, without ``reachability`` any host is published to.
         """
         self.tenant = tenant
         self.broker = broker
@@ -104,6 +107,7 @@ class Runtime:
         self.schedules_fired = 0
         self._writer = writer
         self._is_strict = is_strict
+        self._reachability = reachability
         self._work = Work()
         self._alarm: Alarm | None = None
         self._alarm_at: int | None = None
@@ -213,16 +217,32 @@ class Runtime:
 
     async def publish(self, drafts: Sequence[Draft]) -> list[list[Accepted] | EmulatorError]:
         """Accept drafts in order; a bad one does not stop the others. Returns when all accepted are durable."""
+        refused = [await self._refusal_of(draft) for draft in drafts] if self._reachability else []
         self._check_accepting()
         now_at = self.clock.now_at()
         results: list[list[Accepted] | EmulatorError] = []
-        for draft in drafts:
+        for index, draft in enumerate(drafts):
+            if refused and (refusal := refused[index]) is not None:
+                results.append(refusal)
+                continue
             try:
                 results.append(self.broker.publish(draft, now_at))
             except EmulatorError as error:
                 results.append(error)
         await self._carry_out(now_at)
         return results
+
+    async def check_reachable(self, destination: Destination) -> None:
+        """Raise InvalidInput for a URL that the real service would refuse, where it is to be refused here too."""
+        if self._reachability is not None and destination.kind is DestinationKind.URL:
+            await self._reachability.check(destination.value)
+
+    async def _refusal_of(self, draft: Draft) -> EmulatorError | None:
+        try:
+            await self.check_reachable(draft.destination)
+        except EmulatorError as error:
+            return error
+        return None
 
     async def cancel(self, wanted: MessageFilter, count: int | None = None) -> int:
         """Cancel up to ``count`` unfinished messages that match; how many were."""

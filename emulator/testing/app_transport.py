@@ -48,6 +48,10 @@ class AppTransport:
         self._opened: list[Transport] = []
         self._sockets: Transport | None = None
 
+    def is_mounted(self, origin: str) -> bool:
+        """Whether an app answers for ``origin``."""
+        return origin in self._mounted
+
     def mount(self, origin: str, app: object, interface: Interface | None = None) -> None:
         """Have ``app`` answer for ``origin``, such as ``https://example.com``.
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from emulator.broker.message import AttemptResult
 from emulator.broker.writes import Cleared, Write
 from emulator.clock import Clock, ManualClock, wall_now_at
+from emulator.delivery.reachability import Resolve, resolve
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
 from emulator.faults import FaultBook
@@ -81,13 +82,15 @@ class Harness(Observations):
         seed: int | None = None,
         fallback: Transport | None = None,
         is_reachable: bool = False,
+        resolve: Resolve = resolve,
         **settings: Any,
     ) -> None:
         """``now_at`` is where the clock starts, by default the real time; ``settings`` are the server's.
 
         ``fallback`` carries deliveries to origins without an app (by default only those to this machine are
         made). ``is_reachable`` has clients anywhere in the process find this emulator: the environment's
-        variables name it, and clients made for the real service are answered by it too.
+        variables name it, and clients made for the real service are answered by it too. With the setting
+        ``like_production``, ``resolve`` finds a host's addresses; origins with an app are not looked up.
         """
         self.apps = AppTransport(fallback, run_blocking=self._run_blocking)
         self._start_at = wall_now_at() if now_at is None else _instant(now_at)
@@ -97,6 +100,8 @@ class Harness(Observations):
             Settings(db=db, clock="manual", seed=seed, **settings),
             transport=_Watched(self.apps, self._note_request),
             make_clock=self._make_clock,
+            resolve=resolve,
+            is_known_origin=self.apps.is_mounted,
         )
         self.app: ASGIApp = _StartingApp(
             self, create_app(self._emulator, extra_routes=[*control_routes(), *dashboard_routes()])

@@ -32,6 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "what only an emulator can do then skips the test (default: %(default)s)",
     )
     group.addoption(
+        "--qstash-like-production",
+        action="store_true",
+        help="refuse what real QStash refuses: loopback, private and unresolvable hosts not mounted, a plan's limits",
+    )
+    group.addoption(
         "--qstash-seed",
         type=int,
         default=0,
@@ -104,7 +109,12 @@ def qstash(request: pytest.FixtureRequest, qstash_options: Mapping[str, Any]) ->
         return
     from emulator.testing.harness import Harness
 
-    options = {"seed": request.config.getoption("--qstash-seed"), **qstash_options, **_marked(request)}
+    options = {
+        "seed": request.config.getoption("--qstash-seed"),
+        "like_production": request.config.getoption("--qstash-like-production"),
+        **qstash_options,
+        **_marked(request),
+    }
     harness = Harness(is_reachable=True, **options)
     harness.open(is_async=_is_async(request))
     try:

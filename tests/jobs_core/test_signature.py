@@ -29,7 +29,7 @@ def make(key: str = CURRENT, body: bytes = BODY, algorithm: str = "HS256", **cha
         warnings.simplefilter("ignore")  # some of these keys are short
         return jwt.encode(
             claims,
-            key if algorithm != "none" else None,
+            key if algorithm != "none" else "",
             algorithm=algorithm,
         )
 

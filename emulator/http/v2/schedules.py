@@ -76,6 +76,7 @@ async def save_schedule_from(
     """Create from a request, whichever endpoint it came by; answers ``{"scheduleId"}``."""
     raw, kept, parameters = split_target(target, query)
     destination = parse_destination(raw, kept)
+    await runtime.check_reachable(destination)
     if queue_name is not None:
         parameters = [("upstash-queue-name", queue_name), *parameters]
     options = read_schedule_options(runtime.broker.state, destination, [lines, tuple(parameters)])

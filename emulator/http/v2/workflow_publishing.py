@@ -19,7 +19,13 @@ from emulator.http.request_parsing import check_object, header_lines, parse_json
 from emulator.http.routing import caller_ip, ok, raw_query, route
 from emulator.runtime import Runtime
 from emulator.runtime.step_lists import WorkflowShell
-from emulator.wire.destination import DestinationKind, check_text, parse_destination, split_target
+from emulator.wire.destination import (
+    Destination,
+    DestinationKind,
+    check_text,
+    parse_destination,
+    split_target,
+)
 from emulator.wire.headers import Headers, canonical_name, first_value
 from emulator.wire.workflow import (
     RUN_ID_HEADER,
@@ -56,6 +62,13 @@ def routes() -> list[BaseRoute]:
 async def publish_all(runtime: Runtime, items: Sequence[WorkflowDraft | Draft]) -> list[Answer]:
     """Accept messages of runs, and plain ones among them; all of a run's or, with an error, none."""
     state = state_of(runtime)
+    for item in items:
+        url = (
+            Destination(DestinationKind.URL, item.url)
+            if isinstance(item, WorkflowDraft)
+            else item.destination
+        )
+        await runtime.check_reachable(url)
     return await runtime.change(lambda _broker, now_at: publishing.publish(state, items, now_at))
 
 
@@ -134,6 +147,8 @@ async def trigger_many(request: Request, runtime: Runtime) -> Response:
 async def _start(runtime: Runtime, drafts: Sequence[WorkflowDraft]) -> list[tuple[Answer, int]]:
     """Start runs; what came of each, and when it was created, which is asked before anything can end it."""
     state = state_of(runtime)
+    for draft in drafts:
+        await runtime.check_reachable(Destination(DestinationKind.URL, draft.url))
 
     def start(_broker: object, now_at: int) -> list[tuple[Answer, int]]:
         answers = publishing.publish(state, drafts, now_at)
