@@ -1,16 +1,19 @@
 """(g) start-up, and (h) virtual time in the test's own process."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
 
 from emulator.testing import Harness, Receiver
 from scripts.benchmarks.figures import Mark, say
-from scripts.benchmarks.processes import emulator
+from scripts.benchmarks.processes import ROOT, emulator, free_port, running
 from scripts.benchmarks.rates import publish_rate
 from scripts.benchmarks.setting import Bench
 
+_EXECUTABLE = ROOT / "dist" / "executable" / "qstash-emulator" / "qstash-emulator"
+_LAUNCHER = ROOT / "npm" / "dist" / "launcher.js"
 _IMPORTS = "import sqlmodel, starlette.applications, uvicorn, aiohttp, pydantic_settings, croniter, typer"
 
 
@@ -32,6 +35,7 @@ async def start_up(bench: Bench) -> None:
         against=("bare import", imports), mark=Mark(1.5, "most"),
     )  # fmt: skip
 
+    await _forms(bench)
     interpreter = [_milliseconds("-c", "pass") for _ in range(bench.size.runs)]
     report.add(section, "the interpreter alone", "ms", interpreter)
     for what, arguments in (
@@ -44,6 +48,42 @@ async def start_up(bench: Bench) -> None:
     ):
         found = [await asyncio.to_thread(_milliseconds, *arguments) for _ in range(bench.size.runs)]
         report.add(section, what, "ms", found)
+
+
+async def _forms(bench: Bench) -> None:
+    """The same from the standalone executable, alone and behind the npm launcher, if they are built; interleaved."""
+    if not _EXECUTABLE.exists():
+        say("  not measured: the executable (./scripts/executable builds it)")
+        return
+    node = shutil.which("node")
+    launched = (
+        {"the executable behind the npm launcher": [node, str(_LAUNCHER)]}
+        if node and _LAUNCHER.exists()
+        else {}
+    )
+    forms = {
+        "the wheel": [sys.executable, "-m", "emulator"],
+        "the executable": [str(_EXECUTABLE)],
+        **launched,
+    }
+    starts: dict[str, list[float]] = {form: [] for form in forms}
+    memory: dict[str, list[float]] = {form: [] for form in forms}
+    for _ in range(bench.size.runs):
+        for form, command in forms.items():
+            port = free_port()
+            started = time.perf_counter()
+            async with running(
+                [*command, "dev", "--port", str(port), "--memory"],
+                port,
+                variables={"QSTASH_EMULATOR_EXECUTABLE": str(_EXECUTABLE)} if command[0] == node else {},
+            ) as server:
+                await publish_rate(server, 1)
+                starts[form].append((time.perf_counter() - started) * 1000)
+                family = [server.process, *server.process.children(recursive=True)]
+                memory[form].append(sum(one.memory_info().rss for one in family) / 1e6)
+    for form in forms:
+        bench.report.add("(g) start", f"{form}: to first accepted publish", "ms", starts[form])
+        bench.report.add("(g) start", f"{form}: memory", "MB", memory[form])
 
 
 def _import_milliseconds() -> float:

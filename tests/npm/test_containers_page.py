@@ -1,0 +1,58 @@
+"""What the recipes for Testcontainers say of the image is true of the image; with an engine, the recipe runs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from emulator.settings import Settings
+from emulator.testing import ServerProcess
+
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs" / "containers.md").read_text()
+_RECIPES = re.findall(r"```(?:python|ts testcontainers)\n(.*?)```", _PAGE, re.DOTALL)
+
+_ASKS_THE_CONTAINER = """
+import httpx
+
+
+def test_it_answers(qstash_container):
+    assert httpx.get(f"{qstash_container}/emulator/health").json()["clock"] == "manual"
+"""
+
+
+def test_the_recipes_name_the_images_port_its_settings_and_the_words_it_is_ready_with() -> None:
+    assert len(_RECIPES) == 2
+    (port,) = re.findall(r"^EXPOSE (\d+)$", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    settings = {f"QSTASH_EMULATOR_{name.upper()}" for name in Settings.model_fields}
+    for recipe in _RECIPES:
+        assert f"({port})" in recipe
+        assert set(re.findall(r"QSTASH_EMULATOR_\w+", recipe)) <= settings
+        assert '"is running at"' in recipe
+    with ServerProcess("--clock", "manual") as server:  # it is awaited by those words
+        assert httpx.get(f"{server.url}/emulator/health").json()["clock"] == "manual"
+
+
+def test_the_executables_image_keeps_the_rules_of_the_other() -> None:
+    own, other = ((_ROOT / name).read_text() for name in ("Dockerfile.executable", "Dockerfile"))
+    for rule in ("EXPOSE 8080", "VOLUME /data", "STOPSIGNAL SIGTERM", "QSTASH_EMULATOR_DB=/data/qstash.db"):
+        assert rule in own
+        assert rule in other
+    assert re.search(r"^USER 10001$", own, re.MULTILINE)
+    assert "HEALTHCHECK" in own
+
+
+def test_the_recipe_for_python_runs_where_there_is_an_engine(tmp_path: Path) -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
+        pytest.skip("THE TESTCONTAINERS RECIPES NEED A CONTAINER ENGINE, which is not here")
+    pytest.importorskip("testcontainers.core.container", reason="needs the package testcontainers")
+    subprocess.run([docker, "build", "--quiet", "--tag", "qstash-emulator", "."], cwd=_ROOT, check=True)
+    (tmp_path / "conftest.py").write_text(_RECIPES[0])
+    (tmp_path / "test_recipe.py").write_text(_ASKS_THE_CONTAINER)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_recipe.py"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
