@@ -20,6 +20,7 @@ from typing import Any
 _BIN = Path(sys.executable).parent
 _SECONDS = 240.0
 """The end of a hang, not a measure."""
+_SAYS_ITS_SERVER = "import os, sys; print(os.environ['QSTASH_URL']); sys.exit(7)"
 
 
 class _Destination(BaseHTTPRequestHandler):
@@ -50,7 +51,8 @@ def _start_emulator(
     folder: Path, program: Path = _BIN / "qstash-emulator", environment: dict[str, str] | None = None
 ) -> tuple[subprocess.Popen[str], dict[str, str]]:
     server = subprocess.Popen(
-        [program, "dev", "--port", "0", "--db", str(folder / "q.db")],
+        [program, "dev", "--stop-with-stdin", "--port", "0", "--db", str(folder / "q.db")],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -91,8 +93,8 @@ def emulator(folder: Path) -> str:
 
 def executable(folder: Path, program: Path) -> str:
     """The standalone executable: as the emulator alone, with no variable set, not even PATH; and it starts itself."""
-    said = _try_server(folder, *_start_emulator(folder, program, {}))
-    ran = _run(folder, program, "run", "--", "/bin/sh", "-c", 'echo "$QSTASH_URL"; exit 7')
+    said = _try_server(folder, *_start_emulator(folder, program, _bare()))
+    ran = _run(folder, program, "run", "--", sys.executable, "-c", _SAYS_ITS_SERVER)
     if ran.returncode != 7 or not ran.stdout.startswith("http://"):
         raise SystemExit(f"smoke: run ended with code {ran.returncode}: {ran.stdout}{ran.stderr}")
     refused = _run(folder, program, "dev", "--port", "0", "--db", "postgresql://nobody@127.0.0.1/none")
@@ -101,9 +103,14 @@ def executable(folder: Path, program: Path) -> str:
     return f"{said}; with no variable set; run starts a server; PostgreSQL is refused in a line"
 
 
+def _bare() -> dict[str, str]:
+    """No variable, but for the one without which Windows opens no socket."""
+    return {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
+
+
 def _run(folder: Path, program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(program), *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env={}, cwd=folder)
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=_bare(), cwd=folder)
 
 
 def _schedule_with_a_zone(variables: dict[str, str], url: str) -> None:
@@ -131,7 +138,10 @@ def _try_server(folder: Path, server: subprocess.Popen[str], variables: dict[str
                 raise SystemExit("smoke: the dashboard is not there")
         _schedule_with_a_zone(variables, url)
     finally:
-        server.terminate()
+        if sys.platform == "win32" and server.stdin is not None:
+            server.stdin.close()  # there SIGTERM kills
+        else:
+            server.terminate()
         code = server.wait(_SECONDS)
     if code:
         raise SystemExit(f"smoke: the emulator ended with code {code}")
