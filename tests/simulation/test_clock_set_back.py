@@ -10,7 +10,7 @@ from tests.simulation.simulator import Scenario, run_scenario
 from tests.simulation.simulator.network import Reaction
 from tests.simulation.simulator.report import describe_failure
 from tests.simulation.simulator.spec import FlowSpec, MessageSpec
-from tests.simulation.simulator.steps import JumpClock, Publish, SaveQueue, SaveSchedule, Step
+from tests.simulation.simulator.steps import JumpClock, Publish, SaveSchedule, Step, save_queue
 
 _NOW_AT = 1_780_315_200_000
 _HOUR_MS = 3_600_000
@@ -55,7 +55,7 @@ async def test_it_is_said_and_new_messages_are_delivered(caplog: pytest.LogCaptu
 def test_nothing_is_lost_by_it_in_the_simulated_world() -> None:
     fails_once = (Reaction(status=500),)
     slow = FlowSpec(key="slow", rate=1, period_seconds=10)
-    steps: list[Step] = [SaveQueue(_SECOND_US, "line", 1)]
+    steps: list[Step] = [save_queue(_SECOND_US, "line", 1)]
     for number in range(4):
         at_us = (2 + number) * _SECOND_US
         steps += [

@@ -8,8 +8,25 @@ Nothing here computes with the emulator's own code: a delay, a wait or a limit t
 line that its store loses, is seen because it is read a second time here.
 """
 
-from emulator.testing.recorder.calls import Call
+from emulator.testing.recorder.calls import Call, Calls, FlowEvent, Limits
 from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptLine, KeptMessage, SentRequest
 from emulator.testing.recorder.recorder import Recorder, Start
+from emulator.testing.recorder.settings import flow_record, queue_of, queue_records, schedule_records
 
-__all__ = ["Call", "Kept", "KeptAttempt", "KeptLine", "KeptMessage", "Recorder", "SentRequest", "Start"]
+__all__ = [
+    "Call",
+    "Calls",
+    "FlowEvent",
+    "Kept",
+    "KeptAttempt",
+    "KeptLine",
+    "KeptMessage",
+    "Limits",
+    "Recorder",
+    "SentRequest",
+    "Start",
+    "flow_record",
+    "queue_of",
+    "queue_records",
+    "schedule_records",
+]

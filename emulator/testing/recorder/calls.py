@@ -122,6 +122,7 @@ class Calls:
     unclear_flow_keys: set[str] = field(default_factory=set)
     schedule_events: dict[str, list[ScheduleEvent]] = field(default_factory=_lists)
     fired_by_hand: set[str] = field(default_factory=set)
+    endpoints: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     groups_since: dict[str, int | None] = field(default_factory=dict)
     signing_keys: list[Change[str]] = field(default_factory=list)
     cancels: dict[str, int] = field(default_factory=dict)
@@ -178,14 +179,13 @@ class Calls:
             self._note_accepted(call, _asked(destination, query, lines, body, call.sent_at), answer)
 
     def _note_accepted(self, call: Call, asked: Asked | None, answer: Any) -> None:
-        for one in answer if isinstance(answer, list) else [answer]:
-            if not isinstance(one, dict) or "messageId" not in one:
-                continue
+        made = [one for one in (answer if isinstance(answer, list) else [answer]) if _is_message(one)]
+        for one in made:
             if not one.get("deduplicated"):
                 self.acknowledged[one["messageId"]] = None
                 if asked is not None:
                     self.asked[one["messageId"]] = asked
-        if asked is not None and asked.flow_key is not None:
+        if made and asked is not None and asked.flow_key is not None:
             event = FlowEvent(kind="message", sent_at=call.sent_at, done_at=call.done_at, limits=asked.limits)
             self.flow_events[asked.flow_key].append(event)
 
@@ -257,11 +257,15 @@ class Calls:
             self.unclear_flow_keys.add(key)
 
     def _note_group(self, call: Call, rest: str) -> None:
-        name = unquote(rest.partition("/")[0])
+        name, _, what = unquote(rest).partition("/")
+        named = {str(one.get("name") or one.get("url")) for one in call.fields.get("endpoints") or ()}
         if call.method == "DELETE":
-            # It may be gone, and its schedules have nobody to publish to.
-            self.groups_since[name] = None
+            endpoints = self.endpoints[name] = self.endpoints[name] - named if what else set()
+            if not endpoints:
+                # It may be gone, and its schedules have nobody to publish to.
+                self.groups_since[name] = None
         elif call.method == "POST" and call.is_ok:
+            self.endpoints[name] |= named
             self.groups_since.setdefault(name, call.done_at)
 
     def _note_keys(self, call: Call, rest: str) -> None:
@@ -342,6 +346,10 @@ def _deduplication_key(
         if name.lower().startswith(("upstash-forward-", "content-type"))
     )
     return f"content {_url(destination, query)} {body!r} {told}"
+
+
+def _is_message(answer: Any) -> bool:
+    return isinstance(answer, dict) and "messageId" in answer
 
 
 def _is_url(destination: str) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message
 
+from emulator.testing.recorder import Call
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.history import Answer, History
 from tests.simulation.simulator.timeline import Timeline
@@ -61,6 +62,20 @@ class Client:
             status = None
         answer = Answer(status=status, content=exchange.decoded(), sent_at=sent_at, done_at=self.now_at())
         self._note(f"{method} {target}", answer, about, is_quiet=is_quiet)
+        path, _, query = target.partition("?")
+        self.history.calls.note(
+            Call(
+                method=method,
+                target=path,
+                query=query,
+                lines=list((headers or {}).items()),
+                body=content,
+                status=status,
+                answer=exchange.content,
+                sent_at=sent_at,
+                done_at=answer.done_at,
+            )
+        )
         return answer
 
     def _note(self, call: str, answer: Answer, about: str, *, is_quiet: bool) -> None:
@@ -106,9 +121,12 @@ class _Exchange:
         else:
             self._parts.append(message.get("body", b""))
 
+    @property
+    def content(self) -> bytes:
+        return b"".join(self._parts)
+
     def decoded(self) -> Any:
-        content = b"".join(self._parts)
-        return json.loads(content) if content else None
+        return json.loads(self.content) if self.content else None
 
 
 def _brief(content: Any) -> str:

@@ -9,25 +9,25 @@ from tests.simulation.simulator.scenario import Scenario
 from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
 from tests.simulation.simulator.steps import (
     Cancel,
-    CancelMany,
-    ChangeSchedule,
     Crash,
-    DeleteQueue,
     JumpClock,
-    PauseFlow,
-    PauseQueue,
-    PinFlow,
     Publish,
     PublishBatch,
     RepublishDead,
-    ResetRate,
     Restart,
     RotateKeys,
-    SaveGroup,
-    SaveQueue,
     SaveSchedule,
     Step,
-    UnpinFlow,
+    cancel_many,
+    change_schedule,
+    delete_queue,
+    pause_flow,
+    pause_queue,
+    pin_flow,
+    reset_rate,
+    save_group,
+    save_queue,
+    unpin_flow,
 )
 from tests.simulation.simulator.timeline import BASE_AT
 from tests.simulation.simulator.workflows.generator import RunGenerator, has_runs
@@ -77,9 +77,9 @@ class _Generator:
         # Each seed does much of some things and nothing of others: what matters is what meets what.
         weights = [weight * dice.choice((0, 1, 1, 4)) for _, weight, _ in KINDS]
         weights[0] = KINDS[0][1]
-        steps: list[Step] = [SaveGroup(_READY_US, host) for host in dice.sample(HOSTS, dice.randint(1, 3))]
+        steps: list[Step] = [save_group(_READY_US, host) for host in dice.sample(HOSTS, dice.randint(1, 3))]
         if dice.random() < 0.7:
-            steps.append(SaveQueue(_READY_US, "wide", dice.randint(2, 3)))
+            steps.append(save_queue(_READY_US, "wide", dice.randint(2, 3)))
         at_us = _READY_US
         for _ in range(dice.randint(_LEAST_STEPS, _MOST_STEPS)):
             at_us += self._gap_us()
@@ -191,7 +191,7 @@ def _cancel_many(make: _Generator, at_us: int) -> Step:
             f"host={dice.choice(HOSTS)}.example",
         )
     )
-    return CancelMany(at_us, wanted, dice.choice((None, 1, 3)))
+    return cancel_many(at_us, wanted, dice.choice((None, 1, 3)))
 
 
 def _save_queue(make: _Generator, at_us: int) -> Step:
@@ -199,19 +199,19 @@ def _save_queue(make: _Generator, at_us: int) -> Step:
     # The line keeps parallelism 1, so that its order can be told.
     name = dice.choice(make.queues)
     parallelism = 1 if name == "line" else dice.randint(1, 4)
-    return SaveQueue(at_us, name, parallelism, dice.choice((None, None, True, False)))
+    return save_queue(at_us, name, parallelism, dice.choice((None, None, True, False)))
 
 
 def _pause_queue(make: _Generator, at_us: int) -> Step:
-    return PauseQueue(at_us, make.dice.choice(make.queues), make.dice.random() < 0.5)
+    return pause_queue(at_us, make.dice.choice(make.queues), make.dice.random() < 0.5)
 
 
 def _delete_queue(make: _Generator, at_us: int) -> Step:
-    return DeleteQueue(at_us, make.dice.choice(make.queues))
+    return delete_queue(at_us, make.dice.choice(make.queues))
 
 
 def _pause_flow(make: _Generator, at_us: int) -> Step:
-    return PauseFlow(at_us, make.dice.choice(make.flows).key, make.dice.random() < 0.5)
+    return pause_flow(at_us, make.dice.choice(make.flows).key, make.dice.random() < 0.5)
 
 
 def _pin_flow(make: _Generator, at_us: int) -> Step:
@@ -219,24 +219,24 @@ def _pin_flow(make: _Generator, at_us: int) -> Step:
     parallelism, rate = dice.choice(((1, None), (3, None), (None, 1), (None, 5), (2, 4)))
     period_seconds = dice.choice((1, 5, 30))
     key = dice.choice(make.flows).key
-    return PinFlow(
+    return pin_flow(
         at_us, FlowSpec(key=key, parallelism=parallelism, rate=rate, period_seconds=period_seconds)
     )
 
 
 def _unpin_flow(make: _Generator, at_us: int) -> Step:
-    return UnpinFlow(at_us, make.dice.choice(make.flows).key)
+    return unpin_flow(at_us, make.dice.choice(make.flows).key)
 
 
 def _reset_rate(make: _Generator, at_us: int) -> Step:
-    return ResetRate(at_us, make.dice.choice(make.flows).key)
+    return reset_rate(at_us, make.dice.choice(make.flows).key)
 
 
 def _save_group(make: _Generator, at_us: int) -> Step:
     # One endpoint always stays, so that the group does.
     if make.dice.random() < 0.4:
-        return SaveGroup(at_us, "extra", is_removed=True)
-    return SaveGroup(at_us, make.dice.choice((*HOSTS, "extra")))
+        return save_group(at_us, "extra", is_removed=True)
+    return save_group(at_us, make.dice.choice((*HOSTS, "extra")))
 
 
 def _save_schedule(make: _Generator, at_us: int) -> Step:
@@ -247,7 +247,7 @@ def _save_schedule(make: _Generator, at_us: int) -> Step:
 
 
 def _change_schedule(make: _Generator, at_us: int) -> Step:
-    return ChangeSchedule(at_us, make.dice.choice(SCHEDULES), make.dice.choice(SCHEDULE_CHANGES))
+    return change_schedule(at_us, make.dice.choice(SCHEDULES), make.dice.choice(SCHEDULE_CHANGES))
 
 
 def _republish_dead(make: _Generator, at_us: int) -> Step:

@@ -1,11 +1,11 @@
 """What the clients of a run saw: what they asked, from when to when, and what they were answered."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from emulator.testing.invariants import Change, Interruption
-from tests.simulation.simulator.spec import FlowSpec, MessageSpec
+from emulator.testing.recorder import Calls
+from tests.simulation.simulator.spec import MessageSpec
 from tests.simulation.simulator.workflows.history import RunHistory
 
 T = TypeVar("T")
@@ -37,31 +37,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlowEvent:
-    """Something that may change a flow-control key's limits."""
-
-    kind: Literal["message", "pin", "unpin", "reset"]
-    sent_at: int
-    done_at: int
-    is_certain: bool
-    limits: FlowSpec | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleEvent:
-    """Something that was asked of a schedule; ``cron`` is given when it was created or overwritten, and so is
-    whether it publishes to the URL group.
-    """
-
-    kind: Literal["save", "pause", "resume", "delete"]
-    sent_at: int
-    done_at: int
-    is_certain: bool
-    cron: str = ""
-    is_for_group: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """A publish of ``spec`` that made ``ids`` (duplicates left out)."""
 
@@ -72,19 +47,12 @@ class Published:
 
 @dataclass
 class History:
-    """Everything that clients know at the end of a run."""
+    """Everything that clients know at the end of a run; ``calls`` is what the recorder reads of it."""
 
     specs: dict[str, MessageSpec] = field(default_factory=dict)
+    calls: Calls = field(default_factory=Calls)
     published: list[Published] = field(default_factory=list)
-    queue_parallelism: dict[str, list[Change[int]]] = field(default_factory=lambda: defaultdict(list))
-    queue_pauses: dict[str, list[Change[bool]]] = field(default_factory=lambda: defaultdict(list))
-    queue_deletions: dict[str, list[Change[None]]] = field(default_factory=lambda: defaultdict(list))
-    flow_events: dict[str, list[FlowEvent]] = field(default_factory=lambda: defaultdict(list))
-    flow_pauses: dict[str, list[Change[bool]]] = field(default_factory=lambda: defaultdict(list))
-    schedule_events: dict[str, list[ScheduleEvent]] = field(default_factory=lambda: defaultdict(list))
     signing_keys: list[Change[str]] = field(default_factory=list)
-    group_since_at: int | None = None
-    cancels: dict[str, int] = field(default_factory=dict)
     removed_dead_letters: set[str] = field(default_factory=set)
     republished: set[str] = field(default_factory=set)
     has_unknown_republished: bool = False

@@ -4,28 +4,25 @@ import base64
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from emulator.testing.invariants import (
-    Change,
     FlowKeyRecord,
     LogRecord,
     MessageRecord,
     QueueRecord,
-    Rate,
     Record,
     RunRecord,
     ScheduleRecord,
 )
+from emulator.testing.recorder import FlowEvent, flow_record, queue_of, queue_records, schedule_records
 from tests.simulation.simulator.client import Client
-from tests.simulation.simulator.history import FlowEvent, History, ScheduleEvent
+from tests.simulation.simulator.history import History
 from tests.simulation.simulator.network import Network, label_of
-from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
+from tests.simulation.simulator.spec import RETRY_DELAYS, MessageSpec
 from tests.simulation.simulator.workflows.history import key_of
 from tests.simulation.simulator.workflows.recording import run_message, run_records
 
-_NEVER_AT = 2**53
 _CALLBACK_KINDS = ("callback", "failure")
 
 
@@ -79,7 +76,7 @@ def make_record(history: History, network: Network, shown: Shown, *, end_at: int
         ),
         dead_letters=shown.dead_letters,
         removed_dead_letters=frozenset(history.removed_dead_letters),
-        cancels=history.cancels,
+        cancels=history.calls.cancels,
         queues=recorder.queues(),
         flow_keys=recorder.flow_keys(),
         schedules=recorder.schedules(end_at),
@@ -143,7 +140,7 @@ class _Recorder:
             body=spec.body,
             max_retries=spec.max_retries,
             retry_waits_ms=RETRY_DELAYS[spec.retry_delay] if spec.retry_delay else None,
-            queue=self._queue_of(line),
+            queue=queue_of(self._history.calls, line.get("queueName"), line["time"]),
             flow_key=spec.flow.key if spec.flow else None,
             deduplication_key=self._deduplication_key(spec, line) if is_deduplicated else None,
             schedule_id=schedule_id,
@@ -161,43 +158,15 @@ class _Recorder:
         # A URL group has one message for each endpoint (contract 3.5).
         return f"{key} at {line.get('endpointName', '')}" if key is not None else None
 
-    def _queue_of(self, line: dict[str, Any]) -> str | None:
-        """Which queue's limits apply. A queue that was deleted and made again is another one; ``None`` if unsure."""
-        name = line.get("queueName")
-        if name is None:
-            return None
-        number = 0
-        for deletion in self._history.queue_deletions[name]:
-            if deletion.sent_at > line["time"]:
-                break
-            if not deletion.is_certain or deletion.done_at >= line["time"]:
-                return None
-            number += 1
-        return f"{name}#{number}"
-
     def queues(self) -> dict[str, QueueRecord]:
         """Each queue's settings, for each time it was made."""
-        history = self._history
-        names = {*history.queue_parallelism, *history.queue_pauses}
-        names |= {line["queueName"] for line in self._created.values() if "queueName" in line}
-        records: dict[str, QueueRecord] = {}
-        for name in sorted(names):
-            deleted_at = [deletion.sent_at for deletion in history.queue_deletions[name]]
-            bounds = pairwise([0, *deleted_at, _NEVER_AT])
-            for number, (since, until) in enumerate(bounds):
-                # What was under way when its queue was deleted is bound by no pause any more.
-                records[f"{name}#{number}"] = QueueRecord(
-                    parallelism=[
-                        one for one in history.queue_parallelism[name] if since <= one.sent_at < until
-                    ],
-                    is_paused=[one for one in history.queue_pauses[name] if since <= one.sent_at <= until],
-                )
-        return records
+        names = {line["queueName"] for line in self._created.values() if "queueName" in line}
+        return queue_records(self._history.calls, names)
 
     def flow_keys(self) -> dict[str, FlowKeyRecord]:
         """Each key's limits: the newest message's, except while they are pinned (contract 5.2)."""
         events: dict[str, list[FlowEvent]] = defaultdict(list)
-        for key, asked in self._history.flow_events.items():
+        for key, asked in self._history.calls.flow_events.items():
             events[key] += asked
         for line in self._created.values():
             label = label_of(line["url"])
@@ -205,10 +174,10 @@ class _Recorder:
             spec = self._history.specs.get(source) or self._history.runs.specs.get(source)
             if spec is not None and spec.flow is not None and label == spec.label:
                 at = line["time"]
-                made = FlowEvent(kind="message", sent_at=at, done_at=at, is_certain=True, limits=spec.flow)
+                made = FlowEvent(kind="message", sent_at=at, done_at=at, limits=spec.flow.limits)
                 events[spec.flow.key].append(made)
         return {
-            key: _flow_key(sorted(found, key=lambda one: one.done_at), self._history.flow_pauses[key])
+            key: flow_record(found, self._history.calls.flow_pauses[key])
             for key, found in sorted(events.items())
         }
 
@@ -226,8 +195,8 @@ class _Recorder:
             return []
         return [
             span
-            for schedule_id, events in sorted(self._history.schedule_events.items())
-            for span in _spans(schedule_id, events, end_at, group_since_at=self._history.group_since_at)
+            for schedule_id, events in sorted(self._history.calls.schedule_events.items())
+            for span in schedule_records(schedule_id, events, end_at, self._history.calls.groups_since)
         ]
 
 
@@ -235,85 +204,3 @@ def _due_at(spec: MessageSpec, sent_at: int) -> int:
     if spec.not_before_seconds is not None:
         return max(sent_at, spec.not_before_seconds * 1000)
     return sent_at + 1000 * (spec.delay_seconds or 0)
-
-
-def _flow_key(events: list[FlowEvent], pauses: list[Change[bool]]) -> FlowKeyRecord:
-    """Follow what was asked of a key; where it cannot be told what held, no limit is checked."""
-    pins = [event for event in events if event.kind in ("pin", "unpin")]
-    is_unclear = any(
-        not pin.is_certain or any(pin is not one and _overlap(pin, one) for one in events) for pin in pins
-    )
-    if is_unclear:
-        return FlowKeyRecord(is_paused=pauses)
-    parallelism: list[Change[int | None]] = []
-    rate: list[Change[Rate]] = []
-    is_pinned_parallelism = is_pinned_rate = False
-    limits = Rate()
-    for event in events:
-        given = event.limits or FlowSpec(key="")
-        if event.kind == "unpin":
-            is_pinned_parallelism = is_pinned_rate = False
-        elif event.kind == "reset":
-            rate.append(
-                _change(event, Rate(rate=limits.rate, period_seconds=limits.period_seconds, is_fresh=True))
-            )
-        else:
-            is_pin = event.kind == "pin"
-            if (is_pin and given.parallelism is not None) or not (is_pin or is_pinned_parallelism):
-                parallelism.append(_change(event, given.parallelism))
-                is_pinned_parallelism |= is_pin
-            if (is_pin and given.rate is not None) or not (is_pin or is_pinned_rate):
-                limits = Rate(rate=given.rate, period_seconds=given.period_seconds, is_fresh=is_pin)
-                rate.append(_change(event, limits))
-                is_pinned_rate |= is_pin
-    return FlowKeyRecord(parallelism=parallelism, is_paused=pauses, rate=_without_repeats(rate))
-
-
-def _without_repeats(rate: list[Change[Rate]]) -> list[Change[Rate]]:
-    """Without changes that change nothing: the same limits once more do not matter, answered or not."""
-    kept: list[Change[Rate]] = []
-    for change in rate:
-        if not kept or change.value.is_fresh or _plain(change.value) != _plain(kept[-1].value):
-            kept.append(change)
-    return kept
-
-
-def _plain(rate: Rate) -> tuple[int | None, int]:
-    return rate.rate, rate.period_seconds
-
-
-def _overlap(one: FlowEvent, other: FlowEvent) -> bool:
-    return one.sent_at <= other.done_at and other.sent_at <= one.done_at
-
-
-def _change(event: FlowEvent, value: Any) -> Change[Any]:
-    return Change(value=value, sent_at=event.sent_at, done_at=event.done_at, is_certain=event.is_certain)
-
-
-def _spans(
-    schedule_id: str, events: list[ScheduleEvent], end_at: int, *, group_since_at: int | None
-) -> list[ScheduleRecord]:
-    """When a schedule certainly was active, and had somebody to publish to."""
-    spans: list[ScheduleRecord] = []
-    cron: str | None = None
-    is_paused: bool | None = False
-    least_at: int | None = 0
-    ordered = sorted(events, key=lambda one: one.sent_at)
-    for event, later in zip(ordered, [*ordered[1:], None], strict=True):
-        if event.kind == "save":
-            # What overwrites a paused schedule leaves it paused (contract 5.4).
-            cron = event.cron if event.is_certain else None
-            least_at = group_since_at if event.is_for_group else 0
-        elif event.kind == "delete":
-            cron, is_paused = None, False if event.is_certain else None
-        else:
-            is_paused = event.kind == "pause" if event.is_certain else None
-        until_at = end_at if later is None else later.sent_at
-        if least_at is None or cron is None or is_paused is not False:
-            continue
-        from_at = max(event.done_at, least_at)
-        if from_at < until_at:
-            spans.append(
-                ScheduleRecord(schedule_id=schedule_id, cron=cron, from_at=from_at, until_at=until_at)
-            )
-    return spans

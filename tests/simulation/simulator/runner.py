@@ -4,7 +4,7 @@ import logging
 import tempfile
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.simulation.simulator.network import Network
 from tests.simulation.simulator.process import Life
 from tests.simulation.simulator.recording import Shown, make_record, read_all
 from tests.simulation.simulator.scenario import Scenario
-from tests.simulation.simulator.steps import ChangeSchedule, PauseFlow, PauseQueue, Step
+from tests.simulation.simulator.steps import Ask, Step, change_schedule, pause_flow, pause_queue
 from tests.simulation.simulator.timeline import BASE_AT, Timeline
 from tests.simulation.simulator.workflows.app import WorkflowApp
 from tests.simulation.simulator.workflows.spec import HOST
@@ -141,11 +141,12 @@ class _World:
         client = life.client
         assert client is not None
         now_us = self._timeline.now_us
-        for path, key, step in (
-            ("schedules", "scheduleId", lambda name: ChangeSchedule(now_us, name, "delete")),
-            ("queues", "name", lambda name: PauseQueue(now_us, name, is_paused=False)),
-            ("flowControl", "flowControlKey", lambda name: PauseFlow(now_us, name, is_paused=False)),
-        ):
+        ways: tuple[tuple[str, str, Callable[[str], Ask]], ...] = (
+            ("schedules", "scheduleId", lambda name: change_schedule(now_us, name, "delete")),
+            ("queues", "name", lambda name: pause_queue(now_us, name, is_paused=False)),
+            ("flowControl", "flowControlKey", lambda name: pause_flow(now_us, name, is_paused=False)),
+        )
+        for path, key, step in ways:
             listed = await client.call("GET", f"/v2/{path}", is_quiet=True)
             for one in listed.content:
                 await step(one[key]).run(client)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from emulator.testing.invariants import Rate
+from emulator.testing.recorder import Limits
 from tests.simulation.simulator.network import Plan
 
 # Retry-delay expressions with the waits in milliseconds that they mean, worked out by hand; the last wait repeats.
@@ -23,6 +25,11 @@ class FlowSpec:
     parallelism: int | None = None
     rate: int | None = None
     period_seconds: int = 1
+
+    @property
+    def limits(self) -> Limits:
+        """The same as the recorder has it."""
+        return self.parallelism, Rate(rate=self.rate, period_seconds=self.period_seconds)
 
     @property
     def value(self) -> str:

@@ -1,14 +1,15 @@
 """The kinds of steps: each does something to the emulator through its API, and notes what it was answered.
 
-A further kind is a frozen dataclass with ``at_us``, a text, and ``run``; the generator's table says how often it
-comes. Nothing else knows the kinds.
+What a call asked for is read by the recorder, as in a user's test: so most kinds are an ``Ask``. A further kind is one
+of these, or a frozen dataclass with ``at_us``, a text, and ``run``; the generator's table says how often it comes.
+Nothing else knows the kinds.
 """
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from tests.simulation.simulator.client import Client
-from tests.simulation.simulator.history import Answer, FlowEvent, Published, ScheduleEvent
+from tests.simulation.simulator.history import Answer, Published
 from tests.simulation.simulator.spec import GROUP, FlowSpec, MessageSpec
 
 
@@ -77,8 +78,6 @@ class PublishBatch:
 def note_published(client: Client, message: MessageSpec, answer: Answer, content: Any) -> None:
     """Keep what the publisher of ``message`` was answered."""
     history = client.history
-    if answer.may_hold and message.flow is not None:
-        note_flow(client, message.flow.key, "message", answer, message.flow)
     if not answer.is_ok:
         return
     made = content if isinstance(content, list) else [content]
@@ -87,24 +86,6 @@ def note_published(client: Client, message: MessageSpec, answer: Answer, content
         return
     ids = tuple(one["messageId"] for one in made if not one.get("deduplicated"))
     history.published.append(Published(spec=message, ids=ids, sent_at=answer.sent_at))
-
-
-def note_flow(
-    client: Client,
-    key: str,
-    kind: Literal["message", "pin", "unpin", "reset"],
-    answer: Answer,
-    limits: FlowSpec | None = None,
-) -> None:
-    """Keep that a flow-control key's limits may have changed."""
-    event = FlowEvent(
-        kind=kind,
-        sent_at=answer.sent_at,
-        done_at=answer.done_at,
-        is_certain=answer.status is not None,
-        limits=limits,
-    )
-    client.history.flow_events[key].append(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,180 +97,97 @@ class Cancel:
 
     async def run(self, client: Client) -> None:
         for message_id in client.history.ids_of(self.label)[:1]:
-            answer = await client.call("DELETE", f"/v2/messages/{message_id}", about=self.label)
-            if answer.is_ok:
-                client.history.cancels[message_id] = answer.done_at
+            await client.call("DELETE", f"/v2/messages/{message_id}", about=self.label)
 
     def __str__(self) -> str:
         return f"cancel {self.label}"
 
 
 @dataclass(frozen=True, slots=True)
-class CancelMany:
+class Ask:
+    """One call of the API, of which nothing need be known but what it says. ``text`` tells it."""
+
+    at_us: int
+    text: str
+    method: str
+    target: str
+    about: str = ""
+    value: dict[str, Any] | None = None
+
+    async def run(self, client: Client) -> None:
+        await client.call(self.method, self.target, value=self.value, about=self.about)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def cancel_many(at_us: int, wanted: str, count: int | None = None) -> Ask:
     """Cancel by a filter, or up to ``count`` of everything."""
-
-    at_us: int
-    filter: str
-    count: int | None = None
-
-    async def run(self, client: Client) -> None:
-        count = "" if self.count is None else f"count={self.count}"
-        query = "&".join(part for part in (self.filter, count) if part)
-        await client.call("DELETE", f"/v2/messages?{query}" if query else "/v2/messages")
-
-    def __str__(self) -> str:
-        return f"cancel {self.filter or 'everything'}, at most {self.count or 'all'}"
+    query = "&".join(part for part in (wanted, "" if count is None else f"count={count}") if part)
+    target = f"/v2/messages?{query}" if query else "/v2/messages"
+    return Ask(at_us, f"cancel {wanted or 'everything'}, at most {count or 'all'}", "DELETE", target)
 
 
-@dataclass(frozen=True, slots=True)
-class SaveQueue:
+def save_queue(at_us: int, name: str, parallelism: int, is_paused: bool | None = None) -> Ask:
     """Make a queue, or change it."""
-
-    at_us: int
-    name: str
-    parallelism: int
-    is_paused: bool | None = None
-
-    async def run(self, client: Client) -> None:
-        value: dict[str, Any] = {"queueName": self.name, "parallelism": self.parallelism}
-        if self.is_paused is not None:
-            value["paused"] = self.is_paused
-        answer = await client.call("POST", "/v2/queues", value=value, about=self.name)
-        if answer.may_hold:
-            client.history.queue_parallelism[self.name].append(answer.change(self.parallelism))
-            if self.is_paused is not None:
-                client.history.queue_pauses[self.name].append(answer.change(self.is_paused))
-
-    def __str__(self) -> str:
-        paused = {None: "", True: ", paused", False: ", not paused"}[self.is_paused]
-        return f"save queue {self.name} with parallelism {self.parallelism}{paused}"
+    value = {"queueName": name, "parallelism": parallelism}
+    value |= {} if is_paused is None else {"paused": is_paused}
+    paused = {None: "", True: ", paused", False: ", not paused"}[is_paused]
+    text = f"save queue {name} with parallelism {parallelism}{paused}"
+    return Ask(at_us, text, "POST", "/v2/queues", name, value)
 
 
-@dataclass(frozen=True, slots=True)
-class PauseQueue:
+def pause_queue(at_us: int, name: str, is_paused: bool) -> Ask:
     """Pause a queue, or resume it."""
-
-    at_us: int
-    name: str
-    is_paused: bool
-
-    async def run(self, client: Client) -> None:
-        verb = "pause" if self.is_paused else "resume"
-        answer = await client.call("POST", f"/v2/queues/{self.name}/{verb}", about=self.name)
-        if answer.may_hold:
-            client.history.queue_pauses[self.name].append(answer.change(self.is_paused))
-
-    def __str__(self) -> str:
-        return f"{'pause' if self.is_paused else 'resume'} queue {self.name}"
+    verb = "pause" if is_paused else "resume"
+    return Ask(at_us, f"{verb} queue {name}", "POST", f"/v2/queues/{name}/{verb}", name)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteQueue:
+def delete_queue(at_us: int, name: str) -> Ask:
     """Delete a queue and what waits in it."""
-
-    at_us: int
-    name: str
-
-    async def run(self, client: Client) -> None:
-        answer = await client.call("DELETE", f"/v2/queues/{self.name}", about=self.name)
-        if answer.may_hold:
-            client.history.queue_deletions[self.name].append(answer.change(None))
-            client.history.queue_parallelism[self.name].append(answer.change(1))
-            client.history.queue_pauses[self.name].append(answer.change(False))
-
-    def __str__(self) -> str:
-        return f"delete queue {self.name}"
+    return Ask(at_us, f"delete queue {name}", "DELETE", f"/v2/queues/{name}", name)
 
 
-@dataclass(frozen=True, slots=True)
-class PauseFlow:
+def pause_flow(at_us: int, key: str, is_paused: bool) -> Ask:
     """Pause a flow-control key, or resume it."""
-
-    at_us: int
-    key: str
-    is_paused: bool
-
-    async def run(self, client: Client) -> None:
-        verb = "pause" if self.is_paused else "resume"
-        answer = await client.call("POST", f"/v2/flowControl/{self.key}/{verb}", about=self.key)
-        if answer.may_hold:
-            client.history.flow_pauses[self.key].append(answer.change(self.is_paused))
-
-    def __str__(self) -> str:
-        return f"{'pause' if self.is_paused else 'resume'} flow-control key {self.key}"
+    verb = "pause" if is_paused else "resume"
+    return Ask(at_us, f"{verb} flow-control key {key}", "POST", f"/v2/flowControl/{key}/{verb}", key)
 
 
-@dataclass(frozen=True, slots=True)
-class PinFlow:
+def pin_flow(at_us: int, limits: FlowSpec) -> Ask:
     """Pin a flow-control key's limits so that messages cannot change them."""
-
-    at_us: int
-    limits: FlowSpec
-
-    async def run(self, client: Client) -> None:
-        limits = self.limits
-        parts = [] if limits.parallelism is None else [f"parallelism={limits.parallelism}"]
-        if limits.rate is not None:
-            parts.append(f"rate={limits.rate}&period={limits.period_seconds}")
-        target = f"/v2/flowControl/{limits.key}/pin?{'&'.join(parts)}"
-        answer = await client.call("POST", target, about=limits.key)
-        if answer.may_hold:
-            note_flow(client, limits.key, "pin", answer, limits)
-
-    def __str__(self) -> str:
-        return f"pin flow-control key {self.limits.key} to {self.limits.value}"
+    parts = [] if limits.parallelism is None else [f"parallelism={limits.parallelism}"]
+    if limits.rate is not None:
+        parts.append(f"rate={limits.rate}&period={limits.period_seconds}")
+    text = f"pin flow-control key {limits.key} to {limits.value}"
+    target = f"/v2/flowControl/{limits.key}/pin?{'&'.join(parts)}"
+    return Ask(at_us, text, "POST", target, limits.key)
 
 
-@dataclass(frozen=True, slots=True)
-class UnpinFlow:
+def unpin_flow(at_us: int, key: str) -> Ask:
     """Let messages bring a flow-control key new limits again."""
-
-    at_us: int
-    key: str
-
-    async def run(self, client: Client) -> None:
-        target = f"/v2/flowControl/{self.key}/unpin?parallelism=true&rate=true"
-        answer = await client.call("POST", target, about=self.key)
-        if answer.may_hold:
-            note_flow(client, self.key, "unpin", answer)
-
-    def __str__(self) -> str:
-        return f"unpin flow-control key {self.key}"
+    target = f"/v2/flowControl/{key}/unpin?parallelism=true&rate=true"
+    return Ask(at_us, f"unpin flow-control key {key}", "POST", target, key)
 
 
-@dataclass(frozen=True, slots=True)
-class ResetRate:
+def reset_rate(at_us: int, key: str) -> Ask:
     """Start a flow-control key's period anew."""
-
-    at_us: int
-    key: str
-
-    async def run(self, client: Client) -> None:
-        answer = await client.call("POST", f"/v2/flowControl/{self.key}/resetRate", about=self.key)
-        if answer.may_hold:
-            note_flow(client, self.key, "reset", answer)
-
-    def __str__(self) -> str:
-        return f"reset the rate of flow-control key {self.key}"
+    text = f"reset the rate of flow-control key {key}"
+    return Ask(at_us, text, "POST", f"/v2/flowControl/{key}/resetRate", key)
 
 
-@dataclass(frozen=True, slots=True)
-class SaveGroup:
+def save_group(at_us: int, host: str, *, is_removed: bool = False) -> Ask:
     """Add an endpoint to the URL group, or remove one."""
+    value = {"endpoints": [{"name": host, "url": f"https://{host}.example/hook"}]}
+    text = f"{'remove' if is_removed else 'add'} endpoint {host}"
+    return Ask(at_us, text, "DELETE" if is_removed else "POST", f"/v2/topics/{GROUP}/endpoints", GROUP, value)
 
-    at_us: int
-    host: str
-    is_removed: bool = False
 
-    async def run(self, client: Client) -> None:
-        value = {"endpoints": [{"name": self.host, "url": f"https://{self.host}.example/hook"}]}
-        method = "DELETE" if self.is_removed else "POST"
-        answer = await client.call(method, f"/v2/topics/{GROUP}/endpoints", value=value, about=GROUP)
-        if answer.is_ok and client.history.group_since_at is None:
-            client.history.group_since_at = answer.done_at
-
-    def __str__(self) -> str:
-        return f"{'remove' if self.is_removed else 'add'} endpoint {self.host}"
+def change_schedule(at_us: int, schedule_id: str, kind: Literal["pause", "resume", "delete"]) -> Ask:
+    """Pause, resume or delete a schedule."""
+    target = f"/v2/schedules/{schedule_id}"
+    method, target = ("DELETE", target) if kind == "delete" else ("POST", f"{target}/{kind}")
+    return Ask(at_us, f"{kind} schedule {schedule_id}", method, target, schedule_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +202,7 @@ class SaveSchedule:
     async def run(self, client: Client) -> None:
         client.history.specs[self.message.label] = self.message
         queue = {"Upstash-Queue-Name": self.message.queue} if self.message.queue else {}
-        answer = await client.call(
+        await client.call(
             "POST",
             f"/v2/schedules/{self.message.destination}",
             headers={
@@ -316,54 +214,9 @@ class SaveSchedule:
             content=self.message.body,
             about=self.schedule_id,
         )
-        _note_schedule(
-            client, self.schedule_id, "save", answer, self.cron, is_for_group=self.message.host is None
-        )
 
     def __str__(self) -> str:
         return f"save schedule {self.schedule_id} ({self.cron}) for {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeSchedule:
-    """Pause, resume or delete a schedule."""
-
-    at_us: int
-    schedule_id: str
-    kind: Literal["pause", "resume", "delete"]
-
-    async def run(self, client: Client) -> None:
-        target = f"/v2/schedules/{self.schedule_id}"
-        answer = await (
-            client.call("DELETE", target, about=self.schedule_id)
-            if self.kind == "delete"
-            else client.call("POST", f"{target}/{self.kind}", about=self.schedule_id)
-        )
-        _note_schedule(client, self.schedule_id, self.kind, answer)
-
-    def __str__(self) -> str:
-        return f"{self.kind} schedule {self.schedule_id}"
-
-
-def _note_schedule(
-    client: Client,
-    schedule_id: str,
-    kind: Literal["save", "pause", "resume", "delete"],
-    answer: Answer,
-    cron: str = "",
-    *,
-    is_for_group: bool = False,
-) -> None:
-    if answer.may_hold:
-        event = ScheduleEvent(
-            kind=kind,
-            sent_at=answer.sent_at,
-            done_at=answer.done_at,
-            is_certain=answer.status is not None,
-            cron=cron,
-            is_for_group=is_for_group,
-        )
-        client.history.schedule_events[schedule_id].append(event)
 
 
 @dataclass(frozen=True, slots=True)
