@@ -82,12 +82,38 @@ def _call(
         return json.load(answer)
 
 
+def _refusal(*command: str) -> str:
+    """Return the one line with which a command that lacks an extra ends."""
+    done = subprocess.run([_BIN / command[0], *command[1:]], check=False, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    if done.returncode != 1 or len(lines) != 1:
+        raise SystemExit(f"smoke: {' '.join(command)} ended with {done.returncode} and {done.stderr}")
+    return lines[0]
+
+
+def missing_extras() -> None:
+    """Where an extra is not installed, one line names it, whoever asks."""
+    for command in (["jobs-core", "migrate"], ["jobs-core", "--help"]):
+        if "'qstash-emulator[jobs]'" not in (said := _refusal(*command)):
+            raise SystemExit(f"smoke: {' '.join(command)} does not name the extra: {said}")
+    said = _refusal("qstash-emulator", "dev", "--port", "0", "--db", "postgresql://ada:secret@127.0.0.1/x")
+    if "'qstash-emulator[postgres]'" not in said or "secret" in said:
+        raise SystemExit(f"smoke: --db postgresql://… does not name the extra, or tells the password: {said}")
+    imported = subprocess.run(
+        [sys.executable, "-c", "import jobs_core"], check=False, capture_output=True, text=True
+    )
+    if "'qstash-emulator[jobs]'" not in imported.stderr.splitlines()[-1]:
+        raise SystemExit(f"smoke: import jobs_core does not name the extra: {imported.stderr}")
+
+
 def emulator(folder: Path) -> str:
     """The emulator alone: it starts, delivers, says so, and stops; nothing of the job system came along."""
     for absent in ("alembic", "aiosmtplib", "jinja2", "stripe", "reportlab"):
         if importlib.util.find_spec(absent) is not None:
             raise SystemExit(f"smoke: the emulator alone should not bring {absent}")
-    subprocess.run([_BIN / "qstash-emulator", "--help"], check=True, stdout=subprocess.DEVNULL)
+    for option in ("--help", "--version"):
+        subprocess.run([_BIN / "qstash-emulator", option], check=True, stdout=subprocess.DEVNULL)
+    missing_extras()
     return _try_server(folder, *_start_emulator(folder))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -62,6 +63,11 @@ def _misspelt(environment: Iterable[str]) -> Iterator[str]:
             )
 
 
+def _shown(database: str) -> str:
+    """Return ``--db`` as it may be printed: a URL's password stays out of terminals and logs."""
+    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", database)
+
+
 def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: bool = False) -> int:
     """Serve until SIGINT or SIGTERM, or until standard input closes if asked; the exit code."""
     logging.basicConfig(
@@ -79,7 +85,7 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
     try:
         emulator.open()
     except EmulatorError as error:
-        print(f"qstash-emulator: {error} (--db {settings.db})", file=sys.stderr)
+        print(f"qstash-emulator: {error} (--db {_shown(settings.db)})", file=sys.stderr)
         for one in opened:
             one.close()
         return 1
@@ -137,7 +143,8 @@ class _Server(uvicorn.Server):
         except EmulatorError as error:
             # A damaged file may be opened, and refuse to be read.
             print(
-                f"qstash-emulator: cannot start: {error} (--db {self._emulator.settings.db})", file=sys.stderr
+                f"qstash-emulator: cannot start: {error} (--db {_shown(self._emulator.settings.db)})",
+                file=sys.stderr,
             )
             self.should_exit = True
             return
@@ -169,10 +176,8 @@ class _Server(uvicorn.Server):
             print(f'{name}="{value}"')
         # Node's SDK waits for a line of this form (contract 6).
         print(f"# dashboard: http://{shown_host}:{port}/emulator/")
-        print(
-            f"# QStash emulator is running at http://{shown_host}:{port}  (state: {self._emulator.settings.db})",
-            flush=True,
-        )
+        state = _shown(self._emulator.settings.db)
+        print(f"# QStash emulator is running at http://{shown_host}:{port}  (state: {state})", flush=True)
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket | None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import typer
 
-from emulator.cli.serve import load_settings
+from emulator.cli.serve import _shown, load_settings
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_a_misspelt_variable_is_said(
     monkeypatch.setenv("QSTASH_EMULATOR_QUOTTA", "free")
     assert load_settings({}).quota == "lenient"
     assert "did you mean QSTASH_EMULATOR_QUOTA?" in capsys.readouterr().err
+
+
+def test_a_database_is_shown_without_its_password() -> None:
+    assert _shown("qstash.db") == "qstash.db"
+    assert _shown("postgresql://host/name") == "postgresql://host/name"
+    assert _shown("postgresql://ada:s@cr:et/@host:5432/name") == "postgresql://ada:***@host:5432/name"
