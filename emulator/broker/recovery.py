@@ -9,6 +9,7 @@ from emulator.broker.schedule_runs import note_cancelled
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
 from emulator.broker.writes import DeduplicationKept
+from emulator.wire.cron import Cron
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
     state.queues.update((queue.name, QueueLine(queue)) for queue in snapshot.queues)
     state.groups.update((group.name, group) for group in snapshot.groups)
     for schedule in snapshot.schedules:
+        Cron.parse(schedule.cron)  # what cannot fire is noticed now, and not when its time comes
         state.put_schedule(schedule)
     state.last_runs.update(snapshot.last_runs)
     state.deduplications.update((kept.key, kept) for kept in snapshot.deduplications)

@@ -94,7 +94,7 @@ def _each_page(client: Client, method: str, path: str, wanted: dict[str, list[st
     """A call takes at most a hundred; the cursor says that more follow."""
     answers = []
     while True:
-        answer = client.call(method, path, json=wanted)
+        answer = client.call(method, path, json=wanted or None)  # no body means all
         answers.append(answer)
         if wanted or "cursor" not in answer:
             return answers

@@ -23,6 +23,7 @@ _REF = "#/components/schemas/{model}"
 _READING = "GET"
 _URL_OR_NAME = r"^(https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?|[A-Za-z0-9_.-]+|api/llm)$"
 _PATH_PARAMETERS = {
+    "action_id": "The id that a bulk cancel was answered with.",
     "destination": "A URL as it is, not percent-encoded, with its query; a URL group's name; or api/llm.",
     "queue": "A queue's name.",
     "name": "A URL group's name.",

@@ -34,7 +34,9 @@ def _code_strings(tree: ast.Module) -> list[str]:
 def test_no_module_asks_which_of_the_two_it_talks_to() -> None:
     for module in _MODULES:
         tree = ast.parse(module.read_text())
-        found = [text for text in _code_strings(tree) for word in _TELLING if word in text.lower()]
+        # The distribution that both packages come in is named for one of them.
+        told = [text.replace("qstash-emulator", "") for text in _code_strings(tree)]
+        found = [text for text in told for word in _TELLING if word in text.lower()]
         assert found == [], module
         assert _decisions_about_the_url(tree) == [], module
 

@@ -27,8 +27,6 @@ from qstash.schedule import Schedule
 from qstash.signing_key import SigningKey
 from qstash.url_group import UrlGroup
 
-from tests.bounds import HANG_SECONDS
-
 _RESOURCES = ("message", "url_group", "queue", "schedule", "signing_key", "log", "dlq", "flow_control")
 _LATER: dict[str, Any] = {"delay": "1h"}
 
@@ -125,7 +123,7 @@ def _messages(sdk: Recorded) -> None:
         callback_headers={"Forward-Called": "back"},
         failure_callback="https://example.com/failed",
         failure_callback_headers={"Forward-Failed": "yes"},
-        timeout=HANG_SECONDS,
+        timeout=90,
         flow_control={"key": "messages", "rate": 3, "period": "1h30m3s"},
         label="labelled",
         content_based_deduplication=False,
@@ -209,7 +207,7 @@ def _schedules(sdk: Recorded) -> None:
         queue="messages",
         label="daily",
         delay="10s",
-        timeout=HANG_SECONDS,
+        timeout=30,
     )
     schedule = sdk.call("schedule.get", schedule_id)
     assert isinstance(schedule, Schedule)
