@@ -1,6 +1,6 @@
 """Every ``Upstash-*`` option by name, with a line of meaning; what reads and what describes them share this table.
 
-Names are in lower case without their prefix, as ``protocol.options`` keeps them (contract 3.2).
+Names are in lower case without their prefix, as ``wire.options`` keeps them (contract 3.2).
 """
 
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ _NAME = r"^[A-Za-z0-9_.-]+$"
 
 
 class OptionHeader(NamedTuple):
-    """``pattern`` describes the values for readers of the API's description; ``protocol.options`` decides."""
+    """``pattern`` describes the values for readers of the API's description; ``wire.options`` decides."""
 
     meaning: str
     pattern: str | None = None
