@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from jobs_core.blocking.loop_thread import BackgroundLoop
 from jobs_core.database import caller_connections
@@ -62,7 +62,7 @@ class SyncJobDispatcher:
         job_type: str | JobDefinition[P],
         payload: P | Mapping[str, Any],
         *,
-        session: Session | None = None,
+        session: Session | scoped_session[Session] | None = None,
         connection: Any = None,
         **options: Any,
     ) -> str:
@@ -73,7 +73,11 @@ class SyncJobDispatcher:
         return self.enqueue_many([request], session=session, connection=connection)[0]
 
     def enqueue_many(
-        self, requests: Sequence[JobRequest], *, session: Session | None = None, connection: Any = None
+        self,
+        requests: Sequence[JobRequest],
+        *,
+        session: Session | scoped_session[Session] | None = None,
+        connection: Any = None,
     ) -> Sequence[str]:
         """As ``JobDispatcher.enqueue_many``; ``connection`` is one that blocks."""
         if session is not None and connection is not None:

@@ -5,12 +5,37 @@ while it runs wait for the next round, and when nobody waits the work ends.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """One object for each event loop: what belongs to one must not be awaited on another.
+
+    A program has several where it calls ``asyncio.run`` again and again, or awaits in several threads.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def here(self) -> T:
+        """The object of the running loop, made at the first call."""
+        loop = asyncio.get_running_loop()
+        if (found := self._made.get(loop)) is not None:
+            return found
+        with self._lock:
+            return self._made.setdefault(loop, self._make())
 
 
 class Coalescer(Generic[Item, Answer]):

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from jobs_core.database.batching import Coalescer
+from jobs_core.database.batching import Coalescer, PerLoop
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +80,16 @@ class Database:
         self.engine = self._create_engine(parsed, pool_size)
         self._reading = self.engine.execution_options(**{_READ_ONLY: True})
         lanes = 1 if self.is_sqlite else min(POSTGRESQL_LANES, pool_size)
-        self._writer: Coalescer[Work | _Part, Any] = Coalescer(self._commit, limit=LARGEST_GROUP, lanes=lanes)
+        self._writer: PerLoop[Coalescer[Work | _Part, Any]] = PerLoop(
+            lambda: Coalescer(self._commit, limit=LARGEST_GROUP, lanes=lanes)
+        )
         self._writers = ThreadPoolExecutor(lanes, thread_name_prefix="jobs_core-write")
         self._readers = ThreadPoolExecutor(min(READERS, pool_size), thread_name_prefix="jobs_core-read")
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction, maybe with others, and answer its result once it is committed."""
         self._check_process()
-        return cast("T", await self._writer.submit(work))
+        return cast("T", await self._writer.here().submit(work))
 
     async def write_jointly(self, work: JointWork[Item, T], item: Item) -> T:
         """As ``write``, but done once for all who share a transaction and name the same ``work``.
@@ -96,7 +98,7 @@ class Database:
         results.
         """
         self._check_process()
-        return cast("T", await self._writer.submit(_Part(work, item)))
+        return cast("T", await self._writer.here().submit(_Part(work, item)))
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run ``query``, which changes nothing; what it sees is committed."""
@@ -104,7 +106,7 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
     async def close(self) -> None:
-        await self._writer.join()
+        await self._writer.here().join()
         self._writers.shutdown()
         self._readers.shutdown()
         self.engine.dispose()

@@ -13,14 +13,16 @@ from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel
-from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, event, inspect
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
 
 from jobs_core.database import caller_connections, job_queries, job_store
 from jobs_core.database.caller_connections import BlockingConnection
 from jobs_core.database.connections import Database
 from jobs_core.database.job_queries import JobFilter, JobPage, TypeStats
+from jobs_core.database.tables import JobExecution
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import JobDefinition, Registry
 from jobs_core.engine.requests import Composer, Duration, JobRequest, envelope_of
@@ -41,6 +43,7 @@ P = TypeVar("P", bound=BaseModel)
 
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 1.0
+AnySession = AsyncSession | async_scoped_session[Any] | Session | scoped_session[Session]
 _HAS_HOOK = "jobs_core.publishes_after_commit"
 
 
@@ -130,7 +133,7 @@ class JobDispatcher:
         queue: str | None = None,
         flow_control: FlowControl | None = None,
         label: str | None = None,
-        session: AsyncSession | Session | None = None,
+        session: AnySession | None = None,
         connection: Any = None,
     ) -> str:
         """Record a job, publish it, and answer its id.
@@ -182,7 +185,7 @@ class JobDispatcher:
         self,
         requests: Sequence[JobRequest],
         *,
-        session: AsyncSession | Session | None = None,
+        session: AnySession | None = None,
         connection: Any = None,
     ) -> Sequence[str]:
         """Record many jobs in one transaction and publish them a hundred in a request; answers their ids.
@@ -324,17 +327,26 @@ class JobDispatcher:
     # --- inside
 
     def write_within(
-        self, session: Session, requests: Sequence[JobRequest], loop: asyncio.AbstractEventLoop
+        self,
+        session: Session | scoped_session[Session],
+        requests: Sequence[JobRequest],
+        loop: asyncio.AbstractEventLoop,
     ) -> Sequence[str]:
         """Write jobs in a blocking session's transaction; ``loop``, on which we run, publishes after the commit.
 
         Raises:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
+            TypeError, UnboundExecutionError: it is no session of SQLAlchemy, or of no database with the job tables.
         """
+        if isinstance(session, scoped_session):
+            session = session()
+        if not isinstance(session, Session):
+            raise TypeError(_no_session(session))
         jobs = [self.composer.prepare(request) for request in requests]
+        connection = _connection_of(session)
         self._publish_after_commit(session, loop)
         # No lock: this process hears of the commit, but should it die first, another may take over at once.
-        return job_store.insert_jobs(session.connection(), jobs, locked_until=self.clock.now())
+        return job_store.insert_jobs(connection, jobs, locked_until=self.clock.now())
 
     def write_on(self, connection: BlockingConnection, requests: Sequence[JobRequest]) -> Sequence[str]:
         """Write jobs in the transaction of a connection. Who calls hears of the commit, or the relay finds them.
@@ -359,24 +371,26 @@ class JobDispatcher:
             awaited, job_store.insert_plainly(jobs, locked_until=now, dialect=awaited.dialect)
         )
 
-    async def _enqueue_within(
-        self, session: AsyncSession | Session, requests: Sequence[JobRequest]
-    ) -> Sequence[str]:
+    async def _enqueue_within(self, session: AnySession, requests: Sequence[JobRequest]) -> Sequence[str]:
         loop = asyncio.get_running_loop()
-        if isinstance(session, Session):
-            return self.write_within(session, requests, loop)
-        return await session.run_sync(self.write_within, requests, loop)
+        if isinstance(session, async_scoped_session):
+            return await session().run_sync(self.write_within, requests, loop)
+        if isinstance(session, AsyncSession):
+            return await session.run_sync(self.write_within, requests, loop)
+        return self.write_within(session, requests, loop)
 
     def _publish_after_commit(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the relay at each commit of this session: it sees only what is really committed."""
-        if session.info.get(_HAS_HOOK) is self:
+        loops = session.info.setdefault(_HAS_HOOK, {})
+        is_hooked = self in loops
+        loops[self] = loop  # the one in use: a session may outlive a loop
+        if is_hooked:
             return
-        session.info[_HAS_HOOK] = self
 
         def wake(committed: Session) -> None:
             # A savepoint's release is announced as a commit too.
-            if not committed.in_nested_transaction() and not loop.is_closed():
-                loop.call_soon_threadsafe(self.outbox.wake)
+            if not committed.in_nested_transaction() and not loops[self].is_closed():
+                loops[self].call_soon_threadsafe(self.outbox.wake)
 
         event.listen(session, "after_commit", wake)
 
@@ -400,3 +414,23 @@ class JobDispatcher:
                 error,
                 extra={"event": "cancel_unconfirmed", "job_id": job_id, "message_id": message_id},
             )
+
+
+def _no_session(given: object) -> str:
+    is_awaited = isinstance(given, AsyncSession | async_scoped_session)
+    hint = " (an AsyncSession is for JobDispatcher, which is awaited)" if is_awaited else ""
+    return (
+        f"session must be a Session or scoped_session of SQLAlchemy, or for JobDispatcher an AsyncSession, not "
+        f"{type(given).__qualname__}{hint}"
+    )
+
+
+def _connection_of(session: Session) -> Connection:
+    """The session's connection to the database of the job tables."""
+    try:
+        return session.connection(bind_arguments={"mapper": inspect(JobExecution)})
+    except UnboundExecutionError as error:
+        raise UnboundExecutionError(
+            "the session is bound to no database for the job tables; name it: Session(binds={JobsModel: engine}), "
+            f"with JobsModel of jobs_core.database.tables ({error})"
+        ) from None

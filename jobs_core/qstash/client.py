@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import httpx
 
+from jobs_core.database.batching import PerLoop
 from jobs_core.model.clock import Clock, SystemClock
 from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
 from jobs_core.model.message import Message
@@ -52,11 +53,14 @@ class QStashClient:
         self._url = url
         # How far this machine's clock is ahead of QStash's, by its last answer, to the second; `None` before one.
         self.clock_ahead: timedelta | None = None
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=_TIMEOUT,
-            transport=transport,
-            trust_env=False,
+        # Its connections belong to the event loop in which they were opened.
+        self._clients = PerLoop(
+            lambda: httpx.AsyncClient(
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=_TIMEOUT,
+                transport=transport,
+                trust_env=False,
+            )
         )
 
     async def __aenter__(self) -> Self:
@@ -68,7 +72,7 @@ class QStashClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._clients.here().aclose()
 
     async def publish(self, messages: Sequence[Message], *, now: datetime) -> list[str | PublishError]:
         """Publish up to ``LARGEST_BATCH`` messages; each gets its message id, or why it was not taken."""
@@ -186,7 +190,9 @@ class QStashClient:
         job_id: str | None = None,
     ) -> httpx.Response:
         try:
-            response = await self._client.request(method, f"{self._url}{path}", headers=headers, content=body)
+            response = await self._clients.here().request(
+                method, f"{self._url}{path}", headers=headers, content=body
+            )
         except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError) as error:
             # It never left this machine, and never will: older versions took texts that no header can hold.
             raise PublishRefusedError(

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from jobs_core.database import job_store
-from jobs_core.database.batching import Coalescer
+from jobs_core.database.batching import Coalescer, PerLoop
 from jobs_core.database.connections import Database
 from jobs_core.database.statements import FORGET_MESSAGE, NOTE_MESSAGE
 from jobs_core.database.tables import outbox
@@ -46,6 +46,16 @@ class _Due:
     failures: int
 
 
+class _Relay:
+    """What one event loop knows of its relay."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.is_woken = False
+        # One at a time: who comes second also waits for what the first has taken and not yet published.
+        self.lock = asyncio.Lock()
+
+
 class Outbox:
     """Publishes messages whose rows are committed, and records that they were."""
 
@@ -53,13 +63,10 @@ class Outbox:
         self._database = database
         self._client = client
         self._clock = clock
-        self._publisher: Coalescer[Message, str] = Coalescer(
-            self._publish_group, limit=LARGEST_BATCH, lanes=4
+        self._publisher: PerLoop[Coalescer[Message, str]] = PerLoop(
+            lambda: Coalescer(self._publish_group, limit=LARGEST_BATCH, lanes=4)
         )
-        self._relaying: asyncio.Task[None] | None = None
-        self._is_woken = False
-        # One at a time: who comes second also waits for what the first has taken and not yet published.
-        self._one_relay = asyncio.Lock()
+        self._relay: PerLoop[_Relay] = PerLoop(_Relay)
 
     def locked_until(self) -> datetime:
         """The lock of a row that its writer will publish itself, right after the commit."""
@@ -74,7 +81,7 @@ class Outbox:
             PublishRefusedError: QStash refused it for good; the job is recorded as failed.
         """
         try:
-            message_id = await self._publisher.submit(message)
+            message_id = await self._publisher.here().submit(message)
         except PublishUnavailableError as error:
             await self._postpone(message, failures + 1, error)
             return None
@@ -88,7 +95,7 @@ class Outbox:
     async def relay(self) -> int:
         """Publish everything that is due and in nobody's hands; answers how many rows were taken up."""
         taken = 0
-        async with self._one_relay:
+        async with self._relay.here().lock:
             while due := await self._take():
                 ended = await asyncio.gather(
                     *(self.publish(each.message, failures=each.failures) for each in due),
@@ -102,28 +109,32 @@ class Outbox:
 
     def wake(self) -> None:
         """Have ``relay`` run soon, in the background; also when one is about to end that has looked already."""
-        self._is_woken = True
-        if self._relaying is None or self._relaying.done():
-            self._relaying = asyncio.create_task(self._relay_while_woken())
+        relay = self._relay.here()
+        relay.is_woken = True
+        if relay.task is None or relay.task.done():
+            relay.task = asyncio.create_task(self._relay_while_woken())
 
     async def _relay_while_woken(self) -> None:
-        while self._is_woken:
-            self._is_woken = False
+        relay = self._relay.here()
+        while relay.is_woken:
+            relay.is_woken = False
             await self.relay()
 
     async def flush(self) -> None:
         """Publish what is committed and in nobody's hands, and wait for what others of this process publish."""
         await asyncio.sleep(0)  # the word of a commit may still be on its way
-        if self._relaying is not None:
-            await asyncio.gather(self._relaying, return_exceptions=True)
+        relay = self._relay.here()
+        if relay.task is not None:
+            await asyncio.gather(relay.task, return_exceptions=True)
         await self.relay()
-        await self._publisher.join()
+        await self._publisher.here().join()
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        if self._relaying is not None:
-            await asyncio.gather(self._relaying, return_exceptions=True)
-        await self._publisher.join()
+        relay = self._relay.here()
+        if relay.task is not None:
+            await asyncio.gather(relay.task, return_exceptions=True)
+        await self._publisher.here().join()
 
     async def _publish_group(self, messages: Sequence[Message]) -> list[str | PublishError]:
         answers = await self._client.publish(messages, now=self._clock.now())

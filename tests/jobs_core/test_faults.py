@@ -46,7 +46,7 @@ async def test_a_publish_that_fails_after_the_record_is_written_leaves_no_job_pe
         raise httpx.ConnectError("connection refused")
 
     with monkeypatch.context() as patched:
-        patched.setattr(jobs.client._client, "request", fail)
+        patched.setattr(jobs.client._clients.here(), "request", fail)
         job_id = await jobs.enqueue("do-work", {})
         assert (await jobs.get(job_id)).message_id is None
     await harness.advance("1m")
