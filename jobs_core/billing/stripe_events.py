@@ -54,9 +54,9 @@ class _Event:
 Apply = Callable[[Connection, _Event], Outcome]
 
 
-@on_stripe("checkout.session.completed")
+@on_stripe("checkout.session.completed", "checkout.session.async_payment_succeeded")
 async def checkout_completed(event: ProcessStripeWebhook, job: Job) -> dict[str, Any]:
-    """A customer has come: whose it is, how to reach them; welcome their subscription."""
+    """A customer has come: whose it is, how to reach them; welcome their subscription once it is paid."""
     return await _apply(event, job, _checkout)
 
 
@@ -137,7 +137,9 @@ def _checkout(connection: Connection, event: _Event) -> Outcome:
     email = objects.text(details, "email", 320) or objects.text(session, "customer_email", 320)
     _write_contact(connection, event, customer_id, email, objects.text(details, "name"))
     subscription_id = objects.reference(session, "subscription")
-    if session.get("mode") != "subscription" or subscription_id is None:
+    # Some ways of paying take days; of their end another event tells.
+    is_unpaid = session.get("payment_status") == "unpaid"
+    if session.get("mode") != "subscription" or subscription_id is None or is_unpaid:
         return Outcome(applied)
     return Outcome(applied, _welcome(connection, event, customer_id, subscription_id))
 
@@ -176,11 +178,21 @@ def _subscription(connection: Connection, event: _Event) -> Outcome:
         _state(subscription, status, customer_id, event),
         now=event.now,
     )
-    if not applied:
-        return Outcome(applied=False)
     customer = store.find_customer(connection, customer_id)
+    if not applied:
+        is_due = _is_trial_still_ending(event, before)
+        return Outcome(False, _news_of(event, customer, was_cancelling=True) if is_due else ())
     was_cancelling = before is not None and before.cancel_at_period_end
     return Outcome(True, _news_of(event, customer, was_cancelling=was_cancelling))
+
+
+def _is_trial_still_ending(event: _Event, stored: Any) -> bool:
+    """Whether an older event's word that a trial ends soon is still true: its customer has not been told."""
+    until = objects.instant(event.object, "trial_end")
+    is_trial_ending = event.type == "customer.subscription.trial_will_end" and until is not None
+    return (
+        is_trial_ending and stored.status == "trialing" and stored.trial_end_at == until and until > event.now
+    )
 
 
 def _state(
@@ -267,6 +279,8 @@ def _invoice(connection: Connection, event: _Event) -> Outcome:
 def _receipt(event: _Event, customer: Any, shown: str) -> list[JobRequest]:
     if event.object.get("billing_reason") == "subscription_create":
         return []  # the welcome says it
+    if not objects.number(event.object, "amount_paid"):
+        return []  # a trial's, or one that a credit covers: nothing was received
     return _notify(
         event, customer, "payment.succeeded", "Payment received", f"We received {shown}. Thank you."
     )

@@ -374,7 +374,8 @@ class JobDispatcher:
     async def _enqueue_within(self, session: AnySession, requests: Sequence[JobRequest]) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         if isinstance(session, async_scoped_session):
-            return await session().run_sync(self.write_within, requests, loop)
+            within: AsyncSession = session()
+            return await within.run_sync(self.write_within, requests, loop)
         if isinstance(session, AsyncSession):
             return await session.run_sync(self.write_within, requests, loop)
         return self.write_within(session, requests, loop)

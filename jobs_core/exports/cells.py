@@ -7,14 +7,16 @@ Source: OWASP, CSV injection (read 2026-11).
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 # With their full-width forms, which some spreadsheets take for the same.
 _DANGEROUS = tuple("=+-@\t\r\n＝＋－＠")
 
-Plain = str | int | float | Decimal | bool | datetime | None
+Plain = str | int | float | Decimal | bool | datetime | date | time | timedelta | None
 
 
 def is_dangerous(text: str) -> bool:
@@ -33,8 +35,14 @@ def neutralised(text: str) -> str:
 
 def plain(value: Any) -> Plain:
     """One of the kinds that a cell may hold; instants in UTC, and what has structure as JSON."""
+    if isinstance(value, Enum):
+        return plain(value.value)
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo is not None else value
+    if isinstance(value, date | time | timedelta):
+        return value
+    if isinstance(value, UUID):
+        return str(value)
     if value is None or isinstance(value, str | int | float | Decimal | bool):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -47,6 +55,20 @@ def csv_text(value: Any) -> str:
         return ""
     if isinstance(cell, datetime):
         return cell.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(cell, date | time):
+        return cell.isoformat()
+    if isinstance(cell, timedelta):
+        return _elapsed(cell)
     if isinstance(cell, bool):
         return "true" if cell else "false"
     return neutralised(cell) if isinstance(cell, str) else str(cell)
+
+
+def _elapsed(value: timedelta) -> str:
+    """Hours, minutes and seconds, as spreadsheets read and write a duration: ``-1:30:00``, ``49:00:00.5``."""
+    seconds = abs(value)
+    hours, rest = divmod(seconds, timedelta(hours=1))
+    minutes, rest = divmod(rest, timedelta(minutes=1))
+    shown = f"{hours}:{minutes:02}:{rest.seconds:02}"
+    fraction = f".{rest.microseconds:06}".rstrip("0") if rest.microseconds else ""
+    return f"{'-' if value < timedelta(0) else ''}{shown}{fraction}"

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ SHEET_ROWS = 1_048_576
 _CELL_CHARACTERS = 32_767
 _EXACT_INTEGER = 1 << 53  # a cell's number is a double
 _OLDEST_DATE = 1900
+_LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001 -- a cell has no zone
 
 
 class RowWriter(Protocol):
@@ -61,6 +62,9 @@ class XlsxWriter:
         self._book.use_zip64()
         self._bold = self._book.add_format({"bold": True})
         self._instant = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
+        self._time = self._book.add_format({"num_format": "hh:mm:ss"})
+        self._elapsed = self._book.add_format({"num_format": "[h]:mm:ss"})
         # Excel's own apostrophe: the cell stays text even when someone edits it.
         self._quoted = self._book.add_format({"quote_prefix": True})
         self._headings = headings
@@ -92,17 +96,33 @@ class XlsxWriter:
             return
         if isinstance(value, bool):
             sheet.write_boolean(row, column, value)
-        elif isinstance(value, datetime) and value.year >= _OLDEST_DATE:
+        elif isinstance(value, datetime) and _is_excels(value):
             sheet.write_datetime(row, column, value.replace(tzinfo=None), self._instant)
+        elif isinstance(value, date) and not isinstance(value, datetime) and _is_excels(value):
+            sheet.write_datetime(row, column, value, self._day)
+        elif isinstance(value, time):
+            sheet.write_datetime(row, column, value.replace(tzinfo=None), self._time)
+        elif isinstance(value, timedelta) and value >= timedelta(0):  # Excel shows none below zero
+            sheet.write_datetime(row, column, value, self._elapsed)
         elif isinstance(value, int | float | Decimal) and _fits_a_number(value):
             sheet.write_number(row, column, value)
         else:
-            text = str(value)[:_CELL_CHARACTERS]
+            text = (csv_text(value) if isinstance(value, timedelta) else str(value))[:_CELL_CHARACTERS]
             sheet.write_string(row, column, text, self._quoted if is_dangerous(text) else None)
 
 
+def _is_excels(value: date) -> bool:
+    """Whether Excel has the date: from 1900 on, and the last second of 9999 rounded up is beyond it."""
+    return value.year >= _OLDEST_DATE and not (
+        isinstance(value, datetime) and value.replace(tzinfo=None) > _LAST_INSTANT
+    )
+
+
 def _fits_a_number(value: float | Decimal) -> bool:
-    return math.isfinite(value) and abs(float(value)) <= _EXACT_INTEGER
+    try:
+        return math.isfinite(value) and abs(float(value)) <= _EXACT_INTEGER
+    except (ArithmeticError, ValueError):  # a signalling NaN
+        return False
 
 
 def open_writer(kind: str, path: Path, headings: Sequence[str]) -> RowWriter:

@@ -38,8 +38,15 @@ class ProcessWebhook(Payload):
     delivery_id: str | None = Field(None, max_length=255)
 
 
+# Where ``event_data`` keeps what Stripe says around the object; workers of an earlier version leave it alone.
+STRIPE_ENVELOPE = "_event"
+
+
 class ProcessStripeWebhook(Payload):
-    """An event of Stripe. ``event_data`` is its ``data.object``; ``created`` its time, in unix seconds."""
+    """An event of Stripe. ``event_data`` is its ``data.object``; ``created`` its time, in unix seconds.
+
+    Of a thin event (``v2.core.event``) ``event_data`` is its ``data``, and ``related_object`` says what it is about.
+    """
 
     event_type: str = Field(min_length=1, max_length=255)
     event_id: str = Field(min_length=1, max_length=255)
@@ -48,6 +55,40 @@ class ProcessStripeWebhook(Payload):
     customer_id: str | None = Field(None, max_length=255)
     subscription_id: str | None = Field(None, max_length=255)
     ip_address: str | None = Field(None, max_length=64)
+
+    @property
+    def account(self) -> str | None:
+        """The connected account that it is about; ``None`` for one's own."""
+        account = self._around("account")
+        return account if isinstance(account, str) else None
+
+    @property
+    def livemode(self) -> bool | None:
+        """Whether it is of live mode, not of a sandbox."""
+        livemode = self._around("livemode")
+        return livemode if isinstance(livemode, bool) else None
+
+    @property
+    def context(self) -> str | None:
+        """The context that it is about, as Stripe names it."""
+        context = self._around("context")
+        return context if isinstance(context, str) else None
+
+    @property
+    def previous_attributes(self) -> dict[str, Any]:
+        """What the object's changed attributes were before; empty where nothing is said."""
+        previous = self._around("previous_attributes")
+        return previous if isinstance(previous, dict) else {}
+
+    @property
+    def related_object(self) -> dict[str, Any]:
+        """What a thin event is about: ``{"id", "type", "url"}``; empty for others."""
+        related = self._around("related_object")
+        return related if isinstance(related, dict) else {}
+
+    def _around(self, name: str) -> Any:
+        around = self.event_data.get(STRIPE_ENVELOPE)
+        return around.get(name) if isinstance(around, dict) else None
 
 
 Handle = Callable[[E, Job], Awaitable[Any]]

@@ -16,9 +16,12 @@ from jobs_core.database import job_store
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import JobType
 from jobs_core.engine.requests import JobRequest
-from jobs_core.webhooks.events import STRIPE
+from jobs_core.model.errors import JobValidationError
+from jobs_core.webhooks.events import STRIPE, STRIPE_ENVELOPE
 from jobs_core.webhooks.tables import webhook_events
 from jobs_core.webhooks.verifiers import Received
+
+_THIN = "v2.core.event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,9 @@ async def accept(
 
 
 def _request(source: str, received: Received, ip_address: str | None) -> JobRequest:
+    for name, text in (("event", received.event), ("event id", received.event_id)):
+        if "\0" in text:
+            raise JobValidationError(f"the {name} {text!r} holds a NUL character, which is not accepted")
     key = f"{source}:{received.event_id}"
     if source != STRIPE:
         payload: dict[str, Any] = {
@@ -66,11 +72,12 @@ def _request(source: str, received: Received, ip_address: str | None) -> JobRequ
         }
         return JobRequest(JobType.PROCESS_WEBHOOK, payload, idempotency_key=key)
     subject = _object(received.data)
+    around = _around(received.data)
     payload = {
         "eventType": received.event,
         "eventId": received.event_id,
-        "eventData": subject,
-        "created": received.data.get("created"),
+        "eventData": subject | ({STRIPE_ENVELOPE: around} if around else {}),
+        "created": _seconds(received.data.get("created")),
         "customerId": _id_of(subject, "customer"),
         "subscriptionId": _id_of(subject, "subscription"),
         "ipAddress": ip_address,
@@ -80,8 +87,28 @@ def _request(source: str, received: Received, ip_address: str | None) -> JobRequ
 
 def _object(event: dict[str, Any]) -> dict[str, Any]:
     data = event.get("data")
+    if event.get("object") == _THIN:
+        return data if isinstance(data, dict) else {}
     subject = data.get("object") if isinstance(data, dict) else None
     return subject if isinstance(subject, dict) else {}
+
+
+def _around(event: dict[str, Any]) -> dict[str, Any]:
+    """What Stripe says around the object, as far as it says anything."""
+    data = event.get("data")
+    found = {name: event.get(name) for name in ("account", "livemode", "context", "related_object")}
+    found["previous_attributes"] = data.get("previous_attributes") if isinstance(data, dict) else None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _seconds(created: object) -> object:
+    """An event's time in unix seconds; thin events spell it as ISO 8601."""
+    if not isinstance(created, str):
+        return created
+    try:
+        return int(datetime.fromisoformat(created).timestamp())
+    except (ValueError, OverflowError):
+        return created  # refused by its field, in words
 
 
 def _id_of(subject: dict[str, Any], kind: str) -> str | None:

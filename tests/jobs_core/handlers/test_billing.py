@@ -320,3 +320,37 @@ def test_no_object_breaks_the_reading(value: Any) -> None:
     objects.period_end(subject)
     objects.owner(subject)
     objects.subscription_of_invoice(subject)
+
+
+# --- the doubtful cases
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize(("kept_until", "told"), [(400 * 86_400, 1), (500 * 86_400, 0)])
+async def test_the_end_of_a_trial_is_told_of_though_a_newer_event_came_first_while_it_is_still_true(
+    system: Any, kept_until: int, told: int
+) -> None:
+    await send(system, ("evt_1", "checkout.session.completed", 0, CHECKOUT | {"payment_status": "unpaid"}))
+    kept = subscription(status="trialing", trial_end=BEGUN + kept_until)
+    await send(system, ("evt_3", "customer.subscription.updated", 9, kept))
+    ending = subscription(status="trialing", trial_end=BEGUN + 400 * 86_400)
+    record = await send(system, ("evt_2", "customer.subscription.trial_will_end", 5, ending))
+    assert len(await system.children(record.job_id)) == told
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_checkout_is_welcomed_once_it_is_paid(system: Any) -> None:
+    unpaid = CHECKOUT | {"payment_status": "unpaid"}
+    record = await send(system, ("evt_1", "checkout.session.completed", 0, unpaid))
+    assert record.result["results"]["checkout_completed"] == {"applied": True, "followUps": []}
+    paid = CHECKOUT | {"payment_status": "paid"}
+    record = await send(system, ("evt_2", "checkout.session.async_payment_succeeded", 5, paid))
+    assert len(await system.children(record.job_id)) == 2
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_nobody_is_thanked_for_nothing(system: Any) -> None:
+    await send(system, ("evt_1", "checkout.session.completed", 0, CHECKOUT))
+    free = invoice(amount_paid=0, amount_due=0)
+    record = await send(system, ("evt_2", "invoice.payment_succeeded", 5, free))
+    assert record.result["results"]["invoice_settled"] == {"applied": True, "followUps": []}

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import openpyxl
 import pytest
@@ -286,3 +288,41 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_an_unknown_entity_names_those_there_are() -> None:
     with pytest.raises(ExportRefusedError, match="known: customers"):
         default_entities().get("x")
+
+
+class _Colour(Enum):
+    RED = "red"
+
+
+def test_values_of_pythons_own_types_are_plain_typed_cells(tmp_path: Path) -> None:
+    values: list[Any] = [
+        date(2026, 1, 2),
+        time(13, 30),
+        timedelta(hours=49, seconds=1),
+        -timedelta(minutes=90),
+        UUID(int=1),
+        _Colour.RED,
+        datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        Decimal("sNaN"),
+    ]
+    assert [csv_text(value) for value in values[:6]] == [
+        "2026-01-02",
+        "13:30:00",
+        "49:00:01",
+        "-1:30:00",
+        "00000000-0000-0000-0000-000000000001",
+        "red",
+    ]
+    path = tmp_path / "typed.xlsx"
+    writer = XlsxWriter(path, ["Value"])
+    writer.write([[value] for value in values])
+    writer.close()
+    sheet = openpyxl.load_workbook(path).worksheets[0]
+    cells: list[Any] = [row[0] for row in sheet.iter_rows(min_row=2)]
+    day, clock, elapsed, negative, key, colour, last, odd = cells
+    assert (day.is_date, day.value.date(), day.number_format) == (True, date(2026, 1, 2), "yyyy-mm-dd")
+    assert clock.value == time(13, 30)
+    assert elapsed.value == timedelta(hours=49, seconds=1)
+    assert [negative.value, key.value, colour.value] == ["-1:30:00", str(UUID(int=1)), "red"]
+    assert str(last.value).startswith("9999-12-31 23:59:59.999999")
+    assert odd.value == "sNaN"

@@ -21,7 +21,13 @@ from standardwebhooks import Webhook
 from jobs_core import JobStatus, Resources, Settings, SettingsError
 from jobs_core.emails.deliveries import status_of
 from jobs_core.settings.webhook_source import WebhookSource
-from jobs_core.webhooks.events import EventHandlers, ProcessWebhook, default_handlers, on_webhook
+from jobs_core.webhooks.events import (
+    EventHandlers,
+    ProcessStripeWebhook,
+    ProcessWebhook,
+    default_handlers,
+    on_webhook,
+)
 from jobs_core.webhooks.tables import webhook_events
 from jobs_core.webhooks.verifiers import (
     GitHubSource,
@@ -450,3 +456,76 @@ async def test_resends_webhooks_tell_what_became_of_an_email_in_any_order(system
         await system.settle()
     known = await system.dispatcher.database.read(lambda connection: status_of(connection, "re_1"))
     assert known == "bounced"
+
+
+# --- what is around a Stripe event, and bodies that no database keeps
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_what_stripe_says_around_the_object_is_kept_for_handlers(system: Any) -> None:
+    body = event_body(
+        account="acct_1",
+        livemode=False,
+        context="ctx_1",
+        data={"object": {"id": "sub_1"}, "previous_attributes": {"status": "trialing"}},
+    )
+    answer = await post(system, "/api/stripe/webhook", body, stripe_headers(body))
+    record = await system.dispatcher.get(answer.json()["jobId"])
+    event = ProcessStripeWebhook.model_validate(record.payload)
+    assert event.event_data["id"] == "sub_1"
+    assert (event.account, event.livemode, event.context) == ("acct_1", False, "ctx_1")
+    assert event.previous_attributes == {"status": "trialing"}
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_thin_event_of_stripe_is_taken_and_completed(system: Any) -> None:
+    # Source: Stripe docs, event-destinations, "Thin events" (read 2026-11).
+    related = {"id": "mtr_1", "type": "billing.meter", "url": "/v1/billing/meters/mtr_1"}
+    body = json.dumps(
+        {
+            "id": "evt_thin",
+            "object": "v2.core.event",
+            "type": "v1.billing.meter.error_report_triggered",
+            "created": "2024-09-17T06:20:52.246Z",
+            "livemode": False,
+            "related_object": related,
+        }
+    ).encode()
+    answer = await post(system, "/api/stripe/webhook", body, stripe_headers(body))
+    assert answer.status_code == 202, answer.text
+    await system.settle()
+    record = await system.dispatcher.get(answer.json()["jobId"])
+    assert record.status is JobStatus.COMPLETED
+    event = ProcessStripeWebhook.model_validate(record.payload)
+    assert (event.created, event.related_object, event.livemode) == (1_726_554_052, related, False)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        r'"half \ud800"',
+        r'"nul \u0000"',
+        "[" * 400 + "]" * 400,
+        '"' + "9" * 5_000 + '"',
+        "1" * 5_000,
+        "NaN",
+        "1e999",
+    ],
+    ids=["surrogate", "nul", "deep", "long", "huge", "nan", "infinite"],
+)
+async def test_a_signed_body_is_taken_or_refused_in_words_whatever_it_holds(system: Any, inside: str) -> None:
+    for place in (
+        '"data": %s',
+        '"event": {"name": "order.paid", "id": 1, "more": %s}',
+        '"event": {"name": %s, "id": 2}',
+    ):
+        body = ("{" + '"event": {"name": "a", "id": 3}, ' * ("data" in place) + place % inside + "}").encode()
+        answer = await post(system, "/api/webhooks/acme", body, own_headers(body))
+        assert answer.status_code in {200, 202, 400}, (place, answer.text)
+        if answer.status_code == 400:
+            assert answer.json()["error"]
+        else:
+            await system.settle()
+            job_id = answer.json()["jobId"]
+            assert (await system.dispatcher.get(job_id)).is_finished
+            assert (await system.client.get(f"/jobs/{job_id}")).status_code < 500
