@@ -26,7 +26,8 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=65_535,
-        description="A second port that answers all the same, as the vendor's log server; none by default.",
+        description="A second port that answers all the same, as the vendor's log server; by default 8081 beside "
+        "port 8080 if it is free, and none beside another port.",
     )
     db: str = Field(
         "qstash.db", description="Where state is kept: a SQLite file, an SQLAlchemy URL, or 'memory'."

@@ -24,8 +24,10 @@ def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequ
         _upsert(known, endpoint)
     if len(known) > state.limits.max_endpoints:
         raise QuotaExceeded("quota maxEndpoints exceeded", hint=f"at most {state.limits.max_endpoints}")
-    base = group or UrlGroup(name=name, endpoints=(), created_at=now_at, updated_at=now_at)
-    _save(state, replace(base, endpoints=tuple(known), updated_at=now_at))
+    # Later than any millisecond that the caller has read before the call (contract 2.7).
+    later_at = now_at + 1
+    base = group or UrlGroup(name=name, endpoints=(), created_at=later_at, updated_at=later_at)
+    _save(state, replace(base, endpoints=tuple(known), updated_at=later_at))
 
 
 def remove_endpoints(

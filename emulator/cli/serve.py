@@ -28,6 +28,9 @@ from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS
 
+# Where the vendor's server is; its log server is on the next one.
+_VENDOR_PORT = 8080
+
 
 def load_settings(given: dict[str, Any]) -> Settings:
     """Settings from the environment and the flags given. Raises BadParameter naming what is wrong.
@@ -81,6 +84,8 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
     opened = [one for one in listeners if one is not None]
     if len(opened) < len(listeners):
         return 1
+    if settings.log_port is None and settings.port == _VENDOR_PORT:
+        opened += _listen_if_free(settings.host, settings.port + 1)
     emulator = Emulator(settings)
     try:
         emulator.open()
@@ -112,6 +117,20 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
         signal.signal(asked, lambda *_: None)
     server.run(sockets=opened)
     return 0 if server.started else 1
+
+
+def _listen_if_free(host: str, port: int) -> list[socket.socket]:
+    """A listener where the vendor's log server would be (contract 6); none if somebody else is there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        return []
+    return [listener]
 
 
 def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
@@ -167,13 +186,20 @@ class _Server(uvicorn.Server):
         host, port = self._listener.getsockname()[:2]
         shown_host = "localhost" if ip_address(host).is_loopback or ip_address(host).is_unspecified else host
         user = PUBLISHED_USERS[0]
+        found = self._emulator.find(user.token)
+        # Those in force: they may have been rotated, in this process or an earlier one.
+        keys = found[0].broker.state.keys if found is not None else user.keys
         for name, value in (
             ("QSTASH_URL", f"http://{shown_host}:{port}"),
             ("QSTASH_TOKEN", user.token),
-            ("QSTASH_CURRENT_SIGNING_KEY", user.keys.current),
-            ("QSTASH_NEXT_SIGNING_KEY", user.keys.next),
+            ("QSTASH_CURRENT_SIGNING_KEY", keys.current),
+            ("QSTASH_NEXT_SIGNING_KEY", keys.next),
         ):
             print(f'{name}="{value}"')
+        if keys != user.keys:
+            print(
+                "# the signing keys were rotated: development mode of the JavaScript SDK wants the published ones"
+            )
         # Node's SDK waits for a line of this form (contract 6).
         print(f"# dashboard: http://{shown_host}:{port}/emulator/")
         state = _shown(self._emulator.settings.db)

@@ -158,7 +158,6 @@ def test_the_official_sdk_makes_reads_pauses_and_deletes_schedules(account) -> N
 
 def test_groups_keep_their_endpoints_in_order_with_names(account) -> None:
     before_at = time.time_ns() // 1_000_000  # noqa: TID251  the service's clock is the machine's
-    time.sleep(0.002)
     name = account.named("group")
     account.sdk.url_group.delete(name)
     account.sdk.url_group.upsert_endpoints(
