@@ -3,13 +3,13 @@
 The Workflow SDKs keep no state. What they run stands in the user's endpoint; what must last stands here: the run,
 its append-only log of steps, its waiters, the events that came too early, and how it ended.
 
-    starting    a trigger makes a run, or finds that it has one
-    appending   a published step joins the log and is delivered, perhaps later
-    waiting     waits, events, deadlines
-    following   what follows from an attempt: nothing, a call's result, or the run's failure
-    ending      success, failure, cancellation; telling the run that invoked this one
-    failed      what a resume takes up of a failed run
-    again       resume, restart, the failure callback once more
+    trigger      makes a run, or finds that it has one
+    publishing   a published step joins the log and is delivered, perhaps later
+    events       waits, notifications, deadlines
+    attempts     what follows from an attempt: nothing, a call's result, or the run's failure
+    end_of_run   success, failure, cancellation; telling the run that invoked this one
+    failed_run   what a resume takes up of a failed run
+    resume       resume, restart, the failure callback once more
 
 A message of a run is a message of the broker with a tag (``emulator.broker.layer``): delays, retries, flow control
 and recovery are the broker's. Delivered is not its own body but the list of steps that ends with it
