@@ -36,7 +36,7 @@ def decide(
     """Decide after an attempt that ended at ``now_at``, ``retried`` retries having been made before it."""
     if result.is_success:
         return Delivered()
-    if retried >= max_retries or _forbids_retries(result):
+    if retried >= max_retries or forbids_retries(result):
         return GiveUp()
     wait_ms = retry_wait_ms(
         retried=retried, expression=retry_delay, response_headers=result.headers, now_at=now_at
@@ -44,7 +44,8 @@ def decide(
     return RetryAt(now_at + wait_ms)
 
 
-def _forbids_retries(result: AttemptResult) -> bool:
+def forbids_retries(result: AttemptResult) -> bool:
+    """Whether no retry may follow, whatever is left."""
     if result.is_final:
         return True
     flag = first_value(result.headers, NON_RETRYABLE_HEADER)

@@ -1,33 +1,49 @@
 """Why a message is where it is: the reason that goes with its state, in words."""
 
+from typing import NamedTuple
+
 from emulator.broker.message import Pending
 from emulator.broker.state import BrokerState
 
 
+class Wait(NamedTuple):
+    """What a message waits for, and until when (unix ms) where that is known."""
+
+    reason: str
+    until_at: int | None = None
+
+
 def waiting_reason(state: BrokerState, candidate: Pending, now_at: int) -> str:
+    """What an unfinished message waits for, in words. See ``find_wait``."""
+    return find_wait(state, candidate, now_at).reason
+
+
+def find_wait(state: BrokerState, candidate: Pending, now_at: int) -> Wait:
     """What an unfinished message waits for. ``candidate`` is as the store has it, which may be behind."""
     pending = state.find(candidate.seq, candidate.lane, candidate.queue_name) or candidate
     if pending.seq in state.active:
-        return "an attempt is under way"
+        return Wait("an attempt is under way")
     line = state.queues.get(pending.queue_name) if pending.queue_name else None
     if line is not None and line.queue.is_paused:
-        return f"queue {line.queue.name} is paused"
+        return Wait(f"queue {line.queue.name} is paused")
     if line is not None and (ahead := line.ahead_of(pending.seq)) is not None:
-        return f"{ahead} before it in queue {line.queue.name} (parallelism {line.queue.parallelism})"
+        return Wait(f"{ahead} before it in queue {line.queue.name} (parallelism {line.queue.parallelism})")
     if pending.due_at > now_at:
-        return "its time has not come"
-    return _lane_reason(state, pending, now_at)
+        why = "the wait before a retry" if pending.retried else "its delay"
+        return Wait(f"its time has not come: {why}", pending.due_at)
+    return _lane_wait(state, pending, now_at)
 
 
-def _lane_reason(state: BrokerState, pending: Pending, now_at: int) -> str:
+def _lane_wait(state: BrokerState, pending: Pending, now_at: int) -> Wait:
     lane = state.lanes.flow_lane(pending.lane.removeprefix("flow:"))
     if lane is None or lane.name != pending.lane:
-        return "its turn among the messages to its destination"
+        return Wait("its turn among the messages to its destination")
     key = lane.flow_key
     if key.is_paused:
-        return f"flow-control key {key.key} is paused"
+        return Wait(f"flow-control key {key.key} is paused")
     if key.parallelism is not None and len(lane.in_flight) >= key.parallelism:
-        return f"flow-control key {key.key} has {key.parallelism} under way, as many as it may"
+        return Wait(f"flow-control key {key.key} has {key.parallelism} under way, as many as it may")
     if key.rate is not None and key.count_at(now_at) >= key.rate:
-        return f"flow-control key {key.key} has used up its {key.rate} in {key.period_seconds} s"
-    return f"its turn among the messages of flow-control key {key.key}"
+        words = f"flow-control key {key.key} has used up its {key.rate} in {key.period_seconds} s"
+        return Wait(words, key.period_end_at)
+    return Wait(f"its turn among the messages of flow-control key {key.key}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emulator import __version__
-from emulator.cli import clock, dlq, faults, messages, schedules
+from emulator.cli import clock, dlq, faults, messages, runs, schedules
 from emulator.cli.gc_tuning import nothing_is_garbage
 from emulator.cli.options import (
     AllowedHost,
@@ -158,6 +158,7 @@ app.command("publish", rich_help_panel=_MESSAGES)(publish)
 app.command("tail", rich_help_panel=_MESSAGES)(tail)
 app.add_typer(messages.app, name="messages", rich_help_panel=_MESSAGES)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=_MESSAGES)
+app.add_typer(runs.app, name="runs", rich_help_panel=_MESSAGES)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_MESSAGES)
 app.add_typer(clock.app, name="clock", rich_help_panel=_TIME)
 app.add_typer(faults.app, name="faults", rich_help_panel=_TIME)

@@ -6,7 +6,7 @@ import typer
 
 from emulator.cli.client import Client
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
-from emulator.cli.output import moment, print_facts, print_json, print_table
+from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
 
 app = typer.Typer(help="List messages, look at one, bring it forward, cancel it.", no_args_is_help=False)
 
@@ -47,11 +47,13 @@ def list_messages(
     rows = [
         [
             one["state"], f"{one['retried']}/{one['maxRetries']}", moment(one["createdAt"]), one["messageId"],
-            f"{one['method']} {one['url']}",
+            f"{one['method']} {one['url']}", sentence(one["outcome"]),
         ]
         for one in found["messages"]
     ]  # fmt: skip
-    print_table(["STATE", "RETRIED", "CREATED", "ID", "DESTINATION"], rows, nothing="no message matches")
+    print_table(
+        ["STATE", "RETRIED", "CREATED", "ID", "DESTINATION", "WHY"], rows, nothing="no message matches"
+    )
     if found["total"] > len(rows):
         typer.echo(f"{len(rows)} of {found['total']}; --count shows more", err=True)
 
@@ -68,7 +70,9 @@ def show(message_id: MessageId, url: Url = DEFAULT_URL, token: Token = None, as_
         [
             ("id", message["messageId"]),
             ("state", summary["state"]),
+            ("why", sentence(story["outcome"])),
             ("waits for", story.get("waitsFor")),
+            ("waits until", moment(story.get("waitsUntil"))),
             ("destination", f"{message['method']} {message['url']}"),
             ("created", moment(message["createdAt"], millis=True)),
             ("next attempt", moment(summary.get("dueAt")) if story.get("waitsFor") else None),
@@ -91,7 +95,7 @@ def _attempt_row(one: dict[str, Any]) -> list[str]:
     took = f"{one['endedAt'] - one['startedAt']} ms" if "endedAt" in one else ""
     following = one.get("next")
     why = [
-        one.get("error") or "",
+        one.get("reason") or one.get("error") or "",
         f"next at {moment(following['at'])}, {following['rule']}" if following else "",
     ]
     return [

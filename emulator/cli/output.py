@@ -47,6 +47,13 @@ def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
         typer.echo(f"{typer.style(name.ljust(width), dim=True)}  {_coloured(text, 0)}")
 
 
+def sentence(outcome: dict[str, Any]) -> str:
+    """What happened, why and what to do, with the time of the next attempt in this machine's zone."""
+    next_at = outcome.get("nextAt")
+    words: str = outcome["sentence"]
+    return words + (f"; next at {moment(next_at)}" if next_at is not None else "")
+
+
 def state(name: str, width: int = 0) -> str:
     """A state in its colour."""
     return typer.style(name.ljust(width), fg=COLORS.get(name))

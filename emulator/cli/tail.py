@@ -52,12 +52,12 @@ def line_of(step: dict[str, Any]) -> str:
     details = (
         [f"attempt {step['retried'] + 1}/{step['maxRetries'] + 1}"] if step["state"] != "CREATED" else []
     )
-    if step.get("status"):
+    if step.get("status") and step["state"] != "ERROR":
         details.append(str(step["status"]))
-    if step["state"] == "ERROR" and step.get("error"):
-        details.append(step["error"])
+    if step["state"] == "ERROR" and (why := step.get("reason") or step.get("error")):
+        details.append(why)
     if step["state"] == "FAILED":
-        details.append("in the DLQ")
+        details.append("no attempt is left; see: qstash-emulator dlq")
     if step["state"] in ("CREATED", "RETRY") and step.get("nextDeliveryTime"):
         details.append(f"due {time_of_day(step['nextDeliveryTime'])}")
     details += [f"queue {step['queueName']}"] if step.get("queueName") else []

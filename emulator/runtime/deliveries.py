@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from emulator.broker.message import AttemptResult, Message
+from emulator.broker.outcome import attempt_sentence, explain
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import Attempt
 from emulator.clock import wall_now_at
@@ -102,6 +103,7 @@ class Deliveries:
             self.made += 1
             if not result.is_success:
                 self._at_hand.put(message, body)
+                _log_failure(attempt, message, result)
             await self._ended(message, body, result)
         finally:
             self._work.end()
@@ -143,3 +145,19 @@ def _is_told_to_end(error: BaseException) -> bool:
     """Whether ``error`` is this task's own cancellation, and not one that leaked out of what it called."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _log_failure(attempt: Attempt, message: Message, result: AttemptResult) -> None:
+    """Say at level INFO why an attempt failed: a retry is no error of the server's."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    reason = explain(result, url=message.url, method=message.method)
+    assert reason is not None
+    sentence = attempt_sentence(reason, retried=attempt.retried, max_retries=message.max_retries)
+    log.info(
+        "%s to %s: %s",
+        message.id,
+        message.url,
+        sentence,
+        extra={"event": "attempt_failed", "message_id": message.id, "attempt_number": attempt.retried + 1},
+    )

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, case, func, literal, not_, or_, select
 
-from emulator.broker.message import State
+from emulator.broker.message import AttemptResult, LogEntry, State
 from emulator.broker.transitions import PENDING_STATES
-from emulator.store.mapping import load_labels
+from emulator.store.mapping import load_headers, load_labels, log_entry_of
 from emulator.store.store import SqlStore, table_of
 from emulator.store.tables import BodyRow, DeadLetterRow, LogRow, MessageRow
 
@@ -61,6 +61,8 @@ class Summary:
     flow_key: str | None
     labels: tuple[str, ...]
     is_callback: bool
+    is_of_run: bool
+    """Whether it belongs to a workflow run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +86,37 @@ class Step:
     queue_name: str | None
     schedule_id: str | None
     labels: tuple[str, ...]
+    response: AttemptResult | None = None
+    """The answer that failed an attempt, its body cut; only where it was asked for."""
+
+    @property
+    def entry(self) -> LogEntry:
+        """The line of the history itself."""
+        return LogEntry(
+            message_seq=self.message_seq,
+            time_at=self.time_at,
+            state=self.state,
+            retried=self.retried,
+            next_delivery_at=self.next_delivery_at,
+            error=self.error,
+            response=self.response,
+        )
 
 
 _SUMMARY = (
     _M.seq, _M.id, _M.url, _M.method, _M.state, _M.created_at, _M.due_at, _M.finished_at, _M.retried,
     _M.max_retries, _M.queue_name, _M.schedule_id, _M.topic_name, _M.flow_key, _M.labels,
     _M.options_json.contains('"source":"', autoescape=True).label("is_callback"),
+    _M.options_json.contains('"tag":[', autoescape=True).label("is_of_run"),
 )  # fmt: skip
+# As much of a body as words are made of.
+_SHOWN_BYTES = 20_000
+_FAILED_RESPONSE = (
+    case((_L.state == State.ERROR.value, _L.response_headers_json)).label("response_headers_json"),
+    case((_L.state == State.ERROR.value, func.substr(_L.response_body, 1, _SHOWN_BYTES))).label(
+        "response_body"
+    ),
+)
 _STEP = (
     _L.seq, _L.time_at, _L.state, _L.retried, _L.next_delivery_at, _L.response_status.label("status"), _L.error,
     _L.message_seq, _M.id.label("message_id"), _M.url, _M.method, _M.created_at, _M.not_before_at, _M.max_retries,
@@ -150,8 +176,8 @@ def count_by_state(store: SqlStore, tenant_id: int, *, active: Collection[int]) 
 
 
 def list_steps(store: SqlStore, tenant_id: int, *, after_seq: int, count: int) -> list[Step]:
-    """The lines of all histories behind ``after_seq``, in order."""
-    query = _steps(tenant_id).where(_L.seq > after_seq).order_by(_L.seq)
+    """The lines of all histories behind ``after_seq``, in order, with the answers that failed an attempt."""
+    query = _steps(tenant_id, *_FAILED_RESPONSE).where(_L.seq > after_seq).order_by(_L.seq)
     with store.connect() as connection:
         return [_step_of(row) for row in connection.execute(query.limit(count)).mappings()]
 
@@ -169,6 +195,28 @@ def steps_of(store: SqlStore, message_seq: int) -> list[RowMapping]:
     query = select(table_of(LogRow)).where(_L.message_seq == message_seq).order_by(_L.seq)
     with store.connect() as connection:
         return list(connection.execute(query).mappings())
+
+
+def last_attempts(store: SqlStore, message_seqs: Collection[int]) -> dict[int, LogEntry]:
+    """By message, the line that its last ended attempt left, the answer's body cut; without those that have none."""
+    ended = (
+        select(func.max(_L.seq).label("seq"))
+        .where(
+            _L.message_seq.in_(sorted(message_seqs)), _L.state.in_((State.ERROR.value, State.DELIVERED.value))
+        )
+        .group_by(_L.message_seq)
+        .subquery()
+    )
+    columns = [column for column in _L if column.name != "response_body"]
+    body = func.substr(_L.response_body, 1, _SHOWN_BYTES).label("response_body")
+    query = select(*columns, body).join(ended, ended.c.seq == _L.seq)
+    with store.connect() as connection:
+        rows = connection.execute(query).mappings().all()
+    # SQLite makes nothing of a part of an empty body.
+    return {
+        row["message_seq"]: log_entry_of({**row, "response_body": row["response_body"] or b""})
+        for row in rows
+    }
 
 
 def last_step_seq(store: SqlStore, tenant_id: int) -> int:
@@ -232,9 +280,9 @@ def count_dead_letters(store: SqlStore, tenant_id: int) -> int:
         return connection.execute(query).scalar_one()
 
 
-def _steps(tenant_id: int) -> Select[Any]:
+def _steps(tenant_id: int, *more: ColumnElement[Any]) -> Select[Any]:
     return (
-        select(*_STEP)
+        select(*_STEP, *more)
         .join_from(table_of(LogRow), table_of(MessageRow), _M.seq == _L.message_seq)
         .where(_L.tenant_id == tenant_id)
     )
@@ -304,9 +352,17 @@ def _summary_of(row: RowMapping, active: Collection[int]) -> Summary:
             "state": State.ACTIVE if row["seq"] in active else State(row["state"]),
             "labels": load_labels(row["labels"]),
             "is_callback": bool(row["is_callback"]),
+            "is_of_run": bool(row["is_of_run"]),
         }
     )
 
 
 def _step_of(row: RowMapping) -> Step:
-    return Step(**{**row, "state": State(row["state"]), "labels": load_labels(row["labels"])})
+    fields = {**row, "state": State(row["state"]), "labels": load_labels(row["labels"])}
+    headers, body = fields.pop("response_headers_json", None), fields.pop("response_body", None)
+    if headers is not None and fields["status"] is not None:
+        error = fields["error"] if fields["status"] == 0 else None
+        fields["response"] = AttemptResult(
+            status=fields["status"], headers=load_headers(headers), body=body or b"", error=error
+        )
+    return Step(**fields)

@@ -1,6 +1,6 @@
 """Assertions about messages, whose failures tell what was there instead."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -87,12 +87,13 @@ def check_state(
     count: int | None,
     attempts: int | None,
     now_at: int,
+    waits_for: Callable[[str], str | None],
 ) -> list[MessageView]:
     """Those that are meant, all in ``state``, after so many attempts. Raises AssertionError otherwise."""
     found = check_published(messages, wanted, count)
     for message in found:
         if message.state is not state:
-            hint = "" if message.is_finished else _hint(message, now_at)
+            hint = "" if message.is_finished else _hint(message, now_at, waits_for(message.id))
             words = f"expected a {wanted} to be {state.value}, but it is {message.state.value}{hint}"
             raise AssertionError(f"{words}\n\n{message.timeline()}")
         if attempts is not None and len(message.attempts) != attempts:
@@ -114,8 +115,9 @@ def _body_fits(wanted: Body, message: MessageView) -> bool:
     return body_matches(wanted, message.body)
 
 
-def _hint(message: MessageView, now_at: int) -> str:
-    """What a test that looks too early should do."""
+def _hint(message: MessageView, now_at: int, waits_for: str | None) -> str:
+    """What the message waits for, and what a test that looks too early should do."""
+    why = f", {waits_for}" if waits_for else ""
     if message.state is State.ACTIVE:
         return " (the attempt is under way)"
     due_at = next(
@@ -123,8 +125,10 @@ def _hint(message: MessageView, now_at: int) -> str:
         message.not_before_at,
     )
     if due_at > now_at:
-        return f" (now is {moment(now_at)}; turn the clock: qstash.advance(…) or qstash.run_until_idle())"
-    return " (it is due: let it happen with qstash.settle() or qstash.run_until_idle())"
+        return (
+            f"{why} (now is {moment(now_at)}; turn the clock: qstash.advance(…) or qstash.run_until_idle())"
+        )
+    return f"{why} (it is due: let it happen with qstash.settle() or qstash.run_until_idle())"
 
 
 def _instead(messages: Sequence[MessageView], wanted: Wanted) -> str:

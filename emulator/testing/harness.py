@@ -16,6 +16,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.broker.message import AttemptResult
+from emulator.broker.wait_reason import waiting_reason
 from emulator.broker.writes import Cleared, Write
 from emulator.clock import Clock, ManualClock, wall_now_at
 from emulator.delivery.reachability import Resolve, resolve
@@ -29,7 +30,8 @@ from emulator.http.dashboard.routes import dashboard_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
-from emulator.store.queries import list_messages
+from emulator.store.filters import MessageFilter
+from emulator.store.queries import list_messages, select_pending
 from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import client_interception
@@ -449,6 +451,12 @@ class Harness(Observations):
 
     def _look_into(self, read: Callable[[SqlStore, int], T]) -> T:
         return self._look(lambda: read(self.emulator.writer.store, self.runtime.tenant.id))
+
+    def waits_for(self, message_id: str) -> str | None:
+        """What an unfinished message waits for, in words; ``None`` for a finished one."""
+        wanted = MessageFilter(message_ids=(message_id,))
+        pending = self._look_into(lambda store, tenant_id: select_pending(store, tenant_id, wanted, 1))
+        return waiting_reason(self.runtime.broker.state, pending[0], self.now) if pending else None
 
     def _recorded(self) -> Record:
         return self._look(self._record_now)

@@ -48,6 +48,10 @@ class Observations(ABC):
     def _recorded(self) -> Record:
         """The run so far."""
 
+    def waits_for(self, message_id: str) -> str | None:
+        """What an unfinished message waits for, in words; ``None`` for a finished one, or where it is not known."""
+        return None
+
     @property
     @abstractmethod
     def now(self) -> int:
@@ -132,7 +136,15 @@ class Observations(ABC):
     def _check_state(
         self, wanted: Wanted, state: State, count: int | None, attempts: int | None
     ) -> MessageView:
-        return check_state(self.messages, wanted, state, count=count, attempts=attempts, now_at=self.now)[0]
+        return check_state(
+            self.messages,
+            wanted,
+            state,
+            count=count,
+            attempts=attempts,
+            now_at=self.now,
+            waits_for=self.waits_for,
+        )[0]
 
 
 def _messages(store: SqlStore, tenant_id: int) -> list[MessageView]:

@@ -98,9 +98,16 @@ class RealQStash(Observations):
             found = select(messages, wanted)
             is_there = len(found) >= (count or 1) and all(message.is_finished for message in found)
             if is_there or time.monotonic() > deadline:
-                return check_state(messages, wanted, state, count=count, attempts=attempts, now_at=self.now)[
-                    0
-                ]
+                checked = check_state(
+                    messages,
+                    wanted,
+                    state,
+                    count=count,
+                    attempts=attempts,
+                    now_at=self.now,
+                    waits_for=self.waits_for,
+                )
+                return checked[0]
             time.sleep(_BETWEEN_LOOKS_SECONDS)
 
     def assert_invariants(self) -> None:

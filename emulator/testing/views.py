@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from emulator.broker.message import LogEntry, Message, State
+from emulator.broker.outcome import explain_entry
 from emulator.store.attempts import LoggedAttempt, pair_attempts
 from emulator.store.queries import StoredDeadLetter, StoredLogEntry
 from emulator.wire.durations import format_duration
@@ -25,6 +26,8 @@ class LogView:
     state: State
     error: str | None = None
     next_delivery_at: int | None = None
+    reason: str | None = None
+    """Of a failed attempt: why it failed, with the answer's own words, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,12 +207,14 @@ def _message_view(entries: Sequence[StoredLogEntry]) -> MessageView:
 
 def _log_view(stored: StoredLogEntry) -> LogView:
     entry = stored.entry
+    reason = explain_entry(entry, url=stored.message.url, method=stored.message.method)
     return LogView(
         message_id=stored.message.id,
         at=entry.time_at,
         state=entry.state,
         error=entry.error,
         next_delivery_at=entry.next_delivery_at,
+        reason=reason.sentence if reason else None,
     )
 
 
@@ -244,7 +249,7 @@ def _told(entry: LogView, attempt: int) -> str:
         case State.ACTIVE:
             return f"ACTIVE     attempt {attempt}"
         case State.ERROR:
-            return f"ERROR      {entry.error}"
+            return f"ERROR      {entry.reason or entry.error}"
         case State.RETRY if entry.next_delivery_at is not None:
             return f"RETRY      attempt {attempt + 1} is due {_after(entry)}"
         case _:

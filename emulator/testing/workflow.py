@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from emulator.broker.workflow import end_of_run, events
 from emulator.errors import NotFound
+from emulator.http.dashboard.runs import outcome_of
 from emulator.http.v2.workflow_history import Group, StepView, read_groups
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, step_view
@@ -75,6 +76,8 @@ class WorkflowRun:
     retries: int
     invoked: tuple[str, ...] = ()
     """The ids of the runs that it invoked."""
+    why: str = ""
+    """How the run stands in words: what happened, why, and what to do."""
     _runtime: Runtime = field(repr=False)
     _call: MakeCall = field(repr=False)
 
@@ -107,7 +110,9 @@ class WorkflowRun:
 
     def _assert_state(self, state: str, response: Any = ...) -> Self:
         steps = ", ".join(f"{step.name} ({step.state})" for step in self.steps) or "none"
-        assert self.state == state, f"run {self.id} is {self.state}, not {state}; its steps: {steps}"
+        assert self.state == state, (
+            f"run {self.id} is {self.state}, not {state}: {self.why}; its steps: {steps}"
+        )
         assert response is ... or self.response == response, f"run {self.id} returned {self.response!r}"
         return self
 
@@ -152,6 +157,7 @@ async def read_run(runtime: Runtime, run_id: str, call: MakeCall) -> WorkflowRun
         steps=tuple(_step(group, step) for group in groups for step in group.steps if step.kind != "Initial"),
         retries=sum(entry.retried for entry in history.entries),
         invoked=tuple(child.run.id for child in history.children),
+        why=outcome_of(history).sentence,
         _runtime=runtime,
         _call=call,
     )

@@ -255,7 +255,7 @@ async def test_why_a_message_waits_is_said(qstash: Harness, receiver: Receiver) 
 
     delayed = await _publish(qstash, Upstash_Delay="1h", Upstash_Queue_Name="q")
     behind = await _publish(qstash, Upstash_Queue_Name="q")
-    assert await reason(delayed) == "its time has not come"
+    assert await reason(delayed) == "its time has not come: its delay"
     assert await reason(behind) == "1 before it in queue q (parallelism 1)"
     await qstash.client.post("/emulator/v2/queues/q/pause")
     assert await reason(behind) == "queue q is paused"

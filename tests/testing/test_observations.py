@@ -91,7 +91,8 @@ async def test_a_failure_shows_the_nearest_message_and_the_others(qstash, receiv
         '    body: {"n": 1, "user": {"id": 7}}\n'
         "    2026-06-01 12:00:00.000  CREATED\n"
         "    2026-06-01 12:00:00.000  ACTIVE     attempt 1\n"
-        "    2026-06-01 12:00:00.000  ERROR      the destination answered with status 500\n"
+        "    2026-06-01 12:00:00.000  ERROR      the destination answered with status 500 (Internal Server Error); "
+        "the app's own log says more\n"
         "    2026-06-01 12:00:00.000  RETRY      attempt 2 is due after 12s, at 2026-06-01 12:00:12.182\n"
         "\n"
         "Published were also:\n"
@@ -102,7 +103,10 @@ async def test_a_failure_shows_the_nearest_message_and_the_others(qstash, receiv
 
 async def test_a_failure_says_when_one_looks_too_early(qstash, receiver) -> None:
     await _publish(qstash, delay="1h")
-    with pytest.raises(AssertionError, match=r"is CREATED \(now is 2026.*; turn the clock: qstash.advance"):
+    with pytest.raises(
+        AssertionError,
+        match=r"is CREATED, its time has not come: its delay \(now is 2026.*; turn the clock: qstash.advance",
+    ):
         qstash.assert_delivered(URL)
     await _publish(qstash, label="now")
     with pytest.raises(AssertionError, match="to be DELIVERED, but it is"):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from emulator.broker.message import LogEntry, Message
+from emulator.broker.outcome import explain_entry
 from emulator.http.wire_objects import body_fields, present
 from emulator.store.attempts import LoggedAttempt
 from emulator.wire.backoff import explain_wait
@@ -37,10 +38,11 @@ def _end_view(attempt: Attempt, message: Message) -> dict[str, Any]:
     if end is None:
         return {"outcome": None}
     response = end.response
+    reason = explain_entry(end, url=message.url, method=message.method)
     view: dict[str, Any] = {
         "outcome": end.state.value,
         "endedAt": end.time_at,
-        **present({"error": end.error}),
+        **present({"error": end.error, "reason": reason.sentence if reason else None}),
     }
     if response is not None:
         view["response"] = {

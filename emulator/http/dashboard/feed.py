@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Self
 
 from emulator.broker import writes as w
+from emulator.broker.outcome import explain_entry
 from emulator.runtime import Runtime
 from emulator.store.dashboard_queries import Step, count_dead_letters, last_step_seq, list_steps
 
@@ -131,7 +132,8 @@ class Feed:
 
 
 def step_view(step: Step) -> dict[str, Any]:
-    """A step as JSON; fields without a value are left out."""
+    """A step as JSON; fields without a value are left out. ``reason`` is why a failed attempt failed, in words."""
+    reason = explain_entry(step.entry, url=step.url, method=step.method)
     fields = {
         "seq": step.seq,
         "time": step.time_at,
@@ -145,6 +147,7 @@ def step_view(step: Step) -> dict[str, Any]:
         "nextDeliveryTime": step.next_delivery_at,
         "status": step.status,
         "error": step.error,
+        "reason": reason.sentence if reason else None,
         "queueName": step.queue_name,
         "scheduleId": step.schedule_id,
         "labels": list(step.labels) or None,

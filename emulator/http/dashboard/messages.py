@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from emulator.broker.expediting import expedite
 from emulator.broker.message import LogEntry, Message, Pending
-from emulator.broker.wait_reason import waiting_reason
+from emulator.broker.wait_reason import find_wait, waiting_reason
 from emulator.errors import Conflict, InvalidInput, NotFound
 from emulator.http.dashboard.attempts import attempt_view, history_view
+from emulator.http.dashboard.standing import Standing, read_standing
 from emulator.http.request_parsing import (
     Parameters,
     check_known,
@@ -44,22 +45,22 @@ async def list_messages(request: Request, runtime: Runtime) -> Response:
     before = whole_number(parameters, "before", least=0, most=2**53)
     active = frozenset(runtime.broker.state.active)
 
-    def select(store: SqlStore) -> tuple[list[Summary], bool, int]:
+    def select(store: SqlStore) -> tuple[list[Summary], bool, int, Standing]:
         page = partial(dashboard_queries.list_summaries, store, runtime.tenant.id, wanted, active=active)
         found, has_more = page(before_seq=before, count=count)
-        return (
-            found,
-            has_more,
-            dashboard_queries.count_summaries(store, runtime.tenant.id, wanted, active=active),
-        )
+        total = dashboard_queries.count_summaries(store, runtime.tenant.id, wanted, active=active)
+        return found, has_more, total, read_standing(store, runtime.tenant.id, found)
 
-    found, has_more, total = await runtime.read(select)
+    found, has_more, total, standing = await runtime.read(select)
+    now_at = runtime.clock.now_at()
     return ok(
         {
-            "messages": [summary_view(one) for one in found],
+            "messages": [
+                {**summary_view(one), **standing.view(one, runtime.broker.state, now_at)} for one in found
+            ],
             "total": total,
             "isTotalExact": total < dashboard_queries.MOST_COUNTED,
-            "now": runtime.clock.now_at(),
+            "now": now_at,
             **({"next": found[-1].seq} if has_more else {}),
         }
     )
@@ -76,6 +77,7 @@ class _Story:
     siblings: list[Summary]
     dlq_id: str | None
     pending: Pending | None
+    standing: Standing
 
 
 async def get_message(request: Request, runtime: Runtime) -> Response:
@@ -113,6 +115,7 @@ def _read_story(store: SqlStore, tenant_id: int, message: Message, active: froze
         pending=next(
             iter(select_pending(store, tenant_id, MessageFilter(message_ids=(message.id,)), 1)), None
         ),
+        standing=read_standing(store, tenant_id, [row]),
     )
 
 
@@ -125,9 +128,11 @@ def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[
         keys={"current": state.keys.current, "next": state.keys.next},
     )
     attempts = pair_attempts(story.history, {message.seq: message.not_before_at})
+    wait = find_wait(state, story.pending, now_at) if story.pending else None
     return {
         "message": message_view(message, stored.body),
         "summary": summary_view(story.row),
+        **story.standing.view(story.row, state, now_at),
         "attempts": [view_attempt(attempt) for attempt in attempts],
         "history": [history_view(entry) for entry in story.history],
         "callbacks": [summary_view(one) for one in story.callbacks],
@@ -135,7 +140,8 @@ def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[
         "now": now_at,
         **present(
             {
-                "waitsFor": waiting_reason(state, story.pending, now_at) if story.pending else None,
+                "waitsFor": wait.reason if wait else None,
+                "waitsUntil": wait.until_at if wait else None,
                 "parent": summary_view(story.parent) if story.parent else None,
                 "dlqId": story.dlq_id,
                 "timeoutMs": message.timeout_ms,

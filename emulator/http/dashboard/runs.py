@@ -6,7 +6,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator.broker.message import State
+from emulator.broker.outcome import Outcome, Reason, explain_entry
+from emulator.broker.workflow.outcome import describe_run, last_trouble
 from emulator.errors import NotFound
 from emulator.http.request_parsing import listed, query_parameters, read_page, whole_number
 from emulator.http.routing import ok, path_name
@@ -58,7 +59,7 @@ async def get_run(request: Request, runtime: Runtime) -> Response:
     return ok(
         {
             "run": run_view(history, now_at),
-            "summary": _summary(history.stored),
+            "summary": _summary(history.stored, outcome_of(history)),
             "bars": bars(history, now_at),
             "children": [_summary(child) for child in history.children],
             "sameId": [_summary(one) for one in same if one.run.seq != history.stored.run.seq],
@@ -68,9 +69,32 @@ async def get_run(request: Request, runtime: Runtime) -> Response:
     )
 
 
-def _summary(stored: StoredRun) -> Json:
+def outcome_of(history: RunHistory) -> Outcome:
+    """How one run stands, with what its pending deliveries wait for."""
+    troubles = [
+        (trouble, entry.due_at)
+        for entry in history.entries
+        if (trouble := last_trouble(entry.message, entry.state, entry.attempts)) is not None
+    ]
+    trouble, next_at = troubles[-1] if troubles else (None, None)
+    return _outcome(history.stored, trouble, next_at)
+
+
+def _outcome(stored: StoredRun, trouble: Reason | None = None, next_at: int | None = None) -> Outcome:
+    return describe_run(
+        stored.state,
+        url=stored.run.url,
+        failure=stored.failure,
+        is_in_dlq=stored.is_in_dlq,
+        trouble=trouble,
+        next_at=next_at,
+    )
+
+
+def _summary(stored: StoredRun, outcome: Outcome | None = None) -> Json:
     run = stored.run
     return {
+        "outcome": (outcome or _outcome(stored)).view(),
         "runId": run.id,
         "url": run.url,
         "state": stored.state.value,
@@ -146,9 +170,14 @@ def _next_bar(entry: EntryHistory, ready_at: int, number: int) -> Json:
 
 def _failures(entry: EntryHistory) -> list[Json]:
     return [
-        {"at": attempt.time_at, "status": attempt.response.status if attempt.response else 0}
+        {
+            "at": attempt.time_at,
+            "status": attempt.response.status if attempt.response else 0,
+            "reason": reason.sentence,
+            "messageId": entry.message.id,
+        }
         for attempt in entry.attempts
-        if attempt.state is State.ERROR
+        if (reason := explain_entry(attempt, url=entry.message.url, method=entry.message.method)) is not None
     ]
 
 

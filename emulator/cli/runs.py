@@ -1,0 +1,84 @@
+"""``qstash-emulator runs``: list workflow runs, and say how one stands and why."""
+
+from typing import Annotated, Any
+
+import typer
+
+from emulator.cli.client import Client
+from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
+from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
+
+app = typer.Typer(help="List workflow runs, look at one.", no_args_is_help=False)
+
+
+@app.callback(invoke_without_command=True)
+def list_runs(
+    context: typer.Context,
+    state: Annotated[
+        str | None,
+        typer.Option(help="RUN_STARTED, RUN_SUCCESS, RUN_FAILED, RUN_CANCELED; or several, by commas."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="A label.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """List workflow runs, the newest hundred."""
+    if context.invoked_subcommand is not None:
+        return
+    wanted = {"state": state.upper() if state else None, "label": label}
+    parameters = {name: value for name, value in wanted.items() if value is not None}
+    found = Client(url, token).call("GET", "/emulator/runs", params=parameters)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [one["state"], moment(one["createdAt"]), one["runId"], one["url"], sentence(one["outcome"])]
+        for one in found["runs"]
+    ]
+    print_table(["STATE", "CREATED", "RUN", "WORKFLOW", "WHY"], rows, nothing="no workflow run matches")
+
+
+@app.command("show")
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="wfr_…")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """One run: how it stands, why, and each step with the attempts that failed."""
+    story = Client(url, token).call("GET", f"/emulator/runs/{run_id}")
+    if as_json:
+        print_json(story)
+        return
+    summary = story["summary"]
+    print_facts(
+        [
+            ("id", summary["runId"]),
+            ("state", summary["state"]),
+            ("why", sentence(summary["outcome"])),
+            ("step", summary["outcome"].get("step")),
+            ("workflow", summary["url"]),
+            ("created", moment(summary["createdAt"], millis=True)),
+            ("ended", moment(summary["endedAt"], millis=True)),
+            ("labels", summary["labels"]),
+            ("invoked by", summary["invokedBy"]),
+        ]
+    )
+    typer.echo()
+    rows = [row for bar in story["bars"] for row in _rows(bar)]
+    print_table(["STEP", "KIND", "STATE", "STARTED", "WHY"], rows, nothing="no step yet")
+
+
+def _rows(bar: dict[str, Any]) -> list[list[str]]:
+    """A step in one line, and one more for each attempt that failed."""
+    waits_for = f"waits for {bar['waitsFor']}" if bar.get("waitsFor") else ""
+    first = [
+        bar["name"],
+        bar["kind"],
+        bar["state"].removeprefix("STEP_"),
+        moment(bar["startedAt"], millis=True),
+        waits_for,
+    ]
+    failures = [["", "", "ERROR", moment(one["at"], millis=True), one["reason"]] for one in bar["failures"]]
+    return [first, *failures]
