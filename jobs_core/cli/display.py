@@ -1,6 +1,6 @@
 """Tables and lines for people. On a terminal they fit its width and have colours; in a pipe nothing is cut."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from rich.console import Console
@@ -43,8 +43,9 @@ def print_table(
     _console().print(table)
 
 
-def jobs(records: Iterable[JobRecord]) -> None:
-    """One row for each job."""
+def jobs(records: Iterable[JobRecord], troubles: Mapping[str, str] | None = None) -> None:
+    """One row for each job; ``troubles`` say by job id why one has not arrived."""
+    known = troubles or {}
     print_table(
         ("job", "created", "status", "type", "attempts", "error"),
         (
@@ -54,7 +55,7 @@ def jobs(records: Iterable[JobRecord]) -> None:
                 record.status,
                 record.job_type,
                 record.attempt_count,
-                _first_line(record.error),
+                known.get(record.job_id) or _first_line(record.error),
             )
             for record in records
         ),
@@ -62,12 +63,16 @@ def jobs(records: Iterable[JobRecord]) -> None:
     )
 
 
-def job(record: JobRecord, *, with_tracebacks: bool) -> None:
-    """Everything about one job but its payload, and a table of its attempts."""
+def job(record: JobRecord, *, trouble: str | None = None, with_tracebacks: bool) -> None:
+    """Everything about one job but its payload, and a table of its attempts.
+
+    ``trouble`` says why it has not arrived.
+    """
     facts = {
         "job": record.job_id,
         "type": record.job_type,
         "status": record.status,
+        "not delivered": trouble,
         "retries": f"{record.retry_count} of {record.max_retries}",
         "user": record.user_id,
         "organization": record.organization_id,

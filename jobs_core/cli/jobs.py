@@ -20,6 +20,7 @@ from jobs_core.cli.session import (
 from jobs_core.model.states import JobStatus
 
 if TYPE_CHECKING:
+    from jobs_core.database.job_queries import JobPage
     from jobs_core.engine.dispatcher import JobDispatcher
     from jobs_core.model.records import JobRecord
 
@@ -64,17 +65,29 @@ def enqueue(
 
 def show(
     job_id: JobIdArgument,
-    tracebacks: Annotated[bool, typer.Option("--tracebacks", help="Where in the code it failed.")] = False,
+    tracebacks: Annotated[
+        bool | None,
+        typer.Option(help="Where in the code it failed; shown without being asked for unless in production."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show one job with its attempts."""
-    record = run(lambda dispatcher: dispatcher.get(job_id))
+    """Show one job with its attempts, and why it has not arrived if it has not."""
+
+    async def go(dispatcher: "JobDispatcher") -> "tuple[JobRecord, str | None, bool]":
+        from jobs_core.engine.delivery_trouble import find_troubles
+
+        record = await dispatcher.get(job_id)
+        troubles = await find_troubles(dispatcher.context, [record])
+        return record, troubles.get(job_id), dispatcher.settings.is_production
+
+    record, trouble, is_production = run(go)
     if as_json:
-        print_json(record.to_json())
+        print_json(record.to_json() | ({"deliveryTrouble": trouble} if trouble else {}))
     else:
         from jobs_core.cli import display
 
-        display.job(record, with_tracebacks=tracebacks)
+        is_told = not is_production if tracebacks is None else tracebacks
+        display.job(record, trouble=trouble, with_tracebacks=is_told)
 
 
 def list_jobs(
@@ -101,13 +114,25 @@ def list_jobs(
         limit=limit,
         before_id=before,
     )
-    found = run(lambda dispatcher: dispatcher.list(wanted))
+
+    async def go(dispatcher: "JobDispatcher") -> "tuple[JobPage, dict[str, str]]":
+        from jobs_core.engine.delivery_trouble import find_troubles
+
+        page = await dispatcher.list(wanted)
+        return page, await find_troubles(dispatcher.context, page.jobs)
+
+    found, troubles = run(go)
     if as_json:
-        print_json({"jobs": [record.to_json() for record in found.jobs], "nextBefore": found.next_before_id})
+        rows = [
+            record.to_json()
+            | ({"deliveryTrouble": trouble} if (trouble := troubles.get(record.job_id)) else {})
+            for record in found.jobs
+        ]
+        print_json({"jobs": rows, "nextBefore": found.next_before_id})
         return
     from jobs_core.cli import display
 
-    display.jobs(found.jobs)
+    display.jobs(found.jobs, troubles)
     if found.next_before_id is not None:
         typer.echo(f"more: --before {found.next_before_id}")
 

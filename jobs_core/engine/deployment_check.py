@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs_core.database import migrations
 from jobs_core.engine.check_round_trip import Nothing, check_round_trip
+from jobs_core.engine.delivery_trouble import find_troubles
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.registry import default_registry
 from jobs_core.model.clock_difference import clock_problem
@@ -90,15 +91,18 @@ async def _round_trip(settings: Settings, patience_seconds: float) -> Finding:
         try:
             record = await dispatcher.wait(job_id, patience_seconds)
         except TimeoutError:
+            troubles = await find_troubles(dispatcher.context, [await dispatcher.get(job_id)])
             with contextlib.suppress(JobStateError):  # it may arrive at the last moment
                 await dispatcher.cancel(job_id)
             return Finding(
                 "round trip",
                 False,
-                f"no job came to {url} within {patience_seconds:g} s: is the worker running, and can QStash "
-                "reach BASE_URL?",
+                f"no job came to {url} within {patience_seconds:g} s: "
+                + troubles.get(job_id, "is the worker running, and can QStash reach BASE_URL?"),
             )
         took_ms = (time.monotonic() - began) * 1000
-    if record.status is JobStatus.COMPLETED:
-        return Finding("round trip", True, f"a job went to {url} and was done in {took_ms:.0f} ms")
-    return Finding("round trip", False, f"the job sent to {url} is {record.status}: {record.error}")
+        if record.status is JobStatus.COMPLETED:
+            return Finding("round trip", True, f"a job went to {url} and was done in {took_ms:.0f} ms")
+        troubles = await find_troubles(dispatcher.context, [record])
+    why = troubles.get(job_id) or record.error
+    return Finding("round trip", False, f"the job sent to {url} is {record.status}: {why}")

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -107,6 +107,15 @@ class QStashClient:
         entries = answer.get("logs") or answer.get("events") if isinstance(answer, dict) else None
         ends = [entry for entry in entries or () if entry.get("state") in _FINAL_STATES]
         return _end(message_id, ends[0]) if ends else None
+
+    async def message_logs(self, message_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """What QStash wrote down of messages, by id: the newest thousand entries of all. Raises PublishError."""
+        query = urlencode([("messageId", message_id) for message_id in message_ids] + [("count", "1000")])
+        answer = _json(await self._request("GET", f"/v2/logs?{query}"))
+        found: dict[str, list[dict[str, Any]]] = {}
+        for entry in answer.get("logs") or answer.get("events") or [] if isinstance(answer, dict) else []:
+            found.setdefault(str(entry.get("messageId")), []).append(entry)
+        return found
 
     async def signing_keys(self) -> tuple[str, str]:
         """The current and next signing key that QStash reports. Raises PublishError."""
