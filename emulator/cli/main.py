@@ -9,6 +9,7 @@ import typer
 from emulator import __version__
 from emulator.cli import clock, dlq, faults, messages, runs, schedules
 from emulator.cli.gc_tuning import nothing_is_garbage
+from emulator.cli.mcp import mcp
 from emulator.cli.options import (
     AllowedHost,
     AllowOrigin,
@@ -160,6 +161,7 @@ app.add_typer(messages.app, name="messages", rich_help_panel=_MESSAGES)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=_MESSAGES)
 app.add_typer(runs.app, name="runs", rich_help_panel=_MESSAGES)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_MESSAGES)
+app.command("mcp", rich_help_panel=_SERVER)(mcp)
 app.add_typer(clock.app, name="clock", rich_help_panel=_TIME)
 app.add_typer(faults.app, name="faults", rich_help_panel=_TIME)
 app.command("reset", rich_help_panel=_TIME)(reset)

@@ -24,6 +24,7 @@ from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
 from emulator.http.dashboard.routes import dashboard_routes
 from emulator.http.server_protocol import RequestProtocol
+from emulator.mcp.route import mcp_routes
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS
@@ -94,7 +95,7 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
         for one in opened:
             one.close()
         return 1
-    app = create_app(emulator, extra_routes=[*control_routes(), *dashboard_routes()])
+    app = create_app(emulator, extra_routes=[*control_routes(), *dashboard_routes(), *mcp_routes()])
     try:
         app = app if settings.otlp_endpoint is None else _traced(emulator, app, settings.otlp_endpoint)
     except ImportError:

@@ -95,7 +95,7 @@ def authenticate(request: Request) -> Runtime:
     Raises Unauthorized without a known token, Forbidden for a read-only token on a write.
     """
     emulator: Emulator = request.app.state.emulator
-    token = _token(request)
+    token = token_of(request)
     found = emulator.find(token)
     if found is None:
         raise _unknown(emulator, token)
@@ -105,7 +105,8 @@ def authenticate(request: Request) -> Runtime:
     return runtime
 
 
-def _token(request: Request) -> str:
+def token_of(request: Request) -> str:
+    """The token that a request carries. Raises Unauthorized without one."""
     header = raw_header(request, b"authorization")
     if header is not None and carries_token(header):
         return header[len(_BEARER) :].decode("latin-1").strip()

@@ -27,6 +27,7 @@ from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
 from emulator.http.control.snapshots import exported, import_into
 from emulator.http.dashboard.routes import dashboard_routes
+from emulator.mcp.route import mcp_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
@@ -106,7 +107,8 @@ class Harness(Observations):
             is_known_origin=self.apps.is_mounted,
         )
         self.app: ASGIApp = _StartingApp(
-            self, create_app(self._emulator, extra_routes=[*control_routes(), *dashboard_routes()])
+            self,
+            create_app(self._emulator, extra_routes=[*control_routes(), *dashboard_routes(), *mcp_routes()]),
         )
         self._is_reachable = is_reachable
         self._exits = contextlib.ExitStack()
