@@ -30,3 +30,17 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (_ROOT / "README.md").read_text())
     assert links
     assert [link for link in links if not (_ROOT / link).exists()] == []
+
+
+def test_llms_txt_names_every_page_by_its_title() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    named = {
+        target: title
+        for title, target in re.findall(
+            r"^- \[(.+)\]\((.+)\)$", (docs / "llms.txt").read_text(), re.MULTILINE
+        )
+    }
+    pages = {page.relative_to(docs).as_posix(): page for page in docs.rglob("*.md")}
+    assert set(named) == set(pages) - {"index.md"}
+    for target, title in named.items():
+        assert pages[target].read_text().startswith(f"# {title}\n"), target

@@ -74,7 +74,8 @@ def explain(result: AttemptResult, *, url: str, method: str = "POST") -> Reason 
     if result.is_success:
         return None
     if result.error is not None:
-        return Reason(why=result.error)
+        is_late = result.error.startswith(_TIMED_OUT)
+        return Reason(why=result.error, advice=_LATE if is_late else None)
     words = body_words(result.body)
     step = first_value(result.headers, STEP_NAME_HEADER)
     where = f" in step {shown_text(step)!r}" if step else ""
@@ -186,6 +187,9 @@ def shown_text(text: str) -> str:
     return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…"
 
 
+# The real service's words, which apps compare.
+_TIMED_OUT = "context deadline exceeded"
+_LATE = "there was no complete response in time: Upstash-Timeout shortens or lengthens the wait"
 _NAMES = ("error", "message", "detail", "title", "reason", "msg", "description", "errors")
 
 

@@ -262,7 +262,7 @@ class Tools:
             Json,
             Field(
                 description='Such as {"kind": "answer", "status": 503, "count": 2, "destination": "http://…*"}, or of '
-                "kind refuse, timeout, reset, delay, expired-signature, publish-answer."
+                "kind refuse, drop, delay, time-out, cut-response, wrong-signature, deliver-twice, publish-answer."
             ),
         ],
     ) -> Json:
