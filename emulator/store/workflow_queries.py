@@ -216,6 +216,13 @@ def _has_path(path: str) -> ColumnElement[bool]:
     return and_(or_(*bare), not_(or_(*deeper)))
 
 
+def count_failed_runs(store: SqlStore, tenant_id: int) -> int:
+    """How many failed runs are in the dead letter queue."""
+    is_there = and_(_RUNS.c.tenant_id == tenant_id, _RUNS.c.dlq_id.is_not(None))
+    with store.connect() as connection:
+        return connection.execute(select(func.count()).select_from(_RUNS).where(is_there)).scalar_one()
+
+
 def load_failed(store: SqlStore, runs: Sequence[StoredRun]) -> list[FailedRun]:
     """Failed runs with what a resume, a restart or a callback needs, in order."""
     return [_load_failed(store, stored) for stored in runs]

@@ -13,8 +13,11 @@ from typing import Any, Self
 
 from emulator.broker import writes as w
 from emulator.broker.outcome import explain_entry
+from emulator.broker.workflow.writes import RunEnded, RunLeftDlq
 from emulator.runtime import Runtime
 from emulator.store.dashboard_queries import Step, count_dead_letters, last_step_seq, list_steps
+from emulator.store.store import SqlStore
+from emulator.store.workflow_queries import count_failed_runs
 
 _STEPS_AT_ONCE = 500
 _GATHER_SECONDS = 0.1
@@ -32,6 +35,8 @@ KINDS: dict[type[w.Write], str] = {
     w.FlowKeySaved: "queues",
     w.FlowKeyDeleted: "queues",
     w.KeysRotated: "keys",
+    RunEnded: "dlq",
+    RunLeftDlq: "dlq",
     w.MessageRescheduled: "messages",
     w.Logged: "messages",
     w.Cleared: "cleared",
@@ -109,9 +114,10 @@ class Feed:
         return await self._runtime.read(partial(last_step_seq, tenant_id=self._runtime.tenant.id))
 
     async def _dead_letters(self) -> dict[str, int]:
-        """How many there are, for a mark that is always in sight."""
-        query = partial(count_dead_letters, tenant_id=self._runtime.tenant.id)
-        return {"deadLetters": await self._runtime.read(query)}
+        """How many messages and runs there are, for a mark that is always in sight."""
+        return {
+            "deadLetters": await self._runtime.read(partial(count_all, tenant_id=self._runtime.tenant.id))
+        }
 
     async def _steps(self) -> AsyncGenerator[bytes, None]:
         """What was written behind the last step told of."""
@@ -129,6 +135,11 @@ class Feed:
                 self._seq = steps[-1].seq
                 yield b"".join(_event("step", step_view(step), step.seq) for step in steps)
             has_more = len(steps) == _STEPS_AT_ONCE
+
+
+def count_all(store: SqlStore, tenant_id: int) -> int:
+    """How many messages and workflow runs failed for good and are still there."""
+    return count_dead_letters(store, tenant_id) + count_failed_runs(store, tenant_id)
 
 
 def step_view(step: Step) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator.broker.message import State
+from emulator.http.dashboard.feed import count_all
 from emulator.http.dashboard.statistics import overview
 from emulator.http.request_parsing import check_known, query_parameters, whole_number
 from emulator.http.routing import ok
@@ -34,7 +35,7 @@ async def get_overview(request: Request, runtime: Runtime) -> Response:
             store, runtime.tenant.id, since_at=now_at - window_ms, count=_STEPS_READ
         )
         counts = dashboard_queries.count_by_state(store, runtime.tenant.id, active=active)
-        return steps, counts, dashboard_queries.count_dead_letters(store, runtime.tenant.id)
+        return steps, counts, count_all(store, runtime.tenant.id)
 
     steps, counts, dead_letters = await runtime.read(select)
     figures = overview(steps, now_at=now_at, window_ms=window_ms)

@@ -6,7 +6,8 @@ import { clockTime, span } from "../format.js";
 
 const ROW = 26;
 const TOP = 8;
-const NAMES = 190;
+const WIDE_NAMES = 190;
+const NARROW_NAMES = 104;
 const COLOURS = {
   STEP_SUCCESS: "DELIVERED",
   STEP_PROGRESS: "ACTIVE",
@@ -45,8 +46,12 @@ export function runPicture(story, { picked, onPick }) {
     tabindex: "0",
   });
   const draw = () => {
-    const room = Math.max(host.clientWidth - 28 - NAMES - 90, 120);
-    host.replaceChildren(drawn(story, place, Math.max(1, Math.min(room / place.width, 3)), picked, onPick));
+    const names = host.clientWidth < 560 ? NARROW_NAMES : WIDE_NAMES;
+    const room = Math.max(host.clientWidth - 28 - names - 90, 120);
+    // On a phone the axis is pressed into the room there is, rather than cut off.
+    const least = host.clientWidth < 560 ? 0.1 : 1;
+    const stretch = Math.max(least, Math.min(room / place.width, 3));
+    host.replaceChildren(drawn(story, place, stretch, names, picked, onPick));
   };
   new ResizeObserver(draw).observe(host);
   return host;
@@ -69,11 +74,11 @@ function axis({ bars, summary, now }) {
 
 const endOf = (bar, now) => bar.endedAt ?? bar.dueAt ?? bar.deadlineAt ?? Math.max(now, bar.startedAt);
 
-function drawn(story, { at, width, sorted }, stretch, picked, onPick) {
+function drawn(story, { at, width, sorted }, stretch, names, picked, onPick) {
   const { bars, now } = story;
-  const x = (time) => NAMES + at.get(time) * stretch;
+  const x = (time) => names + at.get(time) * stretch;
   const height = TOP + bars.length * ROW + 26;
-  const total = NAMES + width * stretch + 90;
+  const total = names + width * stretch + 90;
   const svg = s("svg", { width: total, height, viewBox: `0 0 ${total} ${height}`, role: "presentation" });
   for (const [first, count] of parallels(bars))
     svg.append(
@@ -87,10 +92,10 @@ function drawn(story, { at, width, sorted }, stretch, picked, onPick) {
       }),
     );
   bars.forEach((bar, place) => {
-    svg.append(row(bar, place, { x, now, total }, picked === place, onPick));
+    svg.append(row(bar, place, { x, now, total, names }, picked === place, onPick));
   });
   const foot = TOP + bars.length * ROW + 6;
-  svg.append(s("line", { class: "base", x1: NAMES, x2: total - 80, y1: foot, y2: foot }));
+  svg.append(s("line", { class: "base", x1: names, x2: total - 80, y1: foot, y2: foot }));
   let free = -Infinity;
   for (const time of sorted) {
     if (x(time) < free) continue;
@@ -112,7 +117,8 @@ function parallels(bars) {
   return found.values();
 }
 
-function row(bar, place, { x, now, total }, isPicked, onPick) {
+function row(bar, place, { x, now, total, names }, isPicked, onPick) {
+  const letters = names === WIDE_NAMES ? 26 : 14;
   const y = TOP + place * ROW;
   const from = x(bar.startedAt);
   const to = Math.max(x(endOf(bar, now)), from + 6);
@@ -137,7 +143,11 @@ function row(bar, place, { x, now, total }, isPicked, onPick) {
       },
     },
     s("rect", { class: "hit", x: 2, y, width: total - 4, height: ROW - 2 }),
-    s("text", { x: 8, y: y + 16 }, bar.name.length > 26 ? `${bar.name.slice(0, 25)}…` : bar.name),
+    s(
+      "text",
+      { x: 8, y: y + 16 },
+      bar.name.length > letters ? `${bar.name.slice(0, letters - 1)}…` : bar.name,
+    ),
     s("rect", { x: from, y: y + 4, width: to - from, height: ROW - 10, rx: 4 }),
     s("rect", { class: "ring", x: from - 3, y: y + 1, width: to - from + 6, height: ROW - 4, rx: 6 }),
     bar.failures.map((one) =>

@@ -39,7 +39,7 @@ function dayCell({ number, times }, nowShare, isCut) {
   const count =
     times.length === 0
       ? isCut
-        ? "…"
+        ? "goes on"
         : "–"
       : times.length <= 2
         ? times.join(" ")
@@ -52,7 +52,7 @@ function dayCell({ number, times }, nowShare, isCut) {
       "svg",
       { viewBox: "0 0 100 22", preserveAspectRatio: "none" },
       s("line", { class: "noon", x1: 50, x2: 50, y1: 8, y2: 16 }),
-      ticks,
+      times.length === 0 && isCut ? s("rect", { class: "full", x: 0, y: 8, width: 100, height: 8 }) : ticks,
       nowShare === null
         ? null
         : s("line", { class: "now", x1: nowShare * 100, x2: nowShare * 100, y1: 0, y2: 22 }),

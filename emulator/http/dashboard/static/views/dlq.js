@@ -27,7 +27,7 @@ export async function show({ root, signal, on }) {
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "Dead letter queue" },
     h(
       "table",
-      { class: "fold" },
+      { class: "fold dlq" },
       h(
         "thead",
         {},
@@ -44,6 +44,7 @@ export async function show({ root, signal, on }) {
       body,
     ),
   );
+  const failed = h("div", { class: "failed-runs" });
   const statusFilter = h("input", {
     type: "search",
     "aria-label": "Response status",
@@ -64,6 +65,7 @@ export async function show({ root, signal, on }) {
       bulk,
     ),
     h("section", { class: "card" }, table, nothing, h("div", { class: "body", hidden: true }, more)),
+    failed,
   );
 
   async function load(isMore = false) {
@@ -73,6 +75,8 @@ export async function show({ root, signal, on }) {
     );
     entries = isMore ? [...entries, ...answer.messages] : answer.messages;
     ({ cursor } = answer);
+    const runs = await get(`/v2/workflows/dlq${toQuery({ count: 100 })}`, { signal });
+    failed.replaceChildren(...failedRuns(runs.messages, load));
     const known = new Set(entries.map((one) => one.dlqId));
     for (const id of chosen) if (!known.has(id)) chosen.delete(id);
     draw();
@@ -186,6 +190,73 @@ export async function show({ root, signal, on }) {
   on("changed", (kinds) => kinds.includes("dlq") && soon());
   on("cleared", soon);
   await load();
+}
+
+/** The workflow runs that failed, with what takes them up again. */
+function failedRuns(runs, reload) {
+  if (!runs.length) return [];
+  const again = (run, verb, words) =>
+    button(
+      words,
+      async () => {
+        await attempt(
+          () => post(`/v2/workflows/dlq/${verb}/${encodeURIComponent(run.dlqId)}`),
+          verb === "resume" ? "It goes on as a new run" : "Begun anew as a new run",
+        );
+        await reload();
+      },
+      { kind: "small" },
+    );
+  const row = (run) =>
+    h(
+      "tr",
+      {},
+      h(
+        "td",
+        { class: "break" },
+        h(
+          "a",
+          { href: `#/runs/${encodeURIComponent(run.workflowRunId)}?createdAt=${run.workflowCreatedAt}` },
+          run.workflowRunId,
+        ),
+        h("div", { class: "quiet" }, run.workflowUrl),
+      ),
+      h(
+        "td",
+        { class: "break", data: { label: "why" } },
+        h("span", { class: "chip bad" }, run.responseStatus || "no answer"),
+        " ",
+        h("span", { class: "mono" }, why(run)),
+      ),
+      h("td", { class: "act" }, again(run, "resume", "Resume"), again(run, "restart", "Restart")),
+    );
+  return [
+    h(
+      "section",
+      { class: "card", "aria-label": "Failed workflow runs" },
+      h("header", {}, h("h2", {}, "Failed workflow runs"), h("span", { class: "more" }, String(runs.length))),
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Failed runs" },
+        h(
+          "table",
+          { class: "fold" },
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "run"),
+              h("th", { scope: "col" }, "why"),
+              h("th", { scope: "col" }, h("span", { class: "sr" }, "Actions")),
+            ),
+          ),
+          h("tbody", {}, runs.map(row)),
+        ),
+      ),
+    ),
+  ];
 }
 
 const why = (entry) =>

@@ -2,7 +2,7 @@
 
 import { get, post } from "../api.js";
 import { button, h, throttle } from "../dom.js";
-import { server } from "../session.js";
+import { currentToken, server } from "../session.js";
 import { attempt, copy } from "../toast.js";
 
 export async function show({ root, signal, on }) {
@@ -98,7 +98,7 @@ function rotation(refresh) {
 }
 
 function environment(keys) {
-  const text = `QSTASH_URL="${server.url}"\nQSTASH_CURRENT_SIGNING_KEY="${keys.current}"\nQSTASH_NEXT_SIGNING_KEY="${keys.next}"`;
+  const text = `QSTASH_URL="${server.url}"\nQSTASH_TOKEN="${currentToken() ?? ""}"\nQSTASH_CURRENT_SIGNING_KEY="${keys.current}"\nQSTASH_NEXT_SIGNING_KEY="${keys.next}"`;
   return h(
     "section",
     { class: "card" },

@@ -66,12 +66,23 @@ function page(story, number, pick, refresh) {
       h("h1", { class: "title-url grow" }, h("span", { class: "quiet" }, `${message.method} `), message.url),
       actions(story, refresh),
     ),
+    story.outcome.why && ["FAILED", "RETRY"].includes(summary.state)
+      ? h(
+          "p",
+          { class: "problem", role: "status" },
+          h("b", {}, summary.state === "RETRY" ? "The last attempt failed: " : `${story.outcome.what}: `),
+          [story.outcome.why, story.outcome.advice].filter(Boolean).join("; "),
+        )
+      : null,
     story.waitsFor
       ? h(
           "p",
           { class: "notice" },
           h("b", {}, "Waits: "),
           story.waitsFor,
+          story.waitsUntil && summary.state !== "ACTIVE" && story.waitsUntil !== summary.dueAt
+            ? [" until ", moment(story.waitsUntil)]
+            : null,
           summary.dueAt > story.now && summary.state !== "ACTIVE"
             ? [". Next attempt ", ago(summary.dueAt), ` (${clockTime(summary.dueAt)})`]
             : null,
@@ -128,7 +139,7 @@ function page(story, number, pick, refresh) {
 
 function spaced(part) {
   if (part.matches(".cards")) part.style.marginTop = part.style.marginBottom = "14px";
-  if (part.matches(".notice")) part.style.marginBottom = "14px";
+  if (part.matches(".notice, .problem")) part.style.marginBottom = "14px";
   return part;
 }
 
@@ -157,6 +168,7 @@ function actions(story, refresh) {
           { kind: "danger", act: "cancel" },
         )
       : null,
+    links(story),
     dlqId
       ? button(
           "Retry from the DLQ",
@@ -176,6 +188,33 @@ function actions(story, refresh) {
       { act: "again" },
     ),
   );
+}
+
+/** Where the workflow run or the job is that the message belongs to. */
+function links({ message }) {
+  const runId = pairsOf(message.header).find(
+    ([name]) => name.toLowerCase() === "upstash-workflow-runid",
+  )?.[1];
+  const jobId = server.jobsUrl ? jobOf(message.body) : null;
+  return [
+    runId ? h("a", { class: "button", href: `#/runs/${encodeURIComponent(runId)}` }, "Its run") : null,
+    jobId
+      ? h(
+          "a",
+          { class: "button", href: `${server.jobsUrl}/${encodeURIComponent(jobId)}`, rel: "noreferrer" },
+          "Its job ↗",
+        )
+      : null,
+  ];
+}
+
+function jobOf(body) {
+  try {
+    const id = JSON.parse(body).jobId;
+    return typeof id === "string" ? id : null;
+  } catch {
+    return null;
+  }
 }
 
 function attemptCard(one) {
@@ -200,7 +239,7 @@ function attemptCard(one) {
     h(
       "div",
       { class: "body stack" },
-      one.error ? h("p", { class: "problem" }, one.error) : null,
+      one.error ? h("p", { class: "problem" }, one.reason ?? one.error) : null,
       one.next
         ? h(
             "p",

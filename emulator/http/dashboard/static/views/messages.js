@@ -6,6 +6,12 @@ import { ago, chip, count } from "../format.js";
 import { virtualList } from "../parts/virtual_list.js";
 
 const STATES = ["CREATED", "ACTIVE", "RETRY", "DELIVERED", "FAILED", "CANCELED"];
+const GROUPS = [
+  ["", "All"],
+  ["CREATED", "Scheduled"],
+  ["ACTIVE,RETRY", "Trying"],
+  ["DELIVERED,FAILED,CANCELED", "Done"],
+];
 const TIMES = [
   ["", "any time"],
   ["300", "last 5 minutes"],
@@ -38,6 +44,7 @@ export async function show({ root, signal, query, on }) {
     keyOf: (row) => row.messageId,
     more: loadMore,
   });
+  const which = groups(filter, restart);
   root.append(
     h(
       "div",
@@ -47,6 +54,7 @@ export async function show({ root, signal, query, on }) {
       h("span", { class: "grow" }),
       h("a", { class: "button primary", href: "#/publish" }, "Publish"),
     ),
+    which.element,
     filters(filter, restart),
     list.element,
     nothing,
@@ -94,6 +102,8 @@ export async function show({ root, signal, query, on }) {
 
   async function restart() {
     history.replaceState(null, "", `#/messages${toQuery(filter)}`);
+    which.mark();
+    root.querySelector("select[aria-label=State]").value = STATES.includes(filter.state) ? filter.state : "";
     const asked = ++question;
     const answer = await get(`/messages${parameters()}`, { signal });
     if (asked === question) take(answer, { isFresh: true });
@@ -130,7 +140,7 @@ function head() {
   return h(
     "div",
     { class: "cols", role: "row" },
-    ["State", "Method", "Destination", "", "Attempts", "Created"].map((words) =>
+    ["State", "Method", "Destination", "Why", "", "Attempts", "Created"].map((words) =>
       h("span", { role: "columnheader" }, words || h("span", { class: "sr" }, "Queue and labels")),
     ),
   );
@@ -156,6 +166,7 @@ function drawRow(row, isHere) {
       { role: "cell", class: "url" },
       h("a", { href: `#/messages/${row.messageId}`, title: row.url }, h("bdi", {}, row.url)),
     ),
+    h("span", { role: "cell", class: "why" }, whyOf(row)),
     h(
       "span",
       { role: "cell", class: "tags" },
@@ -164,6 +175,42 @@ function drawRow(row, isHere) {
     h("span", { role: "cell", class: "tries" }, `${made} of ${row.maxRetries + 1}`),
     h("span", { role: "cell", class: "when" }, ago(row.createdAt)),
   );
+}
+
+/** Why it stands as it does, short: the last status and the reason, or what it waits for and until when. */
+function whyOf({ outcome, lastStatus, state }) {
+  if (!outcome || state === "DELIVERED")
+    return lastStatus ? h("span", { class: "mono quiet" }, lastStatus) : null;
+  const words = outcome.why ?? outcome.what;
+  return h(
+    "span",
+    { title: outcome.sentence },
+    lastStatus ? h("b", { class: "mono" }, `${lastStatus} `) : null,
+    outcome.step ? h("span", { class: "tag" }, outcome.step) : null,
+    words.replace(/^the destination answered with status \d+( \([^)]*\))?( in step '[^']*')?:? ?/, ""),
+    outcome.nextAt ? [" · ", ago(outcome.nextAt)] : null,
+  );
+}
+
+function groups(filter, changed) {
+  const made = GROUPS.map(([value, words]) =>
+    button(
+      words,
+      () => {
+        filter.state = value;
+        changed();
+      },
+      { kind: "small", pressed: filter.state === value },
+    ),
+  );
+  const mark = () =>
+    made.forEach((one, place) => {
+      one.setAttribute("aria-pressed", String(filter.state === GROUPS[place][0]));
+    });
+  return {
+    element: h("div", { class: "row groups", role: "group", "aria-label": "Which messages" }, made),
+    mark,
+  };
 }
 
 function filters(filter, changed) {

@@ -15,6 +15,8 @@ const WINDOWS = [
 const STATES = ["CREATED", "ACTIVE", "RETRY", "DELIVERED", "FAILED", "CANCELED"];
 
 export async function show({ root, signal, on }) {
+  // Until somebody chooses, the range fits what there is: a session of a few minutes is no two bars of an hour.
+  let isChosen = sessionStorage.getItem("qstash.window") !== null;
   let seconds = Number(sessionStorage.getItem("qstash.window")) || 3600;
   const content = h("div");
   const choose = h(
@@ -23,6 +25,7 @@ export async function show({ root, signal, on }) {
       "aria-label": "Over which time",
       onchange: (event) => {
         seconds = Number(event.target.value);
+        isChosen = true;
         sessionStorage.setItem("qstash.window", String(seconds));
         refresh();
       },
@@ -32,7 +35,20 @@ export async function show({ root, signal, on }) {
   root.append(h("div", { class: "head" }, h("h1", { class: "grow" }, "Overview"), choose), content);
 
   async function refresh() {
-    const figures = await get(`/overview?windowSeconds=${seconds}`, { signal });
+    let figures = await get(`/overview?windowSeconds=${seconds}`, { signal });
+    if (!isChosen && seconds === 3600 && isRecent(figures)) {
+      seconds = 300;
+      choose.value = "300";
+      figures = await get("/overview?windowSeconds=300", { signal });
+    } else if (
+      !isChosen &&
+      seconds === 300 &&
+      !isRecent(await get("/overview?windowSeconds=3600", { signal }))
+    ) {
+      seconds = 3600;
+      choose.value = "3600";
+      figures = await get("/overview?windowSeconds=3600", { signal });
+    }
     content.replaceChildren(...(Object.keys(figures.states).length ? drawn(figures) : [welcome()]));
   }
   const soon = throttle(() => refresh().catch(() => {}), 1500);
@@ -41,6 +57,12 @@ export async function show({ root, signal, on }) {
   const timer = setInterval(soon, 15_000);
   signal.addEventListener("abort", () => clearInterval(timer));
   await refresh();
+}
+
+/** Whether all that happened in an hour happened in its last five minutes. */
+function isRecent({ buckets }) {
+  const first = buckets.findIndex((one) => one.accepted + one.delivered + one.errors + one.failed > 0);
+  return first >= buckets.length - 5;
 }
 
 function drawn(figures) {

@@ -74,6 +74,14 @@ function page(story, picked, pick, refresh) {
       " ",
       summary.labels.map((label) => h("span", { class: "tag" }, label)),
     ),
+    summary.outcome.why
+      ? h(
+          "p",
+          { class: "problem", role: "status" },
+          h("b", {}, `${summary.outcome.what}: `),
+          [summary.outcome.why, summary.outcome.advice].filter(Boolean).join("; "),
+        )
+      : null,
     h(
       "section",
       { class: "card" },
@@ -209,6 +217,7 @@ function stepCard(bar, { summary }, refresh) {
                 { class: "row" },
                 h("span", { class: "chip bad" }, one.status || "no answer"),
                 moment(one.at),
+                h("span", { class: "break" }, one.reason),
               ),
             ),
           )

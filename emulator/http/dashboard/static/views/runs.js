@@ -50,7 +50,7 @@ export async function show({ root, signal, query, on }) {
         h(
           "tr",
           {},
-          ["state", "run", "workflow", "began", "took"].map((name) => h("th", { scope: "col" }, name)),
+          ["state", "run", "why", "workflow", "began", "took"].map((name) => h("th", { scope: "col" }, name)),
         ),
       ),
       body,
@@ -98,6 +98,7 @@ function row(run) {
       " ",
       run.labels.map((label) => h("span", { class: "tag" }, label)),
     ),
+    h("td", { class: "break" }, ["RUN_FAILED"].includes(run.state) ? (run.outcome.why ?? "") : ""),
     h("td", { class: "break quiet" }, run.url),
     h("td", { class: "nowrap" }, ago(run.createdAt)),
     h("td", { class: "nowrap" }, run.endedAt === null ? "" : span(run.endedAt - run.createdAt)),

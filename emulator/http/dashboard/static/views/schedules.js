@@ -57,7 +57,13 @@ export function headOf({ schedule, zone }, refresh, { isAlone = false } = {}) {
     schedule.isPaused
       ? h("span", { class: "chip warn" }, "paused")
       : schedule.nextScheduleTime
-        ? h("span", { class: "soft" }, "next ", ago(schedule.nextScheduleTime))
+        ? h(
+            "span",
+            { class: "soft" },
+            "next ",
+            ago(schedule.nextScheduleTime),
+            ` (${clockTime(schedule.nextScheduleTime)})`,
+          )
         : h("span", { class: "chip" }, "no time ever matches"),
     h("span", { class: "grow break quiet" }, `→ ${schedule.method} ${schedule.destination}`),
     button(
