@@ -15,7 +15,7 @@ from tests.node_packages import node_with_packages
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / "scripts" / "javascript"
-PAGES = ("emulator/http/dashboard/static",)
+PAGES = ("emulator/http/dashboard/static", "jobs_core/monitoring/static")
 
 
 def run(tool: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

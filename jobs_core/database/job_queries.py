@@ -1,5 +1,6 @@
 """Finding the records of jobs. Every query works inside a transaction of its caller and changes nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from jobs_core.database.tables import attempts, executions, outbox
 from jobs_core.model.backoff import LONGEST_WAIT
-from jobs_core.model.envelope import Subject
+from jobs_core.model.envelope import PROBE_JOB_TYPE, Subject
 from jobs_core.model.records import AttemptRecord, JobRecord
 from jobs_core.model.states import Event, JobStatus, sources
 
@@ -23,6 +24,8 @@ class JobFilter:
     organization_id: Subject | None = None
     schedule_id: str | None = None
     parent_job_id: str | None = None
+    text: str | None = None
+    """Part of an id, type, idempotency key or error."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     before_id: int | None = None
@@ -79,11 +82,23 @@ def stats(connection: Connection, *, since: datetime) -> list[TypeStats]:
     columns = executions.c
     rows = connection.execute(
         select(columns.job_type, columns.status, func.count())
-        .where(columns.created_at >= since)
+        .where(columns.created_at >= since, columns.job_type != PROBE_JOB_TYPE)
         .group_by(columns.job_type, columns.status)
         .order_by(columns.job_type, columns.status)
     )
     return [TypeStats(job_type, JobStatus(status), count) for job_type, status, count in rows]
+
+
+def working_seconds(connection: Connection, job_ids: Sequence[str]) -> dict[str, float]:
+    """By job, for how long its handler worked over all attempts that have ended; jobs without any are left out."""
+    found: dict[str, float] = {}
+    columns = attempts.c
+    query = select(columns.job_id, columns.started_at, columns.finished_at).where(
+        columns.job_id.in_(job_ids), columns.finished_at.is_not(None)
+    )
+    for job_id, started_at, finished_at in connection.execute(query):
+        found[job_id] = found.get(job_id, 0.0) + (finished_at - started_at).total_seconds()
+    return found
 
 
 def overdue(connection: Connection, *, expected_before: datetime, limit: int) -> list[JobRecord]:
@@ -115,6 +130,11 @@ def _page_query(wanted: JobFilter) -> Select[Any]:
         for name in ("status", "job_type", "user_id", "organization_id", "schedule_id", "parent_job_id")
         if (value := getattr(wanted, name)) is not None
     ]
+    if wanted.text is not None:
+        sought = (columns.job_id, columns.job_type, columns.idempotency_key, columns.error)
+        conditions.append(or_(*(column.contains(wanted.text, autoescape=True) for column in sought)))
+    if wanted.job_type is None:
+        conditions.append(columns.job_type != PROBE_JOB_TYPE)
     if wanted.created_after is not None:
         conditions.append(columns.created_at >= wanted.created_after)
     if wanted.created_before is not None:

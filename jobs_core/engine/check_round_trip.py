@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import Payload, job
+from jobs_core.model.envelope import PROBE_JOB_TYPE
 
 
 class Nothing(Payload):
@@ -11,7 +12,7 @@ class Nothing(Payload):
 
 
 @job(
-    "check-round-trip",
+    PROBE_JOB_TYPE,
     endpoint="/api/jobs/check-round-trip",
     retries=0,
     timeout=timedelta(seconds=10),

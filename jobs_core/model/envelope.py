@@ -29,6 +29,9 @@ from jobs_core.model.errors import JobValidationError
 from jobs_core.model.ids import JobId
 from jobs_core.model.options import DeliveryOptions
 
+PROBE_JOB_TYPE = "check-round-trip"
+"""What ``jobs-core check`` sends: counted and listed nowhere, unless it is asked for."""
+
 Subject = int | str  # whose job it is: applications number their users, or name them
 Json = dict[str, Any]
 

@@ -83,6 +83,7 @@ def create_watch(settings: Settings, database: Database, clock: Clock, sender: E
         channels.append(WebhookChannel(settings.alert_webhook_url))
     thresholds = Thresholds(
         failure_rate=settings.alert_failure_rate,
+        least_jobs=settings.alert_least_jobs,
         processing_for=timedelta(minutes=settings.alert_processing_minutes),
         expects_jobs=settings.alert_expects_jobs,
         average_seconds=settings.alert_average_seconds,

@@ -12,6 +12,8 @@ class Thresholds:
     """``None`` turns a rule off. Rates are shares from 0 to 1."""
 
     failure_rate: float | None = 0.05
+    least_jobs: int = 10
+    """So many must have ended before their rate of failures says anything."""
     processing_for: timedelta | None = timedelta(minutes=10)
     expects_jobs: bool = False
     average_seconds: float | None = None
@@ -37,15 +39,16 @@ class Observed:
 def judge(observed: Observed, thresholds: Thresholds) -> list[Alert]:
     """What is wrong, by these thresholds."""
     return [
-        *_failures(observed.health, thresholds.failure_rate),
+        *_failures(observed.health, thresholds),
         *_stuck(observed.stuck, thresholds.processing_for),
         *_silence(observed.health, thresholds),
         *_slowness(observed.types, thresholds.average_seconds),
     ]
 
 
-def _failures(health: Health, limit: float | None) -> list[Alert]:
-    if limit is None or health.failure_rate <= limit:
+def _failures(health: Health, thresholds: Thresholds) -> list[Alert]:
+    limit = thresholds.failure_rate
+    if limit is None or health.failure_rate <= limit or health.ended < thresholds.least_jobs:
         return []
     text = f"{health.failure_rate:.1%} of the jobs of the last hour failed (limit {limit:.1%})"
     return [Alert("failure-rate", text)]

@@ -1,11 +1,12 @@
-"""The jobs page in the browser: rendered here, without a line of script.
+"""The jobs page in the browser: rendered here, in the dashboard's look; a script keeps it live and draws attempts.
 
 ::
 
     GET  /jobs                   the newest jobs, with filters, and the last hour's health
     GET  /jobs/{job_id}          one job: attempts on a time axis, payload, result, parent and children
-    POST /jobs/{job_id}/retry    do it once more
-    POST /jobs/{job_id}/cancel   take it back
+    POST /jobs/{job_id}/retry    run it again
+    POST /jobs/{job_id}/cancel   cancel it
+    POST /jobs/bulk              the same for many: ``action`` (retry or cancel) and a ``job`` for each
     GET, POST /jobs/login        enter ADMIN_TOKEN
 """
 
@@ -14,33 +15,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from jobs_core.database import job_queries
 from jobs_core.database.job_queries import JobFilter
+from jobs_core.engine.delivery_trouble import find_troubles
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.model.envelope import Subject
 from jobs_core.model.errors import JobError, JobNotFoundError
-from jobs_core.model.records import AttemptRecord, JobRecord
-from jobs_core.model.states import FINISHED, JobStatus
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import FINISHED, AttemptOutcome, JobStatus
 from jobs_core.monitoring import statistics
 from jobs_core.monitoring.alert_loop import Watch
 from jobs_core.monitoring.guard import COOKIE, AdminGuard, Endpoint, NotAllowedError
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE_SIZE = 50
+_STATIC = Path(__file__).parent / "static"
 _COOKIE_SECONDS = 12 * 3600
 
 
@@ -52,15 +56,6 @@ class Link:
     href: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One attempt on the time axis; ``start`` and ``width`` are hundredths of the whole."""
-
-    attempt: AttemptRecord
-    start: float
-    width: float
-
-
 def page_routes(
     dispatcher: JobDispatcher, guard: AdminGuard, watch: Watch, links: Sequence[Link] = ()
 ) -> list[BaseRoute]:
@@ -68,7 +63,8 @@ def page_routes(
     pages = _Pages(dispatcher, guard, watch, links)
     return [
         Route("/jobs", pages.guarded(pages.show_list), methods=["GET"], name="jobs"),
-        Route("/jobs/style.css", _style, methods=["GET"], name="jobs-style"),
+        Route("/jobs/static/{file:path}", _static, methods=["GET"], name="jobs-static"),
+        Route("/jobs/bulk", pages.guarded(pages.bulk), methods=["POST"], name="jobs-bulk"),
         Route("/jobs/login", pages.login, methods=["GET", "POST"], name="jobs-login"),
         Route("/jobs/{job_id}", pages.guarded(pages.show_job), methods=["GET"], name="job"),
         Route("/jobs/{job_id}/retry", pages.guarded(pages.retry), methods=["POST"], name="job-retry"),
@@ -125,10 +121,16 @@ class _Pages:
         query = request.query_params
         since = self._dispatcher.clock.now() - statistics.HOUR
         page = await self._dispatcher.list(_wanted(query))
+        ids = [record.job_id for record in page.jobs]
+        spans = await self._dispatcher.database.read(
+            lambda connection: job_queries.working_seconds(connection, ids)
+        )
         return self._page(
             request,
             "jobs.html",
             page=page,
+            troubles=await find_troubles(self._dispatcher.context, page.jobs),
+            working={job_id: _span(seconds) for job_id, seconds in spans.items()},
             query=query,
             statuses=list(JobStatus),
             job_types=sorted(definition.job_type for definition in self._dispatcher.registry),
@@ -142,12 +144,19 @@ class _Pages:
     async def show_job(self, request: Request) -> Response:
         record = await self._dispatcher.get(request.path_params["job_id"])
         children = await self._dispatcher.list(JobFilter(parent_job_id=record.job_id, limit=100))
-        now = self._dispatcher.clock.now()
+        troubles = await find_troubles(self._dispatcher.context, [record])
+        working = working_seconds(record)
+        end = record.completed_at or self._dispatcher.clock.now()
+        waiting = max((end - record.created_at).total_seconds() - working, 0)
         return self._page(
             request,
             "job.html",
             job=record,
-            bars=bars(record, now),
+            story=json.dumps(story_of(record, self._dispatcher.clock.now())),
+            trouble=troubles.get(record.job_id),
+            working=_span(working) if record.attempts else None,
+            waiting=_span(waiting) if record.attempts else None,
+            message_link=_message_link(self._dispatcher.settings.qstash_url, record.message_id),
             children=children.jobs,
             is_finished=record.status in FINISHED,
             payload=_pretty(record.payload),
@@ -162,6 +171,31 @@ class _Pages:
         record = await self._dispatcher.cancel(request.path_params["job_id"])
         return RedirectResponse(request.url_for("job", job_id=record.job_id).path, status_code=303)
 
+    async def bulk(self, request: Request) -> Response:
+        """Run again, or cancel, what was chosen; what cannot be is counted and said."""
+        fields = _form_fields(await request.body())
+        ids = [value for name, value in fields if name == "job"][:_PAGE_SIZE]
+        actions = {
+            "retry": (self._dispatcher.retry, "run again"),
+            "cancel": (self._dispatcher.cancel, "cancelled"),
+        }
+        found = actions.get(dict(fields).get("action", ""))
+        if found is None:
+            return self._page(
+                request, "refused.html", status=400, reason="invalid action: expected retry or cancel"
+            )
+        act, words = found
+        done, refused = 0, []
+        for job_id in ids:
+            try:
+                await act(job_id)
+                done += 1
+            except JobError as error:
+                refused.append(error.message)
+        said = f"{done} {words}" + (f", {len(refused)} not: {refused[0]}" if refused else "")
+        query = urlencode({"done": said if ids else "Nothing was chosen."})
+        return RedirectResponse(f"{request.url_for('jobs').path}?{query}", status_code=303)
+
     def _page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         text = (
             _templates()
@@ -173,22 +207,65 @@ class _Pages:
         return HTMLResponse(text, status_code=status, headers=_HEADERS)
 
 
-def bars(record: JobRecord, now: datetime) -> list[Bar]:
-    """The attempts on an axis from the job's creation to its end, or to now while it goes on."""
-    if not record.attempts:
-        return []
-    end = record.completed_at or max(now, record.attempts[-1].finished_at or now)
-    whole = max((end - record.created_at).total_seconds(), 0.001)
+_OUTCOMES = {
+    AttemptOutcome.COMPLETED: "DELIVERED",
+    AttemptOutcome.FAILED: "FAILED",
+    AttemptOutcome.LOST: "FAILED",
+    AttemptOutcome.CANCELLED: "CANCELED",
+}
+_STATES = {
+    JobStatus.PENDING: "RETRY",
+    JobStatus.PROCESSING: "ACTIVE",
+    JobStatus.COMPLETED: "DELIVERED",
+    JobStatus.FAILED: "FAILED",
+    JobStatus.CANCELLED: "CANCELED",
+}
 
-    def share(at: datetime) -> float:
-        return min(max((at - record.created_at).total_seconds() / whole * 100, 0.0), 100.0)
 
-    found = []
-    for attempt in record.attempts:
-        start = share(attempt.started_at)
-        width = share(attempt.finished_at or end) - start
-        found.append(Bar(attempt, start=round(start, 2), width=round(max(width, 0.6), 2)))
-    return found
+def story_of(record: JobRecord, now: datetime) -> dict[str, Any]:
+    """The attempts as the dashboard's picture takes them. Times are unix milliseconds."""
+    due_at = record.next_attempt_at if record.status is JobStatus.PENDING else None
+    return {
+        "now": _ms(now),
+        "summary": {
+            "createdAt": _ms(record.created_at),
+            "state": _STATES[record.status],
+            "dueAt": _ms(due_at),
+            "finishedAt": _ms(record.completed_at),
+        },
+        "attempts": [
+            {
+                "number": attempt.number,
+                "startedAt": _ms(attempt.started_at),
+                "dueAt": _ms(attempt.started_at),
+                "endedAt": _ms(attempt.finished_at),
+                "outcome": _OUTCOMES.get(attempt.outcome, "ERROR") if attempt.finished_at else None,
+                "response": {"status": attempt.status_code} if attempt.status_code else None,
+            }
+            for attempt in record.attempts
+        ],
+    }
+
+
+def working_seconds(record: JobRecord) -> float:
+    """How long the handler worked, over all attempts that have ended; waits between them are left out."""
+    return sum(
+        (attempt.finished_at - attempt.started_at).total_seconds()
+        for attempt in record.attempts
+        if attempt.finished_at is not None
+    )
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1000)
+
+
+def _message_link(qstash_url: str, message_id: str | None) -> str | None:
+    """Where the emulator shows the message; the vendor's console has no address for one."""
+    host = urlsplit(qstash_url).hostname or ""
+    if message_id is None or not (host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")):
+        return None
+    return f"{qstash_url}/emulator/#/messages/{message_id}"
 
 
 def _wanted(query: Any) -> JobFilter:
@@ -198,6 +275,7 @@ def _wanted(query: Any) -> JobFilter:
     return JobFilter(
         status=JobStatus(status) if status in set(JobStatus) else None,
         job_type=query.get("type") or None,
+        text=query.get("text", "").strip()[:200] or None,
         user_id=_subject(query.get("user", "")),
         before_id=int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None,
         limit=_PAGE_SIZE,
@@ -219,8 +297,12 @@ def _pretty(value: Any) -> str:
 
 
 def _ago(at: datetime, until: datetime) -> str:
-    """A span as people read it: ``1.2 s``, ``3 min``, ``5 h``, ``2 d``."""
-    seconds = (until - at).total_seconds()
+    """A span between two instants as people read it."""
+    return _span((until - at).total_seconds())
+
+
+def _span(seconds: float) -> str:
+    """``1.2 s``, ``3 min``, ``5 h``, ``2 d``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
@@ -229,15 +311,21 @@ def _ago(at: datetime, until: datetime) -> str:
     return f"{timedelta(seconds=seconds).days} d"
 
 
-async def _style(_: Request) -> Response:
-    return Response(
-        _stylesheet(), headers={"Content-Type": "text/css; charset=utf-8", "Cache-Control": "no-cache"}
+async def _static(request: Request) -> Response:
+    """A style sheet or script of the page's own. Answers 404 for everything that is not one of them."""
+    path = _files().get(request.path_params["file"])
+    if path is None:
+        return Response("there is no such file", status_code=404)
+    kind = "text/javascript" if path.suffix == ".js" else "text/css"
+    return FileResponse(
+        path, media_type=kind, headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     )
 
 
 @cache
-def _stylesheet() -> str:
-    return (files("jobs_core.monitoring") / "templates" / "jobs.css").read_text()
+def _files() -> dict[str, Path]:
+    """The files by the names they are asked for: no name is ever made into a path."""
+    return {path.relative_to(_STATIC).as_posix(): path for path in _STATIC.rglob("*") if path.is_file()}
 
 
 @cache

@@ -1,6 +1,7 @@
 """Figures read from the records: the same whichever of several workers is asked.
 
-Durations are the jobs' own, from the first attempt's start to the end, in seconds. Percentiles are nearest-rank:
+Durations are the time that the handlers worked, over all attempts of a job, in seconds; waits between them are left
+out. Percentiles are nearest-rank:
 the smallest duration that so many per cent of the jobs did not exceed.
 """
 
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Float, and_, case, cast, func, select
 
 from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.model.envelope import PROBE_JOB_TYPE
 from jobs_core.model.states import JobStatus
 
 # Above this share of failures the job system is not healthy.
@@ -30,11 +32,14 @@ class Health:
         return sum(self.counts.values())
 
     @property
+    def ended(self) -> int:
+        """How many were done or failed."""
+        return self.counts[JobStatus.FAILED] + self.counts[JobStatus.COMPLETED]
+
+    @property
     def failure_rate(self) -> float:
         """The share of failed jobs among those that were done or failed, 0 to 1; 0 if there were none."""
-        failed = self.counts[JobStatus.FAILED]
-        ended = failed + self.counts[JobStatus.COMPLETED]
-        return failed / ended if ended else 0.0
+        return self.counts[JobStatus.FAILED] / self.ended if self.ended else 0.0
 
     @property
     def is_healthy(self) -> bool:
@@ -68,7 +73,9 @@ def health(connection: Connection, *, since: datetime) -> Health:
     """Counts by status of the jobs created from ``since`` on."""
     columns = executions.c
     rows = connection.execute(
-        select(columns.status, func.count()).where(columns.created_at >= since).group_by(columns.status)
+        select(columns.status, func.count())
+        .where(columns.created_at >= since, columns.job_type != PROBE_JOB_TYPE)
+        .group_by(columns.status)
     )
     found = {JobStatus(status): count for status, count in rows}
     return Health(since, {status: found.get(status, 0) for status in JobStatus})
@@ -80,7 +87,7 @@ def by_type(connection: Connection, *, since: datetime) -> list[TypeFigures]:
     counts: dict[str, dict[JobStatus, int]] = {}
     for job_type, status, count in connection.execute(
         select(columns.job_type, columns.status, func.count())
-        .where(columns.created_at >= since)
+        .where(columns.created_at >= since, columns.job_type != PROBE_JOB_TYPE)
         .group_by(columns.job_type, columns.status)
         .order_by(columns.job_type)
     ):
@@ -139,17 +146,17 @@ def oldest_overdue_at(connection: Connection, *, now: datetime) -> datetime | No
 def _durations(connection: Connection, since: datetime) -> dict[str, tuple[float, dict[int, float]]]:
     """Average and percentiles for each type, in one pass: the ranks that are asked for are picked by the database."""
     columns = executions.c
-    ranked = (
+    working = (
+        select(func.sum(_seconds_between(connection, attempts.c.started_at, attempts.c.finished_at)))
+        .where(attempts.c.job_id == columns.job_id, attempts.c.finished_at.is_not(None))
+        .scalar_subquery()
+    )
+    timed = (
         select(
             columns.job_type,
-            _seconds_between(connection, columns.started_at, columns.completed_at).label("seconds"),
-            func.row_number()
-            .over(
-                partition_by=columns.job_type,
-                order_by=_seconds_between(connection, columns.started_at, columns.completed_at),
-            )
-            .label("rank"),
-            func.count().over(partition_by=columns.job_type).label("total"),
+            func.coalesce(
+                working, _seconds_between(connection, columns.started_at, columns.completed_at)
+            ).label("seconds"),
         )
         .where(
             columns.created_at >= since,
@@ -159,6 +166,12 @@ def _durations(connection: Connection, since: datetime) -> dict[str, tuple[float
         )
         .subquery()
     )
+    ranked = select(
+        timed.c.job_type,
+        timed.c.seconds,
+        func.row_number().over(partition_by=timed.c.job_type, order_by=timed.c.seconds).label("rank"),
+        func.count().over(partition_by=timed.c.job_type).label("total"),
+    ).subquery()
     picks = [_at_percentile(ranked.c.rank, ranked.c.total, percent) for percent in PERCENTILES]
     rows = connection.execute(
         select(

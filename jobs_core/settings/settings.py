@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     alert_failure_rate: float = Field(
         0.05, ge=0, le=1, description="Alert when a larger share of the last hour's jobs failed, 0 to 1."
     )
+    alert_least_jobs: int = Field(
+        10, ge=1, description="So many jobs must have ended before their failure rate is judged."
+    )
     alert_processing_minutes: float = Field(
         10, gt=0, description="Alert when a job has been processing for longer, in minutes."
     )

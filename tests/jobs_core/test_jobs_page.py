@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from jobs_core import JobDispatcher, JobStatus, ManualClock, Settings, create_app
+from scripts.copy_look import COPIES, NAMES, ORIGINALS
 
 from .conftest import BASE_URL, App, Handlers, RecordingQStash
 
@@ -54,7 +55,7 @@ async def test_a_job_shows_payload_attempts_and_children_and_nothing_is_markup(
     shown = (await app.client.get(f"/jobs/{job_id}")).text
     assert "&lt;script&gt;1&lt;/script&gt;" in shown
     assert "&lt;b&gt;bold&lt;/b&gt;" in shown
-    assert "<script" not in shown
+    assert "<script>1" not in shown
     assert "2 s" in shown
     (child,) = (await app.dispatcher.list()).jobs[:1]
     assert child.parent_job_id == job_id
@@ -90,10 +91,52 @@ async def test_a_foreign_page_cannot_retry_or_cancel(app: App) -> None:
     assert (await app.dispatcher.get(job_id)).status is JobStatus.PENDING
 
 
-async def test_pages_forbid_scripts_and_frames(app: App) -> None:
+async def test_pages_forbid_foreign_scripts_and_frames(app: App) -> None:
     policy = (await app.client.get("/jobs")).headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
+
+
+async def test_what_was_chosen_is_run_again_or_cancelled_at_once(app: App) -> None:
+    done, pending = await app.enqueue("one"), await app.enqueue("two")
+    await app.deliver(done)
+    ids = [json.loads(message.body)["jobId"] for message in (done, pending)]
+    answer = await app.client.post(
+        "/jobs/bulk", content=f"action=retry&job={ids[0]}&job={ids[1]}", headers=OWN
+    )
+    assert answer.status_code == 303
+    told = (await app.client.get(answer.headers["location"])).text
+    assert "1 run again, 1 not: " in told
+    assert (await app.dispatcher.get(ids[0])).status is JobStatus.PENDING
+    await app.client.post("/jobs/bulk", content=f"action=cancel&job={ids[0]}&job={ids[1]}", headers=OWN)
+    assert {(await app.dispatcher.get(job_id)).status for job_id in ids} == {JobStatus.CANCELLED}
+    assert (await app.client.post("/jobs/bulk", content="action=eat", headers=OWN)).status_code == 400
+    foreign = await app.client.post(
+        "/jobs/bulk", content=f"action=retry&job={ids[0]}", headers={"origin": "https://evil.example"}
+    )
+    assert foreign.status_code == 403
+
+
+async def test_the_search_finds_parts_of_ids_and_types(app: App) -> None:
+    job_id = json.loads((await app.enqueue()).body)["jobId"]
+    assert job_id in (await app.client.get(f"/jobs?text={job_id[5:20]}")).text
+    assert job_id not in (await app.client.get("/jobs?text=nothing-like-it")).text
+
+
+async def test_files_are_served_by_their_names_alone(app: App) -> None:
+    served = await app.client.get("/jobs/static/parts/picture.js")
+    assert (served.status_code, served.headers["content-type"].split(";")[0]) == (200, "text/javascript")
+    for name in ("../pages.py", "..%2Fpages.py", "nothing.js", "/etc/passwd"):
+        assert (await app.client.get(f"/jobs/static/{name}")).status_code == 404
+
+
+def test_the_look_is_the_dashboards() -> None:
+    for name in NAMES:
+        assert (COPIES / name).read_bytes() == (ORIGINALS / name).read_bytes(), (
+            f"{name}: run scripts/copy-look"
+        )
 
 
 async def test_whoever_has_the_token_signs_in_and_stays_signed_in(
