@@ -116,7 +116,8 @@ class Harness(Observations):
         self._thread = threading.get_ident()
         self._is_started = False
         self._starting = asyncio.Lock()
-        self._recorder: Recorder
+        # What is due at the start is sent before it is known what there was.
+        self._recorder = Recorder(Start(at=self._start_at, signing_key=""))
         self._begun_at = self._start_at
         self._crashes_before = 0
         self._lifetime: AsyncIterator[None] | None = None
@@ -175,7 +176,7 @@ class Harness(Observations):
             if self._is_started:
                 return
             await self._emulator.start()
-            self._recorder = Recorder(self._recorded_from())
+            self._forget()
             self._emulator.runtimes[0].observers.append(self._note_writes)
             self._lifetime = self._live()
             await anext(self._lifetime)
