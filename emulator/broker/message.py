@@ -152,7 +152,8 @@ class AttemptResult:
     """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why.
 
     ``is_final`` says that no retry may follow, whatever the status. ``sent`` are the request's header lines as they are
-    kept, ``None`` if none went out.
+    kept, ``None`` if none went out. ``note`` says what was odd about a response that stands all the same, such as a
+    body that was cut.
     """
 
     status: int
@@ -161,6 +162,7 @@ class AttemptResult:
     error: str | None = None
     is_final: bool = False
     sent: Headers | None = None
+    note: str | None = None
 
     @property
     def is_success(self) -> bool:

@@ -322,6 +322,9 @@ class BrokerState:
 
 
 def _error_text(result: AttemptResult | None) -> str | None:
-    if result is None or result.is_success:
+    if result is None:
         return None
-    return result.error or f"the destination answered with status {result.status}"
+    words = (
+        None if result.is_success else result.error or f"the destination answered with status {result.status}"
+    )
+    return "; ".join(text for text in (words, result.note) if text) or None

@@ -22,11 +22,15 @@ TIMED_OUT = "context deadline exceeded"
 def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
     """The connection could not be made."""
     if error.errno == errno.ECONNREFUSED:
-        words = refused(url)
-    else:
-        words = f"could not connect to {_host(url)}: {error.strerror or error}"
-    hostname = urlsplit(url).hostname or ""
-    return f"{words} {_container_hint(url, hostname)}" if is_in_container and is_loopback(hostname) else words
+        hostname = urlsplit(url).hostname or ""
+        is_hint_due = is_in_container and is_loopback(hostname)
+        return f"{refused(url)} {_container_hint(url, hostname)}" if is_hint_due else refused(url)
+    return f"could not connect to {_host(url)}: {error.strerror or error}"
+
+
+def went_wrong(url: str, words: str) -> str:
+    """The destination did what no HTTP server may; ``words`` say what."""
+    return f"{_host(url)} {words}"
 
 
 def refused(url: str) -> str:

@@ -1,32 +1,42 @@
-"""Deliveries over kept-alive connections.
+"""Deliveries over TCP by HTTP/1.1.
 
-aiohttp's client rather than httpx's default transport: the latter spends several times the CPU on a request, and
-more with every further concurrent one, and that is most of what an emulator under load spends.
+The client is ours because none of the others reads what destinations really answer: see ``response_reader``, and
+``connections`` for which connection a request goes out on.
 """
 
 import asyncio
-import io
+import base64
+import errno
+import logging
+import socket
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
+import idna
 
 from emulator.broker.message import AttemptResult
 from emulator.delivery import connection_errors
+from emulator.delivery.connections import Connections, CutOff, Place
 from emulator.delivery.request import OutboundRequest
+from emulator.delivery.response_reader import ResponseReader
 from emulator.wire.destination import origin_of
-from emulator.wire.headers import header_text
+from emulator.wire.headers import Headers, header_bytes, header_text
 
-# Shorter than the five seconds after which uvicorn and Node close an idle connection: reusing one at that very
-# moment looks like a failed attempt.
-_KEEP_ALIVE_SECONDS = 4.0
-_CHUNK_BYTES = 65_536
+log = logging.getLogger(__name__)
+
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_LARGE_BYTES = 1_000_000
+# Whose requests say a length of nothing (RFC 9110, 8.6).
+_WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
+# What this machine has run out of, and may have again.
+_OUR_OWN = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EAGAIN}
+)
+_FIRST_WAIT_SECONDS = 0.05
+_LONGEST_WAIT_SECONDS = 1.0
+_IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 class SocketTransport:
@@ -38,105 +48,156 @@ class SocketTransport:
         self._connect_to = {
             origin_of(origin): target.rstrip("/") for origin, target in (connect_to or {}).items()
         }
-        self._is_in_container = Path("/.dockerenv").exists()
-        self._session: aiohttp.ClientSession | None = None
+        self._is_in_container = any(path.exists() for path in _IN_A_CONTAINER)
+        self._connections = Connections()
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
+        reader = ResponseReader(
+            is_head_request=request.method == "HEAD", most_body_bytes=self._max_response_bytes
+        )
         try:
             async with asyncio.timeout(request.timeout_ms / 1000):
-                return await self._exchange(request)
+                await self._exchange(request, reader)
         except TimeoutError:
-            return _no_response(connection_errors.TIMED_OUT)
-        except (aiohttp.ClientConnectorDNSError, UnicodeError):
+            if not reader.has_head:
+                return _no_response(connection_errors.TIMED_OUT)
+            reader.give_up("the rest of the response did not come in time")
+        except (socket.gaierror, UnicodeError):
             # A host with an empty or overlong label is none, and is not even asked for.
             return _no_response(connection_errors.not_resolved(request.url))
-        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        except ssl.SSLError as error:
             return _no_response(connection_errors.tls_failed(request.url, error))
-        except aiohttp.ClientConnectorError as error:
-            words = connection_errors.not_connected(
-                request.url, error.os_error, is_in_container=self._is_in_container
-            )
+        except CutOff as error:
+            return _no_response(connection_errors.went_wrong(request.url, str(error)))
+        except OSError as error:
+            words = connection_errors.not_connected(request.url, error, is_in_container=self._is_in_container)
             return _no_response(words)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _no_response(connection_errors.cut_off(request.url, error))
+        return _result(reader)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._connections.close()
 
-    async def _exchange(self, request: OutboundRequest) -> AttemptResult:
-        url, headers = self._resolve(request)
-        async with self._open_session().request(
-            request.method,
-            URL(url, encoded=True),
-            data=_data(request.body),
-            headers=headers,
-            allow_redirects=False,
-        ) as response:
-            body = await self._read(response)
-            return AttemptResult(
-                status=response.status,
-                # aiohttp's own decoding leaves surrogates, which nothing can store, where bytes are not UTF-8.
-                headers=tuple(
-                    (header_text(name), header_text(value)) for name, value in response.raw_headers
-                ),
-                body=body,
-            )
+    async def _exchange(self, request: OutboundRequest, reader: ResponseReader) -> None:
+        route = self._route(request)
+        head = _head(request, route)
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                await self._connections.exchange(route.place, head, request.body, reader)
+            except OSError as error:
+                if reader.has_begun or not _is_our_own(error):
+                    raise
+                # Not the destination's fault, so no attempt: nothing was sent.
+                if wait_seconds == _FIRST_WAIT_SECONDS:
+                    log.warning("cannot connect for now, trying again: %s", error)
+            else:
+                return
+            await asyncio.sleep(wait_seconds)
+            wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
 
-    def _resolve(self, request: OutboundRequest) -> tuple[str, CIMultiDict[str]]:
-        """The URL to call, and the header lines."""
-        headers = CIMultiDict(request.headers)
-        target = self._connect_to.get(origin_of(request.url)) if self._connect_to else None
-        if target is None:
-            return request.url if request.url.isascii() else _in_ascii(request.url), headers
-        headers["Host"] = urlsplit(request.url).netloc.rpartition("@")[2]
-        return f"{target}{_quoted(_behind_authority(request.url))}", headers
+    def _route(self, request: OutboundRequest) -> "_Route":
+        called = request.url
+        if self._connect_to:
+            target = self._connect_to.get(origin_of(request.url))
+            called = request.url if target is None else f"{target}{_behind_authority(request.url)}"
+        parts = urlsplit(called)
+        published = urlsplit(request.url)
+        host = _in_ascii(parts.hostname or "")
+        is_tls = parts.scheme.lower() == "https"
+        place = Place(host, parts.port or (443 if is_tls else 80), host if is_tls else None)
+        return _Route(
+            place, _authority(published.netloc), _target(called), published.netloc.rpartition("@")[0]
+        )
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= self._max_response_bytes:
-                response.close()
-                break
-        return b"".join(parts)[: self._max_response_bytes]
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ttl_dns_cache=10
-                ),
-                timeout=aiohttp.ClientTimeout(total=None, connect=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
-                max_line_size=65_536,
-                max_field_size=65_536,
-            )
-        return self._session
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where a request goes, and what its head says of that."""
+
+    place: Place
+    authority: str
+    target: str
+    userinfo: str
+
+
+def _head(request: OutboundRequest, route: _Route) -> bytes:
+    lines: Headers = (("Host", route.authority), *request.headers)
+    if route.userinfo and not any(name.lower() == "authorization" for name, _ in request.headers):
+        lines = (*lines, ("Authorization", basic_authorization(route.userinfo)))
+    if request.body or request.method in _WITH_LENGTH:
+        lines = (*lines, ("Content-Length", str(len(request.body))))
+    written = [f"{request.method} {route.target} HTTP/1.1\r\n".encode("ascii")]
+    for name, value in lines:
+        line = f"{name}: {value}\r\n"
+        written.append(
+            line.encode("ascii")
+            if line.isascii()
+            else b"%s: %s\r\n" % (name.encode("latin-1"), header_bytes(value))
+        )
+    written.append(b"\r\n")
+    return b"".join(written)
+
+
+def basic_authorization(userinfo: str) -> str:
+    """The Authorization value of a URL's ``user:password`` (RFC 7617)."""
+    user, _, password = userinfo.partition(":")
+    return f"Basic {base64.b64encode(unquote_to_bytes(user) + b':' + unquote_to_bytes(password)).decode()}"
+
+
+def _result(reader: ResponseReader) -> AttemptResult:
+    body = reader.body()
+    return AttemptResult(
+        status=reader.status,
+        # No database's text holds U+0000.
+        headers=tuple(
+            (header_text(name), header_text(value).replace("\0", "\N{REPLACEMENT CHARACTER}"))
+            for name, value in reader.lines
+        ),
+        body=body,
+        note=reader.problem,
+    )
+
+
+def _is_our_own(error: OSError) -> bool:
+    if isinstance(error, socket.gaierror):
+        # A name cannot be asked for without a descriptor, and the resolver does not say that.
+        try:
+            socket.socket().close()
+        except OSError as own:
+            return own.errno in _OUR_OWN
+        return False
+    return error.errno in _OUR_OWN
 
 
 def _behind_authority(url: str) -> str:
-    """Path and query of ``url`` as they are."""
+    """Path, query and fragment of ``url`` as they are."""
     parts = urlsplit(url)
     return url[url.index(parts.netloc, len(parts.scheme) + 3) + len(parts.netloc) :]
 
 
-def _in_ascii(url: str) -> str:
-    """``url`` as it can travel: the host by IDNA, other characters percent-encoded, what is ASCII untouched."""
-    parts = urlsplit(url)
-    return f"{str(URL(f'{parts.scheme}://{parts.netloc}')).rstrip('/')}{_quoted(_behind_authority(url))}"
+def _target(url: str) -> str:
+    """The request's target: path and query; other characters than ASCII's percent-encoded, the rest untouched."""
+    behind = _behind_authority(url).partition("#")[0]
+    target = behind if behind.startswith("/") else f"/{behind}"
+    return (
+        target
+        if target.isascii() and target.isprintable() and " " not in target
+        else quote(target, safe=_PRINTABLE)
+    )
 
 
-def _quoted(text: str) -> str:
-    return quote(text, safe=_PRINTABLE)
+def _authority(netloc: str) -> str:
+    """Host and port as published, the host by IDNA where it must be."""
+    authority = netloc.rpartition("@")[2]
+    if authority.isascii():
+        return authority
+    host, colon, port = authority.partition(":")
+    return f"{_in_ascii(host)}{colon}{port}"
 
 
-def _data(body: bytes) -> bytes | io.BytesIO:
-    """A large body as a file, which aiohttp sends in pieces; as one piece it would hold up the event loop."""
-    return io.BytesIO(body) if len(body) > _LARGE_BYTES else body
+def _in_ascii(host: str) -> str:
+    """Raises UnicodeError for what is no name."""
+    return host if host.isascii() else idna.encode(host, uts46=True).decode()
 
 
 def _no_response(words: str) -> AttemptResult:

@@ -1,0 +1,271 @@
+"""One HTTP/1.1 answer from bytes to values, as a real client reads it: lenient where that is safe, without I/O.
+
+A head that has come whole stands, whatever follows it: a body that is cut off, badly framed or badly encoded is
+kept as far as it came, and ``problem`` says so. (RFC 9112 says what a client may take; where it leaves the choice,
+what Go's net/http and browsers take is taken.)
+"""
+
+import re
+import zlib
+from enum import Enum, auto
+
+MOST_HEAD_BYTES = 1_048_576
+
+RawLines = list[tuple[bytes, bytes]]
+
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_STATUS_LINE = re.compile(rb"HTTP/(\d)\.(\d) +(\d{3})(?: [^\r\n]*)?")
+_LINE_END = re.compile(rb"\r?\n")
+_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?")
+_MOST_CHUNK_LINE_BYTES = 65_536
+_WITHOUT_BODY = frozenset({204, 205, 304})
+
+
+class BadHead(Exception):
+    """What came is no HTTP answer; the text says what it is."""
+
+
+class _Framing(Enum):
+    LENGTH = auto()
+    CHUNKED = auto()
+    UNTIL_CLOSE = auto()
+
+
+class ResponseReader:
+    """Reads one answer. Feed it until ``is_complete``; then ``can_be_kept`` says whether the connection may go on."""
+
+    def __init__(self, *, is_head_request: bool, most_body_bytes: int) -> None:
+        self.status = 0
+        self.lines: RawLines = []
+        self.is_complete = False
+        self.can_be_kept = False
+        self.problem: str | None = None
+        """What was wrong with what followed the head, or was cut."""
+        self._is_head_request = is_head_request
+        self._most = most_body_bytes
+        self._buffer = bytearray()
+        self._body = bytearray()
+        self._framing = _Framing.UNTIL_CLOSE
+        self._left = 0
+        self._is_in_trailers = False
+        self._scanned = 0
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the status is known."""
+        return self.status != 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything came."""
+        return self.has_head or bool(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they come. Raises BadHead."""
+        self._buffer += data
+        while not self.has_head:
+            if not self._read_head():
+                return
+        if not self.is_complete:
+            self._read_body()
+
+    def end(self) -> None:
+        """The connection has ended. Raises BadHead if the head is not whole."""
+        if not self.has_head:
+            raise BadHead(
+                "closed the connection in the middle of the response's head"
+                if self._buffer
+                else "closed the connection without a response"
+            )
+        if self.is_complete:
+            return
+        if self._framing is _Framing.LENGTH:
+            self._fail(f"the body ended {self._left} bytes before its Content-Length")
+        elif self._framing is _Framing.CHUNKED:
+            self._fail("the body ended before its last chunk")
+        else:
+            self._finish()
+
+    def give_up(self, words: str) -> None:
+        """Nothing more is waited for."""
+        self._fail(words)
+
+    def body(self) -> bytes:
+        """The body as far as it came, without gzip. Other encodings nobody asked for: they are kept, and said."""
+        raw = bytes(self._body)
+        encodings = [
+            token.strip().lower()
+            for name, value in self.lines
+            if name == b"content-encoding"
+            for token in value.split(b",")
+        ]
+        wanted = [one for one in encodings if one not in (b"", b"identity")]
+        if not wanted or not raw:
+            return raw
+        if wanted not in ([b"gzip"], [b"x-gzip"]):
+            self.problem = self.problem or (
+                f"the body is kept as it came, in Content-Encoding {b', '.join(wanted).decode('latin-1')}: only gzip "
+                "was asked for"
+            )
+            return raw
+        return self._gunzipped(raw)
+
+    def _gunzipped(self, raw: bytes) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while raw and size <= self._most:
+            unpacker = zlib.decompressobj(wbits=31)
+            try:
+                parts.append(unpacker.decompress(raw, self._most + 1 - size))
+            except zlib.error as error:
+                if not parts:
+                    self.problem = self.problem or f"the body is kept as it came: it is no gzip ({error})"
+                    return raw
+                break
+            size += len(parts[-1])
+            if not unpacker.eof:
+                if size <= self._most:
+                    self.problem = self.problem or "the gzip body is not whole"
+                break
+            raw = unpacker.unused_data
+        if size > self._most:
+            self.problem = f"the body was cut at {self._most} bytes"
+        return b"".join(parts)[: self._most]
+
+    # The head
+
+    def _read_head(self) -> bool:
+        """Read a head, if it is there. Interim answers (1xx but 101) are passed over."""
+        found = _END_OF_HEAD.search(self._buffer, max(0, self._scanned - 3))
+        if found is None:
+            self._scanned = len(self._buffer)
+            if self._scanned > MOST_HEAD_BYTES:
+                raise BadHead(f"sent a response head of more than {MOST_HEAD_BYTES} bytes")
+            if self._scanned >= 5 and not self._buffer.startswith(b"HTTP/"):
+                raise BadHead(f"does not speak HTTP/1: it sent {bytes(self._buffer[:20])!r}")
+            return False
+        first, *rest = _LINE_END.split(bytes(self._buffer[: found.start()]))
+        del self._buffer[: found.end()]
+        self._scanned = 0
+        status_line = _STATUS_LINE.fullmatch(first)
+        if status_line is None:
+            raise BadHead(f"does not speak HTTP/1: its response begins with {first[:40]!r}")
+        status = int(status_line[3])
+        if 100 <= status < 200 and status != 101:
+            return True
+        if status < 100:
+            raise BadHead(f"answered with the status {status}, which there is not")
+        self.lines = _header_lines(rest)
+        self.status = status
+        self._choose_framing(is_1_1=(status_line[1], status_line[2]) >= (b"1", b"1"))
+        return True
+
+    def _choose_framing(self, *, is_1_1: bool) -> None:
+        """RFC 9112, 6.3."""
+        connection = _tokens(self.lines, b"connection")
+        self.can_be_kept = b"close" not in connection and (is_1_1 or b"keep-alive" in connection)
+        codings = _tokens(self.lines, b"transfer-encoding")
+        lengths = set(_tokens(self.lines, b"content-length"))
+        if self._is_head_request or self.status in _WITHOUT_BODY or self.status == 101:
+            self._finish()
+            # A body that must not be there would be taken for the next answer's head.
+            if self.status == 101 or codings or lengths - {b"0"}:
+                self.can_be_kept = False
+        elif codings:
+            is_chunked = codings[-1] == b"chunked"
+            self._framing = _Framing.CHUNKED if is_chunked else _Framing.UNTIL_CLOSE
+            # Length and chunks: the chunks count, and the connection is not to be trusted any further.
+            self.can_be_kept = self.can_be_kept and is_chunked and not lengths
+        elif len(lengths) == 1 and (length := next(iter(lengths))).isdigit() and len(length) <= 18:
+            self._framing, self._left = _Framing.LENGTH, int(length)
+        else:
+            self.can_be_kept = False
+            if lengths:
+                shown = b", ".join(sorted(lengths)).decode("latin-1")
+                self.problem = (
+                    f"the Content-Length {shown} says nothing: the body was read to the connection's end"
+                )
+
+    # The body
+
+    def _read_body(self) -> None:
+        if self._framing is _Framing.UNTIL_CLOSE:
+            self._take(len(self._buffer))
+        elif self._framing is _Framing.LENGTH:
+            self._left -= self._take(min(self._left, len(self._buffer)))
+            if not self._left and not self.is_complete:
+                self._finish()
+        else:
+            while not self.is_complete and self._read_chunk():
+                pass
+        if self.is_complete and self._buffer:
+            # Bytes that belong to nothing.
+            self.can_be_kept = False
+
+    def _take(self, count: int) -> int:
+        self._body += self._buffer[:count]
+        del self._buffer[:count]
+        if len(self._body) > self._most:
+            del self._body[self._most :]
+            self._fail(f"the body was cut at {self._most} bytes")
+        return count
+
+    def _read_chunk(self) -> bool:
+        """Take what there is of a chunk; whether more may be taken at once."""
+        if self._left > 0:
+            self._left -= self._take(min(self._left, len(self._buffer)))
+            if self._left == 0:
+                self._left = -1
+            return bool(self._buffer)
+        found = _LINE_END.search(self._buffer)
+        if found is None:
+            if len(self._buffer) > _MOST_CHUNK_LINE_BYTES:
+                self._fail("the body's chunks are badly framed")
+            return False
+        line = bytes(self._buffer[: found.start()])
+        del self._buffer[: found.end()]
+        if self._is_in_trailers:
+            if not line:
+                self._finish()
+        elif self._left == -1:
+            self._left = 0
+            if line:
+                self._fail("the body's chunks are badly framed")
+        elif (size := _CHUNK_SIZE.fullmatch(line)) is None:
+            self._fail("the body's chunks are badly framed")
+        else:
+            self._left = int(size[1], 16)
+            self._is_in_trailers = self._left == 0
+        return True
+
+    def _finish(self) -> None:
+        self.is_complete = True
+
+    def _fail(self, problem: str) -> None:
+        self.problem = problem
+        self.can_be_kept = False
+        self.is_complete = True
+
+
+def _header_lines(lines: list[bytes]) -> RawLines:
+    """Names in lower case are for us; they are shown as they came by ``shown``. Folded lines are joined (5.2)."""
+    read: RawLines = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and read:
+            name, value = read[-1]
+            read[-1] = name, value + b" " + line.strip(b" \t")
+            continue
+        name, colon, value = line.partition(b":")
+        if colon and name.strip():
+            read.append((name.strip().lower(), value.strip(b" \t\r\n")))
+    return read
+
+
+def _tokens(lines: RawLines, wanted: bytes) -> list[bytes]:
+    return [
+        token.strip().lower()
+        for name, value in lines
+        if name == wanted
+        for token in value.split(b",")
+        if token.strip()
+    ]
