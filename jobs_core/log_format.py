@@ -2,12 +2,24 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 # What every LogRecord has; the rest are facts given as ``extra``.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _IN_THE_TEXT = frozenset({"event", "error", "job_id"})
+
+_MOST_CHARACTERS = 2_000
+# Line ends, escape codes of terminals, and the other C0 and C1 controls; also Unicode's own line ends.
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line, without control characters, at most 2,000 characters long: nothing can forge a line."""
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS]} … ({len(text)} characters)"
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class FactsFormatter(logging.Formatter):
@@ -17,10 +29,10 @@ class FactsFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
-        line = super().formatMessage(record)
+        line = one_line(super().formatMessage(record))
         given = vars(record)
         facts = " ".join(
-            f"{name}={given[name]}"
+            f"{name}={one_line(str(given[name]))}"
             for name in sorted(given.keys() - _OWN - _IN_THE_TEXT)
             if given[name] is not None
         )

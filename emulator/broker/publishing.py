@@ -124,13 +124,20 @@ def _targets(state: BrokerState, draft: Draft) -> list[Target]:
 
 
 def _endpoint_target(group_name: str, endpoint: Endpoint, query: str, key: str | None) -> Target:
-    separator = "&" if "?" in endpoint.url else "?"
     return Target(
-        url=f"{endpoint.url}{separator}{query}" if query else endpoint.url,
+        url=_with_query(endpoint.url, query),
         topic_name=group_name,
         endpoint_name=endpoint.name,
         deduplication_key=None if key is None else endpoint_key(key, endpoint.url),
     )
+
+
+def _with_query(url: str, query: str) -> str:
+    """``url`` with ``query`` behind its own and before its fragment (RFC 3986, 3.4)."""
+    if not query:
+        return url
+    base, hash_sign, fragment = url.partition("#")
+    return f"{base}{'&' if '?' in base else '?'}{query}{hash_sign}{fragment}"
 
 
 def deduplication_key(options: PublishOptions, destination: str, body: bytes) -> str | None:

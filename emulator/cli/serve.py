@@ -1,5 +1,6 @@
 """Running the server under uvicorn: one listener, words on start, a clean stop."""
 
+import contextlib
 import logging
 import os
 import re
@@ -17,8 +18,10 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from starlette.types import ASGIApp
 
+from emulator import log_format
 from emulator.cli.gc_tuning import search_less
 from emulator.cli.parent_watch import call_when_stdin_closes
+from emulator.delivery.connection_errors import is_loopback
 from emulator.errors import EmulatorError
 from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
@@ -31,6 +34,7 @@ from emulator.tenants import PUBLISHED_USERS
 
 # Where the vendor's server is; its log server is on the next one.
 _VENDOR_PORT = 8080
+_MOST_DESCRIPTORS = 65_536
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
@@ -74,15 +78,15 @@ def _shown(database: str) -> str:
 
 def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: bool = False) -> int:
     """Serve until SIGINT or SIGTERM, or until standard input closes if asked; the exit code."""
-    logging.basicConfig(
-        level=logging.INFO if is_verbose else logging.WARNING, format="%(levelname)s %(message)s"
-    )
+    log_format.configure(logging.INFO if is_verbose else logging.WARNING)
     listeners = [
         _listen(settings.host, port, flag)
         for flag, port in (("--port", settings.port), ("--log-port", settings.log_port))
         if port is not None
     ]
     opened = [one for one in listeners if one is not None]
+    _warn_of_reach(settings.host)
+    _raise_descriptor_limit()
     if len(opened) < len(listeners):
         return 1
     if settings.log_port is None and settings.port == _VENDOR_PORT:
@@ -207,9 +211,32 @@ class _Server(uvicorn.Server):
         print(f"# QStash emulator is running at http://{shown_host}:{port}  (state: {state})", flush=True)
 
 
+def _raise_descriptor_limit() -> None:
+    """Every connection takes a descriptor: take as many as this user may have."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _warn_of_reach(host: str) -> None:
+    """Say that others reach the server, where they do: its users' tokens are published."""
+    if not is_loopback(host):
+        print(
+            f"qstash-emulator: warning: listening on {host}, so other machines can reach this server, and the tokens "
+            "of its published users are known to everybody (docs/security.md)",
+            file=sys.stderr,
+        )
+
+
 def _listen(host: str, port: int, flag: str) -> socket.socket | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -1,7 +1,9 @@
 """From a request to values: header lines, bodies, JSON objects, filters, pages. Every refusal names the field."""
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
@@ -11,25 +13,38 @@ from starlette.requests import ClientDisconnect, Request
 
 from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
-from emulator.http.routing import carries_token, raw_header, raw_query
+from emulator.http.routing import carries_token, one_form, raw_header, raw_query
 from emulator.store.filters import MessageFilter, Order, Page
 from emulator.wire.destination import check_text
-from emulator.wire.headers import Headers, header_text
+from emulator.wire.headers import Headers, kept_text
+from emulator.wire.json_text import as_json
 
 Parameters = dict[str, list[str]]
 
 R = TypeVar("R", bound=BaseModel)
+T = TypeVar("T")
 
 
 def header_lines(request: Request) -> Headers:
-    """The request's header lines without the publisher's own token. UTF-8 where it is, else Latin-1."""
+    """The request's header lines, without the publisher's own token and what ``Connection`` names (RFC 9110, 7.6.1)."""
+    raw = request.scope["headers"]
+    of_the_connection = _named_by_connection(raw)
     return tuple(
         [
-            (name.decode("latin-1"), header_text(value))
-            for name, value in request.scope["headers"]
-            if name != b"authorization" or not carries_token(value)
+            (name.decode("latin-1"), kept_text(value))
+            for name, value in raw
+            if name not in of_the_connection and (name != b"authorization" or not carries_token(value))
         ]
     )
+
+
+def _named_by_connection(raw: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """What belongs to the connection alone. Options are for this server, whoever carries them."""
+    values = [value for name, value in raw if name == b"connection"]
+    if not values or values in ([b"keep-alive"], [b"close"]):
+        return frozenset()
+    names = (token.strip().lower() for value in values for token in value.split(b","))
+    return frozenset(name for name in names if not name.startswith(b"upstash-"))
 
 
 async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
@@ -93,6 +108,73 @@ def parse_json(body: bytes, *, what: str, allows_nul: bool = False) -> Any:
     return value
 
 
+# Less is read in one go; the loop gives way between slices of what is longer.
+_ONE_GO_BYTES = 262_144
+_SLICE = 200
+_decode = json.JSONDecoder().raw_decode
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+async def in_slices(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """``items`` some at a time; between them others have their turn."""
+    for start in range(0, len(items), _SLICE):
+        if start:
+            await asyncio.sleep(0)
+        yield items[start : start + _SLICE]
+
+
+async def parse_items(body: bytes, *, what: str, most: int, allows_nul: bool = False) -> list[Any]:
+    """A JSON array's items, read some at a time, so that a long one holds up nobody.
+
+    Raises InvalidInput as ``parse_json`` does, for what is no array, and for more than ``most`` items.
+    """
+    if len(body) <= _ONE_GO_BYTES:
+        items = parse_json(body, what=what, allows_nul=allows_nul)
+        if not isinstance(items, list):
+            raise InvalidInput(f"invalid {what}: expected a JSON array of objects with a destination")
+    else:
+        items = await _parse_long(body, what=what, most=most, allows_nul=allows_nul)
+    if len(items) > most:
+        raise InvalidInput(f"invalid {what}: it has more than {most} items, which is the limit; send several")
+    return items
+
+
+async def _parse_long(body: bytes, *, what: str, most: int, allows_nul: bool) -> list[Any]:
+    try:
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        needs_care = re.search(rb"\\u(0000|d)", body, re.IGNORECASE) is not None
+        position = _skip(text, 0)
+        if text[position : position + 1] != "[":
+            raise InvalidInput(f"invalid {what}: expected a JSON array of objects with a destination")
+        items: list[Any] = []
+        position = _skip(text, position + 1)
+        while text[position : position + 1] != "]" or items:
+            item, end = _decode(text, position)
+            if needs_care:
+                source = text[position:end].encode("utf-8", "surrogatepass")
+                item = parse_json(source, what=what, allows_nul=allows_nul)
+            items.append(item)
+            position = _skip(text, end)
+            mark = text[position : position + 1]
+            if mark == "]" or len(items) > most:
+                break
+            if mark != ",":
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
+            position = _skip(text, position + 1)
+            if len(items) % _SLICE == 0:
+                await asyncio.sleep(0)
+        if len(items) <= most and _skip(text, position + 1) != len(text):
+            raise json.JSONDecodeError("Extra data", text, position + 1)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"invalid {what}: the body is not JSON: {error}") from None
+    return items
+
+
+def _skip(text: str, position: int) -> int:
+    found = _SPACE.match(text, position)
+    return found.end() if found else position
+
+
 async def read_request(request: Request, model: type[R], *, what: str, limit: int = 1_000_000) -> R:
     """A JSON object of the form of ``model``. Raises InvalidInput naming the key, the value and what is accepted."""
     value = parse_json(await read_body(request, limit=limit, what=what), what=what)
@@ -120,9 +202,9 @@ def _words(model: type[BaseModel], error: ValidationError) -> str:
             accepted = ", ".join(_model_at(model, location).model_fields)
             return f"{name or 'the body'} must be a JSON object with {accepted}"
         case "dict_type":
-            return f"{name} {first['input']!r}: expected a JSON object"
+            return f"{name} {as_json(first['input'])}: expected a JSON object"
         case _:
-            return f"{name} {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+            return f"{name} {as_json(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
@@ -198,7 +280,7 @@ def _strings(name: str, value: Any) -> list[str]:
         return [str(value).lower()]
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
-        raise InvalidInput(f"invalid {name} {value!r}: expected text, a number, or a list of them")
+        raise InvalidInput(f"invalid {name} {as_json(value)}: expected text, a number, or a list of them")
     return [str(item) for item in items]
 
 
@@ -237,7 +319,7 @@ def message_filter(parameters: Parameters) -> MessageFilter:
         queue_names=_listed(parameters, "queueName"),
         schedule_ids=_listed(parameters, "scheduleId"),
         flow_keys=_plain(parameters, "flowControlKey"),
-        caller_ips=_plain(parameters, "callerIp"),
+        caller_ips=tuple(map(one_form, _plain(parameters, "callerIp"))),
         from_at=_instant(parameters, "fromDate"),
         to_at=_instant(parameters, "toDate"),
     )

@@ -8,6 +8,8 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
 
@@ -169,7 +171,18 @@ def path_name(request: Request, name: str) -> str:
 
 def caller_ip(request: Request) -> str | None:
     """The publisher's address."""
-    return request.client.host if request.client else None
+    return one_form(request.client.host) if request.client else None
+
+
+@lru_cache(maxsize=256)
+def one_form(address: str) -> str:
+    """An address in one form: IPv4 also where it came over IPv6 (RFC 4291, 2.5.5.2), IPv6 without zone (RFC 5952)."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def ok(content: Any = None, status: int = 200) -> Response:

@@ -1,5 +1,6 @@
 """A receiver behind a real port, on a thread of its own."""
 
+import asyncio
 import socket
 import threading
 from types import TracebackType
@@ -14,13 +15,13 @@ from emulator.http.server_protocol import RequestProtocol
 class Listener:
     """``with Listener(app) as listener``: serves an ASGI app on a free port of loopback."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._socket = socket.socket()
+    def __init__(self, app: ASGIApp, *, protocol: type[asyncio.Protocol] = RequestProtocol) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
             app,
-            http=RequestProtocol,
+            http=protocol,
             ws="none",
             lifespan="off",
             log_level="warning",

@@ -182,8 +182,12 @@ def _checked_range(item: str, field: _Field, spec: str) -> str:
     if step < 1:
         raise _bad(field, item, spec)
     if base in ("*", "?"):
-        # "*/1" restricts nothing, as in robfig/cron: beside it, the other day field alone decides.
-        return f"*/{step}" if step > 1 else "*"
+        # "*/1" restricts nothing, as in robfig/cron: beside it, the other day field alone decides. A longer step is
+        # no star there, and so either day field's match is enough.
+        if step == 1:
+            return "*"
+        most = 6 if field.words is _WEEKDAYS else field.most
+        return f"{field.least}-{most}/{step}" if field.least + step <= most else str(field.least)
     first_text, dash, last_text = base.partition("-")
     first = _number(first_text, field.words, field, spec)
     # "5/15" is "from 5 on, every 15", as in robfig/cron.

@@ -15,6 +15,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOP_BY_HOP = frozenset(
     {
         "host", "content-length", "connection", "transfer-encoding", "keep-alive", "te", "trailer", "upgrade",
+        "expect", "http2-settings",
     }
 )  # fmt: skip
 
@@ -46,11 +47,41 @@ def header_text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+# Bytes of a value that are no UTF-8 are kept as characters of this private range, and its own characters byte by
+# byte, so that every value has one text, every text one value, and a database can keep it.
+_KEPT_BYTES = 0xF700
+_KEPT = re.compile("[\uf780-\uf7ff]")
+
+
+def kept_text(value: bytes) -> str:
+    """A publisher's header value as text that ``header_bytes`` turns back into the same bytes."""
+    if value.isascii():
+        return value.decode("ascii")
+    text = value.decode("utf-8", "surrogateescape")
+    text = _KEPT.sub(lambda found: found[0].encode().decode("ascii", "surrogateescape"), text)
+    return "".join(
+        chr(ord(one) - 0xDC00 + _KEPT_BYTES) if "\udc80" <= one <= "\udcff" else one for one in text
+    )
+
+
+def header_bytes(text: str) -> bytes:
+    """The bytes that a header value has on the wire: those that came, else UTF-8."""
+    if text.isascii():
+        return text.encode("ascii")
+    surrogates = _KEPT.sub(lambda found: chr(ord(found[0]) - _KEPT_BYTES + 0xDC00), text)
+    return surrogates.encode("utf-8", "surrogateescape")
+
+
+def shown_text(text: str) -> str:
+    """A header value as people read it: Latin-1 where its bytes are no UTF-8 (RFC 9110, 5.5)."""
+    return text if text.isascii() or not _KEPT.search(text) else header_text(header_bytes(text))
+
+
 def header_map(headers: Iterable[tuple[str, str]]) -> HeaderMap:
     """``{"Canonical-Name": ["v1", "v2"]}``: arrays always, also for a single value (contract 1.11)."""
     result: HeaderMap = {}
     for name, value in headers:
-        result.setdefault(canonical_name(name), []).append(value)
+        result.setdefault(canonical_name(name), []).append(shown_text(value))
     return result
 
 

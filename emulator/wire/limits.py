@@ -13,6 +13,7 @@ class Limits:
 
     max_body_bytes: int = 10_000_000
     max_batch_bytes: int = 100_000_000
+    max_batch_items: int = 100_000
     max_retries: int = 1_000
     max_daily_messages: int | None = None
     """Messages that may be published from one midnight (UTC) to the next; ``None`` for any number."""

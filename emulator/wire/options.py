@@ -4,6 +4,8 @@ Publish, enqueue, batch items, schedules and callbacks all create messages from 
 through ``parse_options``.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -15,7 +17,7 @@ from emulator.wire.destination import check_name, check_url
 from emulator.wire.durations import parse_duration
 from emulator.wire.fast_dataclass import keyword_value
 from emulator.wire.flow_control import FlowControl, parse_flow_control
-from emulator.wire.headers import Headers, canonical_name, is_header_name, is_hop_by_hop
+from emulator.wire.headers import Headers, canonical_name, is_header_name, is_hop_by_hop, shown_text
 from emulator.wire.limits import Limits
 from emulator.wire.option_headers import IGNORED_PREFIXES, OPTION_HEADERS
 from emulator.wire.option_warnings import not_sent_on, prefixed, unknown_header
@@ -23,11 +25,14 @@ from emulator.wire.redaction import Redaction, parse_redaction
 from emulator.wire.retry_delay import RetryDelay
 
 DEFAULT_RETRIES = 3
+# The end of the year 9999.
+_LATEST_SECONDS = 253_402_300_799
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 Lines = Iterable[tuple[str, str]]
 
 _COMMA_LISTS = frozenset({"label", "redact-fields"})
+_CONTROLS = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")
 # Not copied by Upstash-Header-Forward beside the hop-by-hop lines (contract 3.3).
 _NOT_COPIED = frozenset({"accept-encoding", "user-agent"})
 
@@ -171,10 +176,14 @@ def _sort_lines(lines: Lines) -> _Given:
         purpose, key = _purpose_of(name)
         if purpose is _Purpose.NOTHING:
             continue
+        if _CONTROLS.search(value):
+            raise InvalidInput(
+                f"invalid {name} {json.dumps(value[:100])}: a header's value has no control characters (RFC 9110, 5.5)"
+            )
         if purpose is _Purpose.PLAIN:
             given.plain.append((key, value))
         elif purpose is _Purpose.OPTION:
-            _add_option(given.options, key, value)
+            _add_option(given.options, key, shown_text(value))
         elif purpose is _Purpose.FORWARD:
             _add_line(given.forwards, key, value)
         elif purpose is _Purpose.CALLBACK:
@@ -342,6 +351,12 @@ class _OptionReader:
         return delay_ms
 
     def not_before(self) -> int | None:
+        text = self.text("Not-Before")
+        if text is not None and text.isascii() and text.isdigit() and int(text[:20]) > _LATEST_SECONDS:
+            raise InvalidInput(
+                f"invalid {self.name('Not-Before')} {text!r}: it takes unix seconds, and these are after the year 9999"
+                + (f"; {int(text) // 1000} if milliseconds were meant" if len(text) == 13 else "")
+            )
         seconds = self._whole_number("Not-Before")
         return None if seconds is None else seconds * 1000
 

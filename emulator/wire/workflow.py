@@ -16,6 +16,7 @@ from typing import Any
 
 from emulator.errors import InvalidInput
 from emulator.wire.headers import Headers, first_value
+from emulator.wire.json_text import as_json
 
 PREFIX = "wfr_"
 RUN_ID_HEADER = "Upstash-Workflow-RunId"
@@ -260,7 +261,7 @@ def header_lines_of(value: Any, *, what: str) -> Headers:
     if value is None:
         return ()
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"invalid {what}: headers {value!r} is not an object")
+        raise InvalidInput(f"invalid {what}: headers {as_json(value)} is not an object")
     lines: list[tuple[str, str]] = []
     seen: set[str] = set()
     for name, given in value.items():
@@ -269,7 +270,9 @@ def header_lines_of(value: Any, *, what: str) -> Headers:
         seen.add(str(name).lower())
         for one in given if isinstance(given, list) else [given]:
             if not isinstance(one, str) or any(character in one for character in "\r\n\0"):
-                raise InvalidInput(f"invalid {what}: header {name} must be text on one line, not {one!r}")
+                raise InvalidInput(
+                    f"invalid {what}: header {name} must be text on one line, not {as_json(one)}"
+                )
             lines.append((str(name), one))
     return tuple(lines)
 

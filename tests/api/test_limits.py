@@ -95,8 +95,8 @@ async def test_without_a_plan_much_more_is_allowed(qstash) -> None:
     [
         ({}, "queueName is missing"), ({"queueName": "a b"}, "invalid queue name 'a b'"),
         ({"queueName": 5}, "queueName 5"), ({"queueName": "q", "parallelism": 0}, "parallelism 0"),
-        ({"queueName": "q", "parallelism": True}, "parallelism True"),
-        ({"queueName": "q", "paused": "yes"}, "paused 'yes'"),
+        ({"queueName": "q", "parallelism": True}, "parallelism true"),
+        ({"queueName": "q", "paused": "yes"}, "paused \"yes\""),
         ({"queueName": "q", "paralelism": 2}, "unknown key 'paralelism'; accepted: queueName, parallelism, paused"),
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from jobs_core.database import migrations
 from tests.bounds import HANG_SECONDS
 from tests.wire.raw import H2C_OFFER, RawAnswer, chunked, exchange
 
+_ROOT = Path(__file__).parent.parent.parent
 _SECRET = "It's a Secret to Everybody"
 _BODY = b'{"zen": "Keep it logically awesome."}'
 
@@ -175,3 +176,11 @@ def test_a_worker_under_another_server_says_that_the_body_was_lost(
         answer = webhook(listener.url, _BODY, H2C_OFFER + FRAMINGS[framing](_BODY))
         assert answer.status == 400
         assert "uvicorn's httptools protocol drops the body" in json.loads(answer.body)["error"]
+
+
+def test_the_two_packages_read_alike() -> None:
+    """They meet only over HTTP, so each has its own copy."""
+    copies = {
+        (_ROOT / name / "http" / "server_protocol.py").read_text() for name in ("emulator", "jobs_core")
+    }
+    assert len(copies) == 1

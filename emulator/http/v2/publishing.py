@@ -15,7 +15,7 @@ from emulator.errors import BodyTooLarge, DailyLimitReached, EmulatorError, Inva
 from emulator.http.errors import error_fields
 from emulator.http.models.publishing import BatchAnswer, BatchRequest, PublishAnswer, ScheduleCreated
 from emulator.http.openapi_types import ANY_BYTES, Operation
-from emulator.http.request_parsing import check_object, header_lines, parse_json, read_body
+from emulator.http.request_parsing import check_object, header_lines, in_slices, parse_items, read_body
 from emulator.http.routing import caller_ip, ok, path_name, raw_header, raw_query, route
 from emulator.http.v2.schedules import save_schedule_from
 from emulator.http.v2.workflow_publishing import (
@@ -28,6 +28,7 @@ from emulator.http.v2.workflow_publishing import (
 from emulator.runtime import Runtime
 from emulator.wire.destination import DestinationKind, check_name, parse_destination, split_target
 from emulator.wire.headers import Headers, canonical_name
+from emulator.wire.json_text import as_json
 from emulator.wire.option_headers import OPTION_HEADERS
 from emulator.wire.options import PublishOptions, parse_options
 from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
@@ -75,17 +76,20 @@ async def batch(request: Request, runtime: Runtime) -> Response:
     limit = runtime.limits.max_batch_bytes
     body = await read_body(request, limit=limit, what="batch")
     # A step's body may spell U+0000: it is kept as bytes, and a refusal would stall its run.
-    items = parse_json(body, what="batch", allows_nul=RUN_ID_HEADER.lower().encode() in body.lower())
-    if not isinstance(items, list):
-        raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    has_steps = RUN_ID_HEADER.lower().encode() in body.lower()
+    items = await parse_items(body, what="batch", most=runtime.limits.max_batch_items, allows_nul=has_steps)
     runtime.note_warnings(tuple(_ignored_by_batch(header_lines(request))))
-    if any(_is_of_workflow(item) for item in items):
+    if has_steps and any(_is_of_workflow(item) for item in items):
         return await _workflow_batch(runtime, items, caller_ip(request))
-    read: list[Draft | EmulatorError] = [_try_item(runtime, item, caller_ip(request)) for item in items]
+    read: list[Draft | EmulatorError] = []
+    async for some in in_slices(items):
+        read += [_try_item(runtime, item, caller_ip(request)) for item in some]
     for index, item in enumerate(items):
         if not isinstance(item, dict) or not item.get("destination"):
             raise InvalidInput(f"invalid batch: item {index} has no destination")
-    results = await runtime.publish([draft for draft in read if isinstance(draft, Draft)])
+    results: list[list[Accepted] | EmulatorError] = []
+    async for drafts in in_slices([draft for draft in read if isinstance(draft, Draft)]):
+        results += await runtime.publish(drafts)
     if results and isinstance(results[0], DailyLimitReached):
         raise results[0]
     published = iter(results)
@@ -189,10 +193,10 @@ def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
     fields = check_object(item, what="batch item", known=_ITEM_KEYS)
     destination, queue, text = fields.get("destination"), fields.get("queue"), fields.get("body")
     if not isinstance(destination, str):
-        raise InvalidInput(f"invalid batch item: destination {destination!r} is not text")
+        raise InvalidInput(f"invalid batch item: destination {as_json(destination)} is not text")
     if not isinstance(queue, str | None) or not isinstance(text, str | None):
         raise InvalidInput("invalid batch item: queue and body must be text or null")
-    lines = _item_lines(fields.get("headers"))
+    lines = header_lines_of(fields.get("headers"), what="batch item")
     body = (text or "").encode("utf-8", "surrogatepass")
     if len(body) > runtime.limits.max_body_bytes:
         raise BodyTooLarge("quota maxMessageSize exceeded", hint=f"a message of {len(body)} bytes")
@@ -203,21 +207,6 @@ def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
     if draft.options.cron is not None:
         raise InvalidInput("Upstash-Cron is not accepted in a batch; create the schedule on its own")
     return draft
-
-
-def _item_lines(headers: Any) -> Headers:
-    """An item's headers: names to text, or to a list of texts."""
-    if headers is None:
-        return ()
-    if not isinstance(headers, dict):
-        raise InvalidInput(f"invalid batch item: headers {headers!r} is not an object")
-    lines: list[tuple[str, str]] = []
-    for name, value in headers.items():
-        for one in value if isinstance(value, list) else [value]:
-            if not isinstance(one, str) or any(character in one for character in "\r\n\0"):
-                raise InvalidInput(f"invalid batch item: header {name} must be text on one line, not {one!r}")
-            lines.append((name, one))
-    return tuple(lines)
 
 
 # Batches with messages of workflow runs: the run's are all accepted, or none of the batch is

@@ -24,7 +24,7 @@ from emulator.http.request_parsing import (
     read_page,
     whole_number,
 )
-from emulator.http.routing import ok, route
+from emulator.http.routing import ok, one_form, route
 from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import event_views, run_view
@@ -133,7 +133,7 @@ def run_filter(parameters: Parameters, *, is_exact: bool) -> RunFilter:
         created_at=_instant(parameters, "workflowCreatedAt"),
         states=_one_of(parameters, "state", RunState),
         labels=listed(parameters, "label"),
-        caller_ips=tuple(parameters.get("callerIp", ())),
+        caller_ips=tuple(map(one_form, parameters.get("callerIp", ()))),
         flow_keys=tuple(parameters.get("flowControlKey", ())),
         message_ids=listed(parameters, "messageId"),
         dlq_ids=listed(parameters, "dlqIds"),

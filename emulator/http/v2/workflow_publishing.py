@@ -15,7 +15,7 @@ from emulator.broker.workflow.state import WorkflowState
 from emulator.errors import EmulatorError, InvalidInput
 from emulator.http.models.workflow import RunName, Triggered, TriggerItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
-from emulator.http.request_parsing import check_object, header_lines, parse_json, read_body
+from emulator.http.request_parsing import check_object, header_lines, parse_items, read_body
 from emulator.http.routing import caller_ip, ok, raw_query, route
 from emulator.runtime import Runtime
 from emulator.runtime.step_lists import WorkflowShell
@@ -27,6 +27,7 @@ from emulator.wire.destination import (
     split_target,
 )
 from emulator.wire.headers import Headers, canonical_name, first_value
+from emulator.wire.json_text import as_json
 from emulator.wire.workflow import (
     RUN_ID_HEADER,
     TRIGGER_FEATURES,
@@ -126,9 +127,8 @@ async def trigger(request: Request, runtime: Runtime) -> Response:
 async def trigger_many(request: Request, runtime: Runtime) -> Response:
     """Start a run for each item."""
     limit = runtime.limits.max_batch_bytes
-    items = parse_json(await read_body(request, limit=limit, what="batch"), what="batch")
-    if not isinstance(items, list):
-        raise InvalidInput("invalid batch: expected a JSON array of objects with a destination")
+    body = await read_body(request, limit=limit, what="batch")
+    items = await parse_items(body, what="batch", most=runtime.limits.max_batch_items)
     drafts = [_trigger_item(runtime, item, caller_ip(request)) for item in items]
     started = await _start(runtime, drafts)
     return ok(
@@ -166,7 +166,7 @@ def _trigger_item(runtime: Runtime, item: Any, ip: str | None) -> WorkflowDraft:
     fields = check_object(item, what="batch item", known=("destination", "headers", "body", "queue"))
     destination = fields.get("destination")
     if not isinstance(destination, str) or not destination:
-        raise InvalidInput(f"invalid batch item: destination {destination!r} is not text")
+        raise InvalidInput(f"invalid batch item: destination {as_json(destination)} is not text")
     target, _, query = destination.partition("?")
     lines = header_lines_of(fields.get("headers"), what="batch item")
     return _trigger_draft(runtime, target, query, lines, item_body(fields.get("body")), ip)
