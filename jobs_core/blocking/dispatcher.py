@@ -115,6 +115,10 @@ class SyncJobDispatcher:
         """As ``JobDispatcher.cancel``."""
         return self.background.run(self.dispatcher.cancel(job_id))
 
+    def run_now(self, job_id: str) -> JobRecord:
+        """As ``JobDispatcher.run_now``."""
+        return self.background.run(self.dispatcher.run_now(job_id))
+
     def retry(self, job_id: str) -> JobRecord:
         """As ``JobDispatcher.retry``."""
         return self.background.run(self.dispatcher.retry(job_id))

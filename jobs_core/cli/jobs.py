@@ -29,7 +29,7 @@ JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID")]
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the root."""
-    for command in (enqueue, show, wait, retry, cancel, stats, tail, types):
+    for command in (enqueue, show, wait, run_now, retry, cancel, stats, tail, types):
         app.command()(command)
     app.command("list")(list_jobs)
 
@@ -161,6 +161,11 @@ def wait(
 def retry(job_id: JobIdArgument, as_json: JsonFlag = False) -> None:
     """Do a finished job once more."""
     _answer(run(lambda dispatcher: dispatcher.retry(job_id)), as_json=as_json)
+
+
+def run_now(job_id: JobIdArgument, as_json: JsonFlag = False) -> None:
+    """Skip the wait of a job for its delay or its next attempt."""
+    _answer(run(lambda dispatcher: dispatcher.run_now(job_id)), as_json=as_json)
 
 
 def cancel(job_id: JobIdArgument, as_json: JsonFlag = False) -> None:

@@ -33,6 +33,7 @@ from jobs_core.model.errors import JobNotFoundError, JobStateError, PublishError
 from jobs_core.model.message import Message
 from jobs_core.model.options import FlowControl, seconds
 from jobs_core.model.records import JobRecord
+from jobs_core.model.states import JobStatus
 from jobs_core.qstash.client import QStashClient
 from jobs_core.qstash.outbox import Outbox
 from jobs_core.settings.settings import Settings
@@ -292,6 +293,20 @@ class JobDispatcher:
         if record.message_id is not None:
             await self._cancel_message(record.message_id, job_id)
         return record
+
+    async def run_now(self, job_id: str) -> JobRecord:
+        """Skip the wait of a job for its delay or its next attempt; it uses up no retry. Return the job as it is.
+
+        Raises:
+            JobNotFoundError, JobStateError: there is no such job, or it does not wait in QStash.
+            PublishUnavailableError, PublishRefusedError: QStash did not answer, or refused.
+        """
+        record = await self.get(job_id)
+        if record.status is not JobStatus.PENDING or record.message_id is None:
+            raise JobStateError(f"job {job_id} is {record.status} and does not wait in QStash", job_id=job_id)
+        if not await self.client.send_now(record.message_id):
+            raise JobStateError(f"job {job_id} does not wait: its delivery is under way", job_id=job_id)
+        return await self.get(job_id)
 
     async def retry(self, job_id: str) -> JobRecord:
         """Do a finished job once more: same id and payload, a new message, its history kept.

@@ -96,6 +96,11 @@ class QStashClient:
         """Cancel a message; false if there is none to cancel (any more). Raises PublishError."""
         return await self._is_there("DELETE", f"/v2/messages/{quote(message_id, safe='')}") is not None
 
+    async def send_now(self, message_id: str) -> bool:
+        """Skip the wait of a message; false if there is none that waits. Raises PublishError."""
+        path = f"/v2/messages/{quote(message_id, safe='')}/retry"
+        return await self._is_there("POST", path) is not None
+
     async def message_end(self, message_id: str) -> str | None:
         """Why no further delivery of a message will come, in words; ``None`` while QStash still has it in hand.
 

@@ -11,7 +11,17 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from emulator.testing import Harness
-from jobs_core import Cron, JobDispatcher, JobFilter, JobRequest, JobStatus, Registry, Settings, create_app
+from jobs_core import (
+    Cron,
+    JobDispatcher,
+    JobFilter,
+    JobRequest,
+    JobStateError,
+    JobStatus,
+    Registry,
+    Settings,
+    create_app,
+)
 
 PUBLIC = "https://app.example.com/background"
 
@@ -138,3 +148,16 @@ async def test_qstash_reports_the_signing_keys_that_we_have(jobs: JobDispatcher)
         jobs.settings.qstash_current_signing_key.get_secret_value(),
         jobs.settings.qstash_next_signing_key.get_secret_value(),
     )
+
+
+async def test_a_job_that_waits_runs_at_once_when_asked(
+    jobs: JobDispatcher, harness: Harness, handlers: Any
+) -> None:
+    job_id = await jobs.enqueue("do-work", {"note": "later"}, user_id=7, delay=timedelta(days=1))
+    asked_at = harness.now
+    assert (await jobs.run_now(job_id)).job_id == job_id
+    await harness.settle()
+    assert (await jobs.get(job_id)).status is JobStatus.COMPLETED
+    assert harness.now == asked_at
+    with pytest.raises(JobStateError, match="does not wait in QStash"):
+        await jobs.run_now(job_id)
