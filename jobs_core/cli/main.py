@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs_core.cli import jobs, new, schedules
-from jobs_core.cli.session import FAILED, JsonFlag, die, load_settings, print_json
+from jobs_core.cli.session import FAILED, JsonFlag, die, job_types, load_settings, print_json
 
 if TYPE_CHECKING:
     from jobs_core.settings.settings import Settings
@@ -114,7 +114,7 @@ def serve(
     log_format.configure(as_json=settings.log_format is LogFormat.JSON)
     _trace(settings)
     try:
-        worker = create_app(settings)
+        worker = create_app(settings, registry=job_types(settings))
     except (RegistryError, ImportError) as error:
         die(str(error))
     config = uvicorn.Config(

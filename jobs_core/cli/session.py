@@ -3,13 +3,16 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from jobs_core.engine.dispatcher import JobDispatcher
+    from jobs_core.engine.registry import Registry
     from jobs_core.model.envelope import Subject
     from jobs_core.settings.settings import Settings
 
@@ -20,6 +23,33 @@ NOT_FOUND = 3
 TIMED_OUT = 4
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Project:
+    """Where settings and job types come from, if not from the environment."""
+
+    load: "Callable[[], Settings]"
+    registry: "Callable[[Settings], Registry]"
+
+
+_project: _Project | None = None
+
+
+@contextmanager
+def of_project(load: "Callable[[], Settings]", registry: "Callable[[Settings], Registry]") -> Iterator[None]:
+    """Have the commands take settings and job types from a framework's project, not from the environment alone."""
+    global _project  # noqa: PLW0603 -- commands take no further arguments
+    before, _project = _project, _Project(load, registry)
+    try:
+        yield
+    finally:
+        _project = before
+
+
+def job_types(settings: "Settings") -> "Registry | None":
+    """The project's job types; ``None`` means those that the settings name. Raises RegistryError."""
+    return None if _project is None else _project.registry(settings)
 
 
 def run(go: "Callable[[JobDispatcher], Coroutine[Any, Any, T]]") -> T:
@@ -34,7 +64,7 @@ def run(go: "Callable[[JobDispatcher], Coroutine[Any, Any, T]]") -> T:
     log_format.configure(logging.WARNING)
 
     async def within() -> T:
-        async with JobDispatcher(settings) as dispatcher:
+        async with JobDispatcher(settings, registry=job_types(settings)) as dispatcher:
             return await go(dispatcher)
 
     try:
@@ -56,7 +86,7 @@ def load_settings() -> "Settings":
     from jobs_core.settings.settings import Settings
 
     try:
-        return Settings.load()
+        return Settings.load() if _project is None else _project.load()
     except SettingsError as error:
         die(str(error))
 

@@ -1,0 +1,1 @@
+"""A shop whose orders are confirmed by a job."""

@@ -1,0 +1,61 @@
+"""Django's database connections: jobs are written on them, and handlers leave none of them open."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from sqlalchemy import Dialect
+
+from jobs_core.database.caller_connections import postgresql_dialect, sqlite_dialect
+from jobs_core.database.compiled import Row, SqlStatement
+from jobs_core.engine.job import Job
+from jobs_core.engine.registry import JobDefinition
+
+
+class DjangoConnection:
+    """One of ``django.db.connections`` as what jobs are written on; errors are Django's ``DatabaseError``."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def dialect(self) -> Dialect:
+        """Django's cursors take %s for a placeholder, on SQLite too."""
+        make = sqlite_dialect if self._connection.vendor == "sqlite" else postgresql_dialect
+        return make("format")
+
+    def run(self, statement: SqlStatement) -> Sequence[Row]:
+        """Run it in the present transaction."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement.text, statement.parameters)
+            return cursor.fetchall() if cursor.description else []
+
+
+def with_fresh_connections(definition: JobDefinition[Any]) -> JobDefinition[Any]:
+    """The job type, whose handler begins and ends as a request does: with no connection that is too old or broken."""
+    handler: Any = definition.handler
+
+    if definition.is_async:
+
+        @functools.wraps(handler)
+        async def awaited(payload: Any, job: Job) -> Any:
+            await sync_to_async(close_old_connections)()
+            try:
+                return await handler(payload, job)
+            finally:
+                await sync_to_async(close_old_connections)()
+
+        return replace(definition, handler=awaited)
+
+    @functools.wraps(handler)
+    def blocking(payload: Any, job: Job) -> Any:
+        close_old_connections()
+        try:
+            return handler(payload, job)
+        finally:
+            close_old_connections()
+
+    return replace(definition, handler=blocking)

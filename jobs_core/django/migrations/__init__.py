@@ -1,0 +1,1 @@
+"""The schema of the jobs, as Django steps through it."""

@@ -1,0 +1,112 @@
+"""The records as Django's models, to read and to show in the admin. The job system writes them."""
+
+import json
+from typing import Any
+
+from django.db import models
+
+
+class JsonValue(models.Field):
+    """A column of type JSON, not JSONB: nothing looks inside."""
+
+    def db_type(self, connection: Any) -> str:
+        """The same on both databases."""
+        return "json"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """SQLite keeps text, but a lone number as a number; psycopg has read it already."""
+        return json.loads(value) if connection.vendor == "sqlite" and isinstance(value, str) else value
+
+
+class Job(models.Model):
+    """One job."""
+
+    id = models.BigAutoField(primary_key=True)
+    job_id = models.CharField(max_length=36, unique=True)
+    job_type = models.CharField(max_length=255)
+    status = models.CharField(max_length=16)
+    payload = JsonValue()
+    options = JsonValue()
+    result = JsonValue(null=True)
+    error = models.TextField(null=True)
+    retry_count = models.IntegerField()
+    max_retries = models.IntegerField()
+    attempt_count = models.IntegerField()
+    run = models.IntegerField()
+    user_id = models.CharField(max_length=255, null=True)
+    organization_id = models.CharField(max_length=255, null=True)
+    idempotency_key = models.CharField(max_length=255, null=True)
+    parent_job_id = models.CharField(max_length=36, null=True)
+    schedule_id = models.CharField(max_length=255, null=True)
+    message_id = models.CharField(max_length=255, null=True)
+    progress = models.FloatField(null=True)
+    progress_note = models.TextField(null=True)
+    next_attempt_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "job_executions"
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.job_type} {self.job_id}"
+
+
+class JobAttempt(models.Model):
+    """One attempt at a job."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(
+        Job,
+        models.DO_NOTHING,
+        to_field="job_id",
+        db_column="job_id",
+        related_name="attempts",
+        db_constraint=False,
+    )
+    number = models.IntegerField()
+    message_id = models.CharField(max_length=255, null=True)
+    outcome = models.CharField(max_length=16)
+    status_code = models.IntegerField(null=True)
+    error = models.TextField(null=True)
+    traceback = models.TextField(null=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "job_attempts"
+        ordering = ("number",)
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.outcome}"
+
+
+class OutboxMessage(models.Model):
+    """A message that is to be published."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(
+        Job,
+        models.DO_NOTHING,
+        to_field="job_id",
+        db_column="job_id",
+        related_name="messages",
+        db_constraint=False,
+    )
+    destination = models.TextField()
+    queue = models.CharField(max_length=255, null=True)
+    deliver_at = models.DateTimeField(null=True)
+    locked_until = models.DateTimeField()
+    failures = models.IntegerField()
+    last_error = models.TextField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "job_outbox"
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"a message for {self.destination}"

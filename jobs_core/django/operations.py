@@ -1,0 +1,48 @@
+"""The migrations' one operation: a revision of jobs_core's own schema, so that its DDL is written once."""
+
+from typing import Any
+
+from django.db.migrations.operations.base import Operation
+
+from jobs_core.database import migrations
+from jobs_core.django import project
+
+
+class Revision(Operation):
+    """Bring the schema of the jobs' database up to a revision, unless it is there already.
+
+    It runs on a connection of its own, so its migration is one with ``atomic = False``.
+    """
+
+    reduces_to_sql = False
+    reversible = True
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """As Django writes it into a file."""
+        return type(self).__name__, [self.revision], {}
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """The models stand beside it."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Upgrade. Raises ImproperlyConfigured, or the database's errors."""
+        if schema_editor.connection.alias != project.database_alias():
+            return
+        known, url = migrations.revisions(), project.database_url()
+        at = migrations.current(url)
+        if at is None or known.index(at) < known.index(self.revision):
+            migrations.upgrade(url, self.revision)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Downgrade to the revision before."""
+        if schema_editor.connection.alias != project.database_alias():
+            return
+        before = ["base", *migrations.revisions()]
+        migrations.downgrade(project.database_url(), before[before.index(self.revision) - 1])
+
+    def describe(self) -> str:
+        """In ``migrate --plan``."""
+        return f"Bring the jobs' tables to revision {self.revision}"

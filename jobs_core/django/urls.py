@@ -1,0 +1,30 @@
+"""The worker in a project's urls: ``path("", include("jobs_core.django.urls"))``, after the project's own.
+
+Under a prefix, BASE_URL includes it: deliveries go to BASE_URL and the endpoint.
+"""
+
+from django.urls import path, register_converter
+
+from jobs_core.django import project
+from jobs_core.django.views import worker
+
+
+class WorkerPath:
+    """A path that the worker answers. Any other is left to the project's further urls."""
+
+    regex = ".+"
+
+    def to_python(self, value: str) -> str:
+        """Raises ValueError, which Django takes for another path."""
+        if not project.current().answers(f"/{value}"):
+            raise ValueError(value)
+        return value
+
+    def to_url(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_converter(WorkerPath, "jobs_core_path")
+
+urlpatterns = [path("<jobs_core_path:endpoint>", worker, name="jobs-core")]
