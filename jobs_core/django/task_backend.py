@@ -51,7 +51,7 @@ _DEFAULT_QUEUE = "default"
 
 
 class QStashBackend(BaseTaskBackend):
-    """Tasks as jobs. Those of the queue ``default`` run side by side; any other is a queue of QStash's, which keeps order."""
+    """Tasks as jobs. Those of the queue ``default`` run side by side; any other queue is one of QStash's."""
 
     supports_defer = True
     supports_async_task = True

@@ -11,8 +11,8 @@ class DjangoTask(Payload):
     """Which task to run, with what."""
 
     task: str  # where it is imported from
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
+    args: list[Any]
+    kwargs: dict[str, Any]
     backend: str
     queue_name: str
     priority: int = 0

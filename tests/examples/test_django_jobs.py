@@ -1,4 +1,4 @@
-"""The Django project whose jobs are written in its own transactions, in a process of its own: Django is set up once in each."""
+"""The Django project with jobs in its transactions, in a process of its own: Django is set up once in each."""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ from jobs_core.django.operations import Revision
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = []
+    dependencies: list[tuple[str, str]] = []
 
     atomic = False  # the steps run on a connection of their own
 
