@@ -317,3 +317,24 @@ def test_a_setting_holds_for_certain_only_between_its_calls() -> None:
     run = good_run()
     during = Change(value=True, sent_at=NOW_AT - 1, done_at=NOW_AT + 20_000, is_certain=False)
     assert check_invariants(replace(run, queues={"q": QueueRecord(is_paused=[during])})) == []
+
+
+def test_a_time_that_passed_while_its_schedule_was_being_made_fires_once_that_is_answered() -> None:
+    run = good_run()
+    fired_at = NOW_AT + 3_600_000
+    # The hour struck between the call's begin and its answer, and was seen a moment later.
+    made = replace(run.schedules[0], from_at=fired_at, until_at=fired_at + 1_000_000)
+    late = replace(
+        run,
+        log=[replace(line, time_at=line.time_at + 5) if line.message_id == "s" else line for line in run.log],
+        attempts=[
+            replace(one, started_at=one.started_at + 5, ended_at=one.ended_at + 5)
+            if one.message_id == "s"
+            else one
+            for one in run.attempts
+        ],
+        schedules=[made],
+    )
+    assert ["before the first of its times" in one.text for one in check_invariants(late)] == [True]
+    told = replace(late, schedules=[replace(made, since_at=fired_at - 10)])
+    assert check_invariants(told) == []

@@ -147,12 +147,16 @@ class FlowKeyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRecord:
-    """A time during which a schedule was certainly active with this cron line, both ends exclusive."""
+    """A time during which a schedule was certainly active with this cron line, both ends exclusive.
+
+    ``since_at`` is when it may have become so at the earliest, if that was before ``from_at``.
+    """
 
     schedule_id: str
     cron: str
     from_at: int
     until_at: int
+    since_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

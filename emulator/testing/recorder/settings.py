@@ -122,6 +122,12 @@ def schedule_records(
         from_at = max(event.done_at, least_at)
         if from_at < until_at:
             spans.append(
-                ScheduleRecord(schedule_id=schedule_id, cron=cron, from_at=from_at, until_at=until_at)
+                ScheduleRecord(
+                    schedule_id=schedule_id,
+                    cron=cron,
+                    from_at=from_at,
+                    until_at=until_at,
+                    since_at=min(event.sent_at, from_at),
+                )
             )
     return spans
