@@ -121,21 +121,24 @@ class _Route:
 
 
 def _head(request: OutboundRequest, route: _Route) -> bytes:
-    lines: Headers = (("Host", route.authority), *request.headers)
-    if route.userinfo and not any(name.lower() == "authorization" for name, _ in request.headers):
-        lines = (*lines, ("Authorization", basic_authorization(route.userinfo)))
+    written = [f"{request.method} {route.target} HTTP/1.1\r\n".encode("ascii")]
+    written += [b"%s: %s\r\n" % line for line in _raw_lines(request, route.authority, route.userinfo)]
+    return b"".join((*written, b"\r\n"))
+
+
+def _raw_lines(request: OutboundRequest, authority: str, userinfo: str) -> list[tuple[bytes, bytes]]:
+    lines: Headers = (("Host", authority), *request.headers)
+    if userinfo and not any(name.lower() == "authorization" for name, _ in request.headers):
+        lines = (*lines, ("Authorization", basic_authorization(userinfo)))
     if request.body or request.method in _WITH_LENGTH:
         lines = (*lines, ("Content-Length", str(len(request.body))))
-    written = [f"{request.method} {route.target} HTTP/1.1\r\n".encode("ascii")]
-    for name, value in lines:
-        line = f"{name}: {value}\r\n"
-        written.append(
-            line.encode("ascii")
-            if line.isascii()
-            else b"%s: %s\r\n" % (name.encode("latin-1"), header_bytes(value))
-        )
-    written.append(b"\r\n")
-    return b"".join(written)
+    return [(name.encode("latin-1"), header_bytes(value)) for name, value in lines]
+
+
+def raw_request(request: OutboundRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
+    """The target and the header lines of a request, as they are written on a connection to its own URL."""
+    userinfo, _, _ = urlsplit(request.url).netloc.rpartition("@")
+    return _target(request.url), _raw_lines(request, _authority(urlsplit(request.url).netloc), userinfo)
 
 
 def basic_authorization(userinfo: str) -> str:

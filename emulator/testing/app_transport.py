@@ -7,10 +7,12 @@ the emulator, on a worker thread in an async test.
 
 import asyncio
 import inspect
+import io
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import httpx
 
@@ -18,13 +20,14 @@ from emulator.broker.message import AttemptResult
 from emulator.delivery import connection_errors
 from emulator.delivery.connection_errors import is_loopback
 from emulator.delivery.request import OutboundRequest
-from emulator.delivery.sockets import SocketTransport
+from emulator.delivery.response_reader import ResponseReader
+from emulator.delivery.sockets import SocketTransport, raw_request
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
 from emulator.testing.asgi import Answer, call_asgi, http_scope
 from emulator.testing.event_loops import running_loop
 from emulator.wire.destination import check_url, origin_of
-from emulator.wire.headers import Headers, header_text
+from emulator.wire.headers import header_text
 from emulator.wire.limits import LENIENT
 
 log = logging.getLogger(__name__)
@@ -129,8 +132,11 @@ def _asgi_way(app: Any, loop: asyncio.AbstractEventLoop | None) -> Send:
 
 
 async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
-    headers = [(name.encode(), value.encode()) for name, value in _with_framing(request)]
-    scope = http_scope(request.method, httpx.URL(request.url), headers)
+    target, lines = raw_request(request)
+    path, _, query = target.partition("?")
+    scope = http_scope(request.method, httpx.URL(f"{origin_of(request.url)}/"), lines)
+    scope["path"], scope["raw_path"] = unquote(path), path.encode("ascii")
+    scope["query_string"] = query.encode("ascii")
     try:
         async with asyncio.timeout(request.timeout_ms / 1000):
             return _result(request, await call_asgi(app, scope, request.body))
@@ -139,31 +145,70 @@ async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
 
 
 def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:
-    transport = httpx.WSGITransport(app)
-    outgoing = httpx.Request(
-        request.method, request.url, headers=list(_with_framing(request)), content=request.body
-    )
+    started: list[Any] = []
+    written: list[bytes] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
+        started[:] = [status, headers]
+        return written.append
+
     try:
-        response = transport.handle_request(outgoing)
-        return Answer(response.status_code, response.headers.raw, response.read())
+        parts = app(_environ(request), start_response)
+        try:
+            written += parts
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        status, headers = started
+        lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return Answer(int(status.split(" ")[0]), lines, b"".join(written))
     except Exception as error:  # noqa: BLE001  an app's failure is an answer, as behind a server
         return Answer(500, [], b"", error)
 
 
-def _with_framing(request: OutboundRequest) -> Headers:
-    """The request's header lines and those a connection adds: Host and Content-Length."""
-    own = (
-        ("Host", urlsplit(request.url).netloc.rpartition("@")[2]),
-        ("Content-Length", str(len(request.body))),
-    )
-    return (*own, *request.headers)
+def _environ(request: OutboundRequest) -> dict[str, Any]:
+    """What a WSGI server makes of a request (PEP 3333): bytes as Latin-1, the path decoded once."""
+    target, lines = raw_request(request)
+    path, _, query = target.partition("?")
+    parts = urlsplit(origin_of(request.url))
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "QUERY_STRING": query,
+        "REQUEST_URI": target,
+        "SERVER_NAME": parts.hostname,
+        "SERVER_PORT": str(parts.port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": parts.scheme,
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in lines:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
 
 
 def _result(request: OutboundRequest, answer: Answer) -> AttemptResult:
+    """The answer, its body read as over a socket."""
     if answer.error is not None:
         log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)
+    reader = ResponseReader(is_head_request=request.method == "HEAD", most_body_bytes=LENIENT.max_body_bytes)
+    encodings = [line for line in answer.headers if line[0].lower() == b"content-encoding"]
+    head = [b"HTTP/1.1 200 OK", *(b"%s: %s" % line for line in encodings)]
+    reader.feed(b"\r\n".join(head) + b"\r\n\r\n" + answer.body)
+    reader.end()
     return AttemptResult(
         status=answer.status,
         headers=tuple((header_text(name), header_text(value)) for name, value in answer.headers),
-        body=answer.body,
+        body=reader.body(),
+        note=reader.problem,
     )
