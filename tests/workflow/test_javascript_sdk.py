@@ -209,7 +209,7 @@ async def test_the_failure_function_hears_of_the_failed_step(qstash: Harness, ap
         "{}",
         500,
     )
-    assert shape(run) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("", "STEP_FAILED")])]
+    assert shape(run) == [("sequential", [("init", "STEP_SUCCESS")]), ("next", [("step", "STEP_FAILED")])]
     [error] = run["steps"][-1]["steps"][0]["errors"]
     assert (error["status"], error["error"]) == (500, "500 Internal Server Error")
     assert json.loads(error["body"])["message"] == "my-error"

@@ -175,7 +175,7 @@ class Calls:
                 for name, value in (item.get("headers") or {}).items()
                 for text in (value if isinstance(value, list) else [str(value)])
             ]
-            body = (item.get("body") or "").encode()
+            body = (item.get("body") or "").encode(errors="surrogatepass")
             self._note_accepted(call, _asked(destination, query, lines, body, call.sent_at), answer)
 
     def _note_accepted(self, call: Call, asked: Asked | None, answer: Any) -> None:
