@@ -5,7 +5,6 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.broker.broker import FIRINGS_A_STEP
 from emulator.broker.due_schedules import DueSchedules
 from emulator.broker.resources import Schedule
 from emulator.testing import Harness, Receiver
@@ -66,20 +65,19 @@ async def _make(qstash: Harness, count: int) -> None:
 async def test_many_schedules_of_one_minute_all_fire_a_slice_at_a_time(
     qstash: Harness, receiver: Receiver
 ) -> None:
-    count = 3 * FIRINGS_A_STEP + 1
-    await _make(qstash, count)
+    await _make(qstash, 200)
     state = qstash.runtime.broker.state
     due_at = state.due_schedules.next_due_at()
     assert due_at is not None
     effects = qstash.runtime.broker.step(due_at)
-    assert effects.fired == FIRINGS_A_STEP
+    assert 0 < effects.fired <= 50  # a bound of its own: with 10,000 due, others wait for no more than these
     assert (
         qstash.runtime.broker.next_change_at(due_at) == due_at
     )  # the next slice, after others had their turn
 
 
 async def test_a_minute_that_is_turned_fires_them_all_once(qstash: Harness, receiver: Receiver) -> None:
-    count = 2 * FIRINGS_A_STEP + 1
+    count = 61
     await _make(qstash, count)
     turned = await qstash.advance("1m")
     assert (turned.fired, len(receiver.got)) == (count, count)
