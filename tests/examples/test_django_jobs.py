@@ -14,7 +14,7 @@ from tests.inner_pytest import FEW_PLUGINS
 _ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_the_django_example_passes_its_own_tests(database: str, request: pytest.FixtureRequest) -> None:
     environment = dict(os.environ)
     if database == "postgresql":
