@@ -61,11 +61,11 @@ class Emulator:
             max_response_bytes=settings.limits.max_body_bytes, connect_to=settings.connect_to
         )
         has_own_model = origin_of(LLM_URL) in map(origin_of, settings.connect_to)
-        self.transport = carrier if has_own_model else LlmTransport(carrier)
-        self.intake = Intake(
+        self.transport: Transport = carrier if has_own_model else LlmTransport(carrier)
+        self.intake: Intake = Intake(
             settings.intake_megabytes * 1_000_000, patience_seconds=settings.intake_patience_seconds
         )
-        self.ids = IdFactory(_randomness(settings.seed))
+        self.ids: IdFactory = IdFactory(_randomness(settings.seed))
         self.disturbed_publishing: set[FaultBook] = set()
         self._make_clock = make_clock or self._clock_of_settings
         # By digest of the token: a look-up then tells nothing about how much of a guess was right.

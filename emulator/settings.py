@@ -1,6 +1,6 @@
 """How a server is set up: from the environment, from flags, or by the caller. Built once and passed down."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,7 +16,9 @@ _LATEST_AT = 253_402_300_799_999
 class Settings(BaseSettings):
     """Everything that can be set. Variables are ``QSTASH_EMULATOR_<NAME>`` in upper case."""
 
-    model_config = SettingsConfigDict(env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid"
+    )
 
     host: str = Field(
         "127.0.0.1", min_length=1, description="Address to listen on; loopback unless you say otherwise."

@@ -60,7 +60,7 @@ from jobs_core.storage.links import FileLinks
 from jobs_core.webhooks.endpoints import webhook_routes
 from jobs_core.webhooks.events import EventHandlers, default_handlers
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 RELAY_SECONDS = 2.0
 SWEEP_SECONDS = 60.0

@@ -72,7 +72,9 @@ class JobsMiddleware:
         resources: Resources | None = None,
     ) -> None:
         self._app = app
-        self.jobs = SyncJobDispatcher(settings, registry=registry, clock=clock, transport=transport)
+        self.jobs: SyncJobDispatcher = SyncJobDispatcher(
+            settings, registry=registry, clock=clock, transport=transport
+        )
         self._worker = create_app(dispatcher=self.jobs.dispatcher, resources=resources)
         self._lock = threading.Lock()
         self._bridge: ASGIMiddleware | None = None

@@ -24,7 +24,7 @@ class Lane:
         self.name = name
         self.waiting: OrderedDict[int, Pending] = OrderedDict()
         self.in_flight: set[int] = set()
-        self.backlog = Backlog()
+        self.backlog: Backlog = Backlog()
         self._limit = limit
 
     @property
@@ -58,7 +58,7 @@ class FlowLane(Lane):
 
     def __init__(self, flow_key: FlowKey) -> None:
         super().__init__(flow_lane(flow_key.key), limit=0)
-        self.flow_key = flow_key
+        self.flow_key: FlowKey = flow_key
 
     @property
     def is_idle(self) -> bool:
@@ -97,7 +97,7 @@ class Lanes:
         self._round: deque[Lane] = deque()
         self._in_round: set[str] = set()
         self._reopenings: list[tuple[int, str]] = []
-        self.in_flight = 0
+        self.in_flight: int = 0
 
     def enter(self, pending: Pending, now_at: int) -> None:
         """A due message takes its place at the end of its lane."""

@@ -19,7 +19,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self.start: Key | None = None
-        self.count = 0
+        self.count: int = 0
         self._is_reading = False
         self._last_admitted: Key = (0, 0)
         self._left_meanwhile: Key | None = None

@@ -65,19 +65,21 @@ class BrokerState:
         self._forget()
 
     def _forget(self) -> None:
-        self.timeline = Timeline(self._window)
-        self.lanes = Lanes(capacity=self._capacity, per_origin=self._per_origin, window=self._lane_window)
+        self.timeline: Timeline = Timeline(self._window)
+        self.lanes: Lanes = Lanes(
+            capacity=self._capacity, per_origin=self._per_origin, window=self._lane_window
+        )
         self.active: dict[int, Pending] = {}
         self.queues: dict[str, QueueLine] = {}
         self.groups: dict[str, UrlGroup] = {}
         self.schedules: dict[str, Schedule] = {}
-        self.due_schedules = DueSchedules(self.schedules)
+        self.due_schedules: DueSchedules = DueSchedules(self.schedules)
         # The messages of each schedule's last run: seq → message id.
         self.last_runs: dict[str, dict[int, str]] = {}
         self.deduplications: dict[str, DeduplicationKept] = {}
         # Those in progress.
         self.bulk_actions: dict[str, BulkAction] = {}
-        self.daily = DailyLimit(self.limits.max_daily_messages)
+        self.daily: DailyLimit = DailyLimit(self.limits.max_daily_messages)
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}
 

@@ -28,7 +28,7 @@ class Client:
             from emulator.tenants import PUBLISHED_USERS
 
             token = PUBLISHED_USERS[0].token
-        self.url = url.rstrip("/")
+        self.url: str = url.rstrip("/")
         try:
             self._http = httpx.Client(
                 base_url=self.url,

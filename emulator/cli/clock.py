@@ -8,7 +8,7 @@ from emulator.cli.client import Client
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json
 
-app = typer.Typer(help="Show the clock, and turn a manual one.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(help="Show the clock, and turn a manual one.", no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)

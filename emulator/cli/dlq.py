@@ -8,7 +8,7 @@ from emulator.cli.client import Client, fail
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_json, print_table
 
-app = typer.Typer(help="The dead letter queue: list, retry, delete.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(help="The dead letter queue: list, retry, delete.", no_args_is_help=False)
 
 DlqIds = Annotated[
     list[str] | None, typer.Argument(metavar="[DLQ_ID]...", help="Entries, as the list names them.")

@@ -8,7 +8,9 @@ from emulator.cli.client import Client, fail, read_pair
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import print_json, print_table
 
-app = typer.Typer(help="Faults: list them, switch one on, switch them off.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(
+    help="Faults: list them, switch one on, switch them off.", no_args_is_help=False
+)
 
 
 @app.callback(invoke_without_command=True)

@@ -39,7 +39,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="qstash-emulator",
     help="All of QStash on your own machine: same API, same signatures, same retries, same cron.",
     epilog="Exit codes: 0 done; 1 refused, or the answer is no; 2 the command line is wrong; 3 no server answers.",

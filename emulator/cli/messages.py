@@ -8,7 +8,9 @@ from emulator.cli.client import Client
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
 
-app = typer.Typer(help="List messages, look at one, bring it forward, cancel it.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(
+    help="List messages, look at one, bring it forward, cancel it.", no_args_is_help=False
+)
 
 MessageId = Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="msg_…")]
 

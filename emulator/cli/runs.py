@@ -8,7 +8,7 @@ from emulator.cli.client import Client
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
 
-app = typer.Typer(help="List workflow runs, look at one.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(help="List workflow runs, look at one.", no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)

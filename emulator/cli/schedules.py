@@ -8,7 +8,7 @@ from emulator.cli.client import Client
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Schedules: list, look at one, run it now, pause, resume, delete.", no_args_is_help=False
 )
 

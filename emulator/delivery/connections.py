@@ -48,9 +48,9 @@ class Connection(asyncio.Protocol):
     """One connection, idle or in one exchange."""
 
     def __init__(self) -> None:
-        self.idle_since = 0.0
+        self.idle_since: float = 0.0
         self.is_reused = False
-        self.is_lost = False
+        self.is_lost: bool = False
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
         self._reader: ResponseReader | None = None

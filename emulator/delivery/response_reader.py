@@ -35,10 +35,10 @@ class ResponseReader:
     """Reads one answer. Feed it until ``is_complete``; then ``can_be_kept`` says whether the connection may go on."""
 
     def __init__(self, *, is_head_request: bool, most_body_bytes: int) -> None:
-        self.status = 0
+        self.status: int = 0
         self.lines: RawLines = []
-        self.is_complete = False
-        self.can_be_kept = False
+        self.is_complete: bool = False
+        self.can_be_kept: bool = False
         self.problem: str | None = None
         """What was wrong with what followed the head, or was cut."""
         self._is_head_request = is_head_request

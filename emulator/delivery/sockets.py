@@ -25,7 +25,7 @@ from emulator.delivery.response_reader import ResponseReader
 from emulator.wire.destination import origin_of
 from emulator.wire.headers import Headers, header_bytes, header_text
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 # Whose requests say a length of nothing (RFC 9110, 8.6).

@@ -35,7 +35,7 @@ class FaultBook:
         self._entries: list[_Entry] = []
         self._disturbing = disturbing if disturbing is not None else set()
         self._added = 0
-        self.has_spoilt_signatures = False
+        self.has_spoilt_signatures: bool = False
         """Whether a delivery was signed wrongly so far, on purpose."""
 
     def __len__(self) -> int:

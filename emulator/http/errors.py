@@ -21,7 +21,7 @@ from emulator.errors import (
     Unauthorized,
 )
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 STATUSES: dict[type[EmulatorError], int] = {
     InvalidInput: 400,

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from emulator.http.errors import internal_error
 from emulator.http.routing import TargetRoute
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Direct:

@@ -25,7 +25,7 @@ from emulator.server import Emulator
 from emulator.tenants import user_of
 from emulator.wire.destination import check_text, token_parameter
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 
@@ -56,11 +56,11 @@ class TargetRoute(Route):
         self.operation = operation
         self.summary = summary
         self.handle_request = endpoint
-        self.accepted_methods = frozenset(self.methods or ())
+        self.accepted_methods: frozenset[str] = frozenset(self.methods or ())
         pattern = self.path_regex.pattern
         if not path.endswith(":path}"):
             pattern = pattern.removesuffix("$") + "/?$"
-        self.path_regex = re.compile(pattern, re.IGNORECASE)
+        self.path_regex: re.Pattern[str] = re.compile(pattern, re.IGNORECASE)
 
 
 def route(

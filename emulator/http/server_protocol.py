@@ -21,7 +21,7 @@ class RequestProtocol(HttpToolsProtocol):
     without it. Who takes longer than ``header_timeout_seconds`` for a head is let go.
     """
 
-    header_timeout_seconds = 30.0
+    header_timeout_seconds: float = 30.0
 
     _header_timer: asyncio.TimerHandle | None = None
     _is_in_head = True
@@ -60,7 +60,7 @@ class RequestProtocol(HttpToolsProtocol):
         self._is_in_head = False
         super().on_headers_complete()
         # What follows are trailers, which are no headers (RFC 9110, 6.5.1).
-        self.headers = []
+        self.headers: list[tuple[bytes, bytes]] = []
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -79,7 +79,7 @@ class RequestProtocol(HttpToolsProtocol):
             *(b"%s: %s" % line for line in self.headers if line[0] not in _OF_THE_OFFER | {b"connection"}),
             *([b"connection: " + b", ".join(kept)] if kept else []),
         ]
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser: httptools.HttpRequestParser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._head_bytes = 0
         self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)

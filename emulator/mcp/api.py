@@ -14,7 +14,7 @@ class Api:
     """The API as one tenant sees it. ``transport`` is the app itself inside the server, else a socket."""
 
     def __init__(self, url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url: str = url.rstrip("/")
         self._client = httpx.AsyncClient(
             base_url=self.url,
             # As bytes: httpx takes text for ASCII.

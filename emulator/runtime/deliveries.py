@@ -23,7 +23,7 @@ from emulator.runtime.task_counter import Work
 from emulator.store import queries
 from emulator.store.writer import StoreWriter
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Ended = Callable[[Message, bytes, AttemptResult], Coroutine[None, None, None]]
 
@@ -53,7 +53,7 @@ class Deliveries:
         ended: Ended,
     ) -> None:
         """``bodies`` are those of the layers, by name; ``ended`` is told of every attempt's result."""
-        self.made = 0
+        self.made: int = 0
         self._state = state
         self._transport = transport
         self._disturber = disturber

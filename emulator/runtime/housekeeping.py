@@ -14,7 +14,7 @@ from emulator.store.store import SqlStore
 from emulator.store.writer import StoreWriter
 from emulator.wire.limits import Retention
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 EVERY_MS = 10 * 60 * 1000
 

@@ -43,7 +43,7 @@ from emulator.wire.destination import Destination, DestinationKind
 from emulator.wire.headers import Headers
 from emulator.wire.limits import Limits, Retention
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -98,13 +98,13 @@ class Runtime:
         self.tenant = tenant
         self.broker = broker
         self.clock = clock
-        self.shells = {shell.name: shell for shell in shells}
-        self.faults = faults if faults is not None else FaultBook(broker.state.ids)
+        self.shells: dict[str, LayerShell] = {shell.name: shell for shell in shells}
+        self.faults: FaultBook = faults if faults is not None else FaultBook(broker.state.ids)
         self.observers: list[Observer] = []
-        self.is_ending = False
+        self.is_ending: bool = False
         self.crashed_at: list[int] = []
         """When this tenant lost its working memory on purpose, in unix milliseconds."""
-        self.schedules_fired = 0
+        self.schedules_fired: int = 0
         self._writer = writer
         self._is_strict = is_strict
         self._reachability = reachability
@@ -115,7 +115,7 @@ class Runtime:
         self._restarting: asyncio.Task[None] | None = None
         self._latest_at = 0
         self._is_closed = False
-        self.deliveries = Deliveries(
+        self.deliveries: Deliveries = Deliveries(
             broker.state,
             transport=transport,
             disturber=Disturber(
@@ -137,7 +137,7 @@ class Runtime:
         self._refills = Refills(
             broker.state, tenant.id, writer=writer, clock=clock, work=self._work, carry_out=self._carry_out
         )
-        self.bulk_cancels = BulkCancels(
+        self.bulk_cancels: BulkCancels = BulkCancels(
             broker.state, tenant.id, writer=writer, work=self._work, change=self.change
         )
         self._turner = ClockTurner(

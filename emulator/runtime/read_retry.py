@@ -8,7 +8,7 @@ from typing import TypeVar
 from emulator.errors import StoreUnavailable
 from emulator.store.writer import RETRY_SECONDS
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

@@ -8,6 +8,8 @@ may be null, and indexes need no more than that: what is missing is made, and an
 else a version may need, such as values for a column, ``_change`` does knowing the version it found.
 """
 
+from typing import ClassVar
+
 from sqlalchemy import Connection, Engine, Table, insert, inspect, select, update
 from sqlalchemy.schema import CreateColumn
 from sqlmodel import Field, SQLModel
@@ -25,7 +27,7 @@ STATE_TABLES: tuple[type[SQLModel], ...] = (*TABLES, *WORKFLOW_TABLES)
 class SchemaRow(SQLModel, table=True):
     """The only row of its table."""
 
-    __tablename__ = "store_schema"
+    __tablename__: ClassVar[str] = "store_schema"
 
     version: int = Field(primary_key=True)
 

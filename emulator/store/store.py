@@ -169,10 +169,10 @@ class SqlStore:
 
     def __init__(self, url: str = MEMORY_URL) -> None:
         """``url`` is any SQLAlchemy URL of SQLite or PostgreSQL; the default keeps everything in memory."""
-        self.is_memory = is_memory_url(url)
+        self.is_memory: bool = is_memory_url(url)
         self._refusals: tuple[type[Exception], ...] = (SQLAlchemyError,)
         with self._translating("open the store"):
-            self.engine = memory_engine(bring_up_to_date) if self.is_memory else _ready_engine(url)
+            self.engine: Engine = memory_engine(bring_up_to_date) if self.is_memory else _ready_engine(url)
         driver: Any = self.engine.dialect.loaded_dbapi
         self._refusals = (SQLAlchemyError, driver.Error)
         self._hot = _hot_statements(self.engine.dialect.name)

@@ -5,11 +5,13 @@ A message's row never changes but for ``state``, ``due_at``, ``retried``, ``fini
 hold the pending messages and nothing else, so they stay small however much history is kept.
 """
 
+from typing import ClassVar
+
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, text
 from sqlmodel import Field, SQLModel
 
 # SQLite gives rowids only to a column declared exactly INTEGER; PostgreSQL needs eight bytes.
-BigKey = BigInteger().with_variant(Integer(), "sqlite")
+BigKey: BigInteger = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -23,7 +25,7 @@ def _instant(*, nullable: bool = False) -> Column[int]:
 
 
 class TenantRow(SQLModel, table=True):
-    __tablename__ = "tenants"
+    __tablename__: ClassVar[str] = "tenants"
 
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
@@ -34,8 +36,8 @@ class TenantRow(SQLModel, table=True):
 
 
 class MessageRow(SQLModel, table=True):
-    __tablename__ = "messages"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "messages"
+    __table_args__: ClassVar[tuple[Index, ...]] = (
         Index(
             "ix_messages_due",
             "tenant_id", "due_at", "seq",
@@ -94,7 +96,7 @@ class MessageRow(SQLModel, table=True):
 
 
 class BodyRow(SQLModel, table=True):
-    __tablename__ = "bodies"
+    __tablename__: ClassVar[str] = "bodies"
 
     seq: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     tenant_id: int
@@ -102,8 +104,8 @@ class BodyRow(SQLModel, table=True):
 
 
 class LogRow(SQLModel, table=True):
-    __tablename__ = "log_entries"
-    __table_args__ = (Index("ix_log_entries_message", "message_seq"),)
+    __tablename__: ClassVar[str] = "log_entries"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_log_entries_message", "message_seq"),)
 
     seq: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True))
     tenant_id: int
@@ -120,8 +122,8 @@ class LogRow(SQLModel, table=True):
 
 
 class DeadLetterRow(SQLModel, table=True):
-    __tablename__ = "dead_letters"
-    __table_args__ = (Index("ix_dead_letters_failed", "tenant_id", "failed_at"),)
+    __tablename__: ClassVar[str] = "dead_letters"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_dead_letters_failed", "tenant_id", "failed_at"),)
 
     message_seq: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     tenant_id: int
@@ -134,7 +136,7 @@ class DeadLetterRow(SQLModel, table=True):
 
 
 class DeduplicationRow(SQLModel, table=True):
-    __tablename__ = "deduplications"
+    __tablename__: ClassVar[str] = "deduplications"
 
     tenant_id: int = Field(primary_key=True)
     key: str = Field(primary_key=True)
@@ -144,7 +146,7 @@ class DeduplicationRow(SQLModel, table=True):
 
 
 class QueueRow(SQLModel, table=True):
-    __tablename__ = "queues"
+    __tablename__: ClassVar[str] = "queues"
 
     tenant_id: int = Field(primary_key=True)
     name: str = Field(primary_key=True)
@@ -155,7 +157,7 @@ class QueueRow(SQLModel, table=True):
 
 
 class UrlGroupRow(SQLModel, table=True):
-    __tablename__ = "url_groups"
+    __tablename__: ClassVar[str] = "url_groups"
 
     tenant_id: int = Field(primary_key=True)
     name: str = Field(primary_key=True)
@@ -166,7 +168,7 @@ class UrlGroupRow(SQLModel, table=True):
 
 
 class ScheduleRow(SQLModel, table=True):
-    __tablename__ = "schedules"
+    __tablename__: ClassVar[str] = "schedules"
 
     tenant_id: int = Field(primary_key=True)
     id: str = Field(primary_key=True)
@@ -185,7 +187,7 @@ class ScheduleRow(SQLModel, table=True):
 
 
 class FlowKeyRow(SQLModel, table=True):
-    __tablename__ = "flow_keys"
+    __tablename__: ClassVar[str] = "flow_keys"
 
     tenant_id: int = Field(primary_key=True)
     key: str = Field(primary_key=True)
@@ -201,7 +203,7 @@ class FlowKeyRow(SQLModel, table=True):
 
 
 class BulkActionRow(SQLModel, table=True):
-    __tablename__ = "bulk_actions"
+    __tablename__: ClassVar[str] = "bulk_actions"
 
     tenant_id: int = Field(primary_key=True)
     id: str = Field(primary_key=True)

@@ -1,5 +1,7 @@
 """The tables of workflow runs. Instants are unix milliseconds; ``*_json`` columns hold compact JSON."""
 
+from typing import ClassVar
+
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
@@ -13,8 +15,8 @@ def _number(*, nullable: bool = False) -> Column[int]:
 class RunRow(SQLModel, table=True):
     """``dlq_id`` is set while a failed run is in the dead letter queue."""
 
-    __tablename__ = "workflow_runs"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "workflow_runs"
+    __table_args__: ClassVar[tuple[Index, ...]] = (
         Index("ix_workflow_runs_id", "tenant_id", "id", "seq"),
         Index("ix_workflow_runs_created", "tenant_id", "created_at", "seq"),
         Index("ix_workflow_runs_invoker", "tenant_id", "invoker_id"),
@@ -55,8 +57,8 @@ class RunRow(SQLModel, table=True):
 class EntryRow(SQLModel, table=True):
     """``body`` is a step's, byte for byte; of other messages the body is kept with the message."""
 
-    __tablename__ = "workflow_entries"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "workflow_entries"
+    __table_args__: ClassVar[tuple[Index, ...]] = (
         Index("ix_workflow_entries_message", "message_seq"),
         Index("ix_workflow_entries_message_id", "message_id"),
     )
@@ -72,8 +74,8 @@ class EntryRow(SQLModel, table=True):
 
 
 class WaiterRow(SQLModel, table=True):
-    __tablename__ = "workflow_waiters"
-    __table_args__ = (Index("ix_workflow_waiters_run", "run_seq"),)
+    __tablename__: ClassVar[str] = "workflow_waiters"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_workflow_waiters_run", "run_seq"),)
 
     seq: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     tenant_id: int
@@ -87,8 +89,8 @@ class WaiterRow(SQLModel, table=True):
 class EventRow(SQLModel, table=True):
     """An event that came before the run waited for it."""
 
-    __tablename__ = "workflow_events"
-    __table_args__ = (Index("ix_workflow_events_run", "run_seq"),)
+    __tablename__: ClassVar[str] = "workflow_events"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_workflow_events_run", "run_seq"),)
 
     seq: int = Field(sa_column=Column(BigKey, primary_key=True, autoincrement=False))
     tenant_id: int

@@ -16,7 +16,7 @@ from emulator.broker.writes import Write
 from emulator.errors import StoreUnavailable
 from emulator.store.store import SqlStore, TenantWrites
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from emulator.wire.destination import check_url, origin_of
 from emulator.wire.headers import header_text
 from emulator.wire.limits import LENIENT
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Interface = Literal["asgi", "wsgi"]
 Send = Callable[[OutboundRequest], Awaitable[AttemptResult]]

@@ -95,7 +95,7 @@ class Harness(Observations):
         variables name it, and clients made for the real service are answered by it too. With the setting
         ``like_production``, ``resolve`` finds a host's addresses; origins with an app are not looked up.
         """
-        self.apps = AppTransport(fallback, run_blocking=self._run_blocking)
+        self.apps: AppTransport = AppTransport(fallback, run_blocking=self._run_blocking)
         self._start_at = wall_now_at() if now_at is None else _instant(now_at)
         # What a test looks at must not go, however far it turns the clock.
         settings.setdefault("keep_messages_hours", _HOURS_OF_A_CENTURY)
@@ -122,7 +122,7 @@ class Harness(Observations):
         self._crashes_before = 0
         self._lifetime: AsyncIterator[None] | None = None
         self._calls: list[Call[Any]] = []
-        self.client = self.make_client(self.token)
+        self.client: httpx.AsyncClient = self.make_client(self.token)
 
     # Lifetime
 

@@ -18,7 +18,7 @@ class Listener:
     def __init__(self, app: ASGIApp, *, protocol: type[asyncio.Protocol] = RequestProtocol) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url: str = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
             app,
             http=protocol,

@@ -42,10 +42,12 @@ class RealQStash(Observations):
     """What the fixture ``qstash`` is under ``--qstash=real``. It sees what was published since the test began."""
 
     def __init__(self) -> None:
-        self.url = os.environ.get("QSTASH_URL", REAL_URL).rstrip("/")
-        self.token = os.environ["QSTASH_TOKEN"]
-        self.environment = {name: os.environ[name] for name in NEEDED} | {"QSTASH_URL": self.url}
-        self.client = self.make_client()
+        self.url: str = os.environ.get("QSTASH_URL", REAL_URL).rstrip("/")
+        self.token: str = os.environ["QSTASH_TOKEN"]
+        self.environment: dict[str, str] = {name: os.environ[name] for name in NEEDED} | {
+            "QSTASH_URL": self.url
+        }
+        self.client: httpx.AsyncClient = self.make_client()
         self._started_at = wall_now_at()
         self._http = httpx.Client(base_url=self.url, headers=self._authorization())
 

@@ -21,8 +21,8 @@ class ServerTenant:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
-        self.url = environment["QSTASH_URL"]
-        self.token = environment["QSTASH_TOKEN"]
+        self.url: str = environment["QSTASH_URL"]
+        self.token: str = environment["QSTASH_TOKEN"]
         self._client = httpx.Client(
             base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=_HANG_SECONDS
         )

@@ -25,7 +25,7 @@ class Call(Generic[T]):
         self._name = name
         self._work: Callable[[], Coroutine[Any, Any, T]] | None = work
         self._value: T | None = None
-        self.is_begun = False
+        self.is_begun: bool = False
 
     def finish_with(self, perform: Callable[[Coroutine[Any, Any, T]], T]) -> "Call[T]":
         """Do the work now, by ``perform``."""

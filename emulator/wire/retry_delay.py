@@ -73,7 +73,7 @@ class RetryDelay:
     __slots__ = ("_root", "text")
 
     def __init__(self, text: str, root: Node) -> None:
-        self.text = text
+        self.text: str = text
         self._root = root
 
     @staticmethod

@@ -6,8 +6,9 @@ currency's minor unit, as Stripe gives them.
 """
 
 from datetime import datetime
+from typing import ClassVar
 
-from sqlalchemy import BigInteger, Column, Index, String
+from sqlalchemy import BigInteger, Column, Index, String, Table
 from sqlmodel import Field
 
 from jobs_core.database.tables import BigKey, JobsModel, SubjectId, UtcDateTime, table_of
@@ -16,8 +17,8 @@ from jobs_core.database.tables import BigKey, JobsModel, SubjectId, UtcDateTime,
 class Customer(JobsModel, table=True):
     """One customer of the payment provider, and whose it is here."""
 
-    __tablename__ = "billing_customers"
-    __table_args__ = (Index("ix_billing_customers_user_id", "user_id"),)
+    __tablename__: ClassVar[str] = "billing_customers"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_billing_customers_user_id", "user_id"),)
 
     id: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True))
     customer_id: str = Field(sa_column=Column(String(255), nullable=False, unique=True))
@@ -41,8 +42,8 @@ class Customer(JobsModel, table=True):
 class Subscription(JobsModel, table=True):
     """One subscription: its state, and how its latest invoice went."""
 
-    __tablename__ = "billing_subscriptions"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "billing_subscriptions"
+    __table_args__: ClassVar[tuple[Index, ...]] = (
         Index("ix_billing_subscriptions_customer_id", "customer_id"),
         Index("ix_billing_subscriptions_status", "status"),
     )
@@ -77,5 +78,5 @@ class Subscription(JobsModel, table=True):
     updated_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
 
 
-customers = table_of(Customer)
-subscriptions = table_of(Subscription)
+customers: Table = table_of(Customer)
+subscriptions: Table = table_of(Subscription)

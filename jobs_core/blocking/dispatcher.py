@@ -41,8 +41,10 @@ class SyncJobDispatcher:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.dispatcher = JobDispatcher(settings, registry=registry, clock=clock, transport=transport)
-        self.background = BackgroundLoop("jobs_core")
+        self.dispatcher: JobDispatcher = JobDispatcher(
+            settings, registry=registry, clock=clock, transport=transport
+        )
+        self.background: BackgroundLoop = BackgroundLoop("jobs_core")
 
     def __enter__(self) -> Self:
         return self

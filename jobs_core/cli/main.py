@@ -25,7 +25,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="jobs-core",
     help="Background jobs over QStash.",
     no_args_is_help=True,

@@ -9,7 +9,7 @@ from jobs_core.cli.session import NOT_FOUND, JsonFlag, die, parse_payload, parse
 if TYPE_CHECKING:
     from jobs_core.engine.schedules import Schedule
 
-app = typer.Typer(help="Jobs that repeat.", no_args_is_help=True)
+app: typer.Typer = typer.Typer(help="Jobs that repeat.", no_args_is_help=True)
 
 ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE_ID")]
 

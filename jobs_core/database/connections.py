@@ -27,7 +27,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs_core.database.batching import Coalescer, PerLoop
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -76,8 +76,8 @@ class Database:
         self._is_answering = True
         self._is_pooled_elsewhere = is_pooled_elsewhere
         parsed = driver_url(url)
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.engine = self._create_engine(parsed, pool_size)
+        self.is_sqlite: bool = parsed.get_backend_name() == "sqlite"
+        self.engine: Engine = self._create_engine(parsed, pool_size)
         self._reading = self.engine.execution_options(**{_READ_ONLY: True})
         lanes = 1 if self.is_sqlite else min(POSTGRESQL_LANES, pool_size)
         self._writer: PerLoop[Coalescer[Work | _Part, Any]] = PerLoop(

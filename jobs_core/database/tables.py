@@ -5,7 +5,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from sqlalchemy import (
     JSON,
@@ -26,16 +26,16 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 # SQLite gives rowids only to a column declared exactly INTEGER; PostgreSQL needs eight bytes.
-BigKey = BigInteger().with_variant(Integer(), "sqlite")
+BigKey: BigInteger = BigInteger().with_variant(Integer(), "sqlite")
 # JSON rather than JSONB: nothing looks inside, and JSONB refuses the \u0000 that a payload may carry.
-JsonValue = JSON(none_as_null=True)
+JsonValue: JSON = JSON(none_as_null=True)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware instant. SQLite has no zones: it keeps UTC and gets it back."""
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    impl: DateTime = DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -56,8 +56,8 @@ class SubjectId(TypeDecorator[int | str]):
     Text that would read as a number, or as quoted text, is quoted: 7 is kept as ``7`` and "7" as ``"7"``.
     """
 
-    impl = String
-    cache_ok = True
+    impl: type[String] = String
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: int | str | None, dialect: Dialect) -> str | None:
         return None if value is None else encode_subject(value)
@@ -88,7 +88,7 @@ def _is_number(text: str) -> bool:
 class JobsModel(SQLModel):
     """Base of the tables; their metadata is their own, so that an application's tables stay apart."""
 
-    metadata = MetaData(
+    metadata: ClassVar[MetaData] = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -101,8 +101,8 @@ class JobsModel(SQLModel):
 class JobExecution(JobsModel, table=True):
     """One job."""
 
-    __tablename__ = "job_executions"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "job_executions"
+    __table_args__: ClassVar[tuple[Index | UniqueConstraint, ...]] = (
         UniqueConstraint("job_id"),
         UniqueConstraint("job_type", "idempotency_key"),
         Index("ix_job_executions_job_type", "job_type", "id"),
@@ -148,8 +148,8 @@ class JobExecution(JobsModel, table=True):
 class JobAttempt(JobsModel, table=True):
     """One delivery that ran the handler, or tried to."""
 
-    __tablename__ = "job_attempts"
-    __table_args__ = (UniqueConstraint("job_id", "number"),)
+    __tablename__: ClassVar[str] = "job_attempts"
+    __table_args__: ClassVar[tuple[UniqueConstraint, ...]] = (UniqueConstraint("job_id", "number"),)
 
     id: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True))
     job_id: str = Field(
@@ -168,8 +168,8 @@ class JobAttempt(JobsModel, table=True):
 class OutboxMessage(JobsModel, table=True):
     """A message that must reach QStash; the row goes when it has."""
 
-    __tablename__ = "job_outbox"
-    __table_args__ = (Index("ix_job_outbox_due", "locked_until", "id"),)
+    __tablename__: ClassVar[str] = "job_outbox"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_job_outbox_due", "locked_until", "id"),)
 
     id: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True))
     job_id: str = Field(
@@ -194,7 +194,7 @@ class OutboxMessage(JobsModel, table=True):
 class JobAlert(JobsModel, table=True):
     """An alert that was told and is not over: whichever worker wrote the row has told it."""
 
-    __tablename__ = "job_alerts"
+    __tablename__: ClassVar[str] = "job_alerts"
 
     name: str = Field(sa_column=Column(String(255), primary_key=True))
     text: str = Field(sa_column=Column(Text, nullable=False))
@@ -206,7 +206,7 @@ def table_of(model: type[SQLModel]) -> Table:
     return cast("Table", getattr(model, "__table__"))  # noqa: B009 -- unknown to the type checker
 
 
-executions = table_of(JobExecution)
-attempts = table_of(JobAttempt)
-outbox = table_of(OutboxMessage)
-alerts = table_of(JobAlert)
+executions: Table = table_of(JobExecution)
+attempts: Table = table_of(JobAttempt)
+outbox: Table = table_of(OutboxMessage)
+alerts: Table = table_of(JobAlert)

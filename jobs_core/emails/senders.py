@@ -15,7 +15,7 @@ import httpx
 from jobs_core.emails.message import Email, PermanentEmailError, TemporaryEmailError
 from jobs_core.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_SENDER = "no-reply@localhost"
 _RESEND_URL = "https://api.resend.com/emails"

@@ -1,8 +1,9 @@
 """What became of the e-mails that were handed to the provider."""
 
 from datetime import datetime
+from typing import ClassVar
 
-from sqlalchemy import JSON, Column, Index, String, Text
+from sqlalchemy import JSON, Column, Index, String, Table, Text
 from sqlmodel import Field
 
 from jobs_core.database.tables import BigKey, JobsModel, UtcDateTime, table_of
@@ -11,8 +12,8 @@ from jobs_core.database.tables import BigKey, JobsModel, UtcDateTime, table_of
 class EmailDelivery(JobsModel, table=True):
     """One e-mail by the provider's id, with the newest status that the provider told of."""
 
-    __tablename__ = "email_deliveries"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "email_deliveries"
+    __table_args__: ClassVar[tuple[Index, ...]] = (
         Index("ix_email_deliveries_job_id", "job_id"),
         Index("ix_email_deliveries_created_at", "created_at"),
     )
@@ -30,4 +31,4 @@ class EmailDelivery(JobsModel, table=True):
     created_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
 
 
-email_deliveries = table_of(EmailDelivery)
+email_deliveries: Table = table_of(EmailDelivery)

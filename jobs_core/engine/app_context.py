@@ -32,21 +32,21 @@ class AppContext:
         Raises:
             SettingsError, RegistryError: the environment or the job types are not right.
         """
-        self.settings = settings or Settings.load()
-        self.registry = registry or default_registry(self.settings.jobs_modules)
+        self.settings: Settings = settings or Settings.load()
+        self.registry: Registry = registry or default_registry(self.settings.jobs_modules)
         self.clock: Clock = clock or SystemClock()
-        self.composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
-        self.database = Database(
+        self.composer: Composer = Composer(self.registry, self.clock, base_url=self.settings.base_url)
+        self.database: Database = Database(
             self.settings.database_url,
             pool_size=self.settings.database_pool_size,
             is_pooled_elsewhere=self.settings.database_transaction_pooling,
         )
-        self.client = QStashClient(
+        self.client: QStashClient = QStashClient(
             self.settings.qstash_url, self.settings.qstash_token.get_secret_value(), transport=transport
         )
-        self.outbox = Outbox(self.database, self.client, self.clock)
-        self.threads = HandlerThreads(self.settings.handler_threads)
-        self.observer = Observer()
+        self.outbox: Outbox = Outbox(self.database, self.client, self.clock)
+        self.threads: HandlerThreads = HandlerThreads(self.settings.handler_threads)
+        self.observer: Observer = Observer()
 
     async def aclose(self) -> None:
         """Finish what is under way and close all connections."""

@@ -38,7 +38,7 @@ from jobs_core.qstash.client import QStashClient
 from jobs_core.qstash.outbox import Outbox
 from jobs_core.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -62,8 +62,8 @@ class JobDispatcher:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.context = AppContext(settings, registry=registry, clock=clock, transport=transport)
-        self.schedules = Schedules(self.context)
+        self.context: AppContext = AppContext(settings, registry=registry, clock=clock, transport=transport)
+        self.schedules: Schedules = Schedules(self.context)
 
     async def __aenter__(self) -> Self:
         return self

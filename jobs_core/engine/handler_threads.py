@@ -17,8 +17,8 @@ class HandlerThreads:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.busy = 0
-        self.hung = 0
+        self.busy: int = 0
+        self.hung: int = 0
         self._lock = threading.Lock()
 
     def take(self) -> bool:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from jobs_core.database.connections import is_unavailable
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _JITTER = 0.1  # of the interval
 _EXECUTOR = "jobs_core"

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -29,7 +29,7 @@ from jobs_core.model.outcome import Answer
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # How late a sign of life may be before the sweep asks QStash about it.
 GRACE = timedelta(minutes=10)
@@ -42,7 +42,9 @@ _LONGEST_RESPONSE = 500
 class FailureNotice(BaseModel):
     """What QStash says of a message that it gave up (Upstash docs, features/callbacks)."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
+    )
 
     source_message_id: str
     source_body: str = ""  # base64

@@ -40,7 +40,7 @@ from jobs_core.model.records import JobRecord
 from jobs_core.qstash.signature import Rejected, Verified, Verifier
 from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _NO_OPTIONS = DeliveryOptions()
 _THREAD_PAUSE = timedelta(seconds=5)

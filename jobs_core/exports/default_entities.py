@@ -18,7 +18,7 @@ def _major(row: Row[Any]) -> Any:
     return None if row.amount is None or row.currency is None else to_major(row.amount, row.currency)
 
 
-jobs = ExportEntity(
+jobs: ExportEntity = ExportEntity(
     "jobs",
     executions,
     created=executions.c.created_at,
@@ -43,7 +43,7 @@ jobs = ExportEntity(
     ),
 )
 
-customers_entity = ExportEntity(
+customers_entity: ExportEntity = ExportEntity(
     "customers",
     customers,
     created=customers.c.created_at,
@@ -58,7 +58,7 @@ customers_entity = ExportEntity(
     ),
 )
 
-subscriptions_entity = ExportEntity(
+subscriptions_entity: ExportEntity = ExportEntity(
     "subscriptions",
     subscriptions,
     created=subscriptions.c.started_at,
@@ -77,7 +77,7 @@ subscriptions_entity = ExportEntity(
     ),
 )
 
-notifications_entity = ExportEntity(
+notifications_entity: ExportEntity = ExportEntity(
     "notifications",
     notifications,
     created=notifications.c.created_at,
@@ -97,7 +97,7 @@ notifications_entity = ExportEntity(
     ),
 )
 
-webhook_events_entity = ExportEntity(
+webhook_events_entity: ExportEntity = ExportEntity(
     "webhook-events",
     webhook_events,
     created=webhook_events.c.received_at,
@@ -111,7 +111,7 @@ webhook_events_entity = ExportEntity(
     ),
 )
 
-email_deliveries_entity = ExportEntity(
+email_deliveries_entity: ExportEntity = ExportEntity(
     "email-deliveries",
     email_deliveries,
     created=email_deliveries.c.created_at,

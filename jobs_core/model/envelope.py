@@ -11,7 +11,7 @@ delivery beside what the job type says.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AwareDatetime,
@@ -52,7 +52,7 @@ SubjectValue = Annotated[
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         frozen=True,

@@ -38,7 +38,7 @@ class JobError(Exception):
     def __init__(self, message: str, code: str | None = None, job_id: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code or self.default_code
+        self.code: str = code or self.default_code
         self.job_id = job_id
 
 
@@ -58,7 +58,7 @@ class JobValidationError(JobError):
 
     def __init__(self, message: str, errors: Sequence[FieldError] = (), job_id: str | None = None) -> None:
         super().__init__(message, job_id=job_id)
-        self.errors = tuple(errors)
+        self.errors: tuple[FieldError, ...] = tuple(errors)
 
     @classmethod
     def from_pydantic(cls, subject: str, error: ValidationError) -> "JobValidationError":
@@ -114,7 +114,7 @@ class RetryLater(JobError):
 
     def __init__(self, after: timedelta | float, message: str = "asked to be retried later") -> None:
         super().__init__(message)
-        self.after = after if isinstance(after, timedelta) else timedelta(seconds=after)
+        self.after: timedelta = after if isinstance(after, timedelta) else timedelta(seconds=after)
         if not timedelta(0) <= self.after <= LONGEST_RETRY_AFTER:
             raise ValueError(f"RetryLater takes 0 to {LONGEST_RETRY_AFTER}, not {self.after}")
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -54,7 +54,7 @@ HeaderText = Annotated[str, AfterValidator(_check_sendable)]
 class FlowControl(BaseModel):
     """How many deliveries with this key may run at once, and start in one period."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     key: HeaderText = Field(min_length=1)
     parallelism: int | None = Field(None, ge=1)
@@ -82,7 +82,7 @@ class DeliveryOptions(BaseModel):
     Kept with the record, so that a job retried by hand is delivered as it first was.
     """
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         frozen=True,

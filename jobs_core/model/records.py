@@ -1,7 +1,7 @@
 """A job and its attempts as the rest of the package, the API and the terminal see them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -12,7 +12,7 @@ from jobs_core.model.states import FINISHED, AttemptOutcome, JobStatus
 
 
 class _View(BaseModel):
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, from_attributes=True, extra="ignore"
     )
 

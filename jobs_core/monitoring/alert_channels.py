@@ -11,7 +11,7 @@ from jobs_core.emails.message import Email
 from jobs_core.emails.senders import EmailSender
 from jobs_core.monitoring.alerts import Alert
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 10.0
 

@@ -20,7 +20,7 @@ from jobs_core.monitoring.alert_channels import AlertChannel, EmailChannel, LogC
 from jobs_core.monitoring.alerts import Alert, Observed, Thresholds, judge
 from jobs_core.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Watch:
@@ -32,7 +32,7 @@ class Watch:
         self._database = database
         self._clock = clock
         self._thresholds = thresholds
-        self.channels = list(channels)
+        self.channels: list[AlertChannel] = list(channels)
 
     async def look(self) -> list[Alert]:
         """Everything that is wrong now; nobody is told."""

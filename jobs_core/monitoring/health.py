@@ -22,7 +22,7 @@ from jobs_core.database.connections import is_unavailable
 from jobs_core.engine.app_context import AppContext
 from jobs_core.model.clock_difference import clock_problem
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # What SQLAlchemy raises where the database does not answer, among others.
 DATABASE_ERRORS = (DBAPIError, PoolTimeoutError)

@@ -29,7 +29,7 @@ class ProcessMetrics(Observer):
     """Counts what happens in this process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
         self._enqueued = Counter(
             "jobs_core_jobs_enqueued", "Jobs recorded by this process.", ["job_type"], registry=self.registry
         )

@@ -1,9 +1,9 @@
 """The notifications."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import Column, Index, String, Text
+from sqlalchemy import Column, Index, String, Table, Text
 from sqlmodel import Field
 
 from jobs_core.database.tables import BigKey, JobsModel, JsonValue, SubjectId, UtcDateTime, table_of
@@ -12,8 +12,8 @@ from jobs_core.database.tables import BigKey, JobsModel, JsonValue, SubjectId, U
 class NotificationRow(JobsModel, table=True):
     """One notification for one user."""
 
-    __tablename__ = "notifications"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "notifications"
+    __table_args__: ClassVar[tuple[Index, ...]] = (
         Index("ix_notifications_user_id", "user_id", "id"),
         Index("ix_notifications_user_id_read_at", "user_id", "read_at"),
         Index("ix_notifications_created_at", "created_at"),
@@ -36,4 +36,4 @@ class NotificationRow(JobsModel, table=True):
     created_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
 
 
-notifications = table_of(NotificationRow)
+notifications: Table = table_of(NotificationRow)

@@ -27,7 +27,7 @@ from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUna
 from jobs_core.model.message import Message
 from jobs_core.qstash.client import LARGEST_BATCH, QStashClient
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Longer than a publish takes with all its timeouts; shorter than the ten minutes of deduplication.
 LOCK = timedelta(seconds=60)

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
@@ -20,7 +20,7 @@ class WebhookSource(BaseModel):
     (dotted) field of the body; without an id the body's hash takes its place.
     """
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         extra="forbid",

@@ -34,7 +34,7 @@ from jobs_core.webhooks.verifiers import (
     source_of,
 )
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _SECRETS = {
     "stripe": "STRIPE_WEBHOOK_SECRET",

@@ -1,8 +1,9 @@
 """The webhook events that were received: what makes a replay known for one, long after its job is cleaned up."""
 
 from datetime import datetime
+from typing import ClassVar
 
-from sqlalchemy import Column, Index, String, UniqueConstraint
+from sqlalchemy import Column, Index, String, Table, UniqueConstraint
 from sqlmodel import Field
 
 from jobs_core.database.tables import BigKey, JobsModel, UtcDateTime, table_of
@@ -11,8 +12,8 @@ from jobs_core.database.tables import BigKey, JobsModel, UtcDateTime, table_of
 class WebhookEvent(JobsModel, table=True):
     """One event of one source."""
 
-    __tablename__ = "webhook_events"
-    __table_args__ = (
+    __tablename__: ClassVar[str] = "webhook_events"
+    __table_args__: ClassVar[tuple[Index | UniqueConstraint, ...]] = (
         UniqueConstraint("source", "event_id"),
         Index("ix_webhook_events_source_body_digest", "source", "body_digest"),
         Index("ix_webhook_events_received_at", "received_at"),
@@ -27,4 +28,4 @@ class WebhookEvent(JobsModel, table=True):
     received_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))
 
 
-webhook_events = table_of(WebhookEvent)
+webhook_events: Table = table_of(WebhookEvent)

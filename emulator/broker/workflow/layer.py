@@ -14,7 +14,7 @@ class WorkflowLayer:
     name = LAYER
 
     def __init__(self, broker: BrokerState) -> None:
-        self.state = WorkflowState(broker)
+        self.state: WorkflowState = WorkflowState(broker)
         broker.layers[self.name] = self
 
     def judge(self, message: Message, result: AttemptResult) -> AttemptResult:

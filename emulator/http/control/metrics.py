@@ -51,7 +51,7 @@ class ServerMetrics:
     """Counts what the watched runtimes make durable."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
         self._watched: set[int] = set()
         self._started_at: dict[int, int] = {}
         self._accepted = Counter(

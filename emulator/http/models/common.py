@@ -1,12 +1,17 @@
 """What several resources share."""
 
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, ClassVar, Literal, NotRequired, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-# Marks an answer's type: no field but the declared ones, and no conversions.
-wire = with_config(ConfigDict(extra="forbid", strict=True))
+T = TypeVar("T")
+
+
+def wire(model: type[T]) -> type[T]:
+    """Mark an answer's type: no field but the declared ones, and no conversions."""
+    return with_config(ConfigDict(extra="forbid", strict=True))(model)
+
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -76,7 +81,7 @@ class Stored(Options, total=False):
 class Request(BaseModel):
     """A JSON object that a client sends: no key but the declared ones, and no conversions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class MessageQuery(TypedDict, total=False):

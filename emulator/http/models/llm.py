@@ -1,6 +1,6 @@
 """The deprecated chat proxy (contract 2.12)."""
 
-from typing import Any, Literal, NotRequired
+from typing import Any, ClassVar, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
@@ -41,7 +41,7 @@ class Completion(TypedDict):
 class CompletionRequest(BaseModel):
     """As OpenAI's; what is not used is ignored."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", strict=True)
 
     messages: list[Any]
     model: str = "emulator"

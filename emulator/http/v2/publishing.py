@@ -33,7 +33,7 @@ from emulator.wire.option_headers import OPTION_HEADERS
 from emulator.wire.options import PublishOptions, parse_options
 from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _ITEM_KEYS = ("destination", "headers", "body", "queue")
 

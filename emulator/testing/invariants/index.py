@@ -16,14 +16,14 @@ class RunIndex:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self.messages = {message.id: message for message in record.messages}
+        self.messages: dict[str, MessageRecord] = {message.id: message for message in record.messages}
         self.attempts: dict[str, list[AttemptRecord]] = defaultdict(list)
         for attempt in record.attempts:
             self.attempts[attempt.message_id].append(attempt)
         self.positions: dict[str, list[int]] = defaultdict(list)
         for position, line in enumerate(record.log):
             self.positions[line.message_id].append(position)
-        self.logged = tuple(self.positions)
+        self.logged: tuple[str, ...] = tuple(self.positions)
         self.callbacks: dict[str, list[str]] = defaultdict(list)
         for message in record.messages:
             if message.reports is not None:

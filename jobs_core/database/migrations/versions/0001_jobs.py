@@ -9,9 +9,9 @@ branch_labels = None
 depends_on = None
 
 # Migrations stand still while models move on, so the types are spelled out here.
-big_key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-json_value = sa.JSON()
-instant = sa.DateTime(timezone=True)
+big_key: sa.BigInteger = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+json_value: sa.JSON = sa.JSON()
+instant: sa.DateTime = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:

@@ -8,8 +8,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-big_key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-instant = sa.DateTime(timezone=True)
+big_key: sa.BigInteger = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+instant: sa.DateTime = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
