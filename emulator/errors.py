@@ -10,6 +10,7 @@
     ├── BodyTooLarge          over the message size limit                           (413)
     ├── TooManyRequests       more waiting than the server may hold                 (429)
     ├── StillInProgress       a bulk action takes longer than its caller waits       (429)
+    ├── RunLimitExceeded      a workflow run has more steps or context than it may   (429)
     ├── DailyLimitReached     the plan's messages of the day are used up            (429)
     └── StoreUnavailable      the durable store does not take writes                (503)
 
@@ -67,6 +68,10 @@ class TooManyRequests(EmulatorError):
 
 class StillInProgress(EmulatorError):
     """A bulk action takes longer than its caller waits; it goes on."""
+
+
+class RunLimitExceeded(EmulatorError):
+    """A hard limit of workflow runs. The text reads ``EXCEEDS_LIMIT: <what>``; the run has failed with it."""
 
 
 class DailyLimitReached(EmulatorError):

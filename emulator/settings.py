@@ -1,5 +1,6 @@
 """How a server is set up: from the environment, from flags, or by the caller. Built once and passed down."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -98,13 +99,29 @@ class Settings(BaseSettings):
         ge=0,
         description="A workflow's list of steps above this size is left for its endpoint to fetch, if the SDK can.",
     )
+    workflow_max_steps: int = Field(
+        1_000, ge=1, description="Steps of one workflow run; over it the run fails, as on the real service."
+    )
+    workflow_max_context_bytes: int = Field(
+        100_000_000,
+        ge=1,
+        description="Bytes of a workflow run's payload and the results of its steps; over it the run fails.",
+    )
+    workflow_max_invoke_depth: int = Field(
+        100, ge=1, description="Workflow runs invoked by one another; over it the invoking run fails."
+    )
     seed: int | None = Field(None, description="Makes ids repeatable, for tests; never for a shared server.")
 
     @property
     def limits(self) -> Limits:
-        """The limits of the chosen plan."""
+        """The limits of the chosen plan, and the hard ones of workflow runs."""
         has_plan = self.quota != "lenient" or not self.like_production
-        return PLANS[self.quota if has_plan else "payg"]
+        return replace(
+            PLANS[self.quota if has_plan else "payg"],
+            max_run_steps=self.workflow_max_steps,
+            max_run_context_bytes=self.workflow_max_context_bytes,
+            max_invoke_depth=self.workflow_max_invoke_depth,
+        )
 
     @property
     def retention(self) -> Retention:

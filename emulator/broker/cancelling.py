@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from emulator.broker.message import Pending, State
+from emulator.broker.message import AttemptResult, Pending, State
 from emulator.broker.schedule_runs import note_cancelled
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
@@ -29,6 +29,14 @@ def withdraw(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> 
         pending = _find(state, candidate)
         if pending is not None:
             _take_back(state, pending, now_at)
+
+
+def refuse(state: BrokerState, pending: Pending, result: AttemptResult, now_at: int) -> None:
+    """Have a layer's new message fail for good without being sent; ``result`` says why."""
+    state.timeline.remove(pending.seq)
+    state.lanes.withdraw(pending)
+    state.move(pending, Event.ATTEMPT_STARTED, now_at)
+    state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result)
 
 
 def _cancel_one(state: BrokerState, candidate: Pending, now_at: int) -> bool:

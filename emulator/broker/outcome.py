@@ -74,8 +74,7 @@ def explain(result: AttemptResult, *, url: str, method: str = "POST") -> Reason 
     if result.is_success:
         return None
     if result.error is not None:
-        is_late = result.error.startswith(_TIMED_OUT)
-        return Reason(why=result.error, advice=_LATE if is_late else None)
+        return Reason(why=result.error, advice=_advice_of_error(result.error))
     words = body_words(result.body)
     step = first_value(result.headers, STEP_NAME_HEADER)
     where = f" in step {shown_text(step)!r}" if step else ""
@@ -189,6 +188,8 @@ def shown_text(text: str) -> str:
 
 # The real service's words, which apps compare.
 _TIMED_OUT = "context deadline exceeded"
+_EXCEEDS = "EXCEEDS_LIMIT"
+_SPLIT = "split the workflow into several with context.invoke"
 _LATE = "there was no complete response in time: Upstash-Timeout shortens or lengthens the wait"
 _NAMES = ("error", "message", "detail", "title", "reason", "msg", "description", "errors")
 
@@ -209,6 +210,12 @@ def _words_of(value: Any, depth: int = 0) -> str | None:
     if found and isinstance(place, list):
         return f"{'.'.join(map(str, place))}: {found[0]}"
     return ": ".join(dict.fromkeys(found[:2])) or None
+
+
+def _advice_of_error(error: str) -> str | None:
+    if error.startswith(_TIMED_OUT):
+        return _LATE
+    return _SPLIT if error.startswith(_EXCEEDS) else None
 
 
 def _phrase(status: int) -> str:

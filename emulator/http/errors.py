@@ -15,6 +15,7 @@ from emulator.errors import (
     InvalidInput,
     NotFound,
     QuotaExceeded,
+    RunLimitExceeded,
     StillInProgress,
     StoreUnavailable,
     TooManyRequests,
@@ -34,6 +35,7 @@ STATUSES: dict[type[EmulatorError], int] = {
     TooManyRequests: 429,
     DailyLimitReached: 429,
     StillInProgress: 429,
+    RunLimitExceeded: 429,
     StoreUnavailable: 503,
 }
 

@@ -75,6 +75,7 @@ def _dump_invoker(invoker: Invoker | None) -> Row | None:
         "url": invoker.url,
         "headers": invoker.headers,
         "step": invoker.step,
+        "depth": invoker.depth,
     }
 
 
@@ -87,6 +88,8 @@ def _load_invoker(value: Any) -> Invoker | None:
         url=value["url"],
         headers=header_lines(value["headers"]),
         step=value["step"],
+        # Runs of before it was counted have none.
+        depth=value.get("depth", 1),
     )
 
 

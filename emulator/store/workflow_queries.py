@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, case, func, literal, not_, or_, select, tuple_
 
 from emulator.broker.message import LogEntry, Message, State
 from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
 from emulator.broker.workflow.recovery import RunSnapshot
-from emulator.broker.workflow.run import Entry, Waiter
+from emulator.broker.workflow.run import ActiveRun, Entry, Waiter
 from emulator.store import mapping, workflow_mapping
 from emulator.store.filters import Page
 from emulator.store.store import SqlStore
@@ -17,6 +17,7 @@ from emulator.store.tables import BodyRow, LogRow, MessageRow, table_of
 from emulator.store.workflow_filters import RunFilter
 from emulator.store.workflow_mapping import StoredRun
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
+from emulator.wire.workflow import PLAN_SPELLINGS, CallType
 
 _RUNS = table_of(RunRow)
 _ENTRIES = table_of(EntryRow)
@@ -57,13 +58,7 @@ def load_runs(store: SqlStore, tenant_id: int) -> RunSnapshot:
     is_active = and_(_RUNS.c.tenant_id == tenant_id, _RUNS.c.ended_at.is_(None))
     with store.connect() as connection:
         rows = connection.execute(select(_RUNS).where(is_active).order_by(_RUNS.c.seq)).mappings().all()
-        last = (
-            select(_ENTRIES.c.run_seq, func.max(_ENTRIES.c.position))
-            .join(_RUNS, _RUNS.c.seq == _ENTRIES.c.run_seq)
-            .where(is_active)
-            .group_by(_ENTRIES.c.run_seq)
-        )
-        positions = {row[0]: row[1] for row in connection.execute(last)}
+        logs = {row["run_seq"]: row for row in connection.execute(_logs_of(is_active)).mappings()}
         pending = (
             select(_ENTRIES.c.run_seq, *(_M[name] for name in mapping.PENDING_COLUMNS))
             .join(_RUNS, _RUNS.c.seq == _ENTRIES.c.run_seq)
@@ -78,13 +73,48 @@ def load_runs(store: SqlStore, tenant_id: int) -> RunSnapshot:
             _EVENTS.c.seq
         )
         return RunSnapshot(
-            runs=[(workflow_mapping.run_of(row), positions.get(row["seq"], -1) + 1) for row in rows],
+            runs=[_active_run(row, logs.get(row["seq"])) for row in rows],
             pending=[
                 (row["run_seq"], mapping.pending_of(row)) for row in connection.execute(pending).mappings()
             ],
             waiters=[workflow_mapping.waiter_of(row) for row in connection.execute(waiters).mappings()],
             events=[workflow_mapping.event_of(row) for row in connection.execute(events).mappings()],
         )
+
+
+def _logs_of(is_active: ColumnElement[bool]) -> Select[Any]:
+    """How long the logs of active runs are: all entries, results of steps, bytes of context (contract W6.7)."""
+    entry = _ENTRIES.c
+    is_result = and_(
+        entry.call_type == CallType.STEP.value,
+        not_(or_(*(func.substr(entry.body, 1, len(plan)) == plan for plan in PLAN_SPELLINGS))),
+    )
+    is_config = entry.call_type == CallType.STEP_CONFIG.value
+    return (
+        select(
+            entry.run_seq,
+            func.max(entry.position).label("last"),
+            func.max(case((is_config, entry.position), else_=-1)).label("last_config"),
+            func.sum(case((and_(is_result, entry.position > 0), 1), else_=0)).label("steps"),
+            func.sum(case((is_result, func.length(entry.body)), else_=0)).label("context_bytes"),
+        )
+        .join(_RUNS, _RUNS.c.seq == entry.run_seq)
+        .where(is_active)
+        .group_by(entry.run_seq)
+    )
+
+
+def _active_run(row: RowMapping, log: RowMapping | None) -> ActiveRun:
+    run = workflow_mapping.run_of(row)
+    if log is None:
+        return ActiveRun(run)
+    return ActiveRun(
+        run,
+        log["last"] + 1,
+        steps=log["steps"],
+        context_bytes=log["context_bytes"] or 0,
+        ends_with_step_config=log["last_config"] == log["last"],
+    )
 
 
 def load_steps(store: SqlStore, run_seq: int, *, behind: int = -1, through: int | None = None) -> list[Entry]:

@@ -25,6 +25,12 @@ class Limits:
     max_url_groups: int = 10_000
     max_endpoints: int = 10_000
     retention_ms: int = 7 * _DAY_MS
+    max_run_steps: int = 1_000
+    """Results of steps in one workflow run; the same on every plan, as are the two below (contract W6.7)."""
+    max_run_context_bytes: int = 100_000_000
+    """Bytes of a run's payload and the results of its steps."""
+    max_invoke_depth: int = 100
+    """Runs that were invoked by one another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,6 +234,15 @@ def completed_invoke(step: Step, *, body: str | None, is_failed: bool, is_cancel
     return compact_json({**step, "out": compact_json(outcome).decode()})
 
 
+PLAN_SPELLINGS = (b'{"stepId":0,', b'{"stepId": 0,')
+"""How a plan begins, as the TypeScript and the Python SDK write it (contract W5.3)."""
+
+
+def is_plan(body: bytes) -> bool:
+    """Whether a published step announces a branch of a parallel step, and is no result."""
+    return body.startswith(PLAN_SPELLINGS)
+
+
 def read_step(body: bytes) -> Step:
     """A published step; an empty one for what is not a JSON object.
 

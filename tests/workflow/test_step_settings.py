@@ -79,6 +79,18 @@ async def test_the_same_request_is_one_message_and_another_right_behind_it_is_re
     assert (await _ask(qstash, "reserve")).status_code == 200
 
 
+async def test_which_message_was_the_last_is_known_after_a_restart(emulator_db: str) -> None:
+    async with Harness(db=emulator_db) as qstash:
+        qstash.mount(raw.APP, Receiver(now=lambda: qstash.now, always=(200, raw.SDK)))
+        await raw.trigger(qstash)
+        await _ask(qstash, "charge")
+        await qstash.crash()
+        assert (await _ask(qstash, "reserve")).status_code == 400
+        await raw.publish(qstash, raw.step(1))
+        await qstash.crash()
+        assert (await _ask(qstash, "reserve")).status_code == 200
+
+
 async def test_a_step_that_keeps_failing_fails_the_run_and_a_resume_takes_it_up(
     qstash: Harness, app: Receiver
 ) -> None:

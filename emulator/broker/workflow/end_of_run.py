@@ -1,27 +1,34 @@
 """How runs end (contract W6): what is dropped, who is told."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from emulator.broker.callbacks import report
-from emulator.broker.cancelling import withdraw
+from emulator.broker.cancelling import refuse, withdraw
 from emulator.broker.layer import AttemptEnded
+from emulator.broker.message import AttemptResult, Message
 from emulator.broker.publishing import accept
+from emulator.broker.retry import GiveUp
 from emulator.broker.workflow.messages import Parcel, compose, read_parcel, send, step_parcel
 from emulator.broker.workflow.run import (
     ActiveRun,
     Entry,
     Failure,
     FailureCallback,
+    Invoker,
     MessageNote,
     Run,
     RunState,
 )
+from emulator.broker.workflow.run_limits import excess
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.writes import EntryAppended, FailureCallbackNoted, RunEnded
 from emulator.wire.ids import dlq_id as make_dlq_id
 from emulator.wire.limits import LENIENT
 from emulator.wire.options import Callback, parse_options
-from emulator.wire.workflow import CallType, Feature, completed_invoke
+from emulator.wire.workflow import CallType, Feature, compact_json, completed_invoke
+
+_TOO_MANY = 429
 
 
 def succeed(state: WorkflowState, active: ActiveRun, response: str | None, now_at: int) -> None:
@@ -154,4 +161,47 @@ def _tell_invoker(
     parcel = step_parcel(
         state, parent, url=invoker.url, lines=invoker.headers, body=step, caller_ip=run.caller_ip
     )
-    send(state, parent, parcel, now_at)
+    append(state, parent, parcel, now_at)
+
+
+# What takes a run over a hard limit (contract W6.7)
+
+
+class Appended(NamedTuple):
+    """The message, and which limit the run has failed of with it, if any."""
+
+    message: Message
+    excess: str | None
+
+
+def append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Appended:
+    """Append a message to a run's log; one over a hard limit is never sent, and the run fails with it."""
+    too_much = excess(active, parcel.headers.call_type, parcel.body, state.broker.limits)
+    message = send(state, active, parcel, now_at)
+    if too_much is not None:
+        _fail_unsent(state, active, message, too_much, now_at)
+    return Appended(message, too_much)
+
+
+def fail_invoking(state: WorkflowState, invoker: Invoker, too_much: str, now_at: int) -> None:
+    """Fail the run whose invocation goes too deep, with the step that would have told of the invoked run."""
+    active = state.active(invoker.run_id)
+    parcel = step_parcel(
+        state,
+        active,
+        url=invoker.url,
+        lines=invoker.headers,
+        body=compact_json(invoker.step),
+        caller_ip=active.run.caller_ip,
+    )
+    _fail_unsent(state, active, send(state, active, parcel, now_at), too_much, now_at)
+
+
+def _fail_unsent(state: WorkflowState, active: ActiveRun, message: Message, text: str, now_at: int) -> None:
+    result = AttemptResult(status=_TOO_MANY, error=text, is_final=True)
+    pending = active.pending.pop(message.seq)
+    refuse(state.broker, pending, result, now_at)
+    ended = AttemptEnded(
+        message=message, pending=pending, body=b"", result=result, retried=0, decision=GiveUp()
+    )
+    fail(state, active, ended, now_at)

@@ -4,7 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.broker.workflow.messages import Parcel, reported, send, step_parcel
+from emulator.broker.workflow.end_of_run import append
+from emulator.broker.workflow.messages import Parcel, reported, step_parcel
 from emulator.broker.workflow.run import ActiveRun, Run, StoredEvent, Waiter
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.writes import EventStored, EventTaken
@@ -119,7 +120,7 @@ def expire(state: WorkflowState, now_at: int) -> None:
         active = _run_of(state, waiter)
         state.remove_waiter(waiter)
         body = timed_out_wait(waiter.step, event_id=waiter.event_id, timeout=waiter.timeout)
-        send(state, active, _parcel(state, active, waiter, waiter.timeout_url, body), now_at)
+        append(state, active, _parcel(state, active, waiter, waiter.timeout_url, body), now_at)
 
 
 def _notified(state: WorkflowState, waiter: Waiter, data: bytes, now_at: int) -> Notified:
@@ -131,7 +132,7 @@ def _notified(state: WorkflowState, waiter: Waiter, data: bytes, now_at: int) ->
 def _resume(state: WorkflowState, active: ActiveRun, waiter: Waiter, data: bytes, now_at: int) -> str:
     state.remove_waiter(waiter)
     body = completed_wait(waiter.step, event_id=waiter.event_id, timeout=waiter.timeout, data=data)
-    return send(state, active, _parcel(state, active, waiter, waiter.url, body), now_at).id
+    return append(state, active, _parcel(state, active, waiter, waiter.url, body), now_at).message.id
 
 
 def _run_of(state: WorkflowState, waiter: Waiter) -> ActiveRun:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from emulator.broker.message import Draft, Message
 from emulator.broker.publishing import Target, accept, make_message
 from emulator.broker.workflow.run import ActiveRun, Entry, MessageNote, Run
+from emulator.broker.workflow.run_limits import grown
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.writes import EntryAppended
 from emulator.errors import InvalidInput, QuotaExceeded
@@ -157,7 +158,9 @@ def enter(state: WorkflowState, active: ActiveRun, message: Message, parcel: Par
         created_at=now_at,
         body=parcel.body if is_step else None,
     )
+    active.steps, active.context_bytes = grown(active, parcel.headers.call_type, parcel.body)
     active.next_position += 1
+    active.ends_with_step_config = parcel.headers.call_type is CallType.STEP_CONFIG
     state.broker.write(EntryAppended(entry))
     has_list = parcel.headers.call_type in _WITH_LIST
     pending = accept(state.broker, message, None if has_list else parcel.body or None, now_at)

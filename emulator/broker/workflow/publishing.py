@@ -7,11 +7,13 @@ from functools import partial
 from emulator.broker import publishing as plain
 from emulator.broker.message import Accepted, Draft
 from emulator.broker.workflow import trigger
-from emulator.broker.workflow.messages import Parcel, read_parcel, reported, send
-from emulator.broker.workflow.run import ActiveRun
+from emulator.broker.workflow.end_of_run import append, fail_invoking
+from emulator.broker.workflow.messages import Parcel, read_parcel, reported
+from emulator.broker.workflow.run import ActiveRun, Invoker
+from emulator.broker.workflow.run_limits import context_excess, depth_excess
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.writes import DeduplicationKept
-from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput
+from emulator.errors import BodyTooLarge, EmulatorError, InvalidInput, RunLimitExceeded
 from emulator.wire.deduplication import WINDOW_MS, content_key
 from emulator.wire.destination import check_url
 from emulator.wire.headers import Headers
@@ -88,11 +90,22 @@ def _prepare_start(
     invoker = None
     if headers.is_invoke:
         invoker, parcel = trigger.read_invocation(state, parcel)
+    excess = context_excess(len(parcel.body), state.broker.limits)
+    if excess is not None:
+        raise RunLimitExceeded(excess)
+    if invoker is not None and (excess := depth_excess(invoker.depth, state.broker.limits)):
+        return partial(_refuse_invocation, state, invoker, excess)
     if known is not None:
         trigger.check_repetition(state, known.run, parcel, invoker, now_at)
     return partial(
         trigger.start, state, parcel, item.lines, invoker=invoker, is_rest_trigger=item.is_rest_trigger
     )
+
+
+def _refuse_invocation(state: WorkflowState, invoker: Invoker, excess: str, now_at: int) -> Accepted:
+    """Runs that invoke one another for ever come to an end here: the one that invokes fails."""
+    fail_invoking(state, invoker, excess, now_at)
+    raise RunLimitExceeded(excess)
 
 
 def _prepare_append(
@@ -122,7 +135,6 @@ def _send_step_config(
     state: WorkflowState, active: ActiveRun, parcel: Parcel, key: str, now_at: int
 ) -> Accepted:
     accepted = _append(state, active, parcel, now_at)
-    active.ends_with_step_config = True
     kept = DeduplicationKept(key, accepted.message_id, accepted.url, now_at + WINDOW_MS)
     state.broker.remember_deduplication(kept, now_at)
     state.broker.write(kept)
@@ -130,8 +142,11 @@ def _send_step_config(
 
 
 def _append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Accepted:
-    message = send(state, active, parcel, now_at)
-    active.ends_with_step_config = False
+    # The message before it in the batch may have taken the run over a limit.
+    state.active(active.run.id)
+    message, excess = append(state, active, parcel, now_at)
+    if excess is not None:
+        raise RunLimitExceeded(excess)
     return Accepted(message_id=message.id, url=message.url)
 
 

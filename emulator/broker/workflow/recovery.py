@@ -4,15 +4,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from emulator.broker.message import Pending
-from emulator.broker.workflow.run import ActiveRun, Run, StoredEvent, Waiter
+from emulator.broker.workflow.run import ActiveRun, StoredEvent, Waiter
 from emulator.broker.workflow.state import WorkflowState
 
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """The active runs of a tenant: each with its next position, its unfinished messages, waiters and stored events."""
+    """The active runs of a tenant as their logs stand, with their unfinished messages, waiters and stored events."""
 
-    runs: list[tuple[Run, int]]
+    runs: list[ActiveRun]
     pending: list[tuple[int, Pending]]
     waiters: list[Waiter]
     events: list[StoredEvent]
@@ -20,14 +20,14 @@ class RunSnapshot:
 
 def restore(state: WorkflowState, snapshot: RunSnapshot) -> None:
     """Fill an empty state. ``pending`` pairs a run's seq with one of its messages; the broker has them already."""
-    for run, next_position in snapshot.runs:
-        state.add(ActiveRun(run, next_position))
+    for active in snapshot.runs:
+        state.add(active)
     for run_seq, pending in snapshot.pending:
-        if (active := state.by_seq(run_seq)) is not None:
-            active.pending[pending.seq] = pending
+        if (known := state.by_seq(run_seq)) is not None:
+            known.pending[pending.seq] = pending
     for waiter in snapshot.waiters:
-        if (active := state.by_seq(waiter.run_seq)) is not None:
-            state.restore_waiter(active, waiter)
+        if (known := state.by_seq(waiter.run_seq)) is not None:
+            state.restore_waiter(known, waiter)
     for event in snapshot.events:
-        if (active := state.by_seq(event.run_seq)) is not None:
-            active.events.setdefault(event.event_id, deque()).append(event)
+        if (known := state.by_seq(event.run_seq)) is not None:
+            known.events.setdefault(event.event_id, deque()).append(event)

@@ -15,6 +15,7 @@ from emulator.broker.workflow.run import (
     Run,
     Waiter,
 )
+from emulator.broker.workflow.run_limits import size_of
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.trigger import replace_entry
 from emulator.broker.workflow.writes import (
@@ -62,6 +63,7 @@ def read_overrides(state: WorkflowState, lines: Headers) -> Overrides:
 def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at: int) -> Run:
     """A new run with the old one's log, in which the failed message and the open ones are delivered again."""
     active = _start_copy(state, failed, overrides, now_at, next_position=failed.next_position)
+    active.steps, active.context_bytes = size_of(failed.steps)
     state.broker.write(EntriesCopied(failed.run.seq, active.run.seq))
     delay_ms = overrides.options.delay_ms or 0
     _deliver_again(
@@ -91,6 +93,7 @@ def restart(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_a
     )
     state.broker.write(EntryAppended(entry))
     active.pending[message.seq] = accept(state.broker, message, None, now_at)
+    active.steps, active.context_bytes = size_of([entry])
     active.run = replace(active.run, init_seq=message.seq, init_message_id=message.id)
     state.broker.write(RunSaved(active.run))
     return active.run

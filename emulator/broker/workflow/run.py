@@ -39,6 +39,8 @@ class Invoker:
     url: str
     headers: Headers
     step: Step
+    depth: int = 1
+    """How many runs stand above the invoked one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +193,10 @@ class ActiveRun:
 
     run: Run
     next_position: int = 0
+    steps: int = 0
+    """Results of steps in the log."""
+    context_bytes: int = 0
+    """Bytes of the initial payload and the results."""
     ends_with_step_config: bool = False
     """Whether the last message that was published asks to run a step with settings of its own."""
     pending: dict[int, Pending] = field(default_factory=dict)

@@ -196,6 +196,7 @@ def read_invocation(state: WorkflowState, parcel: Parcel) -> tuple[Invoker, Parc
             url=check_url(_text(envelope, "workflowUrl"), what=f"{_ENVELOPE}: workflowUrl"),
             headers=header_lines_of(envelope.get("headers"), what=_ENVELOPE),
             step=_step(envelope),
+            depth=parent.run.invoker.depth + 1 if parent.run.invoker else 1,
         )
         # The message that will tell the parent must be one that can be made.
         read_parcel(

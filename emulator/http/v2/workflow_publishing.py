@@ -12,7 +12,7 @@ from emulator.broker.workflow import publishing
 from emulator.broker.workflow.publishing import Answer, WorkflowDraft
 from emulator.broker.workflow.run import LAYER
 from emulator.broker.workflow.state import WorkflowState
-from emulator.errors import EmulatorError, InvalidInput
+from emulator.errors import EmulatorError, InvalidInput, RunLimitExceeded
 from emulator.http.models.workflow import RunName, Triggered, TriggerItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import check_object, header_lines, parse_items, read_body
@@ -70,7 +70,16 @@ async def publish_all(runtime: Runtime, items: Sequence[WorkflowDraft | Draft]) 
             else item.destination
         )
         await runtime.check_reachable(url)
-    return await runtime.change(lambda _broker, now_at: publishing.publish(state, items, now_at))
+    answers = await runtime.change(lambda _broker, now_at: publishing.publish(state, items, now_at))
+    _raise_over_limit(answers)
+    return answers
+
+
+def _raise_over_limit(answers: Sequence[Answer]) -> None:
+    """A run has failed of a hard limit, which its publisher is told by the status of the whole request."""
+    for answer in answers:
+        if isinstance(answer, RunLimitExceeded):
+            raise answer
 
 
 async def publish_one(
