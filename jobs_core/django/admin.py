@@ -1,11 +1,18 @@
 """Jobs in the admin: read, not changed."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest
 
 from jobs_core.django.models import Job, JobAttempt, OutboxMessage
+
+if TYPE_CHECKING:
+    Inline = admin.TabularInline[JobAttempt, Job]
+    OfJobs = admin.ModelAdmin[Job]
+    OfMessages = admin.ModelAdmin[OutboxMessage]
+else:  # Django's classes take no type arguments where they run
+    Inline, OfJobs, OfMessages = admin.TabularInline, admin.ModelAdmin, admin.ModelAdmin
 
 
 class ReadOnly:
@@ -21,27 +28,43 @@ class ReadOnly:
         return False
 
 
-class AttemptInline(ReadOnly, admin.TabularInline):
+class AttemptInline(ReadOnly, Inline):
     """The attempts, below their job."""
 
-    model = JobAttempt
-    fields = ("number", "outcome", "status_code", "error", "started_at", "finished_at", "traceback")
+    model: type[JobAttempt] = JobAttempt
+    fields: ClassVar[tuple[str, ...]] = (
+        "number",
+        "outcome",
+        "status_code",
+        "error",
+        "started_at",
+        "finished_at",
+        "traceback",
+    )
     extra = 0
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnly, admin.ModelAdmin):
+class JobAdmin(ReadOnly, OfJobs):
     """Jobs, the newest first."""
 
-    list_display = ("job_id", "job_type", "status", "attempt_count", "created_at", "completed_at", "error")
-    list_filter = ("status", "job_type")
-    search_fields = ("job_id__exact", "idempotency_key__exact", "user_id__exact")
+    list_display: tuple[str, ...] = (
+        "job_id",
+        "job_type",
+        "status",
+        "attempt_count",
+        "created_at",
+        "completed_at",
+        "error",
+    )
+    list_filter: ClassVar[tuple[str, ...]] = ("status", "job_type")
+    search_fields: ClassVar[tuple[str, ...]] = ("job_id__exact", "idempotency_key__exact", "user_id__exact")
     show_full_result_count = False
-    inlines = (AttemptInline,)
+    inlines: ClassVar[tuple[type[AttemptInline], ...]] = (AttemptInline,)
 
 
 @admin.register(OutboxMessage)
-class OutboxAdmin(ReadOnly, admin.ModelAdmin):
+class OutboxAdmin(ReadOnly, OfMessages):
     """What is committed and not yet published."""
 
-    list_display = ("job_id", "destination", "failures", "last_error", "locked_until")
+    list_display: tuple[str, ...] = ("job_id", "destination", "failures", "last_error", "locked_until")

@@ -13,8 +13,8 @@ class JobsConfig(AppConfig):
 
     name = "jobs_core.django"
     label = "jobs_core"
-    verbose_name = "Jobs"
-    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name: str = "Jobs"
+    default_auto_field: str = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Have settings checked by ``manage.py check``, and read anew when a test overrides them."""
@@ -42,7 +42,9 @@ def _check_deployment(**_: Any) -> list[checks.CheckMessage]:
         settings = load_settings()
     except ImproperlyConfigured:
         return []  # told above
-    found = [checks.Warning(warning, id="jobs_core.W001") for warning in settings.warnings()]
+    found: list[checks.CheckMessage] = [
+        checks.Warning(warning, id="jobs_core.W001") for warning in settings.warnings()
+    ]
     if not settings.is_production:
         words = f"ENVIRONMENT is {settings.environment}, in which the public test keys are tolerated"
         found.append(checks.Warning(words, hint="Set ENVIRONMENT=production.", id="jobs_core.W002"))

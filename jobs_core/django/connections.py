@@ -3,16 +3,25 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from sqlalchemy import Dialect
 
 from jobs_core.database.caller_connections import postgresql_dialect, sqlite_dialect
 from jobs_core.database.compiled import Row, SqlStatement
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobDefinition
+
+if TYPE_CHECKING:
+    from django.db.backends.sqlite3.base import DatabaseWrapper as SqliteConnection
+
+
+def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether it is a SQLite database in memory, which no other process sees."""
+    return connection.vendor == "sqlite" and cast("SqliteConnection", connection).is_in_memory_db()
 
 
 class DjangoConnection:

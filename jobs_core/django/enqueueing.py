@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from jobs_core.blocking.dispatcher import SyncJobDispatcher
 from jobs_core.django import project
-from jobs_core.django.connections import DjangoConnection
+from jobs_core.django.connections import DjangoConnection, is_in_memory
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import JobRequest
 
@@ -63,6 +63,6 @@ def dispatcher() -> SyncJobDispatcher:
 def _publish(current: project.Project, alias: str) -> None:
     connection = connections[alias]
     # Within a TestCase nothing is ever committed, and a database in memory is seen by Django's connections alone.
-    if connection.in_atomic_block or (connection.vendor == "sqlite" and connection.is_in_memory_db()):
+    if connection.in_atomic_block or is_in_memory(connection):
         return
     current.wake()

@@ -1,12 +1,22 @@
 """The records as Django's models, to read and to show in the admin. The job system writes them."""
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+if TYPE_CHECKING:
+    from django.db.models.fields.related_descriptors import RelatedManager
 
-class JsonValue(models.Field):
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
+
+
+class JsonValue(Field):
     """A column of type JSON, not JSONB: nothing looks inside."""
 
     def db_type(self, connection: Any) -> str:
@@ -21,35 +31,37 @@ class JsonValue(models.Field):
 class Job(models.Model):
     """One job."""
 
-    id = models.BigAutoField(primary_key=True)
-    job_id = models.CharField(max_length=36, unique=True)
-    job_type = models.CharField(max_length=255)
-    status = models.CharField(max_length=16)
-    payload = JsonValue()
-    options = JsonValue()
-    result = JsonValue(null=True)
-    error = models.TextField(null=True)
-    retry_count = models.IntegerField()
-    max_retries = models.IntegerField()
-    attempt_count = models.IntegerField()
-    run = models.IntegerField()
-    user_id = models.CharField(max_length=255, null=True)
-    organization_id = models.CharField(max_length=255, null=True)
-    idempotency_key = models.CharField(max_length=255, null=True)
-    parent_job_id = models.CharField(max_length=36, null=True)
-    schedule_id = models.CharField(max_length=255, null=True)
-    message_id = models.CharField(max_length=255, null=True)
-    progress = models.FloatField(null=True)
-    progress_note = models.TextField(null=True)
-    next_attempt_at = models.DateTimeField(null=True)
-    started_at = models.DateTimeField(null=True)
-    completed_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField()
-    updated_at = models.DateTimeField()
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    job_id: models.CharField[str, str] = models.CharField(max_length=36, unique=True)
+    job_type: models.CharField[str, str] = models.CharField(max_length=255)
+    status: models.CharField[str, str] = models.CharField(max_length=16)
+    payload: JsonValue = JsonValue()
+    options: JsonValue = JsonValue()
+    result: JsonValue = JsonValue(null=True)
+    error: models.TextField[str | None, str | None] = models.TextField(null=True)
+    retry_count: models.IntegerField[int, int] = models.IntegerField()
+    max_retries: models.IntegerField[int, int] = models.IntegerField()
+    attempt_count: models.IntegerField[int, int] = models.IntegerField()
+    run: models.IntegerField[int, int] = models.IntegerField()
+    user_id: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    organization_id: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    idempotency_key: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    parent_job_id: models.CharField[str | None, str | None] = models.CharField(max_length=36, null=True)
+    schedule_id: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    message_id: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    progress: models.FloatField[float | None, float | None] = models.FloatField(null=True)
+    progress_note: models.TextField[str | None, str | None] = models.TextField(null=True)
+    next_attempt_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+    started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+    completed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    updated_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    attempts: RelatedManager[JobAttempt]
+    messages: RelatedManager[OutboxMessage]
 
     class Meta:
         db_table = "job_executions"
-        ordering = ("-id",)
+        ordering: tuple[str, ...] = ("-id",)
 
     def __str__(self) -> str:
         return f"{self.job_type} {self.job_id}"
@@ -58,8 +70,8 @@ class Job(models.Model):
 class JobAttempt(models.Model):
     """One attempt at a job."""
 
-    id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    job: models.ForeignKey[Job, Job] = models.ForeignKey(
         Job,
         models.DO_NOTHING,
         to_field="job_id",
@@ -67,18 +79,18 @@ class JobAttempt(models.Model):
         related_name="attempts",
         db_constraint=False,
     )
-    number = models.IntegerField()
-    message_id = models.CharField(max_length=255, null=True)
-    outcome = models.CharField(max_length=16)
-    status_code = models.IntegerField(null=True)
-    error = models.TextField(null=True)
-    traceback = models.TextField(null=True)
-    started_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True)
+    number: models.IntegerField[int, int] = models.IntegerField()
+    message_id: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    outcome: models.CharField[str, str] = models.CharField(max_length=16)
+    status_code: models.IntegerField[int | None, int | None] = models.IntegerField(null=True)
+    error: models.TextField[str | None, str | None] = models.TextField(null=True)
+    traceback: models.TextField[str | None, str | None] = models.TextField(null=True)
+    started_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    finished_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "job_attempts"
-        ordering = ("number",)
+        ordering: tuple[str, ...] = ("number",)
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.outcome}"
@@ -87,8 +99,8 @@ class JobAttempt(models.Model):
 class OutboxMessage(models.Model):
     """A message that is to be published."""
 
-    id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    job: models.ForeignKey[Job, Job] = models.ForeignKey(
         Job,
         models.DO_NOTHING,
         to_field="job_id",
@@ -96,17 +108,17 @@ class OutboxMessage(models.Model):
         related_name="messages",
         db_constraint=False,
     )
-    destination = models.TextField()
-    queue = models.CharField(max_length=255, null=True)
-    deliver_at = models.DateTimeField(null=True)
-    locked_until = models.DateTimeField()
-    failures = models.IntegerField()
-    last_error = models.TextField(null=True)
-    created_at = models.DateTimeField()
+    destination: models.TextField[str, str] = models.TextField()
+    queue: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    deliver_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+    locked_until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    failures: models.IntegerField[int, int] = models.IntegerField()
+    last_error: models.TextField[str | None, str | None] = models.TextField(null=True)
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
 
     class Meta:
         db_table = "job_outbox"
-        ordering = ("id",)
+        ordering: tuple[str, ...] = ("id",)
 
     def __str__(self) -> str:
         return f"a message for {self.destination}"

@@ -22,7 +22,7 @@ from starlette.routing import Match
 
 from jobs_core.app import create_app, running
 from jobs_core.blocking.dispatcher import SyncJobDispatcher
-from jobs_core.django.connections import with_fresh_connections
+from jobs_core.django.connections import is_in_memory, with_fresh_connections
 from jobs_core.engine.registry import Registry, default_registry, packages_named
 from jobs_core.engine.resources import Resources
 from jobs_core.model.errors import RegistryError, SettingsError
@@ -90,7 +90,7 @@ def database_url() -> str:
     given: dict[str, Any] = connection.settings_dict
     if connection.vendor == "sqlite":
         name = str(given["NAME"])
-        if connection.is_in_memory_db():
+        if is_in_memory(connection):
             joint = "&" if "?" in name else "?"
             name = name if name.startswith("file:") else "file:jobs_core?mode=memory&cache=shared"
             return f"sqlite:///{name}{joint}uri=true"
@@ -123,7 +123,7 @@ class Project:
     def __init__(self) -> None:
         """Connect nothing yet. Raises ImproperlyConfigured."""
         settings = load_settings()
-        self.jobs = SyncJobDispatcher(settings, registry=registry(settings))
+        self.jobs: SyncJobDispatcher = SyncJobDispatcher(settings, registry=registry(settings))
         self._lock = threading.Lock()
         self._app: Starlette | None = None
         self._running: Any = None

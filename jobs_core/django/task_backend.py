@@ -9,25 +9,32 @@ written in Django's present transaction. OPTIONS are ``retries`` (default 0, as 
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-try:
+if TYPE_CHECKING:
     from django.tasks import TaskContext, TaskResult, TaskResultStatus
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.base import Task, TaskError
     from django.tasks.exceptions import TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
-except ModuleNotFoundError:
-    from django_tasks import TaskContext, TaskResult, TaskResultStatus
-    from django_tasks.backends.base import BaseTaskBackend
-    from django_tasks.base import Task, TaskError
-    from django_tasks.exceptions import TaskResultDoesNotExist
-    from django_tasks.signals import task_enqueued, task_finished, task_started
+else:
+    try:
+        from django.tasks import TaskContext, TaskResult, TaskResultStatus
+        from django.tasks.backends.base import BaseTaskBackend
+        from django.tasks.base import Task, TaskError
+        from django.tasks.exceptions import TaskResultDoesNotExist
+        from django.tasks.signals import task_enqueued, task_finished, task_started
+    except ModuleNotFoundError:
+        from django_tasks import TaskContext, TaskResult, TaskResultStatus
+        from django_tasks.backends.base import BaseTaskBackend
+        from django_tasks.base import Task, TaskError
+        from django_tasks.exceptions import TaskResultDoesNotExist
+        from django_tasks.signals import task_enqueued, task_finished, task_started
 
 from jobs_core.django import project
 from jobs_core.django.enqueueing import enqueue
@@ -164,7 +171,7 @@ def perform(payload: DjangoTask, job: Job) -> Any:
     )
     sender = type(task.get_backend())
     task_started.send(sender, task_result=result)
-    context = [TaskContext(task_result=result)] if task.takes_context else []
+    context: list[Any] = [TaskContext(task_result=result)] if task.takes_context else []
     try:
         returned = _as_json(task.call(*context, *payload.args, **payload.kwargs))
     except Exception as error:

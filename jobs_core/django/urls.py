@@ -3,7 +3,7 @@
 Under a prefix, BASE_URL includes it: deliveries go to BASE_URL and the endpoint.
 """
 
-from django.urls import path, register_converter
+from django.urls import URLPattern, path, register_converter
 
 from jobs_core.django import project
 from jobs_core.django.views import worker
@@ -27,4 +27,4 @@ class WorkerPath:
 
 register_converter(WorkerPath, "jobs_core_path")
 
-urlpatterns = [path("<jobs_core_path:endpoint>", worker, name="jobs-core")]
+urlpatterns: list[URLPattern] = [path("<jobs_core_path:endpoint>", worker, name="jobs-core")]

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from jobs_core.blocking.loop_thread import BackgroundLoop
 from jobs_core.django import project
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Event = MutableMapping[str, Any]

@@ -1,20 +1,23 @@
 """The models; their tables are made by the same steps that jobs-core migrate takes."""
 
+from typing import ClassVar
+
 import django.db.models.deletion
 from django.db import migrations, models
+from django.db.migrations.operations.base import Operation
 
 import jobs_core.django.models
 from jobs_core.django.operations import Revision
 
 
 class Migration(migrations.Migration):
-    initial = True
+    initial: ClassVar[bool | None] = True
 
-    dependencies: list[tuple[str, str]] = []
+    dependencies: ClassVar[list[tuple[str, str]]] = []
 
     atomic = False  # the steps run on a connection of their own
 
-    operations = [
+    operations: ClassVar[list[Operation]] = [
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.CreateModel(
