@@ -165,6 +165,29 @@ def test_keyboard_only(desk: Desk) -> None:
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
 
 
+def test_leaving_a_page_in_the_middle_of_an_action_is_no_error(desk: Desk) -> None:
+    page = desk.page
+    desk.open("messages")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Messages")
+    with page.expect_request("**/emulator/messages*"):
+        page.route("**/emulator/messages*", lambda _route: None)  # never answered
+        page.get_by_role("button", name="Clear").click()
+    with page.expect_event("requestfailed", lambda request: "/emulator/messages" in request.url):
+        page.get_by_role("link", name="Clock", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Clock")
+
+
+def test_an_action_that_fails_is_said_on_the_page(desk: Desk) -> None:
+    page = desk.page
+    desk.open("messages")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Messages")
+    refused = '{"error": "the disk is full"}'
+    page.route("**/emulator/messages*", lambda route: route.fulfill(status=507, body=refused))
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#toasts")).to_contain_text("the disk is full")
+    desk.complaints = [text for text in desk.complaints if "507" not in text]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(desk: Desk, scheme) -> None:
     desk.receiver.always = (500, {}, b"broken")

@@ -8,6 +8,7 @@ import { connect, disconnect, onLive } from "./live.js";
 import { find, pages } from "./pages.js";
 import { begin, currentToken, door } from "./session.js";
 import { clock, isManual, nowAt, readClock } from "./time.js";
+import { say } from "./toast.js";
 
 const main = byId("main");
 let leaving = new AbortController();
@@ -93,6 +94,15 @@ async function boot() {
   installKeyboard(pages);
   await start();
 }
+
+// What an event's own handler could not do: nobody waits for it, so it is said here. A call that was given up because
+// its page was left is no failure.
+window.addEventListener("unhandledrejection", (event) => {
+  const { reason } = event;
+  if (reason?.name !== "AbortError" && reason?.status === undefined) return;
+  event.preventDefault();
+  if (reason.name !== "AbortError" && reason.status !== 401) say(reason.message, "bad");
+});
 
 clock.addEventListener("turned", () => frame.setClock(isManual() ? clockTime(nowAt()) : null));
 onLive("state", (isOn) => frame.setLive(isOn));
