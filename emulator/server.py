@@ -41,11 +41,12 @@ class Emulator:
         settings: Settings,
         *,
         transport: Transport | None = None,
-        make_clock: Callable[[], Clock] | None = None,
+        make_clock: Callable[[int | None], Clock] | None = None,
         resolve: Resolve = resolve,
         is_known_origin: Callable[[str], bool] = lambda _origin: False,
     ) -> None:
-        """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock.
+        """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock, told
+        where an earlier process left it (unix ms, or ``None``).
 
         With ``like_production``, ``resolve`` finds the addresses of hosts, but for origins that are known.
         """
@@ -158,7 +159,7 @@ class Emulator:
         runtime = Runtime(
             tenant,
             broker=Broker(state),
-            clock=self._make_clock(),
+            clock=self._make_clock(tenant.clock_at),
             writer=self.writer,
             transport=self.transport,
             region=self.settings.region,
@@ -169,6 +170,7 @@ class Emulator:
             faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
         )
         runtime.bulk_cancels.kinds[Subject.RUNS] = CancellableRuns(workflows.state)
+        await runtime.keep_clock()
         await runtime.start()
         self._runtimes[_digest(tenant.token)] = runtime
         self._read_only[_digest(tenant.read_only_token)] = runtime
@@ -179,8 +181,10 @@ class Emulator:
         self._next_seq += 1
         return seq
 
-    def _clock_of_settings(self) -> Clock:
-        return SystemClock() if self.settings.clock == "system" else ManualClock(self.settings.now)
+    def _clock_of_settings(self, kept_at: int | None) -> Clock:
+        if self.settings.clock == "system":
+            return SystemClock()
+        return ManualClock(kept_at if self.settings.now is None else self.settings.now)
 
 
 def _randomness(seed: int | None) -> random.Random:

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=_LATEST_AT,
-        description="Where a manual clock starts, in unix milliseconds; default: the real time.",
+        description="Where a manual clock starts, in unix ms; by default where it was left, or the real time.",
     )
     connect_to: dict[str, str] = Field(
         default_factory=dict,

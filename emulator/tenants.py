@@ -10,13 +10,17 @@ from emulator.wire.ids import IdFactory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """``keys`` are the ones the tenant was made with; the broker knows the present ones."""
+    """``keys`` are the ones the tenant was made with; the broker knows the present ones.
+
+    ``clock_at`` is where an earlier process left the manual clock, in unix milliseconds; ``None`` if it had none.
+    """
 
     id: int
     name: str
     token: str
     read_only_token: str
     keys: SigningKeys
+    clock_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

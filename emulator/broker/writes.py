@@ -133,6 +133,13 @@ class KeysRotated:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockTurned:
+    """The tenant's manual clock stands at ``now_at`` (unix ms); ``None`` when the clock is the system's."""
+
+    now_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LayerWrite:
     """Base of what a layer on the broker wants kept; the store knows the kinds."""
 
@@ -161,6 +168,7 @@ RecordWrite = (
     | BulkActionSaved
     | FlowKeyDeleted
     | KeysRotated
+    | ClockTurned
     | LayerWrite
 )
 

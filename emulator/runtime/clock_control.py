@@ -25,11 +25,14 @@ class ClockTurner:
         next_due_at: Callable[[], int | None],
         next_pending_at: Callable[[], int | None],
         run_due: Callable[[int], Awaitable[None]],
+        keep: Callable[[], Awaitable[None]],
         tidy: Callable[[], Awaitable[None]],
     ) -> None:
         """``next_due_at`` counts schedules, ``next_pending_at`` does not; ``run_due`` does what is due by then.
 
-        ``tidy`` is called once the clock stands where it was turned to.
+        ``keep`` is called wherever the clock is turned to, before what is due there, and awaited before the caller
+        is answered: a process that starts again goes on from there. ``tidy`` is called once the clock stands where
+        it was turned to.
         """
         self._clock = clock
         self._tenant_id = tenant_id
@@ -38,6 +41,7 @@ class ClockTurner:
         self._next_due_at = next_due_at
         self._next_pending_at = next_pending_at
         self._run_due = run_due
+        self._keep = keep
         self._tidy = tidy
         self._turning = asyncio.Lock()
 
@@ -50,9 +54,11 @@ class ClockTurner:
             await self._work.settled()
             while (due_at := self._next_due_at()) is not None and due_at <= target_at:
                 clock.set(max(due_at, clock.now_at()))
+                self._keep()
                 await self._run_due(clock.now_at())
                 await self._work.settled()
             clock.set(max(target_at, clock.now_at()))
+            await self._keep()
             await self._tidy()
 
     async def run_until_idle(self, limit_ms: int) -> None:

@@ -17,6 +17,7 @@ from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import (
+    ClockTurned,
     Effects,
     Logged,
     MessageAccepted,
@@ -114,6 +115,7 @@ class Runtime:
         self._dead_letters = asyncio.Lock()
         self._restarting: asyncio.Task[None] | None = None
         self._latest_at = 0
+        self._clock_kept_at = tenant.clock_at
         self._is_closed = False
         self.deliveries: Deliveries = Deliveries(
             broker.state,
@@ -148,6 +150,7 @@ class Runtime:
             next_due_at=self.next_due_at,
             next_pending_at=self._next_pending_at,
             run_due=self._run_due,
+            keep=self.keep_clock,
             tidy=self._tidy,
         )
         self._housekeeping: Housekeeping | None = None
@@ -323,6 +326,13 @@ class Runtime:
         """Turn a manual clock until no message waits for its time, at most by ``limit_ms``. Raises Conflict."""
         await self._turner.run_until_idle(limit_ms)
 
+    def keep_clock(self) -> Awaitable[None]:
+        """Keep where a manual clock stands, and that there is none: it is state like any other."""
+        now_at = self.clock.now_at() if isinstance(self.clock, ManualClock) else None
+        is_kept = not self._writer.store.is_memory and now_at != self._clock_kept_at
+        self._clock_kept_at = now_at
+        return self._writer.write(self.tenant.id, [ClockTurned(now_at)] if is_kept else [])
+
     async def _run_due(self, now_at: int) -> None:
         await self._carry_out(now_at)
 
@@ -362,6 +372,7 @@ class Runtime:
                 await self._writer.read_after_writes(change)
                 if now_at is not None and isinstance(self.clock, ManualClock):
                     self.clock.start_again_at(now_at)
+                    await self.keep_clock()
             finally:
                 await self.start()
             self._tell(())

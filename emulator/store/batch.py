@@ -32,6 +32,7 @@ class Batch:
     deduplications: dict[tuple[int, str], Row] = field(default_factory=dict)
     entities: dict[tuple[EntityTable, int, str], Row | None] = field(default_factory=dict)
     keys: dict[int, Row] = field(default_factory=dict)
+    clocks: dict[int, Row] = field(default_factory=dict)
     workflows: WorkflowBatch = field(default_factory=WorkflowBatch)
 
     def add(self, tenant_id: int, write: w.RecordWrite) -> None:  # noqa: C901, PLR0912  one arm a kind of write
@@ -93,6 +94,8 @@ class Batch:
                 self.keys[tenant_id] = {
                     "key": tenant_id, "new_current_key": keys.current, "new_next_key": keys.next,
                 }  # fmt: skip
+            case w.ClockTurned(now_at):
+                self.clocks[tenant_id] = {"key": tenant_id, "new_clock_at": now_at}
             case w.LayerWrite():
                 self.workflows.add(tenant_id, write)
             case _:

@@ -91,6 +91,9 @@ _ROTATE = (
     .where(_TENANTS.c.id == bindparam("key"))
     .values(current_key=bindparam("new_current_key"), next_key=bindparam("new_next_key"))
 )
+_TURN_CLOCK = (
+    update(_TENANTS).where(_TENANTS.c.id == bindparam("key")).values(clock_at=bindparam("new_clock_at"))
+)
 
 _ENTRIES = table_of(EntryRow)
 _STEPS = (
@@ -301,6 +304,7 @@ class SqlStore:
             (_REMOVE_DEAD_LETTER, batch.removed_dead_letters),
             (self._upserts[DeduplicationRow], list(batch.deduplications.values())),
             (_ROTATE, list(batch.keys.values())),
+            (_TURN_CLOCK, list(batch.clocks.values())),
         ):
             if rows:
                 connection.execute(statement, rows)

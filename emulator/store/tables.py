@@ -33,6 +33,7 @@ class TenantRow(SQLModel, table=True):
     read_only_token: str = Field(unique=True)
     current_key: str
     next_key: str
+    clock_at: int | None = Field(sa_column=_instant(nullable=True))
 
 
 class MessageRow(SQLModel, table=True):

@@ -12,7 +12,7 @@ _TENANTS = table_of(TenantRow)
 
 
 def load_tenants(store: SqlStore) -> list[Tenant]:
-    """All tenants, oldest first, with their present signing keys."""
+    """All tenants, oldest first, with their present signing keys, and where their manual clocks stood."""
     with store.connect() as connection:
         query = select(_TENANTS).order_by(_TENANTS.c.id)
         return [_tenant(row) for row in connection.execute(query).mappings()]
@@ -43,4 +43,5 @@ def _tenant(row: Record) -> Tenant:
         token=row["token"],
         read_only_token=row["read_only_token"],
         keys=SigningKeys(row["current_key"], row["next_key"]),
+        clock_at=row["clock_at"],
     )

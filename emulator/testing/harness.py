@@ -88,15 +88,17 @@ class Harness(Observations):
         resolve: Resolve = resolve,
         **settings: Any,
     ) -> None:
-        """``now_at`` is where the clock starts, by default the real time; ``settings`` are the server's.
+        """``now_at`` is where the clock starts, by default where it was left in ``db``, else the real time.
 
+        ``settings`` are the server's.
         ``fallback`` carries deliveries to origins without an app (by default only those to this machine are
         made). ``is_reachable`` has clients anywhere in the process find this emulator: the environment's
         variables name it, and clients made for the real service are answered by it too. With the setting
         ``like_production``, ``resolve`` finds a host's addresses; origins with an app are not looked up.
         """
         self.apps: AppTransport = AppTransport(fallback, run_blocking=self._run_blocking)
-        self._start_at = wall_now_at() if now_at is None else _instant(now_at)
+        self._given_at: int | None = None if now_at is None else _instant(now_at)
+        self._start_at: int = wall_now_at() if self._given_at is None else self._given_at
         # What a test looks at must not go, however far it turns the clock.
         settings.setdefault("keep_messages_hours", _HOURS_OF_A_CENTURY)
         self._emulator = Emulator(
@@ -495,8 +497,8 @@ class Harness(Observations):
     async def _run_blocking(self, call: Callable[[], T]) -> T:
         return await self._home_here().call_blocking(call)
 
-    def _make_clock(self) -> Clock:
-        return ManualClock(self._start_at)
+    def _make_clock(self, kept_at: int | None) -> Clock:
+        return ManualClock(kept_at if kept_at is not None and self._given_at is None else self._start_at)
 
 
 class _Watched:

@@ -26,7 +26,7 @@ class _Clock(ManualClock):
 
 
 class _SetBack(Harness):
-    def _make_clock(self) -> _Clock:
+    def _make_clock(self, kept_at: int | None) -> _Clock:
         return _Clock(_NOW_AT)
 
 

@@ -67,7 +67,7 @@ class Life:
                 keep_dead_letters_hours=_FOR_EVER_HOURS,
             ),
             transport=network,
-            make_clock=lambda: self._clock,
+            make_clock=lambda _kept_at: self._clock,
         )
         self._tear: Crash | None = None
         self._tear_into: Path | None = None
