@@ -13,6 +13,7 @@
     ├── RunLimitExceeded      a workflow run has more steps or context than it may   (429)
     ├── DailyLimitReached     the plan's messages of the day are used up            (429)
     └── StoreUnavailable      the durable store does not take writes                (503)
+        └── StoreLost         its file is gone or another one, until a restart      (503)
 
 The table in ``emulator.http.errors`` maps each class to its status (contract 1.3).
 """
@@ -86,3 +87,7 @@ class DailyLimitReached(EmulatorError):
 
 class StoreUnavailable(EmulatorError):
     """The store refuses writes (a full disk, a read-only file); nothing of the request was accepted."""
+
+
+class StoreLost(StoreUnavailable):
+    """The store's file was deleted or replaced under the running process."""

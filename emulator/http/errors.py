@@ -17,6 +17,7 @@ from emulator.errors import (
     QuotaExceeded,
     RunLimitExceeded,
     StillInProgress,
+    StoreLost,
     StoreUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -37,6 +38,7 @@ STATUSES: dict[type[EmulatorError], int] = {
     StillInProgress: 429,
     RunLimitExceeded: 429,
     StoreUnavailable: 503,
+    StoreLost: 503,
 }
 
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 
+from emulator.errors import StoreUnavailable
+
 log: logging.Logger = logging.getLogger(__name__)
 
 
@@ -59,5 +61,7 @@ class Work:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("an attempt could not be carried out", exc_info=task.exception())
+        failure = None if task.cancelled() else task.exception()
+        # A store that refuses says so itself.
+        if failure is not None and not isinstance(failure, StoreUnavailable):
+            log.error("an attempt could not be carried out", exc_info=failure)

@@ -1,18 +1,23 @@
 """One emulator at a time works on a database: two would both deliver what is pending, and number their messages alike.
 
-The claim ends with the process, however that ends. Beside a SQLite file it is a lock on ``<file>.lock``: SQLite's own
-locks go when any handle on the file itself is closed. In PostgreSQL it is an advisory lock of a connection.
+The claim ends with the process, however that ends. Of a SQLite file it is two locks. One is on ``<file>.lock`` beside
+it, which machines and containers that share the directory see; SQLite's own locks go when any handle on the file
+itself is closed. The other is in this machine's directory for temporary files, and named by device and inode: a hard
+link is another name of the same file. In PostgreSQL the claim is an advisory lock of a connection.
 """
 
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from emulator.errors import StoreUnavailable
+from emulator.store.database_file import DatabaseFile
 
 # Windows has no such locks: there a file is not claimed.
 if sys.platform != "win32":
@@ -26,42 +31,61 @@ PATIENCE = "5s"
 Release = Callable[[], None]
 
 
-def claim(engine: Engine) -> Release:
-    """Claim the database of ``engine``; what to call when it is closed. Raises StoreUnavailable if it is claimed."""
+def claim(engine: Engine, file: DatabaseFile | None) -> Release:
+    """Claim the database of ``engine``, which is in ``file`` if in any; what to call when it is closed.
+
+    Raises StoreUnavailable if it is claimed.
+    """
     if engine.dialect.name != "sqlite":
         return _claim_schema(engine)
-    path = _path(engine)
-    # A shared database in memory has none, and no process but ours.
-    return _claim_file(Path(path)) if path and sys.platform != "win32" else lambda: None
+    # A shared database in memory has no file, and no process but ours.
+    return _claim_file(file) if file is not None and sys.platform != "win32" else lambda: None
 
 
-def _path(engine: Engine) -> str:
-    with engine.connect() as connection:
-        databases = connection.exec_driver_sql("PRAGMA database_list")
-        return str(next(path for _, name, path in databases if name == "main"))
+def _claim_file(file: DatabaseFile) -> Release:
+    with ExitStack() as claims:
+        for path in _lock_paths(file):
+            claims.callback(_claim_path(path))
+        return claims.pop_all().close
 
 
-def _claim_file(database: Path) -> Release:
-    path = database.with_name(f"{database.name}.lock")
+def _lock_paths(file: DatabaseFile) -> Iterator[Path]:
+    yield file.path.with_name(f"{file.path.name}.lock")
+    # Where nothing temporary can be kept, as in a container that is read-only, names alone are told apart.
+    with suppress(FileNotFoundError):
+        yield Path(tempfile.gettempdir(), "qstash-emulator-{}-{}.lock".format(*file.identity))
+
+
+def _claim_path(path: Path) -> Release:
     while True:
         handle = _lock(path)
         # Who held it before may have removed the file between our opening and our locking it.
-        if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
+        if _is_at(path, handle):
             break
         os.close(handle)
 
     def release() -> None:
-        path.unlink(missing_ok=True)
+        # It may have been deleted, and be somebody else's by now.
+        if _is_at(path, handle):
+            with suppress(FileNotFoundError, PermissionError):
+                path.unlink()
         os.close(handle)
 
     return release
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(path: Path) -> int:
     if sys.platform == "win32":
         raise NotImplementedError
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _open(path)
     except OSError as error:
         raise StoreUnavailable(f"cannot open the store: {path}: {error.strerror}") from error
     try:
@@ -73,6 +97,14 @@ def _lock(path: Path) -> int:
         os.close(handle)
         raise StoreUnavailable(f"cannot open the store: {path} cannot be locked: {error.strerror}") from error
     return handle
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except PermissionError:
+        # Another user's, left by a process that was killed.
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
 def _claim_schema(engine: Engine) -> Release:

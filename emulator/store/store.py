@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    event,
     false,
     func,
     insert,
@@ -27,9 +28,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
 from emulator.broker.writes import Cleared, Write
-from emulator.errors import StoreUnavailable
+from emulator.errors import StoreLost, StoreUnavailable
 from emulator.store.batch import Batch, EntityTable
 from emulator.store.compiled_statements import Prepared, PreparedInsert, PreparedQuery, PreparedSelect
+from emulator.store.database_file import DatabaseFile, file_of
 from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.exclusive_lock import claim
 from emulator.store.mapping import Row
@@ -182,6 +184,7 @@ class SqlStore:
         self._upserts = _upserts(self.engine.dialect.name)
         self._connection: Connection | None = None
         self._release: Callable[[], None] | None = None
+        self._file: DatabaseFile | None = None
 
     @property
     def description(self) -> str:
@@ -204,7 +207,22 @@ class SqlStore:
         """Be the only one at work on this database until it is closed. Raises StoreUnavailable if another is."""
         if not self.is_memory:
             with self._translating("open the store"):
-                self._release = claim(self.engine)
+                file = file_of(self.engine)
+                self._release = claim(self.engine, file)
+            self._watch(file)
+
+    def _watch(self, file: DatabaseFile | None) -> None:
+        self._file = file
+        # A new connection would make an empty file of that name.
+        event.listen(self.engine, "do_connect", lambda *_: self._check_file())
+
+    def loss(self) -> str | None:
+        """What became of the database's file, if it is not there any more, or another one is."""
+        return None if self._file is None else self._file.loss()
+
+    def _check_file(self) -> None:
+        if (loss := self.loss()) is not None:
+            raise StoreLost(loss)
 
     def close(self) -> None:
         """Close all connections, and let go of the claim; once more does no harm."""
@@ -232,6 +250,7 @@ class SqlStore:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A connection in a transaction."""
+        self._check_file()
         with self._translating("write"):
             connection = self._only_connection()
             try:
@@ -240,6 +259,8 @@ class SqlStore:
             except BaseException:
                 self._let_go_of(connection)
                 raise
+        # What was committed to a file that nobody finds again is not kept.
+        self._check_file()
 
     def _only_connection(self) -> Connection:
         """The one that writes, kept open: there is one writer."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from emulator.broker.writes import Write
-from emulator.errors import StoreUnavailable
+from emulator.errors import StoreLost, StoreUnavailable
 from emulator.store.store import SqlStore, TenantWrites
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -72,12 +72,13 @@ class StoreWriter:
 
     When the store refuses (a full disk, a read-only file), what was handed over stays in order and is tried
     again; ``refusal`` says why, so that nothing new is accepted meanwhile. Who waits for it is told after a few
-    seconds, with StoreUnavailable, and it is done all the same when the store takes writes again.
+    seconds, with StoreUnavailable, and it is done all the same when the store takes writes again. A store whose file
+    is gone takes none any more: who waits is told at once, with StoreLost.
     """
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
-        self.refusal: str | None = None
+        self._refusal: str | None = None
         self._refused_since = 0.0
         self._waiting: deque[_Waiting] = deque()
         self._has_work = asyncio.Event()
@@ -85,6 +86,11 @@ class StoreWriter:
         self._commit: asyncio.Future[_Outcome] | None = None
         self._write_thread = None if store.is_memory else ThreadPoolExecutor(1, "store-write")
         self._read_threads = None if store.is_memory else ThreadPoolExecutor(2, "store-read")
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the store takes no writes at present."""
+        return self._refusal or self.store.loss()
 
     def write(
         self, tenant_id: int, writes: Sequence[Write], then: Then | None = None
@@ -127,7 +133,8 @@ class StoreWriter:
         """Run a query that sees every write handed over before this call."""
         if self._write_thread is None:
             return query(self.store)
-        if self._waiting:
+        # Of a store that is lost what waits will not be written; what it holds can still be read.
+        if self._waiting and self.store.loss() is None:
             await self._barrier()
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, query, self.store)
 
@@ -167,7 +174,7 @@ class StoreWriter:
         if outcome.refusal is None:
             self._note_recovery()
         else:
-            await self._note_refusal(str(outcome.refusal))
+            await self._note_refusal(outcome.refusal)
 
     def _apply(self, work: Sequence[TenantWrites]) -> _Outcome:
         try:
@@ -194,19 +201,24 @@ class StoreWriter:
         return _Outcome(failures)
 
     def _note_recovery(self) -> None:
-        if self.refusal is not None:
-            self.refusal = None
+        if self._refusal is not None:
+            self._refusal = None
             log.warning("the store takes writes again", extra={"event": "store_recovered"})
 
-    async def _note_refusal(self, reason: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if self.refusal is None:
+    async def _note_refusal(self, refusal: StoreUnavailable) -> None:
+        now, reason = asyncio.get_running_loop().time(), str(refusal)
+        if self._refusal is None:
             self._refused_since = now
-        if self.refusal != reason:
-            self.refusal = reason
+        if self._refusal != reason:
+            self._refusal = reason
             log.error("the store refuses writes: %s", reason, extra={"event": "store_refused"})
-        if now - self._refused_since >= _PATIENCE_SECONDS:
+        if isinstance(refusal, StoreLost):
+            self._disappoint(refusal)
+        elif now - self._refused_since >= _PATIENCE_SECONDS:
             text = f"{reason}; this is kept, and may still be carried out when the store takes writes again"
-            for one in self._waiting:
-                one.disappoint(StoreUnavailable(text))
+            self._disappoint(StoreUnavailable(text))
         await asyncio.sleep(RETRY_SECONDS)
+
+    def _disappoint(self, failure: StoreUnavailable) -> None:
+        for one in self._waiting:
+            one.disappoint(failure)

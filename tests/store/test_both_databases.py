@@ -66,7 +66,7 @@ async def test_a_second_emulator_leaves_the_database_alone(
 
 def test_what_has_no_file_is_nobody_elses() -> None:
     engine = SqlStore().engine
-    releases = [exclusive_lock.claim(engine), exclusive_lock.claim(engine)]
+    releases = [exclusive_lock.claim(engine, None), exclusive_lock.claim(engine, None)]
     for release in releases:
         release()
     engine.dispose()

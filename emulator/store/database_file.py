@@ -1,0 +1,51 @@
+"""The file behind a SQLite database: which one it is, whatever it is called, and whether it is still there."""
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+
+class DatabaseFile:
+    """A file that is in use. It is known by its device and inode: names may be added, and taken away."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError if there is no such file."""
+        self.path = path.resolve()
+        self.identity = _identity(self.path)
+        self._loss: str | None = None
+
+    def loss(self) -> str | None:
+        """What became of the file, if its name leads to it no longer; that stays so until the process starts again."""
+        if self._loss is None:
+            self._loss = self._look()
+        return self._loss
+
+    def _look(self) -> str | None:
+        try:
+            found = _identity(self.path)
+        except OSError:
+            return f"the database file {self.path} is gone: it was deleted or moved while this server ran; {_ADVICE}"
+        if found != self.identity:
+            return f"the database file {self.path} is another one: it was replaced while this server ran; {_ADVICE}"
+        return None
+
+
+_ADVICE = (
+    "nothing more is accepted, and what this server holds ends with it: "
+    "save it with 'qstash-emulator export', then start the server again"
+)
+
+
+def file_of(engine: Engine) -> DatabaseFile | None:
+    """The file of an SQLite engine; ``None`` for one in memory, and for other databases."""
+    if engine.dialect.name != "sqlite":
+        return None
+    with engine.connect() as connection:
+        databases = connection.exec_driver_sql("PRAGMA database_list")
+        path = str(next(path for _, name, path in databases if name == "main"))
+    return DatabaseFile(Path(path)) if path else None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
