@@ -93,7 +93,11 @@ class Settings(BaseSettings):
         description="Seconds that a request waits for room before it is answered 429 with Retry-After.",
     )
     capacity: int = Field(1_000, ge=1, description="Attempts under way at the same time, for each tenant.")
-    per_origin: int = Field(200, ge=1, description="Attempts under way to one origin, for each tenant.")
+    per_origin: int = Field(
+        200,
+        ge=1,
+        description="Attempts under way to one origin, for each tenant; further messages to it wait.",
+    )
     workflow_lazy_fetch_bytes: int = Field(
         3_145_728,
         ge=0,

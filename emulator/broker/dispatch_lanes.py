@@ -204,6 +204,14 @@ class Lanes:
             heapq.heappop(self._reopenings)
         return None
 
+    def busy_limit(self, name: str) -> int | None:
+        """How many of a destination's lane may be under way, if so many are; else, and for other lanes, ``None``."""
+        lane = self._lanes.get(name)
+        is_busy = (
+            lane is not None and not isinstance(lane, FlowLane) and len(lane.in_flight) >= self._per_origin
+        )
+        return self._per_origin if is_busy else None
+
     def flow_lane(self, key: str) -> FlowLane | None:
         """The lane of a flow-control key that exists."""
         lane = self._lanes.get(flow_lane(key))

@@ -37,7 +37,7 @@ def find_wait(state: BrokerState, candidate: Pending, now_at: int) -> Wait:
 def _lane_wait(state: BrokerState, pending: Pending, now_at: int) -> Wait:
     lane = state.lanes.flow_lane(pending.lane.removeprefix("flow:"))
     if lane is None or lane.name != pending.lane:
-        return Wait("its turn among the messages to its destination")
+        return _destination_wait(state, pending)
     key = lane.flow_key
     if key.is_paused:
         return Wait(f"flow-control key {key.key} is paused")
@@ -47,3 +47,15 @@ def _lane_wait(state: BrokerState, pending: Pending, now_at: int) -> Wait:
         words = f"flow-control key {key.key} has used up its {key.rate} in {key.period_seconds} s"
         return Wait(words, key.period_end_at)
     return Wait(f"its turn among the messages of flow-control key {key.key}")
+
+
+def _destination_wait(state: BrokerState, pending: Pending) -> Wait:
+    if (limit := state.lanes.busy_limit(pending.lane)) is not None:
+        return Wait(
+            f"origin busy: {pending.lane} has {limit} attempts under way, as many as it may (per_origin)"
+        )
+    if state.lanes.in_flight >= state.lanes.capacity:
+        return Wait(
+            f"emulator busy: {state.lanes.capacity} attempts are under way, as many as may be (capacity)"
+        )
+    return Wait("its turn among the messages to its destination")

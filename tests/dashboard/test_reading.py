@@ -6,6 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from emulator.http.dashboard.feed import Feed
 from emulator.http.dashboard.messages import _read_story
 from emulator.store.queries import find_message
@@ -265,6 +267,35 @@ async def test_why_a_message_waits_is_said(qstash: Harness, receiver: Receiver) 
     assert await reason(over) == "flow-control key k has used up its 1 in 60 s"
     await qstash.client.post("/emulator/v2/flowControl/k/pause")
     assert await reason(over) == "flow-control key k is paused"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            "per_origin",
+            "origin busy: https://example.com:443 has 2 attempts under way, as many as it may (per_origin)",
+        ),
+        ("capacity", "emulator busy: 2 attempts are under way, as many as may be (capacity)"),
+    ],
+)
+async def test_what_waits_behind_attempts_without_an_answer_says_so(setting: str, words: str) -> None:
+    options: dict[str, Any] = {setting: 2}
+    async with Harness(**options) as qstash:
+        silent = Receiver(now=lambda: qstash.now, gate=asyncio.Event())
+        assert silent.gate is not None
+        qstash.mount("https://example.com", silent)
+        waiting = [await _publish(qstash) for _ in range(3)][-1]
+        while len(silent.got) < 2:
+            await asyncio.sleep(0)
+        assert (await _get(qstash, f"/emulator/messages/{waiting}"))["waitsFor"] == words
+        listed = (await _get(qstash, "/emulator/messages"))["messages"]
+        [outcome] = [one["outcome"] for one in listed if one["messageId"] == waiting]
+        assert outcome["why"] == words
+        assert len(silent.got) == 2
+        silent.gate.set()
+        await qstash.settle()
+        assert len(silent.got) == 3
 
 
 async def test_retry_now_brings_the_next_attempt_forward(qstash: Harness, receiver: Receiver) -> None:
