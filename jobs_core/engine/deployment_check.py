@@ -16,6 +16,7 @@ from jobs_core.model.clock_difference import clock_problem
 from jobs_core.model.errors import JobStateError, PublishError, RegistryError
 from jobs_core.model.states import JobStatus
 from jobs_core.qstash.client import QStashClient
+from jobs_core.settings.regions import SigningKeys
 from jobs_core.settings.settings import Settings
 
 
@@ -38,7 +39,7 @@ async def run(settings: Settings, *, round_trip_seconds: float | None = None) ->
         *(warnings or [Finding("settings", True, f"{settings.environment}, nothing to complain of")]),
         _job_types(settings),
         await asyncio.to_thread(_database, settings),
-        await _qstash(settings),
+        *[await _qstash(account) for account in _accounts(settings)],
     ]
     if round_trip_seconds is not None and all(each.ok for each in findings):
         findings.append(await _round_trip(settings, round_trip_seconds))
@@ -66,21 +67,52 @@ def _database(settings: Settings) -> Finding:
     return Finding("database", True, f"is at {at}")
 
 
-async def _qstash(settings: Settings) -> Finding:
-    async with QStashClient(settings.qstash_url, settings.qstash_token.get_secret_value()) as client:
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Where one region publishes, and the keys that its deliveries are checked with."""
+
+    name: str
+    url: str
+    token: str
+    keys: SigningKeys
+    tolerance_seconds: int
+
+
+def _accounts(settings: Settings) -> list[_Account]:
+    """The one that is published to, and every region with values of its own."""
+    tolerance, primary = settings.signature_tolerance_seconds, settings.qstash_region
+    by_region = settings.signing_keys_by_region
+    first = _Account(
+        f"QStash {primary}" if primary else "QStash",
+        settings.qstash_url,
+        settings.qstash_token.get_secret_value(),
+        by_region.get(primary, settings.signing_keys) if primary else settings.signing_keys,
+        tolerance,
+    )
+    others = (
+        _Account(f"QStash {region}", credentials.url, credentials.token, by_region[region], tolerance)
+        for region, credentials in settings.credentials_by_region.items()
+        if region is not primary and region in by_region
+    )
+    return [first, *others]
+
+
+async def _qstash(account: _Account) -> Finding:
+    async with QStashClient(account.url, account.token) as client:
         try:
             current, following = await client.signing_keys()
         except PublishError as error:
-            return Finding("QStash", False, error.message)
-        if problem := clock_problem(client.clock_ahead, settings.signature_tolerance_seconds):
-            return Finding("QStash", False, problem)
-    if current != settings.qstash_current_signing_key.get_secret_value():
-        return Finding("QStash", False, "QSTASH_CURRENT_SIGNING_KEY is not the key that QStash signs with")
-    if following != settings.qstash_next_signing_key.get_secret_value():
-        return Finding(
-            "QStash", False, "QSTASH_NEXT_SIGNING_KEY is not the key that QStash will sign with next"
-        )
-    return Finding("QStash", True, f"{settings.qstash_url} takes the token and has the same signing keys")
+            return Finding(account.name, False, error.message)
+        if problem := clock_problem(client.clock_ahead, account.tolerance_seconds):
+            return Finding(account.name, False, problem)
+    prefix = account.keys.prefix
+    if current != account.keys.current:
+        why = f"{prefix}QSTASH_CURRENT_SIGNING_KEY is not the key that QStash signs with"
+        return Finding(account.name, False, why)
+    if following != account.keys.next:
+        why = f"{prefix}QSTASH_NEXT_SIGNING_KEY is not the key that QStash will sign with next"
+        return Finding(account.name, False, why)
+    return Finding(account.name, True, f"{account.url} takes the token and has the same signing keys")
 
 
 async def _round_trip(settings: Settings, patience_seconds: float) -> Finding:

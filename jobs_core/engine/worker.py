@@ -38,6 +38,7 @@ from jobs_core.model.outcome import Answer, Attempt, Verdict
 from jobs_core.model.recordable import not_recorded
 from jobs_core.model.records import JobRecord
 from jobs_core.qstash.signature import Rejected, Verified, Verifier
+from jobs_core.settings.regions import region_of
 from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Delivery:
     schedule_id: str | None
     trace: Mapping[str, str]  # the trace context it carries, if it does
     max_retries: int | None = None  # of the message, where QStash says it
+    region: str | None = None  # not verified: whoever sends it chooses among our own keys
 
     @classmethod
     def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
@@ -74,6 +76,7 @@ class Delivery:
             schedule_id=headers.get("upstash-schedule-id"),
             trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
             max_retries=None if max_retries is None else _number(max_retries),
+            region=headers.get("upstash-region"),
         )
 
 
@@ -125,22 +128,25 @@ class Worker:
         # Signatures carry real time, even where the jobs' clock is turned.
         self._wall_clock = wall_clock or SystemClock()
         self._explains = not settings.is_production
-        self._verifier = Verifier(
-            settings.qstash_current_signing_key.get_secret_value(),
-            settings.qstash_next_signing_key.get_secret_value(),
-            settings.signature_tolerance_seconds,
-        )
+        tolerance = settings.signature_tolerance_seconds
+        self._verifier = Verifier.of(settings.signing_keys, tolerance)
+        self._verifiers = {
+            region: Verifier.of(keys, tolerance) for region, keys in settings.signing_keys_by_region.items()
+        }
 
     def verify(self, delivery: Delivery) -> Answer | None:
         """``None`` if the delivery is genuine, else the answer that turns it away."""
-        checked = self._verifier.verify(
+        region = region_of(delivery.region)
+        verifier = self._verifiers.get(region, self._verifier) if region else self._verifier
+        checked = verifier.verify(
             delivery.signature, body=delivery.body, url=delivery.url, now=self._wall_clock.now()
         )
         match checked:
             case Verified(used_next_key=used_next_key):
                 if used_next_key:
                     log.warning(
-                        "QStash signs with QSTASH_NEXT_SIGNING_KEY: the keys were rotated; copy the new ones",
+                        "QStash signs with %sQSTASH_NEXT_SIGNING_KEY: the keys were rotated; copy the new ones",
+                        verifier.prefix,
                         extra={"event": "signing_keys_rotated"},
                     )
                 return None

@@ -18,6 +18,8 @@ from typing import Any, cast
 
 import jwt
 
+from jobs_core.settings.regions import SigningKeys
+
 ISSUER = "Upstash"
 _END_OF_TIME = 1e11  # unix seconds, both ways; QStash's nbf is that of the year 1
 _REQUIRED = ("iss", "sub", "exp", "nbf", "body")
@@ -64,12 +66,18 @@ class Verifier:
     """Checks signatures with the current key, then with the next.
 
     ``tolerance_seconds`` is how far our clock may be behind QStash's. There is none the other way: a token has
-    its five minutes for that.
+    its five minutes for that. ``prefix`` is what the names of the keys' variables begin with.
     """
 
     current_key: str
     next_key: str
     tolerance_seconds: int = 0
+    prefix: str = ""
+
+    @classmethod
+    def of(cls, keys: SigningKeys, tolerance_seconds: int) -> "Verifier":
+        """A verifier with the keys of a region."""
+        return cls(keys.current, keys.next, tolerance_seconds, keys.prefix)
 
     def verify(self, signature: str | None, *, body: bytes, url: str, now: datetime) -> Verified | Rejected:
         """Check ``signature`` against the raw ``body`` and the public ``url`` it was sent to."""
@@ -78,10 +86,10 @@ class Verifier:
                 Cause.MISSING,
                 "no Upstash-Signature header: this was not sent by QStash, or a proxy removed it",
             )
-        claims: dict[str, Any] | Rejected = _claims(signature, self.current_key)
+        claims: dict[str, Any] | Rejected = _claims(signature, self.current_key, self.prefix)
         used_next_key = isinstance(claims, Rejected) and claims.cause is Cause.WRONG_KEY
         if used_next_key:
-            claims = _claims(signature, self.next_key)
+            claims = _claims(signature, self.next_key, self.prefix)
         if isinstance(claims, Rejected):
             return claims
         return self._check(claims, body, url, now) or Verified(url, used_next_key)
@@ -127,7 +135,7 @@ def body_hash(body: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
 
 
-def _claims(signature: str, key: str) -> dict[str, Any] | Rejected:
+def _claims(signature: str, key: str, prefix: str) -> dict[str, Any] | Rejected:
     try:
         # Times are checked here, not by PyJWT: it would read the system's clock.
         claims: dict[str, Any] = jwt.decode(
@@ -156,7 +164,8 @@ def _claims(signature: str, key: str) -> dict[str, Any] | Rejected:
     except jwt.InvalidSignatureError:
         return Rejected(
             Cause.WRONG_KEY,
-            "made with neither of our keys: QSTASH_CURRENT_SIGNING_KEY and QSTASH_NEXT_SIGNING_KEY belong to "
+            f"made with neither of our keys: {prefix}QSTASH_CURRENT_SIGNING_KEY and "
+            f"{prefix}QSTASH_NEXT_SIGNING_KEY belong to "
             "another environment or user, or the keys were rotated twice since they were copied",
         )
     except jwt.MissingRequiredClaimError as error:

@@ -1,6 +1,7 @@
 """The configuration: from the environment, built once, passed down. Nothing else reads the environment.
 
-This is the one place where the emulator and the real QStash differ: four variables. The defaults are the
+This is the one place where the emulator and the real QStash differ: four variables (for an account's second region,
+four more). The defaults are the
 first of QStash's published test users, which the emulator knows, so development needs no configuration.
 """
 
@@ -12,35 +13,14 @@ from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jobs_core.model.errors import SettingsError
 from jobs_core.model.options import ascii_url
+from jobs_core.settings.published_users import FIRST_TEST_USER, TEST_SIGNING_KEYS, TEST_TOKENS
+from jobs_core.settings.regions import Credentials, Region, RegionCredentials, SigningKeys, region_of
 from jobs_core.settings.webhook_source import WebhookSource, check_source_name, check_standard_secret
 
-# QStash's published test users, for local development.
-# Source: Upstash docs, howto/local-development (read 2026-08).
-_FIRST_TEST_USER = "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0="
-_TEST_TOKENS = frozenset(
-    {
-        _FIRST_TEST_USER,
-        "eyJVc2VySUQiOiJ0ZXN0VXNlcjEiLCJQYXNzd29yZCI6InRlc3RQYXNzd29yZCJ9",
-        "eyJVc2VySUQiOiJ0ZXN0VXNlcjIiLCJQYXNzd29yZCI6InRlc3RQYXNzd29yZCJ9",
-        "eyJVc2VySUQiOiJ0ZXN0VXNlcjMiLCJQYXNzd29yZCI6InRlc3RQYXNzd29yZCJ9",
-    }
-)
-_TEST_SIGNING_KEYS = frozenset(
-    {
-        "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
-        "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs",
-        "sig_7GVPjvuwsfqF65iC8fSrs1dfYruM",
-        "sig_5NoELc3EFnZn4DVS5bDs2Nk4b7Ua",
-        "sig_6jWGaWRxHsw4vMSPJprXadyvrybF",
-        "sig_7qHbvhmahe5GwfePDiS5Lg3pi6Qx",
-        "sig_5T8FcSsynBjn9mMLBsXhpacRovJf",
-        "sig_7GFR4YaDshFcqsxWRZpRB161jguD",
-    }
-)
 _CONSOLE = "https://console.upstash.com/qstash"
 
 # Where to get each value: the second half of every complaint about it.
@@ -90,12 +70,33 @@ class Settings(BaseSettings):
     )
 
     qstash_url: str = Field("http://127.0.0.1:8080", description="QStash, or the emulator.")
-    qstash_token: SecretStr = Field(SecretStr(_FIRST_TEST_USER), description="Bearer token for publishing.")
+    qstash_token: SecretStr = Field(SecretStr(FIRST_TEST_USER), description="Bearer token for publishing.")
     qstash_current_signing_key: SecretStr = Field(
         SecretStr("sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"), description="Key that signs deliveries."
     )
     qstash_next_signing_key: SecretStr = Field(
         SecretStr("sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs"), description="Key that will sign after a rotation."
+    )
+    qstash_region: Region | None = Field(
+        None,
+        description="EU_CENTRAL_1 or US_EAST_1: publish there, and check a delivery with the keys of the region that "
+        "its Upstash-Region names. Without it the variables of regions are not used.",
+    )
+    eu_central_1_qstash_url: OptionalText = Field(None, description="QSTASH_URL of the region EU_CENTRAL_1.")
+    eu_central_1_qstash_token: OptionalSecret = Field(None, description="QSTASH_TOKEN of that region.")
+    eu_central_1_qstash_current_signing_key: OptionalSecret = Field(
+        None, description="Key that signs that region's deliveries."
+    )
+    eu_central_1_qstash_next_signing_key: OptionalSecret = Field(
+        None, description="Key that will sign that region's deliveries after a rotation."
+    )
+    us_east_1_qstash_url: OptionalText = Field(None, description="QSTASH_URL of the region US_EAST_1.")
+    us_east_1_qstash_token: OptionalSecret = Field(None, description="QSTASH_TOKEN of that region.")
+    us_east_1_qstash_current_signing_key: OptionalSecret = Field(
+        None, description="Key that signs that region's deliveries."
+    )
+    us_east_1_qstash_next_signing_key: OptionalSecret = Field(
+        None, description="Key that will sign that region's deliveries after a rotation."
     )
     base_url: str = Field(
         "http://127.0.0.1:8000",
@@ -190,6 +191,29 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1, description="A larger delivery is answered 413.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller passes, then the region's URL and token, then the environment and ``.env``."""
+        of_region = RegionCredentials(settings_cls, env_settings, dotenv_settings)
+        return init_settings, of_region, env_settings, dotenv_settings, file_secret_settings
+
+    @field_validator("qstash_region", mode="before")
+    @classmethod
+    def _a_region(cls, value: object) -> object:
+        if value in (None, ""):
+            return None
+        region = region_of(str(value))
+        if region is None:
+            raise ValueError(f"it must be {' or '.join(Region)}")
+        return region
+
     @field_validator("webhook_sources")
     @classmethod
     def _well_named(cls, value: dict[str, WebhookSource]) -> dict[str, WebhookSource]:
@@ -211,9 +235,11 @@ class Settings(BaseSettings):
             raise ValueError("it must be an http:// or https:// URL")
         return value
 
-    @field_validator("qstash_url", "base_url")
+    @field_validator("qstash_url", "base_url", "eu_central_1_qstash_url", "us_east_1_qstash_url")
     @classmethod
-    def _an_origin(cls, value: str) -> str:
+    def _an_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         value = value.strip().rstrip("/")
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -254,6 +280,50 @@ class Settings(BaseSettings):
             raise SettingsError(_explain(error)) from None
 
     @property
+    def signing_keys(self) -> SigningKeys:
+        """The keys of deliveries that name no region, or one without keys of its own."""
+        return SigningKeys(
+            self.qstash_current_signing_key.get_secret_value(),
+            self.qstash_next_signing_key.get_secret_value(),
+        )
+
+    @property
+    def signing_keys_by_region(self) -> dict[Region, SigningKeys]:
+        """The regions that have keys of their own, if ``QSTASH_REGION`` says that they are used."""
+        if self.qstash_region is None:
+            return {}
+        given = ((region, *self._keys_of(region)) for region in Region)
+        return {
+            region: SigningKeys(current, following, f"{region}_")
+            for region, current, following in given
+            if current and following
+        }
+
+    @property
+    def credentials_by_region(self) -> dict[Region, Credentials]:
+        """The regions that have a URL and a token of their own, if ``QSTASH_REGION`` says that they are used."""
+        if self.qstash_region is None:
+            return {}
+        given = (
+            (
+                region,
+                getattr(self, region.setting("qstash_url")),
+                getattr(self, region.setting("qstash_token")),
+            )
+            for region in Region
+        )
+        return {
+            region: Credentials(url, token.get_secret_value())
+            for region, url, token in given
+            if url and token
+        }
+
+    def _keys_of(self, region: Region) -> tuple[str | None, str | None]:
+        current: SecretStr | None = getattr(self, region.setting("qstash_current_signing_key"))
+        following: SecretStr | None = getattr(self, region.setting("qstash_next_signing_key"))
+        return _text(current), _text(following)
+
+    @property
     def is_production(self) -> bool:
         return self.environment is Environment.PRODUCTION
 
@@ -286,7 +356,7 @@ class Settings(BaseSettings):
         if not self.is_production and (self.base_url.startswith("https://") or _is_upstash(self.qstash_url)):
             found += [
                 f"{name} is a public test user's, and others can reach this app: anyone could sign jobs; "
-                f"{_SOURCES[name]}, and set ENVIRONMENT=production"
+                f"{_source_of(name)}, and set ENVIRONMENT=production"
                 for name in self._public_keys()
             ]
         return found
@@ -297,7 +367,13 @@ class Settings(BaseSettings):
             found.append(
                 f"RESEND_FROM_EMAIL is not set, but RESEND_API_KEY is: {_SOURCES['RESEND_FROM_EMAIL']}"
             )
-        if _is_upstash(self.qstash_url) and self.qstash_token.get_secret_value() in _TEST_TOKENS:
+        found += [
+            f"{region}_QSTASH_CURRENT_SIGNING_KEY and {region}_QSTASH_NEXT_SIGNING_KEY: only one of them is set: "
+            f"{_SOURCES['QSTASH_NEXT_SIGNING_KEY']}"
+            for region in Region
+            if len([key for key in self._keys_of(region) if key]) == 1
+        ]
+        if _is_upstash(self.qstash_url) and self.qstash_token.get_secret_value() in TEST_TOKENS:
             found.append(
                 "QSTASH_TOKEN is not set (or is the emulator's test user), but QSTASH_URL is the real "
                 f"service: {_SOURCES['QSTASH_TOKEN']}"
@@ -310,20 +386,28 @@ class Settings(BaseSettings):
             found.append(f"QSTASH_URL is this machine, in production: {_SOURCES['QSTASH_URL']}")
         if _is_loopback(self.base_url):
             found.append(f"BASE_URL is this machine, in production: {_SOURCES['BASE_URL']}")
-        if self.qstash_token.get_secret_value() in _TEST_TOKENS and not _is_upstash(self.qstash_url):
+        if self.qstash_token.get_secret_value() in TEST_TOKENS and not _is_upstash(self.qstash_url):
             found.append(f"QSTASH_TOKEN is a public test user, in production: {_SOURCES['QSTASH_TOKEN']}")
         return found + [
-            f"{name} is a public test user's, in production, so anyone could sign: {_SOURCES[name]}"
+            f"{name} is a public test user's, in production, so anyone could sign: {_source_of(name)}"
             for name in self._public_keys()
         ]
 
     def _public_keys(self) -> list[str]:
         """The signing keys that everybody knows."""
-        keys = {
-            "QSTASH_CURRENT_SIGNING_KEY": self.qstash_current_signing_key,
-            "QSTASH_NEXT_SIGNING_KEY": self.qstash_next_signing_key,
+        names = {
+            f"{keys.prefix}{name}": key
+            for keys in (self.signing_keys, *self.signing_keys_by_region.values())
+            for name, key in (
+                ("QSTASH_CURRENT_SIGNING_KEY", keys.current),
+                ("QSTASH_NEXT_SIGNING_KEY", keys.next),
+            )
         }
-        return [name for name, key in keys.items() if key.get_secret_value() in _TEST_SIGNING_KEYS]
+        return [name for name, key in names.items() if key in TEST_SIGNING_KEYS]
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def _is_loopback(url: str) -> bool:
@@ -338,6 +422,11 @@ def _is_loopback(url: str) -> bool:
 
 def _is_upstash(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith(".upstash.io")
+
+
+def _source_of(name: str) -> str:
+    """Where to get a value, of whichever region."""
+    return _SOURCES[name[name.index("QSTASH_") :]]
 
 
 def _explain(error: ValidationError) -> str:

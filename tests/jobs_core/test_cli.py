@@ -317,6 +317,24 @@ def test_check_says_when_no_job_arrives(with_emulator: Any, monkeypatch: pytest.
     assert with_emulator("check", "--no-round-trip").exit_code == 0
 
 
+def test_check_looks_at_each_region(
+    with_emulator: Any, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eu, us = server.new_tenant(), server.new_tenant()
+    monkeypatch.setenv("QSTASH_REGION", "EU_CENTRAL_1")
+    for region, tenant in (("EU_CENTRAL_1", eu), ("US_EAST_1", us)):
+        for name, value in tenant.items():
+            monkeypatch.setenv(f"{region}_{name}", value)
+    whole = with_emulator("check", "--no-round-trip")
+    assert whole.exit_code == 0
+    assert "QStash EU_CENTRAL_1" in whole.output
+    assert "QStash US_EAST_1" in whole.output
+    monkeypatch.setenv("US_EAST_1_QSTASH_NEXT_SIGNING_KEY", "sig_of_another_account_and_32_bytes")
+    broken = with_emulator("check", "--no-round-trip")
+    said = "FAIL QStash US_EAST_1: US_EAST_1_QSTASH_NEXT_SIGNING_KEY is not the key that QStash will sign with next"
+    assert said in broken.output
+
+
 _DECLARING = """
 from datetime import timedelta
 from jobs_core import Cron, Job, Payload, job

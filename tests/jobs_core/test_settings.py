@@ -56,9 +56,47 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
     assert Settings.load().qstash_token.get_secret_value() == "from the file"
 
 
+_REGIONS = {
+    "QSTASH_REGION": "us-east-1",
+    "US_EAST_1_QSTASH_URL": "https://qstash-us-east-1.upstash.io/",
+    "US_EAST_1_QSTASH_TOKEN": "token of the second",
+}
+
+
+def test_the_regions_url_and_token_stand_for_the_default_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        'US_EAST_1_QSTASH_TOKEN="from the file"\nQSTASH_URL="http://127.0.0.1:1"\n'
+    )
+    with monkeypatch.context() as without_token:
+        settings = load(
+            without_token, **{name: value for name, value in _REGIONS.items() if not name.endswith("TOKEN")}
+        )
+    assert settings.qstash_url == "https://qstash-us-east-1.upstash.io"
+    assert settings.qstash_token.get_secret_value() == "from the file"
+    assert load(monkeypatch, **_REGIONS).qstash_token.get_secret_value() == "token of the second"
+
+
+def test_what_a_caller_passes_wins_over_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    load(monkeypatch, **_REGIONS)
+    assert Settings.load(qstash_url="http://127.0.0.1:2").qstash_url == "http://127.0.0.1:2"
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
+        ({"QSTASH_REGION": "ap-south-1"}, "QSTASH_REGION: it must be EU_CENTRAL_1 or US_EAST_1"),
+        ({"US_EAST_1_QSTASH_NEXT_SIGNING_KEY": "sig_x"}, "US_EAST_1_QSTASH_CURRENT_SIGNING_KEY"),
+        ({"EU_CENTRAL_1_QSTASH_URL": "eu.example.com"}, "EU_CENTRAL_1_QSTASH_URL: it must be"),
+        (
+            {
+                "QSTASH_REGION": "EU_CENTRAL_1",
+                "EU_CENTRAL_1_QSTASH_CURRENT_SIGNING_KEY": "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
+                "EU_CENTRAL_1_QSTASH_NEXT_SIGNING_KEY": "sig_next",
+            },
+            "EU_CENTRAL_1_QSTASH_CURRENT_SIGNING_KEY is a public test user's",
+        ),
         ({"QSTASH_URL": "http://localhost:8080"}, "QSTASH_URL is this machine"),
         ({"BASE_URL": "http://127.0.0.1:8000"}, "BASE_URL is this machine"),
         (

@@ -1,0 +1,78 @@
+"""An account's two regions: each has a URL, a token and signing keys of its own.
+
+The variables are those of the vendor's SDK (``@upstash/qstash`` 2.12.0): ``QSTASH_REGION`` names the region that is
+published to, ``US_EAST_1_QSTASH_TOKEN`` and so on are the region's values. A delivery says in ``Upstash-Region``
+where it comes from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+_OF_A_REGION = ("qstash_url", "qstash_token")
+
+
+class Region(StrEnum):
+    """A region, spelled as its variables begin."""
+
+    EU_CENTRAL_1 = "EU_CENTRAL_1"
+    US_EAST_1 = "US_EAST_1"
+
+    def setting(self, name: str) -> str:
+        """The setting that stands for ``name`` in this region."""
+        return f"{self.value.lower()}_{name}"
+
+
+def region_of(text: str | None) -> Region | None:
+    """The region that a variable or a header names, in either spelling: ``us-east-1``, ``US_EAST_1``."""
+    spelled = (text or "").strip().replace("-", "_").upper()
+    return next((region for region in Region if region.value == spelled), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where a region publishes, and its bearer token."""
+
+    url: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """The keys that deliveries of one region are signed with; ``prefix`` is what their variables begin with."""
+
+    current: str
+    next: str
+    prefix: str = ""
+
+
+class RegionCredentials(PydanticBaseSettingsSource):
+    """URL and token of the region that ``QSTASH_REGION`` names, in the place of ``QSTASH_URL`` and ``QSTASH_TOKEN``.
+
+    Only where both are given. What a caller passes to the settings itself comes first.
+    """
+
+    def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings)
+        self._sources = sources
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for source in reversed(self._sources):
+            given |= source()
+        return _credentials(given)
+
+
+def _credentials(given: Mapping[str, Any]) -> dict[str, Any]:
+    region = region_of(given.get("qstash_region"))
+    if region is None:
+        return {}
+    found = {name: given.get(region.setting(name)) for name in _OF_A_REGION}
+    return found if all(found.values()) else {}
