@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emulator import __version__
-from emulator.cli import clock, dlq, faults, messages, runs, schedules
+from emulator.cli import clock, dlq, faults, keys, messages, runs, schedules
 from emulator.cli.gc_tuning import nothing_is_garbage
 from emulator.cli.mcp import mcp
 from emulator.cli.options import (
@@ -164,6 +164,7 @@ app.add_typer(schedules.app, name="schedules", rich_help_panel=_MESSAGES)
 app.command("mcp", rich_help_panel=_SERVER)(mcp)
 app.add_typer(clock.app, name="clock", rich_help_panel=_TIME)
 app.add_typer(faults.app, name="faults", rich_help_panel=_TIME)
+app.add_typer(keys.app, name="keys", rich_help_panel=_TIME)
 app.command("reset", rich_help_panel=_TIME)(reset)
 app.command("export", rich_help_panel=_TIME)(export)
 app.command("import", rich_help_panel=_TIME)(import_)

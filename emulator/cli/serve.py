@@ -203,7 +203,8 @@ class _Server(uvicorn.Server):
             print(f'{name}="{value}"')
         if keys != user.keys:
             print(
-                "# the signing keys were rotated: development mode of the JavaScript SDK wants the published ones"
+                "# the signing keys were rotated, and development mode of the JavaScript SDK wants the published ones: "
+                "qstash-emulator keys reset"
             )
         # Node's SDK waits for a line of this form (contract 6).
         print(f"# dashboard: http://{shown_host}:{port}/emulator/")

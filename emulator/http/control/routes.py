@@ -10,15 +10,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator import __version__
-from emulator.errors import InvalidInput
+from emulator.broker.key_operations import set_keys
+from emulator.errors import Conflict, InvalidInput
 from emulator.http.control.faults import fault_routes
 from emulator.http.control.guard import control_route, open_route
 from emulator.http.control.metrics import metrics_routes
 from emulator.http.control.snapshots import snapshot_routes
 from emulator.http.request_parsing import check_object, parse_json, read_body
 from emulator.http.routing import ok
+from emulator.http.wire_objects import keys_view
 from emulator.runtime import Runtime
 from emulator.server import Emulator
+from emulator.tenants import PUBLISHED_USERS
 from emulator.wire.durations import parse_duration
 
 _STARTED = time.monotonic()
@@ -35,6 +38,7 @@ def control_routes() -> Sequence[BaseRoute]:
         control_route("/emulator/clock/advance", "POST", advance),
         control_route("/emulator/clock/run-until-idle", "POST", run_until_idle),
         control_route("/emulator/reset", "POST", reset),
+        control_route("/emulator/keys/reset", "POST", reset_keys),
         *fault_routes(),
         *snapshot_routes(),
         *metrics_routes(),
@@ -102,6 +106,19 @@ async def reset(request: Request, runtime: Runtime) -> Response:
     """Forget this tenant's state and faults; its token, keys and clock stay."""
     await runtime.reset()
     return ok()
+
+
+async def reset_keys(request: Request, runtime: Runtime) -> Response:
+    """Bring a published user's signing keys back. Raises Conflict for a tenant whose keys are nobody's to know."""
+    tenant = runtime.tenant
+    user = next((user for user in PUBLISHED_USERS if user.token == tenant.token), None)
+    if user is None:
+        known = ", ".join(user.name for user in PUBLISHED_USERS)
+        raise Conflict(
+            f"tenant {tenant.name!r} has no published signing keys: only those of {known} can be brought back"
+        )
+    await runtime.change(lambda state, _now_at: set_keys(state, user.keys))
+    return ok(keys_view(runtime.broker.state))
 
 
 async def _turned(runtime: Runtime, turn: Callable[[], Awaitable[None]]) -> Response:

@@ -139,7 +139,9 @@ class Calls:
         )
         version, _, rest = target.lstrip("/").partition("/")
         room, _, rest = rest.partition("/")
-        if version == "emulator":
+        if version == "emulator" and room == "keys":
+            self._note_keys(call, rest)
+        elif version == "emulator":
             self._note_dashboard(room, rest)
         elif version == "v2":
             note = self._NOTES.get(room.lower())

@@ -1,0 +1,40 @@
+"""``qstash-emulator keys``: the signing keys in force, and the published ones once more."""
+
+from typing import Any
+
+import typer
+
+from emulator.cli.client import Client
+from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
+from emulator.cli.output import print_json
+
+app: typer.Typer = typer.Typer(
+    help="Show the signing keys in force; bring the published ones back.", no_args_is_help=False
+)
+
+
+@app.callback(invoke_without_command=True)
+def show(
+    context: typer.Context, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """The pair in force, as lines for an .env."""
+    if context.invoked_subcommand is None:
+        _say(Client(url, token).call("GET", "/v2/keys"), as_json=as_json)
+
+
+@app.command("reset")
+def reset(
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a published user's own keys back after a rotation; attempts from now on are signed with them."""
+    _say(Client(url, token).call("POST", "/emulator/keys/reset"), as_json=as_json)
+
+
+def _say(keys: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(keys)
+        return
+    typer.echo(f'QSTASH_CURRENT_SIGNING_KEY="{keys["current"]}"')
+    typer.echo(f'QSTASH_NEXT_SIGNING_KEY="{keys["next"]}"')
