@@ -312,6 +312,33 @@ async def test_retry_now_brings_the_next_attempt_forward(qstash: Harness, receiv
     assert "it has finished" in again.json()["error"]
 
 
+async def test_dead_letters_come_with_the_answers_own_words_and_what_to_do(
+    qstash: Harness, receiver: Receiver
+) -> None:
+    receiver.answers = [
+        (503, {"Content-Type": "application/json"}, b'{"detail": {"message": "the printer is warming up"}}'),
+        (401, {}, b"\xff\x00"),
+    ]
+    broken = await _publish(qstash, Upstash_Retries="0")
+    await qstash.settle()
+    locked = await _publish(qstash, Upstash_Retries="0")
+    dead = await _publish(qstash, "http://127.0.0.1:9/nobody", Upstash_Retries="0")
+    await qstash.settle()
+    page = await _get(qstash, "/emulator/dlq", count=100)
+    reasons = {one["messageId"]: one["reason"] for one in page["messages"]}
+    assert reasons[broken] == {"words": "the printer is warming up", "advice": None, "step": None}
+    assert reasons[locked]["words"] is None
+    assert "QSTASH_CURRENT_SIGNING_KEY" in reasons[locked]["advice"]
+    assert "refused" in reasons[dead]["words"]
+    [one] = (await _get(qstash, "/emulator/dlq", count=1))["messages"]
+    assert one["messageId"] in reasons
+    receiver.always = (500, {"Upstash-Error-Step-Name": "charge"}, b'{"error":"Error","message":"no funds"}')
+    await qstash.client.post("/v2/trigger/https://example.com/pay", headers={"Upstash-Retries": "0"})
+    await qstash.settle()
+    [run] = (await _get(qstash, "/emulator/dlq", source="workflow"))["messages"]
+    assert run["reason"] == {"words": "Error: no funds", "advice": None, "step": "charge"}
+
+
 async def test_schedules_show_their_firings_in_their_zone_and_run_now_leaves_the_next_time(
     qstash: Harness, receiver: Receiver
 ) -> None:

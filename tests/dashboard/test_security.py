@@ -6,7 +6,7 @@ from emulator.testing import Harness
 
 READS = (
     "/emulator/events", "/emulator/overview", "/emulator/queues", "/emulator/messages", "/emulator/messages/msg_1",
-    "/emulator/schedules", "/emulator/v2/dlq", "/emulator/v2/keys",
+    "/emulator/schedules", "/emulator/dlq", "/emulator/v2/dlq", "/emulator/v2/keys",
 )  # fmt: skip
 CHANGES = (
     "/emulator/messages/msg_1/retry-now", "/emulator/schedules/scd_1/run-now", "/emulator/clock/advance",

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from emulator.errors import EmulatorError, InvalidInput
 from emulator.http.app import api_routes
 from emulator.http.control.guard import check_origin, control_route, open_route, page_route
-from emulator.http.dashboard import messages, overview, runs, schedules
+from emulator.http.dashboard import dead_letters, messages, overview, runs, schedules
 from emulator.http.dashboard.feed import Feed
 from emulator.http.dashboard.page import asset, front_door, page
 from emulator.http.dashboard.session import session
@@ -33,6 +33,7 @@ def dashboard_routes() -> Sequence[BaseRoute]:
         control_route("/emulator/messages", "GET", messages.list_messages),
         control_route("/emulator/messages/{message_id}", "GET", messages.get_message),
         control_route("/emulator/messages/{message_id}/retry-now", "POST", messages.retry_now),
+        control_route("/emulator/dlq", "GET", dead_letters.list_dead_letters),
         control_route("/emulator/runs", "GET", runs.get_runs),
         control_route("/emulator/runs/{run_id}", "GET", runs.get_run),
         control_route("/emulator/schedules", "GET", schedules.list_schedules),

@@ -70,12 +70,12 @@ export async function show({ root, signal, on }) {
 
   async function load(isMore = false) {
     const answer = await get(
-      `/v2/dlq${toQuery({ count: 100, trimBody: 2000, cursor: isMore ? cursor : "", responseStatus: /^\d+$/.test(status) ? status : "" })}`,
+      `/dlq${toQuery({ count: 100, trimBody: 2000, cursor: isMore ? cursor : "", responseStatus: /^\d+$/.test(status) ? status : "" })}`,
       { signal },
     );
     entries = isMore ? [...entries, ...answer.messages] : answer.messages;
     ({ cursor } = answer);
-    const runs = await get(`/v2/workflows/dlq${toQuery({ count: 100 })}`, { signal });
+    const runs = await get(`/dlq${toQuery({ source: "workflow", count: 100 })}`, { signal });
     failed.replaceChildren(...failedRuns(runs.messages, load));
     const known = new Set(entries.map((one) => one.dlqId));
     for (const id of chosen) if (!known.has(id)) chosen.delete(id);
@@ -160,7 +160,7 @@ export async function show({ root, signal, on }) {
         { class: "break", data: { label: "why" } },
         h("span", { class: "chip bad" }, entry.responseStatus || "no answer"),
         " ",
-        h("span", { class: "mono" }, why(entry)),
+        why(entry),
       ),
       h("td", { class: "nowrap", data: { label: "failed" } }, ago(Number(id.split("-")[0]))),
       h(
@@ -226,7 +226,7 @@ function failedRuns(runs, reload) {
         { class: "break", data: { label: "why" } },
         h("span", { class: "chip bad" }, run.responseStatus || "no answer"),
         " ",
-        h("span", { class: "mono" }, why(run)),
+        why(run),
       ),
       h("td", { class: "act" }, again(run, "resume", "Resume"), again(run, "restart", "Restart")),
     );
@@ -259,8 +259,9 @@ function failedRuns(runs, reload) {
   ];
 }
 
-const why = (entry) =>
-  (entry.responseBody ?? (entry.responseBodyBase64 ? "(a binary answer)" : "(an empty answer)")).slice(
-    0,
-    300,
-  );
+/** The answer's own words, and what to do. */
+const why = ({ reason }) => [
+  reason.words ?? "the answer says nothing",
+  reason.step ? h("span", { class: "tag" }, reason.step) : null,
+  reason.advice ? h("div", { class: "quiet" }, reason.advice) : null,
+];

@@ -433,7 +433,7 @@ function history(entries) {
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "History" },
     h(
       "table",
-      {},
+      { class: "fold" },
       h(
         "thead",
         {},
@@ -454,15 +454,23 @@ function history(entries) {
             {},
             h("td", { class: "mono nowrap" }, moment(entry.time, { millis: true })),
             h("td", {}, chip(entry.state)),
-            h("td", {}, String(entry.retried)),
-            h("td", { class: "mono nowrap" }, entry.nextDeliveryTime ? moment(entry.nextDeliveryTime) : ""),
-            h("td", { class: "break" }, entry.error ?? ""),
+            cell("retried", {}, String(entry.retried)),
+            cell(
+              "next attempt",
+              { class: "mono nowrap" },
+              entry.nextDeliveryTime && moment(entry.nextDeliveryTime),
+            ),
+            cell("error", { class: "break" }, entry.error),
           ),
         ),
       ),
     ),
   );
 }
+
+/** A cell that names its column on a phone; one without a value takes no place there. */
+const cell = (label, props, value) =>
+  h("td", { ...props, data: value ? { label } : { empty: "true" } }, value ?? "");
 
 function repeat({ message, timeoutMs, redactFields }) {
   const isPartial = redactFields || message.bodyBase64;

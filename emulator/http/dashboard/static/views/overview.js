@@ -6,6 +6,10 @@ import { count, percent, span } from "../format.js";
 import { bars, lines } from "../parts/charts.js";
 import { nowAt } from "../time.js";
 
+const LATENCY = "From the start of an attempt to its end.";
+const LATENESS =
+  "From an attempt's due time to its start. Waiting for a queue, a rate or a free slot counts.";
+
 const WINDOWS = [
   [300, "5 minutes"],
   [3600, "1 hour"],
@@ -133,6 +137,7 @@ function drawn(figures) {
             { name: "95th percentile", className: "c-active", values: pick("latencyP95") },
           ],
         }),
+        LATENCY,
       ),
       card(
         "Lateness",
@@ -144,6 +149,7 @@ function drawn(figures) {
           format: span,
           series: [{ name: "95th percentile", className: "c-errors", values: pick("latenessP95") }],
         }),
+        LATENESS,
       ),
     ),
     h(
@@ -166,12 +172,12 @@ function drawn(figures) {
 const tile = (figure, words, href) =>
   h(href ? "a" : "div", { class: "tile", href }, h("b", {}, figure), h("span", {}, words));
 
-const card = (title, more, body) =>
+const card = (title, more, body, hint = "") =>
   h(
     "section",
     { class: "card" },
     h("header", {}, h("h2", {}, title), h("span", { class: "more" }, more)),
-    h("div", { class: "body" }, body),
+    h("div", { class: "body" }, body, hint ? h("p", { class: "hint" }, hint) : null),
   );
 
 const percentileWords = (values) =>

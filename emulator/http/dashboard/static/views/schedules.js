@@ -65,33 +65,37 @@ export function headOf({ schedule, zone }, refresh, { isAlone = false } = {}) {
             ` (${clockTime(schedule.nextScheduleTime)})`,
           )
         : h("span", { class: "chip" }, "no time ever matches"),
-    h("span", { class: "grow break quiet" }, `→ ${schedule.method} ${schedule.destination}`),
-    button(
-      "Run now",
-      act(
-        () => post(`/schedules/${encodeURIComponent(schedule.scheduleId)}/run-now`),
-        "Published, once more than the cron line asks",
-      ),
-      { kind: "small", act: "run" },
-    ),
-    schedule.isPaused
-      ? button(
-          "Resume",
-          act(() => post(`${path}/resume`), "It goes on"),
-          { kind: "small", act: "pause" },
-        )
-      : button(
-          "Pause",
-          act(() => post(`${path}/pause`), "Paused"),
-          { kind: "small", act: "pause" },
+    h("span", { class: "break quiet" }, `→ ${schedule.method} ${schedule.destination}`),
+    h(
+      "span",
+      { class: "acts" },
+      button(
+        "Run now",
+        act(
+          () => post(`/schedules/${encodeURIComponent(schedule.scheduleId)}/run-now`),
+          "Published, once more than the cron line asks",
         ),
-    button(
-      "Delete",
-      async () => {
-        if (confirm(`Delete the schedule ${schedule.scheduleId}? Messages that it made live on.`))
-          await act(() => remove(path), "Deleted")();
-      },
-      { kind: "small danger", act: "delete" },
+        { kind: "small", act: "run" },
+      ),
+      schedule.isPaused
+        ? button(
+            "Resume",
+            act(() => post(`${path}/resume`), "It goes on"),
+            { kind: "small", act: "pause" },
+          )
+        : button(
+            "Pause",
+            act(() => post(`${path}/pause`), "Paused"),
+            { kind: "small", act: "pause" },
+          ),
+      button(
+        "Delete",
+        async () => {
+          if (confirm(`Delete the schedule ${schedule.scheduleId}? Messages that it made live on.`))
+            await act(() => remove(path), "Deleted")();
+        },
+        { kind: "small danger", act: "delete" },
+      ),
     ),
   );
 }
