@@ -83,15 +83,13 @@ def import_rows(store: SqlStore, tenant_id: int, tables: Rows, *, free_from: int
     with store.begin() as connection:
         _check_ids_are_free(connection, tenant_id, tables)
         _delete_all(connection, tenant_id)
-        if not numbers:
-            return free_from
-        shift = _shift(connection, tables, numbers, free_from)
+        shift = _shift(connection, tables, numbers, free_from) if numbers else 0
         for name, rows in tables.items():
             table = _TABLES[name]
             shifted = [_row(table, row, tenant_id, shift) for row in rows]
             for start in range(0, len(shifted), _ROWS_AT_A_TIME):
                 connection.execute(insert(table), shifted[start : start + _ROWS_AT_A_TIME])
-    return max(free_from, numbers[-1] + shift + 1)
+    return max(free_from, numbers[-1] + shift + 1) if numbers else free_from
 
 
 def empty(store: SqlStore, tenant_id: int) -> None:

@@ -67,6 +67,15 @@ async def test_the_state_of_before_comes_back_over_http(qstash, receiver) -> Non
     assert await _seen(qstash) == seen
 
 
+async def test_a_state_without_a_message_comes_back_whole(qstash) -> None:
+    await qstash.client.post("/v2/queues", json={"queueName": "q", "paused": True})
+    await qstash.client.post("/v2/schedules/https://example.com", headers={"Upstash-Cron": "0 0 * * *"})
+    seen, state = await _seen(qstash), await qstash.snapshot()
+    await qstash.client.post("/emulator/reset")
+    await qstash.restore(state)
+    assert await _seen(qstash) == seen
+
+
 async def test_numbers_that_another_tenant_has_are_shifted(qstash, receiver) -> None:
     await _work(qstash)
     exported = await qstash.snapshot()
