@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from emulator import __version__
-from emulator.cli import clock, dlq, faults, keys, messages, runs, schedules
+from emulator.cli import account, clock, dlq, faults, keys, messages, runs, schedules
 from emulator.cli.gc_tuning import nothing_is_garbage
 from emulator.cli.mcp import mcp
 from emulator.cli.options import (
@@ -51,6 +51,7 @@ app: typer.Typer = typer.Typer(
 _SERVER = "Server"
 _MESSAGES = "Messages"
 _TIME = "Time, faults and state"
+_ACCOUNT = "A real account"
 
 _PASS_ON = {"allow_interspersed_args": False}
 
@@ -161,6 +162,7 @@ app.add_typer(messages.app, name="messages", rich_help_panel=_MESSAGES)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=_MESSAGES)
 app.add_typer(runs.app, name="runs", rich_help_panel=_MESSAGES)
 app.add_typer(schedules.app, name="schedules", rich_help_panel=_MESSAGES)
+app.add_typer(account.app, name="account", rich_help_panel=_ACCOUNT)
 app.command("mcp", rich_help_panel=_SERVER)(mcp)
 app.add_typer(clock.app, name="clock", rich_help_panel=_TIME)
 app.add_typer(faults.app, name="faults", rich_help_panel=_TIME)

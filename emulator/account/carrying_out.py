@@ -1,0 +1,39 @@
+"""Carrying out a plan, so that nothing is left unsaid when it ends in the middle."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from emulator.account.client import AccountClient
+from emulator.account.errors import AccountError, UnreachableError
+from emulator.account.plan import Plan, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was done of a plan. ``failed`` is the step at which it ended, ``why`` in words, ``left`` what came after."""
+
+    done: tuple[Step, ...]
+    failed: Step | None = None
+    why: str = ""
+    left: tuple[Step, ...] = ()
+
+
+def carry_out(plan: Plan, client: AccountClient, *, tell: Callable[[Step], None]) -> Outcome:
+    """Do step after step; ``tell`` hears of each that is done. The first that fails is the last that is tried."""
+    for index, step in enumerate(plan.steps):
+        sent = 0
+        try:
+            for request in step.requests:
+                client.send(request)
+                sent += 1
+        except AccountError as error:
+            why = f"{error}{_how_far(step, sent, is_known=not isinstance(error, UnreachableError))}"
+            left = plan.steps[index + 1 :]
+            return Outcome(done=plan.steps[:index], failed=step, why=why, left=left)
+        tell(step)
+    return Outcome(done=plan.steps)
+
+
+def _how_far(step: Step, sent: int, *, is_known: bool) -> str:
+    in_part = f"; {sent} of its {len(step.requests)} requests were carried out" if sent else ""
+    return in_part if is_known else f"{in_part}; whether the last request was carried out is not known"

@@ -1,0 +1,173 @@
+"""The thin side: requests to an account, refusals in words, waits where it asks for them (contract 1.2, 1.9)."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+
+from emulator.account.errors import AccountError, RefusedError, UnreachableError
+from emulator.account.reading import read_groups, read_pins, read_queues, read_schedules
+from emulator.account.requests import Request
+from emulator.account.secrecy import shown_url
+from emulator.account.values import AccountState
+from emulator.clock import wall_now_at
+from emulator.errors import InvalidInput
+from emulator.wire.destination import check_url
+from emulator.wire.retry_after import parse_wait
+
+_TIMEOUT = httpx.Timeout(60, connect=10)
+_LEAST_WAIT_SECONDS = 1
+_MOST_REFUSALS = 10
+_MOST_WORDS = 500
+# A reset below this is a span, as no clock shows such a time any more.
+_FIRST_INSTANT = 1_000_000_000
+
+
+class AccountClient:
+    """Requests of one token. ``name`` is what messages call the server; ``say`` is told of waits.
+
+    A rate limit is waited for up to ``longest_wait_seconds`` at a time. Nothing else is tried twice: a request whose
+    answer did not arrive may have been carried out. Raises RefusedError and UnreachableError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        name: str,
+        longest_wait_seconds: float = 60,
+        say: Callable[[str], object] = str,
+        sleep: Callable[[float], None] = time.sleep,
+        now_at: Callable[[], int] = wall_now_at,
+    ) -> None:
+        """Raises AccountError for a URL that is none."""
+        try:
+            self.url = check_url(url.rstrip("/"), what="URL")
+        except InvalidInput as error:
+            raise AccountError(f"{name}: {error}") from None
+        self.name = name
+        self._prefix = urlsplit(self.url).path
+        self._longest_wait_seconds = longest_wait_seconds
+        self._say, self._sleep, self._now_at = say, sleep, now_at
+        self._http = httpx.Client(
+            # As bytes: httpx takes text for ASCII.
+            headers={b"Authorization": f"Bearer {token}".encode()},
+            timeout=_TIMEOUT,
+            trust_env=False,
+            verify=self.url.startswith("https:"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def state(self) -> AccountState:
+        """All that the account keeps beside messages."""
+        return AccountState(
+            schedules=read_schedules(self.read("/v2/schedules")),
+            url_groups=read_groups(self.read("/v2/topics")),
+            queues=read_queues(self.read("/v2/queues")),
+            flow_control=read_pins(self.read("/v2/flowControl")),
+        )
+
+    def read(self, target: str) -> Any:
+        """The JSON of a GET."""
+        answer = self.send(Request("GET", target))
+        try:
+            return answer.json()
+        except ValueError:
+            raise AccountError(
+                f"{self.name} did not answer {target} with JSON: is {self.url} QStash?"
+            ) from None
+
+    def pages(self, path: str, **parameters: str | int) -> Iterator[Any]:
+        """Each page of a list, from one cursor to the next (contract 1.7)."""
+        cursor = ""
+        while True:
+            query = urlencode({**parameters, **({"cursor": cursor} if cursor else {})})
+            page = self.read(f"{path}?{query}" if query else path)
+            yield page
+            cursor = page.get("cursor") or "" if isinstance(page, dict) else ""
+            if not cursor:
+                return
+
+    def send(self, request: Request) -> httpx.Response:
+        """The answer, once it is no rate limit that passes."""
+        answer = self._send(request)
+        for _ in range(_MOST_REFUSALS):
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            self._wait(answer)
+            answer = self._send(request)
+        if answer.is_error or answer.is_redirect:
+            raise RefusedError(f"{self.name} refused {_shown(request)}: {self._words(answer)}")
+        return answer
+
+    def _send(self, request: Request) -> httpx.Response:
+        target = f"{self._prefix}{request.target}"
+        try:
+            return self._http.request(
+                request.method,
+                self.url,
+                headers=[(name.encode(), value) for name, value in request.headers],
+                content=request.content or None,
+                # Destinations stand in the target verbatim, so nothing may spell it anew (contract 1.1).
+                extensions={"target": target.encode("ascii")},
+            )
+        except httpx.ConnectError as error:
+            raise UnreachableError(f"nothing answers for {self.name} at {self.url}: {error}") from None
+        except (httpx.TransportError, ValueError) as error:
+            words = str(error) or type(error).__name__
+            raise UnreachableError(f"{self.name} broke off at {_shown(request)}: {words}") from None
+
+    def _wait(self, answer: httpx.Response) -> None:
+        wait = wait_seconds(answer.headers, now_at=self._now_at())
+        if wait > self._longest_wait_seconds:
+            raise RefusedError(
+                f"{self.name} limits the rate and asks to wait {math.ceil(wait)} s, longer than the "
+                f"{self._longest_wait_seconds:g} s of --max-wait: {self._words(answer)}"
+            )
+        self._say(f"{self.name} limits the rate: waiting {math.ceil(wait)} s")
+        self._sleep(wait)
+
+    def _words(self, answer: httpx.Response) -> str:
+        try:
+            told = answer.json()
+            words = f"{told['error']} ({told['hint']})" if "hint" in told else str(told["error"])
+        except (ValueError, KeyError, TypeError):
+            words = answer.text.strip() or "no words"
+        return f"{answer.status_code} {words[:_MOST_WORDS]}{_advice(answer.status_code, words, self)}"
+
+
+def _shown(request: Request) -> str:
+    return f"{request.method} {shown_url(request.target)}"
+
+
+def wait_seconds(headers: httpx.Headers, *, now_at: int) -> float:
+    """How long a 429 asks to wait: ``Retry-After``, else the earliest reset in unix seconds, else a second."""
+    if (given := parse_wait(headers.get("retry-after", ""), now_at=now_at)) is not None:
+        return max(_LEAST_WAIT_SECONDS, given / 1000)
+    for name in ("burst-ratelimit-reset", "ratelimit-reset"):
+        text = headers.get(name, "")
+        if text.isascii() and text.isdecimal() and len(text) <= 15:
+            return max(_LEAST_WAIT_SECONDS, int(text) - (now_at / 1000 if int(text) >= _FIRST_INSTANT else 0))
+    return _LEAST_WAIT_SECONDS
+
+
+def _advice(status: int, words: str, client: AccountClient) -> str:
+    if status == 401:
+        return f"; is the token of {client.name} right?"
+    if status == 403:
+        return f"; a read-only token of {client.name} can pull, diff and plan, and nothing else"
+    if status == 404 and "not found in this region" in words:
+        return f"; the token of {client.name} and {client.url} are of different regions"
+    return ""

@@ -1,0 +1,157 @@
+"""``qstash.yaml`` as text: read into a state, and written of one (docs/account.md, "The file").
+
+Every scalar is the text that was written: ``yes`` is no truth value, ``1e3`` no number, before the field asks for one.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+
+from emulator.account.errors import FormError
+from emulator.account.form import FileForm
+from emulator.account.values import AccountState, Lines, Pin, Queue, Schedule, UrlGroup, Value
+
+
+def load(text: str, *, file: str, environment: Mapping[str, str]) -> AccountState:
+    """The state that a file describes. Raises FormError naming the file, the field and the value."""
+    try:
+        given = yaml.load(text, Loader=_Loader)  # noqa: S506  derives from the base loader, which makes texts alone
+    except yaml.YAMLError as error:
+        raise FormError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise FormError(f"{file}: expected {', '.join(_parts())}")
+    try:
+        return FileForm.model_validate(given, context=dict(environment)).to_value()
+    except ValidationError as error:
+        raise FormError("\n".join(f"{file}: {_problem(one)}" for one in error.errors())) from None
+
+
+def dump(state: AccountState) -> str:
+    """The text of a file that describes ``state``; what is as if it had not been said is left out."""
+    parts = {to_camel(name): _plain_part(state.part(name)) for name in FileForm.model_fields}
+    given = {name: part for name, part in parts.items() if part is not None}
+    return str(yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _parts() -> list[str]:
+    return [to_camel(name) for name in FileForm.model_fields]
+
+
+def _problem(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"] if part != "[key]") or "the file"
+    words = error["msg"].removeprefix("Value error, ")
+    # Another value may be a secret that slipped by a colon.
+    is_shown = isinstance(error["input"], str) and not {"headers", "body", "bodyBase64"} & set(error["loc"])
+    return f"{where}: {words}" + (f" (got {error['input']!r})" if is_shown else "")
+
+
+class _Loader(yaml.BaseLoader):  # type: ignore[misc]  # it has no types
+    """Texts, lists and mappings; the same key twice in one mapping is refused, where YAML itself takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
+
+
+def _plain_part(part: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if part is None:
+        return None
+    plain: dict[type, Callable[[Any], dict[str, Any]]] = {
+        Schedule: _plain_schedule,
+        UrlGroup: _plain_group,
+        Queue: _plain_queue,
+        Pin: _plain_pin,
+    }
+    return {name: plain[type(one)](one) for name, one in part.items()}
+
+
+def _plain_schedule(one: Schedule) -> dict[str, Any]:
+    flow = one.flow_control
+    fields = {
+        "cron": one.cron,
+        "destination": one.destination,
+        "method": None if one.method == "POST" else one.method,
+        "headers": _plain_lines(one.headers),
+        **_plain_body(one.body),
+        "retries": None if one.retries == 3 else one.retries,
+        "retryDelay": one.retry_delay,
+        "delay": one.delay,
+        "timeout": one.timeout,
+        "callback": one.callback,
+        "callbackHeaders": _plain_lines(one.callback_headers),
+        "failureCallback": one.failure_callback,
+        "failureCallbackHeaders": _plain_lines(one.failure_callback_headers),
+        "queue": one.queue,
+        "labels": list(one.labels),
+        "flowControl": None
+        if flow is None
+        else _present(
+            {
+                "key": flow.key,
+                "parallelism": flow.parallelism,
+                "rate": flow.rate,
+                "period": None if flow.period == 1 else flow.period,
+            }
+        ),
+        "redact": sorted(one.redact),
+        "paused": one.paused or None,
+    }
+    return _present(fields)
+
+
+def _plain_group(one: UrlGroup) -> dict[str, Any]:
+    endpoints = sorted(one.endpoints, key=lambda endpoint: (endpoint.url, endpoint.name or ""))
+    plain = [_present({"url": endpoint.url, "name": endpoint.name}) for endpoint in endpoints]
+    return _present({"endpoints": plain, "headers": _plain_lines(one.headers)})
+
+
+def _plain_queue(one: Queue) -> dict[str, Any]:
+    return {"parallelism": one.parallelism} | ({"paused": True} if one.paused else {})
+
+
+def _plain_pin(one: Pin) -> dict[str, Any]:
+    return _present(
+        {
+            "parallelism": one.parallelism,
+            "rate": one.rate,
+            "period": one.period or None,
+            "paused": one.paused or None,
+        }
+    )
+
+
+def _plain_lines(lines: Lines) -> dict[str, Any]:
+    return {
+        name: _plain_value(values[0]) if len(values) == 1 else [_plain_value(one) for one in values]
+        for name, values in lines
+    }
+
+
+def _plain_value(value: Value) -> Any:
+    if value.data is None:
+        return {"withheld": True}
+    return value.data.decode(errors="replace")
+
+
+def _plain_body(body: Value) -> dict[str, Any]:
+    if body.data is None:
+        return {"body": {"withheld": True}}
+    try:
+        return {"body": body.data.decode() or None}
+    except UnicodeDecodeError:
+        return {"bodyBase64": base64.b64encode(body.data).decode("ascii")}
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, [], {})}

@@ -1,0 +1,145 @@
+"""What must be done to bring a server to what is wanted."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from emulator.account import requests
+from emulator.account.difference import Change, diff
+from emulator.account.errors import PlanError
+from emulator.account.requests import Request
+from emulator.account.values import PARTS, AccountState, Lines, Pin, Queue, Schedule, UrlGroup, Value
+
+Verb = Literal["make", "change", "delete"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to make, change or delete, by one or more requests in order."""
+
+    verb: Verb
+    title: str
+    details: tuple[str, ...]
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Steps in the order in which they are done; ``kept`` is what is there, not wanted, and left alone."""
+
+    steps: tuple[Step, ...]
+    kept: tuple[str, ...]
+
+
+def plan(now: AccountState, wanted: AccountState, *, names: tuple[str, str], prune: bool) -> Plan:
+    """Make what is missing, change what differs, and with ``prune`` delete what is not wanted, last of all.
+
+    ``names`` are of the server and of what is wanted. Raises PlanError for a value that nobody has.
+    """
+    changes = diff(now, wanted, names=names)
+    unwanted = [change for change in changes if change.kind == "only in the first"]
+    made = [_step(change, now, wanted, names) for change in changes if change not in unwanted]
+    # What others may name goes last: first schedules, then what they publish into.
+    gone = [_deletion(change, now) for change in reversed(unwanted)] if prune else []
+    kept = () if prune else tuple(change.title for change in unwanted)
+    return Plan(steps=(*made, *gone), kept=kept)
+
+
+def _step(change: Change, now: AccountState, wanted: AccountState, names: tuple[str, str]) -> Step:
+    there: Any = (now.part(change.part) or {}).get(change.name)
+    aim: Any = _part(wanted, change.part)[change.name]
+    return Step(
+        verb="make" if there is None else "change",
+        title=change.title,
+        details=change.details,
+        requests=tuple(_requests(change, there, aim, names)),
+    )
+
+
+def _requests(change: Change, there: Any, aim: Any, names: tuple[str, str]) -> Iterator[Request]:
+    if isinstance(aim, Schedule):
+        yield from _for_schedule(change, there, aim, names)
+    elif isinstance(aim, UrlGroup):
+        filled = replace(aim, headers=_filled(aim.headers, there.headers if there else (), change, names))
+        yield from requests.save_group(change.name, there, filled)
+    elif isinstance(aim, Queue):
+        yield requests.save_queue(change.name, aim)
+    else:
+        yield from requests.save_pin(change.name, there or Pin(), aim)
+
+
+def _for_schedule(
+    change: Change, there: Schedule | None, aim: Schedule, names: tuple[str, str]
+) -> Iterator[Request]:
+    if change.changed != {"paused"}:
+        old = there or replace(
+            aim, headers=(), callback_headers=(), failure_callback_headers=(), body=Value()
+        )
+        filled = replace(
+            aim,
+            body=_value(aim.body, old.body, "body", change, names),
+            headers=_filled(aim.headers, old.headers, change, names),
+            callback_headers=_filled(aim.callback_headers, old.callback_headers, change, names),
+            failure_callback_headers=_filled(
+                aim.failure_callback_headers, old.failure_callback_headers, change, names
+            ),
+        )
+        yield requests.save_schedule(change.name, filled)
+    # Replacing a schedule should leave its pause alone (contract U27); a schedule that is to rest is told so again.
+    if aim.paused or "paused" in change.changed:
+        yield requests.pause_schedule(change.name, is_paused=aim.paused)
+
+
+def _deletion(change: Change, now: AccountState) -> Step:
+    name, part = change.name, change.part
+    there = _part(now, part)[name]
+    made: dict[str, tuple[Request, ...]] = {
+        "schedules": (requests.delete_schedule(name),),
+        "url_groups": (requests.delete_group(name),),
+        "queues": (requests.delete_queue(name),),
+    }
+    done = made[part] if part in made else requests.save_pin(name, _pin(there), Pin())
+    details = {
+        "queues": ("with the messages that wait in it",),
+        "flow_control": ("nothing of it stays fixed",),
+    }
+    return Step(verb="delete", title=change.title, details=details.get(part, ()), requests=done)
+
+
+def _pin(there: object) -> Pin:
+    assert isinstance(there, Pin)
+    return there
+
+
+def _part(state: AccountState, name: str) -> Mapping[str, Any]:
+    part = state.part(name)
+    assert part is not None, f"{PARTS[name]} of a part that is not compared"
+    return part
+
+
+def _filled(aim: Lines, there: Lines, change: Change, names: tuple[str, str]) -> Lines:
+    """The lines with the server's own values where theirs were withheld."""
+    own = dict(there)
+    return tuple(
+        (
+            name,
+            own.get(name, values)
+            if any(one.is_withheld for one in values) and _all_known(own.get(name, ()))
+            else tuple(_value(one, Value(), f"header {name}", change, names) for one in values),
+        )
+        for name, values in aim
+    )
+
+
+def _all_known(values: tuple[Value, ...]) -> bool:
+    return bool(values) and all(one.data is not None for one in values)
+
+
+def _value(aim: Value, there: Value, what: str, change: Change, names: tuple[str, str]) -> Value:
+    value = there if aim.is_withheld else aim
+    if value.data is None:
+        where = f"{names[0]} shows it as a digest" if value.digest else f"{names[0]} has none to keep"
+        raise PlanError(
+            f"{change.title}: {what} is not known ({where}); write it into {names[1]}, or {{env: NAME}} in its place"
+        )
+    return value

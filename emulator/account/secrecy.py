@@ -1,0 +1,78 @@
+"""What may be shown: what a publisher put into a header or a body may be a secret, unless it is known not to be."""
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from emulator.account.values import EMPTY, WITHHELD, AccountState, Lines, Schedule, UrlGroup, Value
+
+_HARMLESS = frozenset(
+    {"accept", "accept-language", "cache-control", "content-encoding", "content-type", "user-agent"}
+)
+_FORWARDING = re.compile(r"upstash-(?:failure-callback-|callback-)?forward-", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"([?&][^=&]*(?:token|secret|key|sig|pass|auth|code)[^=&]*=)[^&#]*", re.IGNORECASE
+)
+
+
+def is_harmless(header: str) -> bool:
+    """Whether a header's value says how to read or publish something, and nothing else."""
+    lowered = header.lower()
+    return lowered in _HARMLESS or (lowered.startswith("upstash-") and not _FORWARDING.match(lowered))
+
+
+def shown_url(url: str) -> str:
+    """A URL for the terminal, without a password and the values of parameters that are called like a secret."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        password = None
+    shown = url.replace(f":{password}@", ":***@", 1) if password else url
+    return _SECRET_PARAMETER.sub(r"\1***", shown)
+
+
+def withhold(state: AccountState, *, shown: Collection[str]) -> AccountState:
+    """The state without values that may be secrets, but those that ``shown`` names: headers, or ``body``."""
+    names = frozenset(name.lower() for name in shown)
+    schedules, groups = state.schedules, state.url_groups
+    return replace(
+        state,
+        schedules=None
+        if schedules is None
+        else MappingProxyType({key: _schedule(one, names) for key, one in schedules.items()}),
+        url_groups=None
+        if groups is None
+        else MappingProxyType({key: _group(one, names) for key, one in groups.items()}),
+    )
+
+
+def _schedule(schedule: Schedule, names: frozenset[str]) -> Schedule:
+    return replace(
+        schedule,
+        body=_value(schedule.body, is_shown=schedule.body == EMPTY or "body" in names),
+        headers=_lines(schedule.headers, names),
+        callback_headers=_lines(schedule.callback_headers, names),
+        failure_callback_headers=_lines(schedule.failure_callback_headers, names),
+    )
+
+
+def _group(group: UrlGroup, names: frozenset[str]) -> UrlGroup:
+    return replace(group, headers=_lines(group.headers, names))
+
+
+def _lines(lines: Lines, names: frozenset[str]) -> Lines:
+    return tuple(
+        (name, tuple(_value(one, is_shown=is_harmless(name) or _plain(name) in names) for one in values))
+        for name, values in lines
+    )
+
+
+def _plain(name: str) -> str:
+    return _FORWARDING.sub("", name).lower()
+
+
+def _value(value: Value, *, is_shown: bool) -> Value:
+    # A digest of a short value can be guessed.
+    return value if is_shown and value.data is not None else WITHHELD

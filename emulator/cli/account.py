@@ -1,0 +1,411 @@
+"""``qstash-emulator account``: a real account and this machine's emulator, compared and brought together.
+
+Of the account only ``/v2`` is used. Not yet tried on a real account.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emulator.cli.client import NOT_RUNNING, REFUSED, fail
+from emulator.cli.options import DEFAULT_URL
+from emulator.cli.output import print_json
+
+if TYPE_CHECKING:
+    from emulator.account.client import AccountClient
+    from emulator.account.difference import Change
+    from emulator.account.plan import Plan, Step
+    from emulator.account.values import AccountState
+
+app = typer.Typer(
+    help="A real account and this machine: pull, diff, plan, apply. Not yet tried on a real account.",
+    no_args_is_help=True,
+)
+
+_ACCOUNT, _EMULATOR = "account", "emulator"
+
+AccountUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--account-url", envvar="QSTASH_URL", show_envvar=True, rich_help_panel="Servers",
+        help="The account's region, such as https://qstash-us-east-1.upstash.io.",
+    ),
+]  # fmt: skip
+AccountToken = Annotated[
+    str | None,
+    typer.Option(
+        "--account-token", envvar="QSTASH_TOKEN", show_envvar=True, show_default=False, rich_help_panel="Servers",
+        help="The account's token; the read-only one will do for all but apply.",
+    ),
+]  # fmt: skip
+EmulatorUrl = Annotated[str, typer.Option("--emulator-url", help="The emulator.", rich_help_panel="Servers")]
+EmulatorToken = Annotated[
+    str | None,
+    typer.Option(
+        "--emulator-token", help="Whose tenant; the default user's if not given.", show_default=False,
+        rich_help_panel="Servers",
+    ),
+]  # fmt: skip
+MaxWait = Annotated[
+    float,
+    typer.Option(
+        "--max-wait",
+        min=0,
+        help="Seconds to wait at most where a rate limit asks for it.",
+        rich_help_panel="Servers",
+    ),
+]
+Rewrite = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN=ORIGIN",
+        help="Where destinations of the account's first origin lead here. Repeatable.",
+    ),
+]
+WithSecrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Write the values of this header, or 'body', into the file. Repeatable."
+    ),
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete what is not wanted.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+To = Annotated[str, typer.Option("--to", metavar="account|emulator", help="Which server.")]
+File = Annotated[str, typer.Argument(metavar="[FILE]", help="What is wanted; - is standard input.")]
+
+
+@app.command()
+def pull(
+    file: Annotated[
+        str | None, typer.Option(help="Write a file instead of filling the emulator; - is standard output.")
+    ] = None,
+    rewrite: Rewrite = None,
+    keep_destinations: Annotated[
+        bool,
+        typer.Option("--keep-destinations", help="Let the emulator call the account's own destinations."),
+    ] = False,
+    with_secrets: WithSecrets = None,
+    prune: Prune = False,
+    yes: Yes = False,
+    account_url: AccountUrl = None,
+    account_token: AccountToken = None,
+    emulator_url: EmulatorUrl = DEFAULT_URL,
+    emulator_token: EmulatorToken = None,
+    max_wait: MaxWait = 60,
+) -> None:
+    """Copy the account's schedules, URL groups, queues and pinned flow-control keys into the emulator, or into a file.
+
+    The account is only read.
+    """
+    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    with _said():
+        from emulator.account.rewriting import Rules
+
+        rules = Rules.parse(rewrite or [])
+        with servers.account() as client:
+            state = rules.state(client.state())
+        if file is not None:
+            _write(file, state, with_secrets or [])
+            return
+        if not keep_destinations:
+            _check_destinations(state)
+        with servers.emulator() as target:
+            plan = _planned(target, state, (_EMULATOR, _ACCOUNT), prune=prune)
+            _carry_out(plan, target, yes=yes)
+
+
+@app.command("diff")
+def diff_(
+    first: Annotated[str, typer.Argument(metavar="[FIRST]", help="account, emulator, or a file.")] = _ACCOUNT,
+    second: Annotated[str, typer.Argument(metavar="[SECOND]", help="The same.")] = _EMULATOR,
+    rewrite: Rewrite = None,
+    as_json: AsJson = False,
+    account_url: AccountUrl = None,
+    account_token: AccountToken = None,
+    emulator_url: EmulatorUrl = DEFAULT_URL,
+    emulator_token: EmulatorToken = None,
+    max_wait: MaxWait = 60,
+) -> None:
+    """Compare two of the account, the emulator and a file. Exits with 1 when they differ."""
+    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    with _said():
+        from emulator.account.difference import diff
+
+        names = (first, second)
+        states = [servers.state(name, rewrite) for name in names]
+        changes = diff(states[0], states[1], names=names)
+    if as_json:
+        print_json({"differences": [_as_json(change, names) for change in changes]})
+    else:
+        for change in changes:
+            typer.echo("\n".join(_lines(change, names)))
+        typer.echo(_count(changes, states))
+    raise typer.Exit(REFUSED if changes else 0)
+
+
+@app.command()
+def plan(
+    file: File = "qstash.yaml",
+    to: To = _ACCOUNT,
+    prune: Prune = False,
+    as_json: AsJson = False,
+    account_url: AccountUrl = None,
+    account_token: AccountToken = None,
+    emulator_url: EmulatorUrl = DEFAULT_URL,
+    emulator_token: EmulatorToken = None,
+    max_wait: MaxWait = 60,
+) -> None:
+    """Say what apply would do. Changes nothing."""
+    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    with (
+        _said(),
+        servers.named(to) as client,
+    ):
+        made = _planned(client, _load(file), (client.name, file), prune=prune)
+    if as_json:
+        print_json({"steps": [_step_as_json(step) for step in made.steps], "kept": list(made.kept)})
+        return
+    for step in made.steps:
+        typer.echo("\n".join(_step_lines(step)))
+    typer.echo(_summary(made))
+
+
+@app.command()
+def apply(
+    file: File = "qstash.yaml",
+    to: To = _ACCOUNT,
+    prune: Prune = False,
+    yes: Yes = False,
+    account_url: AccountUrl = None,
+    account_token: AccountToken = None,
+    emulator_url: EmulatorUrl = DEFAULT_URL,
+    emulator_token: EmulatorToken = None,
+    max_wait: MaxWait = 60,
+) -> None:
+    """Bring the account, or the emulator, to what the file says. Again does nothing; only --prune deletes."""
+    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    with (
+        _said(),
+        servers.named(to) as client,
+    ):
+        made = _planned(client, _load(file), (client.name, file), prune=prune)
+        _carry_out(made, client, yes=yes)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What goes wrong, in one line and by an exit code."""
+    try:
+        from emulator.account.errors import AccountError, FormError, UnreachableError
+    except ImportError as error:  # pragma: no cover  the extra is always there in tests
+        fail(f"account needs {error.name}: add the extra 'account'", 2)
+    try:
+        yield
+    except FormError as error:
+        fail(str(error), 2)
+    except UnreachableError as error:
+        fail(str(error), NOT_RUNNING)
+    except AccountError as error:
+        fail(str(error), REFUSED)
+    except ModuleNotFoundError as error:
+        fail(f"this needs {error.name}: add the extra 'account'", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Servers:
+    """Which two servers the command line means."""
+
+    account_url: str | None
+    account_token: str | None
+    emulator_url: str
+    emulator_token: str | None
+    max_wait: float
+
+    def account(self) -> "AccountClient":
+        if not self.account_url or not self.account_token:
+            fail(
+                "which account? Set QSTASH_URL and QSTASH_TOKEN, or give --account-url and --account-token", 2
+            )
+        return self._client(self.account_url, self.account_token, _ACCOUNT)
+
+    def emulator(self) -> "AccountClient":
+        from emulator.tenants import PUBLISHED_USERS
+
+        return self._client(self.emulator_url, self.emulator_token or PUBLISHED_USERS[0].token, _EMULATOR)
+
+    def named(self, to: str) -> "AccountClient":
+        if to not in (_ACCOUNT, _EMULATOR):
+            fail(f"--to {to!r}: expected account or emulator", 2)
+        return self.account() if to == _ACCOUNT else self.emulator()
+
+    def state(self, name: str, rewrite: list[str] | None) -> "AccountState":
+        """Of the account with its destinations rewritten, of the emulator, or of a file."""
+        from emulator.account.rewriting import Rules
+
+        rules = Rules.parse(rewrite or [])
+        if name not in (_ACCOUNT, _EMULATOR):
+            return _load(name)
+        with self.named(name) as client:
+            state = client.state()
+        return rules.state(state) if name == _ACCOUNT else state
+
+    def _client(self, url: str, token: str, name: str) -> "AccountClient":
+        from emulator.account.client import AccountClient
+
+        return AccountClient(
+            url,
+            token,
+            name=name,
+            longest_wait_seconds=self.max_wait,
+            say=lambda words: typer.echo(words, err=True),
+        )
+
+
+def _load(file: str) -> "AccountState":
+    import os
+
+    from emulator.account.file import load
+    from emulator.cli.client import read_input
+
+    try:
+        text = read_input(file).decode()
+    except UnicodeDecodeError:
+        fail(f"{file} is not UTF-8", 2)
+    return load(text, file=file, environment=os.environ)
+
+
+def _write(file: str, state: "AccountState", with_secrets: list[str]) -> None:
+    from pathlib import Path
+
+    from emulator.account.file import dump
+    from emulator.account.secrecy import withhold
+
+    text = dump(withhold(state, shown=with_secrets))
+    if file == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"cannot write {file}: {error.strerror}", 2)
+    typer.echo(f"{file}: {_sizes(state)}")
+
+
+def _check_destinations(state: "AccountState") -> None:
+    """The emulator would call them at the schedules' next times."""
+    from urllib.parse import urlsplit
+
+    from emulator.account.rewriting import origins
+    from emulator.delivery.connection_errors import is_loopback
+
+    far = [origin for origin in origins(state) if not is_loopback(urlsplit(origin).hostname or "")]
+    if far:
+        fail(
+            f"the emulator would call {', '.join(far)}: say where they lead here, "
+            f"--rewrite {far[0]}=http://localhost:3000, or --keep-destinations",
+            2,
+        )
+
+
+def _planned(
+    client: "AccountClient", wanted: "AccountState", names: tuple[str, str], *, prune: bool
+) -> "Plan":
+    from emulator.account.plan import plan as plan_
+
+    return plan_(client.state(), wanted, names=names, prune=prune)
+
+
+def _carry_out(made: "Plan", client: "AccountClient", *, yes: bool) -> None:
+    from emulator.account.carrying_out import carry_out
+
+    _confirm([step for step in made.steps if step.verb == "delete"], client, yes=yes)
+    outcome = carry_out(made, client, tell=lambda step: typer.echo(_past(step)))
+    if outcome.failed is None:
+        typer.echo(f"{client.name}: {_done_words(made, len(outcome.done))}")
+        return
+    typer.echo(f"NOT DONE: {outcome.failed.verb} {outcome.failed.title}", err=True)
+    for step in outcome.left:
+        typer.echo(f"NOT TRIED: {step.verb} {step.title}", err=True)
+    fail(
+        f"{outcome.why}\nqstash-emulator: {len(outcome.done)} of {len(made.steps)} steps are done; "
+        "the same command does the rest"
+    )
+
+
+def _confirm(deletions: "list[Step]", client: "AccountClient", *, yes: bool) -> None:
+    if not deletions or yes:
+        return
+    titles = ", ".join(step.title for step in deletions)
+    if not sys.stdin.isatty():
+        fail(f"this deletes at {client.url}: {titles}; say --yes", 2)
+    typer.confirm(f"Delete at {client.url}: {titles}?", abort=True)
+
+
+def _done_words(made: "Plan", done: int) -> str:
+    words = f"{_number(done, 'step')} done" if done else "nothing to do"
+    return words + _kept_words(made)
+
+
+def _summary(made: "Plan") -> str:
+    counts = [
+        f"{sum(step.verb == verb for step in made.steps)} to {verb}" for verb in ("make", "change", "delete")
+    ]
+    return ", ".join(counts) + _kept_words(made)
+
+
+def _kept_words(made: "Plan") -> str:
+    return f"; left alone (--prune deletes): {', '.join(made.kept)}" if made.kept else ""
+
+
+def _past(step: "Step") -> str:
+    return f"{ {'make': 'made', 'change': 'changed', 'delete': 'deleted'}[step.verb] } {step.title}"
+
+
+def _step_lines(step: "Step") -> list[str]:
+    return [f"{step.verb} {step.title}", *(f"  {words}" for words in step.details)]
+
+
+def _lines(change: "Change", names: tuple[str, str]) -> list[str]:
+    return [f"{change.title}: {_kind(change, names)}", *(f"  {words}" for words in change.details)]
+
+
+def _kind(change: "Change", names: tuple[str, str]) -> str:
+    if change.kind == "differs":
+        return "differs"
+    return f"only in {names[0] if change.kind == 'only in the first' else names[1]}"
+
+
+def _count(changes: "list[Change]", states: "list[AccountState]") -> str:
+    from emulator.account.values import PARTS
+
+    missing = [PARTS[part] for part in PARTS if any(state.part(part) is None for state in states)]
+    skipped = f"; not compared: {', '.join(missing)}" if missing else ""
+    withheld = sum(state.withheld_count for state in states)
+    unknown = f"; not compared: {_number(withheld, 'withheld value')}" if withheld else ""
+    number = _number(len(changes), "difference") if changes else "no difference"
+    return f"{number}{skipped}{unknown}"
+
+
+def _sizes(state: "AccountState") -> str:
+    from emulator.account.values import PARTS
+
+    return ", ".join(_number(len(state.part(part) or ()), what) for part, what in PARTS.items())
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _as_json(change: "Change", names: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "part": change.part, "name": change.name, "kind": _kind(change, names), "details": list(change.details)
+    }  # fmt: skip
+
+
+def _step_as_json(step: "Step") -> dict[str, Any]:
+    return {"verb": step.verb, "title": step.title, "details": list(step.details)}
