@@ -49,7 +49,7 @@ def _problem(error: Any) -> str:
     return f"{where}: {words}" + (f" (got {error['input']!r})" if is_shown else "")
 
 
-class _Loader(yaml.BaseLoader):  # type: ignore[misc]  # it has no types
+class _Loader(yaml.BaseLoader):
     """Texts, lists and mappings; the same key twice in one mapping is refused, where YAML itself takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
