@@ -1,7 +1,7 @@
 """Connections of the caller's own, without SQLAlchemy: what ``enqueue(connection=…)`` writes on.
 
-sqlite3, psycopg 3 (blocking and async) and asyncpg. Each is put behind one of two small interfaces, which run one
-statement and answer the rows it returns; neither begins nor ends a transaction, for that is the caller's.
+sqlite3, psycopg 3 (blocking and async), psycopg 2 and asyncpg. Each is put behind one of two small interfaces, which
+run one statement and answer the rows it returns; neither begins nor ends a transaction, for that is the caller's.
 """
 
 import sqlite3
@@ -16,7 +16,10 @@ from jobs_core.database.compiled import PLAIN, Row, SqlStatement
 T = TypeVar("T")
 Statements = Generator[SqlStatement, Sequence[Row], T]
 
-_ACCEPTED = "a sqlite3.Connection, a psycopg.Connection or AsyncConnection, or an asyncpg connection"
+_ACCEPTED = (
+    "a sqlite3.Connection, a psycopg.Connection or AsyncConnection, or a connection of psycopg2 or asyncpg"
+)
+_ACCEPTED_BLOCKING = "a sqlite3.Connection, a psycopg.Connection or a psycopg2 connection"
 
 
 class BlockingConnection(Protocol):
@@ -115,6 +118,12 @@ def blocking(connection: Any) -> BlockingConnection | None:
         if isinstance(connection, Connection):
             _check_transaction(is_open=_is_open(connection))
             return _Psycopg(connection)
+    if _is_from(connection, "psycopg2"):
+        from psycopg2.extensions import connection as kind
+
+        if isinstance(connection, kind):
+            _check_transaction(is_open=_is_open_psycopg2(connection))
+            return _Psycopg2(connection)
     return None
 
 
@@ -138,7 +147,7 @@ def awaiting(connection: Any) -> AsyncConnection | None:
 
 def not_accepted(connection: Any, *, is_blocking: bool) -> TypeError:
     """What to raise for a connection that is none of those we know."""
-    accepted = "a sqlite3.Connection or a psycopg.Connection" if is_blocking else _ACCEPTED
+    accepted = _ACCEPTED_BLOCKING if is_blocking else _ACCEPTED
     kind = type(connection)
     return TypeError(f"connection must be {accepted}, not a {kind.__module__}.{kind.__qualname__}")
 
@@ -152,6 +161,14 @@ def _is_open(connection: Any) -> bool:
     from psycopg.pq import TransactionStatus
 
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
+
+
+def _is_open_psycopg2(connection: Any) -> bool:
+    from psycopg2.extensions import STATUS_READY, TRANSACTION_STATUS_IDLE
+
+    # Where the caller sent COMMIT as a statement, the driver still believes in a transaction, and begins none.
+    will_begin = not connection.autocommit and connection.status == STATUS_READY
+    return will_begin or bool(connection.get_transaction_status() != TRANSACTION_STATUS_IDLE)
 
 
 def _check_transaction(*, is_open: bool) -> None:
@@ -194,6 +211,22 @@ class _Psycopg:
         # A cursor of the plain kind: the connection's own may take other placeholders, or make other rows.
         with Cursor(self._connection, row_factory=tuple_row) as cursor:
             cursor.execute(statement.text.encode(), statement.parameters)
+            return cursor.fetchall() if cursor.description else []
+
+
+class _Psycopg2:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def dialect(self) -> Dialect:
+        return postgresql_dialect("format")
+
+    def run(self, statement: SqlStatement) -> Sequence[Row]:
+        from psycopg2.extensions import cursor as plain
+
+        with plain(self._connection) as cursor:  # the connection's own may make other rows
+            cursor.execute(statement.text, statement.parameters)
             return cursor.fetchall() if cursor.description else []
 
 

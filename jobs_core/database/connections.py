@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -52,10 +53,13 @@ _DEADLOCK_DETECTED = "40P01"
 
 
 def driver_url(url: str) -> URL:
-    """``url`` with the driver we use: sqlite3, or psycopg 3."""
+    """``url`` with the driver we use: sqlite3; psycopg 3, or psycopg 2 where that is what is installed, or named."""
     parsed = make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    return parsed.set(drivername="sqlite" if is_sqlite else "postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.set(drivername="sqlite")
+    is_older_meant = parsed.drivername.endswith("+psycopg2") or find_spec("psycopg") is None
+    is_older = is_older_meant and find_spec("psycopg2") is not None
+    return parsed.set(drivername="postgresql+psycopg2" if is_older else "postgresql+psycopg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ class Database:
         if not self.is_sqlite:
             arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
             arguments = {name: value for name, value in arguments.items() if name not in url.query}
-            if self._is_pooled_elsewhere:
+            if self._is_pooled_elsewhere and url.drivername.endswith("+psycopg"):
                 arguments["prepare_threshold"] = None  # the next transaction may be on another connection
             return create_engine(
                 url, pool_size=pool_size, max_overflow=0, hide_parameters=True, connect_args=arguments
@@ -230,7 +234,9 @@ def _is_wrong_statement(error: BaseException) -> bool:
 
 
 def _is_deadlock(error: BaseException) -> bool:
-    return getattr(getattr(error, "orig", None), "sqlstate", None) == _DEADLOCK_DETECTED
+    found = getattr(error, "orig", None)
+    # The same in psycopg 3 and 2.
+    return _DEADLOCK_DETECTED in {getattr(found, "sqlstate", None), getattr(found, "pgcode", None)}
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

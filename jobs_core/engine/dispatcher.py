@@ -151,7 +151,7 @@ class JobDispatcher:
             session: write the job in this transaction, with the caller's own rows. It is published after the
                 commit, and never if the transaction rolls back.
             connection: the same for those without SQLAlchemy: a ``sqlite3.Connection``, a psycopg 3 ``Connection``
-                or ``AsyncConnection``, or an asyncpg connection, in a transaction. A connection tells nobody of
+                or ``AsyncConnection``, or one of psycopg 2 or asyncpg, in a transaction. A connection tells nobody of
                 its commit, so a running worker publishes the job within two seconds; ``flush`` does it at once.
 
         Raises:

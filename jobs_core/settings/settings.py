@@ -254,7 +254,7 @@ class Settings(BaseSettings):
         scheme = value.partition(":")[0].partition("+")[0]
         if scheme not in {"sqlite", "postgresql", "postgres"}:
             raise ValueError("it must start with sqlite:/// or postgresql://")
-        if scheme != "sqlite" and find_spec("psycopg") is None:
+        if scheme != "sqlite" and find_spec("psycopg") is None and find_spec("psycopg2") is None:
             raise ValueError(
                 "PostgreSQL needs the extra 'postgres': pip install 'qstash-emulator[jobs,postgres]'"
             )

@@ -91,12 +91,13 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path, database_kind: str) -> Iterator[str]:
-    """A fresh migrated database."""
+    """A fresh migrated database; of the kind "psycopg 2", one whose URL names that driver."""
     yield from _database(request, tmp_path, migrated=True)
 
 
 def _database(request: pytest.FixtureRequest, tmp_path: Path, *, migrated: bool) -> Iterator[str]:
-    if request.getfixturevalue("database_kind") == "sqlite":
+    kind = request.getfixturevalue("database_kind")
+    if kind == "sqlite":
         path = tmp_path / f"{uuid.uuid4().hex}.db"
         if migrated:
             shutil.copy(request.getfixturevalue("sqlite_template"), path)
@@ -105,7 +106,7 @@ def _database(request: pytest.FixtureRequest, tmp_path: Path, *, migrated: bool)
     server: Postgres = request.getfixturevalue("postgres")
     template = request.getfixturevalue("postgres_template") if migrated else "template1"
     with server.database(template=template) as url:
-        yield url
+        yield url.replace("postgresql:", "postgresql+psycopg2:") if kind == "psycopg 2" else url
 
 
 # --- QStash

@@ -2,19 +2,30 @@
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psycopg
+import psycopg2
+import psycopg2.extras
 import pytest
 from psycopg.rows import dict_row
+from sqlalchemy import text
 
 from jobs_core import JobDispatcher, JobRequest, Settings, SyncJobDispatcher
 from jobs_core.database.connections import driver_url
+from tests.bounds import HANG_SECONDS
+
+_ROOT = Path(__file__).parents[2]
 
 Execute = Callable[[str], Awaitable[Any]]
 
@@ -43,8 +54,8 @@ async def _sqlite(path: str) -> AsyncIterator[Caller]:
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
 
-    async def execute(text: str) -> Any:
-        return connection.execute(text)
+    async def execute(statement: str) -> Any:
+        return connection.execute(statement)
 
     yield Caller(connection, execute)
     connection.close()
@@ -54,10 +65,24 @@ async def _sqlite(path: str) -> AsyncIterator[Caller]:
 async def _psycopg(dsn: str) -> AsyncIterator[Caller]:
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
 
-        async def execute(text: str) -> Any:
-            return connection.execute(text.encode())
+        async def execute(statement: str) -> Any:
+            return connection.execute(statement.encode())
 
         yield Caller(connection, execute)
+
+
+@asynccontextmanager
+async def _psycopg2(dsn: str) -> AsyncIterator[Caller]:
+    connection = psycopg2.connect(dsn, cursor_factory=psycopg2.extras.DictCursor)
+
+    async def execute(statement: str) -> Any:
+        if statement in {"COMMIT", "ROLLBACK"}:  # as statements, the driver would not hear of them
+            return connection.commit() if statement == "COMMIT" else connection.rollback()
+        with connection.cursor() as cursor:
+            return cursor.execute(statement)
+
+    yield Caller(connection, execute)
+    connection.close()
 
 
 @asynccontextmanager
@@ -66,8 +91,8 @@ async def _psycopg_async(dsn: str) -> AsyncIterator[Caller]:
         dsn, cursor_factory=psycopg.AsyncRawCursor, row_factory=dict_row
     ) as connection:
 
-        async def execute(text: str) -> Any:
-            return await connection.execute(text.encode())
+        async def execute(statement: str) -> Any:
+            return await connection.execute(statement.encode())
 
         yield Caller(connection, execute)
 
@@ -81,7 +106,13 @@ async def _asyncpg(dsn: str) -> AsyncIterator[Caller]:
     await connection.close()
 
 
-KINDS = {"sqlite3": _sqlite, "psycopg": _psycopg, "psycopg async": _psycopg_async, "asyncpg": _asyncpg}
+KINDS = {
+    "sqlite3": _sqlite,
+    "psycopg": _psycopg,
+    "psycopg async": _psycopg_async,
+    "psycopg 2": _psycopg2,
+    "asyncpg": _asyncpg,
+}
 
 
 @pytest.fixture(params=list(KINDS))
@@ -164,15 +195,64 @@ async def test_an_idempotency_key_holds(dispatcher: JobDispatcher, qstash: Any, 
     assert len(qstash.messages) == 2
 
 
-async def test_what_a_dead_process_committed_is_published_by_another(
-    dispatcher: JobDispatcher, qstash: Any, caller: Caller
+# A process of its own: it commits a row and a job, writes a further job, and dies before anything is published.
+_PROCESS = """
+import asyncio, os, signal, sys
+from datetime import datetime, timedelta
+import httpx
+from jobs_core import Job, JobDispatcher, ManualClock, Payload, Registry, Settings, job
+from tests.jobs_core.test_caller_connections import KINDS
+
+class Work(Payload):
+    note: str = ""
+
+@job("do-work", endpoint="/api/jobs/work", retries=3, timeout=timedelta(seconds=30), description="Never run here.")
+async def do_work(payload: Work, job: Job) -> None: ...
+
+def refuse(request):
+    raise AssertionError(f"published in the process that was to die: {request.url}")
+
+async def main(driver, where, database_url, now):
+    settings = Settings(base_url="https://app.example.com", database_url=database_url)
+    clock = ManualClock(datetime.fromisoformat(now))
+    async with KINDS[driver](where) as caller, JobDispatcher(
+        settings, registry=Registry([do_work]), clock=clock, transport=httpx.MockTransport(refuse)
+    ) as dispatcher:
+        await caller.begin()
+        await caller.execute("INSERT INTO users VALUES ('kept')")
+        await dispatcher.enqueue(do_work, Work(note="kept"), connection=caller.connection)
+        await caller.commit()
+        await caller.begin()
+        await caller.execute("INSERT INTO users VALUES ('undone')")
+        await dispatcher.enqueue(do_work, Work(note="undone"), connection=caller.connection)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a thing of POSIX")
+async def test_what_a_killed_process_committed_is_published_by_another_and_what_it_did_not_is_gone(
+    dispatcher: JobDispatcher, qstash: Any, caller: Caller, driver: str, database_url: str
 ) -> None:
-    """Nothing but the rows is left of who wrote them; the relay of any worker finds them."""
-    await caller.begin()
-    job_id = await dispatcher.enqueue("do-work", {}, connection=caller.connection)
-    await caller.commit()
+    where = str(driver_url(database_url).database) if driver == "sqlite3" else database_url
+    arguments = [driver, where, database_url, dispatcher.clock.now().isoformat()]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-W", "ignore", "-c", _PROCESS, *arguments],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)}, capture_output=True, text=True, check=False, timeout=HANG_SECONDS,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    names = await dispatcher.database.read(
+        lambda connection: connection.scalars(text("SELECT name FROM users")).all()
+    )
+    assert names == ["kept"]
+    assert qstash.messages == []
+
     assert await dispatcher.outbox.relay() == 1
-    assert len(qstash.of(job_id)) == 1
+    (record,) = (await dispatcher.list()).jobs
+    (message,) = qstash.of(record.job_id)
+    assert (record.payload["note"], record.message_id) == ("kept", message.id)
 
 
 async def test_a_connection_that_commits_each_statement_is_refused(
@@ -180,10 +260,23 @@ async def test_a_connection_that_commits_each_statement_is_refused(
 ) -> None:
     if driver == "sqlite3":
         caller.connection.isolation_level = None
-    elif driver == "psycopg":
+    elif driver in {"psycopg", "psycopg 2"}:
         caller.connection.autocommit = True
     elif driver == "psycopg async":
         await caller.connection.set_autocommit(True)
+    with pytest.raises(ValueError, match="begin a transaction first"):
+        await dispatcher.enqueue("do-work", {}, connection=caller.connection)
+    assert (await dispatcher.list()).jobs == ()
+
+
+@pytest.mark.parametrize("driver", ["psycopg 2"], indirect=True)
+async def test_a_psycopg2_connection_that_was_committed_behind_its_drivers_back_is_refused(
+    dispatcher: JobDispatcher, caller: Caller
+) -> None:
+    """The driver believes itself in a transaction and begins none, so each statement would be committed."""
+    with caller.connection.cursor() as cursor:
+        cursor.execute("INSERT INTO users VALUES ('Ada')")
+        cursor.execute("COMMIT")
     with pytest.raises(ValueError, match="begin a transaction first"):
         await dispatcher.enqueue("do-work", {}, connection=caller.connection)
     assert (await dispatcher.list()).jobs == ()
@@ -208,8 +301,10 @@ async def test_the_blocking_face_takes_a_connection_that_blocks(
             jobs.flush()
             return job_id
 
-    if driver in {"sqlite3", "psycopg"}:
+    if driver in {"sqlite3", "psycopg", "psycopg 2"}:
         assert len(qstash.of(use())) == 1
         return
-    with pytest.raises(TypeError, match=r"must be a sqlite3\.Connection or a psycopg\.Connection, not a"):
+    with pytest.raises(
+        TypeError, match=r"must be a sqlite3\.Connection, a psycopg\.Connection or a psycopg2 connection, not"
+    ):
         await asyncio.to_thread(use)

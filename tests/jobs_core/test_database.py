@@ -149,6 +149,7 @@ async def test_every_job_of_a_group_has_the_lease_that_its_own_timeout_asks_for(
 # --- statements over many rows
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite", "postgresql", "psycopg 2"])
 async def test_every_kind_of_value_comes_back_as_it_was_given(
     dispatcher: JobDispatcher, handlers: Any, app: Any
 ) -> None:
@@ -200,7 +201,7 @@ async def test_a_statements_error_is_sqlalchemys(dispatcher: JobDispatcher, cloc
     assert "payload" not in str(caught.value)
 
 
-@pytest.mark.parametrize("database_kind", ["postgresql"])
+@pytest.mark.parametrize("database_kind", ["postgresql", "psycopg 2"])
 async def test_text_longer_than_its_column_is_refused_and_not_cut_off(
     dispatcher: JobDispatcher, job_ids: Sequence[str], clock: ManualClock
 ) -> None:
@@ -252,7 +253,7 @@ async def test_a_commit_of_which_nobody_knows_whether_it_happened_is_not_repeate
     assert calls == 1
 
 
-@pytest.mark.parametrize("database_kind", ["postgresql"])
+@pytest.mark.parametrize("database_kind", ["postgresql", "psycopg 2"])
 async def test_who_loses_a_deadlock_tries_again(dispatcher: JobDispatcher, job_ids: Sequence[str]) -> None:
     has_one, has_other = threading.Event(), threading.Event()
 

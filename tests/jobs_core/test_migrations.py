@@ -1,5 +1,6 @@
 """The schema: the migrations make what the models say, and lead back."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from jobs_core import Settings
 from jobs_core.database import migrations
 from jobs_core.database.connections import driver_url
 from jobs_core.database.tables import JobsModel
@@ -63,12 +65,22 @@ def test_an_applications_tables_in_the_same_database_are_left_alone(new_database
         ("postgresql://u:p@h/d", "postgresql+psycopg://u:***@h/d"),
         ("postgres://u:p@h/d?sslmode=require", "postgresql+psycopg://u:***@h/d?sslmode=require"),
         ("postgresql+asyncpg://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql+psycopg2://h/d", "postgresql+psycopg2://h/d"),
         ("sqlite:///jobs.db", "sqlite:///jobs.db"),
         ("sqlite+aiosqlite:////a/b.db", "sqlite:////a/b.db"),
     ],
 )
 def test_database_urls_get_the_driver_we_use(given: str, expected: str) -> None:
     assert str(driver_url(given)) == expected
+
+
+def test_psycopg_2_is_used_where_psycopg_3_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert driver_url("postgresql://h/d").drivername == "postgresql+psycopg2"
+    assert Settings(database_url="postgresql://h/d").database_url == "postgresql://h/d"
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(ValueError, match="PostgreSQL needs the extra 'postgres'"):
+        Settings(database_url="postgresql://h/d")
 
 
 _ROWS: tuple[Any, ...] = (

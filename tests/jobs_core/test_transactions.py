@@ -63,6 +63,7 @@ async def test_a_job_is_published_after_the_commit(
     assert (await dispatcher.get(job_id)).message_id == message.id
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite", "postgresql", "psycopg 2"])
 @pytest.mark.parametrize("kind", [Session, ModelSession])
 async def test_a_blocking_session_will_do(
     dispatcher: JobDispatcher, qstash: Any, database_url: str, kind: type[Session]
