@@ -49,6 +49,8 @@ def _diff_part(
 def _told(ours: Any, theirs: Any, names: tuple[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The fields that differ, each with its words."""
     for one in fields(ours):
+        if not one.compare:
+            continue
         words = tuple(_words(one.name, getattr(ours, one.name), getattr(theirs, one.name), names))
         if words:
             yield one.name, words

@@ -92,6 +92,8 @@ def _plain_schedule(one: Schedule) -> dict[str, Any]:
         "callbackHeaders": _plain_lines(one.callback_headers),
         "failureCallback": one.failure_callback,
         "failureCallbackHeaders": _plain_lines(one.failure_callback_headers),
+        "callbackRetries": one.callback_retries,
+        "failureCallbackRetries": one.failure_callback_retries,
         "queue": one.queue,
         "labels": list(one.labels),
         "flowControl": None

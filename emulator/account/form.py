@@ -188,6 +188,8 @@ class ScheduleForm(_Form):
     callback_headers: HeaderForm = {}
     failure_callback: Url | None = None
     failure_callback_headers: HeaderForm = {}
+    callback_retries: Annotated[int, Field(ge=0)] | None = None
+    failure_callback_retries: Annotated[int, Field(ge=0)] | None = None
     queue: Annotated[str, _checked(lambda text: check_name(text, what="queue name"))] | None = None
     labels: tuple[Annotated[str, AfterValidator(_label)], ...] = ()
     flow_control: FlowForm | None = None
@@ -219,6 +221,8 @@ class ScheduleForm(_Form):
             callback_headers=_lines(self.callback_headers),
             failure_callback=self.failure_callback,
             failure_callback_headers=_lines(self.failure_callback_headers),
+            callback_retries=self.callback_retries,
+            failure_callback_retries=self.failure_callback_retries,
             queue=self.queue,
             labels=tuple(label.strip() for label in self.labels),
             flow_control=self.flow_control.to_value() if self.flow_control else None,

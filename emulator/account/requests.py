@@ -121,6 +121,8 @@ def _schedule_lines(schedule_id: str, one: Schedule) -> Iterator[tuple[str, byte
         "Upstash-Timeout": None if one.timeout is None else f"{one.timeout}s",
         "Upstash-Callback": one.callback,
         "Upstash-Failure-Callback": one.failure_callback,
+        "Upstash-Callback-Retries": one.callback_retries,
+        "Upstash-Failure-Callback-Retries": one.failure_callback_retries,
         "Upstash-Queue-Name": one.queue,
         "Upstash-Label": ",".join(one.labels) or None,
         "Upstash-Flow-Control-Key": flow.key if flow else None,

@@ -61,7 +61,8 @@ class FlowLimits:
 class Schedule:
     """A cron line and what it publishes. ``delay`` and ``timeout`` are seconds.
 
-    ``redact`` names the parts that the account shows as digests: ``body``, ``header[Name]``.
+    ``redact`` names the parts that the account shows as digests: ``body``, ``header[Name]``. No answer shows the
+    retries of callbacks: they are written and never compared.
     """
 
     cron: str
@@ -77,6 +78,8 @@ class Schedule:
     callback_headers: Lines = ()
     failure_callback: str | None = None
     failure_callback_headers: Lines = ()
+    callback_retries: int | None = field(default=None, compare=False)
+    failure_callback_retries: int | None = field(default=None, compare=False)
     queue: str | None = None
     labels: tuple[str, ...] = ()
     flow_control: FlowLimits | None = None

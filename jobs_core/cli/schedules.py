@@ -1,5 +1,6 @@
 """Commands about jobs that repeat."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from jobs_core.cli.session import NOT_FOUND, JsonFlag, die, parse_payload, parse_subject, print_json, run
 
 if TYPE_CHECKING:
+    from jobs_core.engine.dispatcher import JobDispatcher
     from jobs_core.engine.schedules import Schedule
 
 app: typer.Typer = typer.Typer(help="Jobs that repeat.", no_args_is_help=True)
@@ -74,6 +76,32 @@ def sync(
         return
     kept_too = f", {len(kept)} no longer declared kept" if kept else ""
     typer.echo(f"schedules: {len(plan.declared)} in force, {len(removed)} removed{kept_too}")
+
+
+@app.command()
+def export(
+    file: Annotated[str, typer.Argument(help="Where to write it; - is standard output.")] = "-",
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the schedules that the code declares as a qstash.yaml, for qstash-emulator account."""
+    import yaml
+
+    async def declared(dispatcher: "JobDispatcher") -> dict[str, dict[str, object]]:
+        return dispatcher.schedules.export()
+
+    form = {"schedules": run(declared)}
+    if as_json:
+        print_json(form)
+        return
+    text = yaml.safe_dump(form, sort_keys=False, allow_unicode=True, width=100)
+    if file == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        die(f"cannot write {file}: {error.strerror}", 2)
+    typer.echo(f"{file}: {len(form['schedules'])} declared")
 
 
 @app.command()

@@ -15,6 +15,7 @@ from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.payloads import wire_payload
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import JobRequest, parse_metadata, parse_options
+from jobs_core.engine.schedule_form import ComposedSchedule, form_of
 from jobs_core.model.envelope import JobEnvelope, Subject
 from jobs_core.model.errors import JobValidationError
 from jobs_core.model.options import unsendable
@@ -62,6 +63,49 @@ class Schedules:
             JobValidationError, UnknownJobTypeError: as ``JobDispatcher.enqueue``.
             PublishError: QStash did not take it; nothing is recorded.
         """
+        composed = self._compose(
+            job_type, cron, payload, schedule_id, timezone, user_id, organization_id, options
+        )
+        return await self._context.client.create_schedule(
+            composed.url,
+            cron=composed.cron,
+            schedule_id=schedule_id,
+            body=composed.body,
+            headers=composed.headers,
+        )
+
+    def export(self) -> dict[str, dict[str, Any]]:
+        """Every declared schedule by id, in the form of ``qstash.yaml`` (docs/account.md). Raises as ``create``."""
+        return {
+            schedule_id: form_of(self._compose_declared(schedule_id, definition))
+            for schedule_id, definition in self._declared().items()
+        }
+
+    def _compose_declared(self, schedule_id: str, definition: JobDefinition[Any]) -> ComposedSchedule:
+        assert definition.schedule is not None
+        cron = definition.schedule
+        return self._compose(
+            definition, cron.expression, cron.payload, schedule_id, cron.timezone, None, None, {}
+        )
+
+    def _declared(self) -> dict[str, JobDefinition[Any]]:
+        return {
+            declared_id(definition): definition
+            for definition in self._context.registry
+            if definition.schedule is not None
+        }
+
+    def _compose(
+        self,
+        job_type: str | JobDefinition[Any],
+        cron: str,
+        payload: BaseModel | Mapping[str, Any],
+        schedule_id: str | None,
+        timezone: str,
+        user_id: Subject | None,
+        organization_id: Subject | None,
+        options: Mapping[str, Any],
+    ) -> ComposedSchedule:
         composer = self._context.composer
         definition = composer.definition(job_type)
         parsed = wire_payload(definition, payload)
@@ -81,10 +125,9 @@ class Schedules:
         headers = composer.headers(definition, delivery)
         if delivery.queue is not None:
             headers["Upstash-Queue-Name"] = delivery.queue
-        return await self._context.client.create_schedule(
-            composer.url(definition),
+        return ComposedSchedule(
+            url=composer.url(definition),
             cron=cron.strip() if timezone == "UTC" else f"CRON_TZ={timezone} {cron.strip()}",
-            schedule_id=schedule_id,
             body=envelope.to_json(),
             headers=headers,
         )
@@ -107,11 +150,7 @@ class Schedules:
 
     async def plan(self) -> "SyncPlan":
         """What must change for QStash to match the registry's declared schedules. Raises PublishError."""
-        declared = {
-            declared_id(definition): definition
-            for definition in self._context.registry
-            if definition.schedule is not None
-        }
+        declared = self._declared()
         ours = {
             found.schedule_id
             for found in await self.list()
