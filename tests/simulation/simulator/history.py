@@ -53,6 +53,8 @@ class History:
     calls: Calls = field(default_factory=Calls)
     published: list[Published] = field(default_factory=list)
     signing_keys: list[Change[str]] = field(default_factory=list)
+    bulk_actions: dict[str, int] = field(default_factory=dict)
+    """When each action that was accepted was, by its id."""
     removed_dead_letters: set[str] = field(default_factory=set)
     republished: set[str] = field(default_factory=set)
     has_unknown_republished: bool = False

@@ -28,14 +28,15 @@ _CALLBACK_KINDS = ("callback", "failure")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the API shows at one time: the log from its beginning, whose entries are in the DLQ, the workflow runs, and
-    which of them are in theirs.
+    """What the API shows at one time: the log from its beginning, whose entries are in the DLQ, the workflow runs,
+    which of them are in theirs, and the bulk actions.
     """
 
     log: tuple[dict[str, Any], ...]
     dead_letters: frozenset[str]
     runs: tuple[dict[str, Any], ...] = ()
     dead_runs: frozenset[str] = frozenset()
+    bulk_actions: tuple[dict[str, Any], ...] = ()
 
 
 async def read_all(client: Client) -> Shown:
@@ -49,6 +50,7 @@ async def read_all(client: Client) -> Shown:
         frozenset(entry["messageId"] for entry in dead),
         tuple(runs),
         frozenset(key_of(entry["workflowRunId"], entry["workflowCreatedAt"]) for entry in dead_runs),
+        tuple(await _pages(client, "/v2/bulkActions?count=100", "bulkActions")),
     )
 
 

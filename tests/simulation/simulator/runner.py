@@ -18,6 +18,7 @@ from emulator.testing.invariants import (
     Violation,
     check_invariants,
 )
+from tests.simulation.simulator.bulk import check_bulk_actions
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.history import History
 from tests.simulation.simulator.network import Network
@@ -47,6 +48,7 @@ class Outcome:
     faults: list[str]
     events: EventLog
     urls: dict[str, str]
+    shown: Shown | None = None
     attempts: int = 0
     messages: int = 0
     lives: int = 0
@@ -87,13 +89,18 @@ class _World:
     def run(self) -> Outcome:
         violations: list[Violation] = []
         urls: dict[str, str] = {}
+        shown: Shown | None = None
         with _listening(self._history.faults):
             try:
                 last = self._live_through()
                 shown = self._drain(last)
                 record = self._record(shown)
                 urls = {line["messageId"]: line["url"] for line in shown.log}
-                violations = [*check_invariants(record), *self._kill_at_rest(last, shown)]
+                violations = [
+                    *check_invariants(record),
+                    *check_bulk_actions(self._history, shown, end_at=self._timeline.now_at()),
+                    *self._kill_at_rest(last, shown),
+                ]
             except Exception:  # noqa: BLE001  the simulated process fell over: that is a finding
                 self._history.faults.append(traceback.format_exc())
         return Outcome(
@@ -102,6 +109,7 @@ class _World:
             faults=self._history.faults,
             events=self._events,
             urls=urls,
+            shown=shown,
             attempts=len(self._network.attempts),
             messages=len(urls),
             lives=self._lives,
