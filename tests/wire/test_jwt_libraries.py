@@ -1,17 +1,27 @@
 """The libraries that receivers check signatures with read a delivery's token as they read the real service's."""
 
+import asyncio
+import base64
+import hashlib
 import importlib
+import json
+import subprocess
 import warnings
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
 from emulator.clock import wall_now_at
+from emulator.testing import Harness, Receiver
 from emulator.wire.signature import sign
+from tests.bounds import HANG_SECONDS
+from tests.node_packages import node_with_packages
 
 _KEY = "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"
 _URL = "https://example.com/hook"
+_JAVASCRIPT = Path(__file__).parent / "javascript"
 
 
 @pytest.fixture
@@ -50,3 +60,36 @@ def test_joserfc(token: str) -> None:
     claims = joserfc_jwt.decode(token, jwk.OctKey.import_key(_KEY)).claims
     joserfc_jwt.JWTClaimsRegistry(iss={"essential": True, "value": "Upstash"}).validate(claims)
     assert claims["sub"] == _URL
+
+
+async def test_the_libraries_of_node_verify_a_delivery(qstash: Harness) -> None:
+    node = node_with_packages(_JAVASCRIPT)
+    receiver = Receiver(now=lambda: qstash.now)
+    qstash.mount("https://example.com", receiver)
+    body = '{"text":"Grüße"}'.encode()
+    await qstash.client.post("/v2/publish/https://example.com/hook?a=%2F", content=body)
+    await qstash.settle()
+    [delivery] = receiver.got
+    keys = (await qstash.client.get("/v2/keys")).json()
+    asked = {"token": delivery.headers["upstash-signature"], "key": keys["current"]}
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [node, "jwt_libraries.mjs"],
+        cwd=_JAVASCRIPT,
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    answers = json.loads(ended.stdout)
+    assert set(answers) == {"jose", "jsonwebtoken"}
+    hashed = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
+    for name, answer in answers.items():
+        claims = answer["claims"]
+        assert list(claims) == ["aud", "body", "exp", "iat", "iss", "jti", "nbf", "sub"], name
+        assert (claims["sub"], claims["body"]) == ("https://example.com/hook?a=%2F", hashed), name
+        assert "signature" in answer["withAnotherKey"], name
+        # The real service's tokens name no audience either.
+        assert "aud" in answer["withAnAudience"], name
