@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
+from emulator.http.models.common import NextPage
 from emulator.http.routing import carries_token, one_form, raw_header, raw_query
-from emulator.store.filters import MessageFilter, Order, Page
+from emulator.store.filters import Filter, Found, Order, Page
 from emulator.wire.destination import check_text
 from emulator.wire.headers import Headers, kept_text
 from emulator.wire.json_text import as_json
@@ -304,12 +305,14 @@ _MOST_IDS = 10_000
 _MOST_VALUES = 500
 
 
-def message_filter(parameters: Parameters) -> MessageFilter:
+def message_filter(parameters: Parameters) -> Filter:
     """The filters among ``parameters``. Names and ids have no comma in their alphabet, so those may be comma lists.
 
     Raises InvalidInput for more values of one filter than a database takes.
     """
-    return MessageFilter(
+    return Filter(
+        dlq_ids=_listed(parameters, "dlqIds"),
+        response_statuses=read_statuses(parameters),
         message_ids=_listed(parameters, "messageId") + _listed(parameters, "messageIds"),
         urls=_plain(parameters, "url"),
         hosts=_plain(parameters, "host"),
@@ -325,7 +328,16 @@ def message_filter(parameters: Parameters) -> MessageFilter:
     )
 
 
-def split_filter(wanted: MessageFilter) -> MessageFilter | None:
+def read_statuses(parameters: Parameters) -> tuple[int, ...]:
+    """The status codes that ``responseStatus`` asks for. Raises InvalidInput for what is none."""
+    texts = _listed(parameters, "responseStatus")
+    for text in texts:
+        if not (text.isascii() and text.isdigit() and len(text) <= 4):
+            raise InvalidInput(f"invalid responseStatus {text!r}: expected a status code")
+    return tuple(map(int, texts))
+
+
+def split_filter(wanted: Filter) -> Filter | None:
     """``wanted`` with values that hold a comma taken for lists; ``None`` if there are none.
 
     Only for reading, and only where the whole values match nothing (contract 1.8): a comma never widens what is
@@ -393,6 +405,16 @@ def read_page(parameters: Parameters, *, default: int, most: int) -> Page:
         cursor=_cursor(parameters),
         order=_order(parameters),
     )
+
+
+def cursor_text(found: Found[Any]) -> str:
+    """Return where the next page begins, as the wire has it; empty on the last page."""
+    return "-".join(map(str, found.cursor or ()))
+
+
+def next_page(found: Found[Any]) -> NextPage:
+    """Return the field ``cursor``, which is absent on the last page (contract 1.7)."""
+    return {} if found.cursor is None else {"cursor": cursor_text(found)}
 
 
 def _cursor(parameters: Parameters) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.message import AttemptResult, Message, State
 from emulator.broker.resources import Queue, Schedule, UrlGroup
 from emulator.broker.state import BrokerState
-from emulator.store.queries import StoredDeadLetter, StoredLogEntry
+from emulator.store.stored import StoredDeadLetter, StoredLogEntry
 from emulator.wire.headers import Headers, header_map
 from emulator.wire.limits import LENIENT
 from emulator.wire.options import DEFAULT_RETRIES, Callback, PublishOptions, parse_options

@@ -44,7 +44,7 @@ class CancellableMessages:
     """Unfinished messages."""
 
     def count(self, store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
-        return bulk_queries.count_pending(store, tenant_id, wanted, until_seq)
+        return bulk_queries.count_matches(store, tenant_id, Subject.MESSAGES, wanted, until_seq)
 
     def read(
         self, store: SqlStore, tenant_id: int, action: BulkAction, limit: int
@@ -63,7 +63,7 @@ class CancellableRuns:
         self._workflows = workflows
 
     def count(self, store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
-        return bulk_queries.count_runs(store, tenant_id, wanted, until_seq)
+        return bulk_queries.count_matches(store, tenant_id, Subject.RUNS, wanted, until_seq)
 
     def read(
         self, store: SqlStore, tenant_id: int, action: BulkAction, limit: int

@@ -36,7 +36,7 @@ from emulator.runtime.housekeeping import Housekeeping
 from emulator.runtime.refill import Refills
 from emulator.runtime.task_counter import Work
 from emulator.store import queries
-from emulator.store.filters import MessageFilter
+from emulator.store.filters import Filter
 from emulator.store.store import SqlStore
 from emulator.store.writer import StoreWriter
 from emulator.tenants import Tenant
@@ -247,7 +247,7 @@ class Runtime:
             return error
         return None
 
-    async def cancel(self, wanted: MessageFilter, count: int | None = None) -> int:
+    async def cancel(self, wanted: Filter, count: int | None = None) -> int:
         """Cancel up to ``count`` unfinished messages that match; how many were."""
         select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
         candidates = await self._writer.read(select)

@@ -1,102 +1,289 @@
-"""From a run of writes to few statements: rows for one table travel together.
+"""From a run of writes to few statements: writes of a kind travel together.
 
-Grouping must not change what the writes mean. Rows of messages go in this order: accepted, rescheduled,
-noted, finished, which is the order of a message's life; log entries keep theirs; of several writes to one
-named thing (a queue, a schedule …) only the last counts.
+Grouping must not change what the writes mean. The kinds go in the order of a message's life (accepted, rescheduled,
+noted, finished), then of a run's (started, entries copied, replaced, waits, events, ended); writes of one kind keep
+their order; of several writes to one named thing (a queue, a schedule …) only the last counts.
 """
 
-from dataclasses import dataclass, field
-from typing import assert_never
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, get_args
+
+from sqlalchemy import Connection, bindparam, delete, insert, literal, null, select, true, update
 
 from emulator.broker import writes as w
-from emulator.store import mapping
-from emulator.store.mapping import Row
-from emulator.store.tables import BulkActionRow, FlowKeyRow, QueueRow, ScheduleRow, UrlGroupRow
-from emulator.store.workflow_batch import WorkflowBatch
+from emulator.broker.workflow import writes as runs
+from emulator.store.codec import Codec
+from emulator.store.compiled_statements import Change, Given, Insert
+from emulator.store.records import (
+    BULK_ACTION,
+    DEAD_LETTER,
+    DEDUPLICATION,
+    ENTRY,
+    EVENT,
+    FAILURE,
+    FAILURE_CALLBACK,
+    FLOW_KEY,
+    LOG,
+    MESSAGE,
+    QUEUE,
+    RUN,
+    SCHEDULE,
+    URL_GROUP,
+    WAITER,
+)
+from emulator.store.tables import BodyRow, TenantRow, table_of
 
-EntityTable = type[QueueRow] | type[UrlGroupRow] | type[ScheduleRow] | type[FlowKeyRow] | type[BulkActionRow]
+CarryOut = Callable[[Connection, Sequence[Given]], None]
+
+_M, _R, _E = MESSAGE.table, RUN.table, ENTRY.table
+_TENANTS = table_of(TenantRow)
 
 
-@dataclass(slots=True)
+def _adding(codec: Codec[Any], record: str) -> CarryOut:
+    """Insert a row for each write; ``record`` is the write's field that holds it."""
+    insert_rows, pick, values = Insert(codec.table, codec.names), attrgetter(record), codec.values
+
+    def carry_out(connection: Connection, given: Sequence[Given]) -> None:
+        insert_rows(connection, [values(tenant_id, pick(write)) for tenant_id, write in given])
+
+    return carry_out
+
+
+class _Saving:
+    """Save what is known by a key as a whole, or delete it; the last write to a key counts."""
+
+    def __init__(self, codec: Codec[Any], record: str = "", *, deleted: type | None = None) -> None:
+        """``record`` is the write's field that holds the record; ``deleted`` is the kind of write that names a key."""
+        self._codec = codec
+        self._record: Callable[[Any], Any] = attrgetter(record) if record else lambda write: write
+        self._save = Insert(codec.table, codec.names, replaces=True)
+        keys = [column.name for column in codec.table.primary_key]
+        self._key = attrgetter(keys[-1])
+        self._deleted = deleted
+        if deleted is not None:
+            [field] = fields(deleted)
+            self._deleted_key = attrgetter(field.name)
+            key, tenant_id = codec.table.c[keys[-1]], codec.table.c.tenant_id
+            self._delete = Change(
+                delete(codec.table).where(tenant_id == bindparam("tenant"), key == bindparam("name")),
+                tenant="tenant_id",
+                name=f"write.{field.name}",
+            )
+
+    def __call__(self, connection: Connection, given: Sequence[Given]) -> None:
+        last = {(one.tenant_id, self._key_of(one.write)): one for one in given}
+        gone = [one for one in last.values() if self._is_deleted(one.write)]
+        if gone:
+            self._delete(connection, gone)
+        kept = [one for one in last.values() if not self._is_deleted(one.write)]
+        self._save(connection, [self._codec.values(one.tenant_id, self._record(one.write)) for one in kept])
+
+    def _is_deleted(self, write: object) -> bool:
+        return self._deleted is not None and isinstance(write, self._deleted)
+
+    def _key_of(self, write: object) -> object:
+        return self._deleted_key(write) if self._is_deleted(write) else self._key(self._record(write))
+
+
+# Messages
+
+_ADD_BODIES = Insert(table_of(BodyRow), ("seq", "tenant_id", "body"))
+_ADD_MESSAGES = _adding(MESSAGE, "message")
+_SAVE_SCHEDULES = _Saving(SCHEDULE, "schedule", deleted=w.ScheduleDeleted)
+
+
+def _accept(connection: Connection, given: Sequence[Given]) -> None:
+    bodies = [
+        (write.message.body_seq, tenant_id, write.body)
+        for tenant_id, write in given
+        if write.body is not None
+    ]
+    _ADD_BODIES(connection, bodies)
+    _ADD_MESSAGES(connection, given)
+
+
+def _save_schedules(connection: Connection, given: Sequence[Given]) -> None:
+    saved = ((tenant_id, write) for tenant_id, write in given if isinstance(write, w.ScheduleSaved))
+    bodies = [
+        (write.schedule.body_seq, tenant_id, write.body)
+        for tenant_id, write in saved
+        if write.body is not None
+    ]
+    _ADD_BODIES(connection, bodies)
+    _SAVE_SCHEDULES(connection, given)
+
+
+def _of_message(**changes: Any) -> Any:
+    return update(_M).where(_M.c.seq == bindparam("key")).values(changes)
+
+
+_RESCHEDULE = Change(
+    _of_message(
+        state=bindparam("new_state"), due_at=bindparam("new_due_at"), retried=bindparam("new_retried")
+    ),
+    key="write.seq",
+    new_state="write.state.value",
+    new_due_at="write.due_at",
+    new_retried="write.retried",
+)
+_FINISH = Change(
+    _of_message(
+        state=bindparam("new_state"),
+        due_at=null(),
+        retried=bindparam("new_retried"),
+        finished_at=bindparam("new_finished_at"),
+    ),
+    key="write.seq",
+    new_state="write.state.value",
+    new_retried="write.retried",
+    new_finished_at="write.finished_at",
+)
+_REMOVE_DEAD_LETTER = Change(
+    delete(DEAD_LETTER.table).where(
+        DEAD_LETTER.table.c.tenant_id == bindparam("tenant"), DEAD_LETTER.table.c.dlq_id == bindparam("key")
+    ),
+    tenant="tenant_id",
+    key="write.dlq_id",
+)
+_ROTATE = Change(
+    update(_TENANTS)
+    .where(_TENANTS.c.id == bindparam("key"))
+    .values(current_key=bindparam("new_current_key"), next_key=bindparam("new_next_key")),
+    key="tenant_id",
+    new_current_key="write.keys.current",
+    new_next_key="write.keys.next",
+)
+_TURN_CLOCK = Change(
+    update(_TENANTS).where(_TENANTS.c.id == bindparam("key")).values(clock_at=bindparam("new_clock_at")),
+    key="tenant_id",
+    new_clock_at="write.now_at",
+)
+
+
+# Workflow runs
+
+_AT_POSITION = (_E.c.run_seq == bindparam("key"), _E.c.position == bindparam("key_position"))
+_REPLACE_ENTRY = Change(
+    update(_E)
+    .where(*_AT_POSITION)
+    .values(
+        {name: bindparam(f"new_{name}") for name in ("message_seq", "message_id", "call_type", "created_at")}
+    ),
+    key="write.entry.run_seq",
+    key_position="write.entry.position",
+    new_message_seq="write.entry.message_seq",
+    new_message_id="write.entry.message_id",
+    new_call_type="write.entry.call_type.value",
+    new_created_at="write.entry.created_at",
+)
+_REPLACE_BODY = Change(
+    update(_E).where(*_AT_POSITION).values(body=bindparam("new_body")),
+    key="write.entry.run_seq",
+    key_position="write.entry.position",
+    new_body="write.entry.body",
+)
+
+
+def _replace_entries(connection: Connection, given: Sequence[Given]) -> None:
+    _REPLACE_ENTRY(connection, given)
+    with_body = [one for one in given if one.write.entry.body is not None]
+    if with_body:
+        _REPLACE_BODY(connection, with_body)
+
+
+def _copy_entries(connection: Connection, given: Sequence[Given]) -> None:
+    columns = [column for column in _E.c if column.name != "run_seq"]
+    for _, write in given:
+        source = select(literal(write.to_run_seq), *columns).where(_E.c.run_seq == write.from_run_seq)
+        connection.execute(insert(_E).from_select(["run_seq", *(column.name for column in columns)], source))
+
+
+def _of_run(**changes: Any) -> Any:
+    return update(_R).where(_R.c.seq == bindparam("key")).values(changes)
+
+
+def _of_failure(path: str) -> Callable[[Given], Any]:
+    pick = attrgetter(path)
+    return lambda given: None if given.write.failure is None else pick(given.write.failure)
+
+
+_END_RUN = Change(
+    _of_run(
+        **{
+            name: bindparam(f"new_{name}")
+            for name in ("state", "ended_at", "response", "dlq_id", "response_status", "failure_json")
+        }
+    ),
+    key="write.run_seq",
+    new_state="write.state.value",
+    new_ended_at="write.ended_at",
+    new_response="write.response",
+    new_dlq_id=_of_failure("dlq_id"),
+    new_response_status=_of_failure("result.status"),
+    new_failure_json=lambda given: FAILURE.write(given.write.failure),
+)
+_NOTE_CALLBACK = Change(
+    _of_run(callback_state=bindparam("new_state"), callback_json=bindparam("new_json")),
+    key="write.run_seq",
+    new_state="write.callback.state.value",
+    new_json=lambda given: FAILURE_CALLBACK.write(given.write.callback),
+)
+
+
+def _removing(codec: Codec[Any]) -> Change:
+    return Change(delete(codec.table).where(codec.table.c.seq == bindparam("key")), key="write.seq")
+
+
+_ORDER: tuple[tuple[tuple[type, ...], CarryOut], ...] = (
+    ((w.MessageAccepted,), _accept),
+    ((w.MessageRescheduled,), _RESCHEDULE),
+    ((w.MessageFinished,), _FINISH),
+    ((w.Logged,), _adding(LOG, "entry")),
+    ((w.CancelNoted,), Change(_of_message(is_cancel_requested=true()), key="write.seq")),
+    ((w.DeadLettered,), _adding(DEAD_LETTER, "dead_letter")),
+    ((w.DeadLetterRemoved,), _REMOVE_DEAD_LETTER),
+    ((w.DeduplicationKept,), _Saving(DEDUPLICATION)),
+    ((w.KeysRotated,), _ROTATE),
+    ((w.ClockTurned,), _TURN_CLOCK),
+    ((w.QueueSaved, w.QueueDeleted), _Saving(QUEUE, "queue", deleted=w.QueueDeleted)),
+    ((w.UrlGroupSaved, w.UrlGroupDeleted), _Saving(URL_GROUP, "group", deleted=w.UrlGroupDeleted)),
+    ((w.ScheduleSaved, w.ScheduleDeleted), _save_schedules),
+    ((w.FlowKeySaved, w.FlowKeyDeleted), _Saving(FLOW_KEY, "flow_key", deleted=w.FlowKeyDeleted)),
+    ((w.BulkActionSaved,), _Saving(BULK_ACTION, "action")),
+    ((runs.RunSaved,), _Saving(RUN, "run")),
+    ((runs.EntryAppended,), _adding(ENTRY, "entry")),
+    ((runs.EntriesCopied,), _copy_entries),
+    ((runs.EntryReplaced,), _replace_entries),
+    ((runs.WaiterAdded,), _adding(WAITER, "waiter")),
+    ((runs.WaiterRemoved,), _removing(WAITER)),
+    ((runs.EventStored,), _adding(EVENT, "event")),
+    ((runs.EventTaken,), _removing(EVENT)),
+    ((runs.RunEnded,), _END_RUN),
+    ((runs.FailureCallbackNoted,), _NOTE_CALLBACK),
+    ((runs.RunLeftDlq,), Change(_of_run(dlq_id=null()), key="write.run_seq")),
+)
+"""What carries out which kinds of writes, in the order in which it is done."""
+
+_PLACE = {kind: place for place, (kinds, _) in enumerate(_ORDER) for kind in kinds}
+assert _PLACE.keys() == {*get_args(w.RecordWrite), *get_args(runs.WorkflowWrite)} - {w.LayerWrite}
+
+
 class Batch:
-    """Rows by statement. ``entities`` maps ``(table, tenant, name)`` to the row to keep, or ``None`` to delete."""
+    """Writes by what carries them out."""
 
-    messages: list[Row] = field(default_factory=list)
-    bodies: list[Row] = field(default_factory=list)
-    rescheduled: list[Row] = field(default_factory=list)
-    cancel_noted: list[Row] = field(default_factory=list)
-    finished: list[Row] = field(default_factory=list)
-    logs: list[Row] = field(default_factory=list)
-    dead_letters: list[Row] = field(default_factory=list)
-    removed_dead_letters: list[Row] = field(default_factory=list)
-    deduplications: dict[tuple[int, str], Row] = field(default_factory=dict)
-    entities: dict[tuple[EntityTable, int, str], Row | None] = field(default_factory=dict)
-    keys: dict[int, Row] = field(default_factory=dict)
-    clocks: dict[int, Row] = field(default_factory=dict)
-    workflows: WorkflowBatch = field(default_factory=WorkflowBatch)
+    def __init__(self) -> None:
+        self._given: tuple[list[Given], ...] = tuple([] for _ in _ORDER)
 
-    def add(self, tenant_id: int, write: w.RecordWrite) -> None:  # noqa: C901, PLR0912  one arm a kind of write
-        """Turn one of a tenant's writes into a row, behind those that came before."""
-        match write:
-            case w.Logged(entry):
-                self.logs.append(mapping.log_row(tenant_id, entry))
-            case w.MessageAccepted(message, body):
-                self.messages.append(mapping.message_row(tenant_id, message))
-                if body is not None:
-                    self.bodies.append({"seq": message.body_seq, "tenant_id": tenant_id, "body": body})
-            case w.MessageFinished(seq, state, retried, finished_at):
-                self.finished.append(
-                    {
-                        "key": seq,
-                        "new_state": state.value,
-                        "new_retried": retried,
-                        "new_finished_at": finished_at,
-                    }
-                )
-            case w.MessageRescheduled(seq, due_at, retried, state):
-                self.rescheduled.append(
-                    {"key": seq, "new_state": state.value, "new_due_at": due_at, "new_retried": retried}
-                )
-            case w.CancelNoted(seq):
-                self.cancel_noted.append({"key": seq})
-            case w.DeadLettered(dead_letter):
-                self.dead_letters.append(mapping.dead_letter_row(tenant_id, dead_letter))
-            case w.DeadLetterRemoved(dlq_id):
-                self.removed_dead_letters.append({"key": tenant_id, "key_dlq_id": dlq_id})
-            case w.DeduplicationKept(key, message_id, url, expires_at):
-                self.deduplications[tenant_id, key] = {
-                    "tenant_id": tenant_id, "key": key, "message_id": message_id, "url": url,
-                    "expires_at": expires_at,
-                }  # fmt: skip
-            case w.QueueSaved(queue):
-                self.entities[QueueRow, tenant_id, queue.name] = mapping.queue_row(tenant_id, queue)
-            case w.QueueDeleted(name):
-                self.entities[QueueRow, tenant_id, name] = None
-            case w.UrlGroupSaved(group):
-                self.entities[UrlGroupRow, tenant_id, group.name] = mapping.url_group_row(tenant_id, group)
-            case w.UrlGroupDeleted(name):
-                self.entities[UrlGroupRow, tenant_id, name] = None
-            case w.ScheduleSaved(schedule, body):
-                self.entities[ScheduleRow, tenant_id, schedule.id] = mapping.schedule_row(tenant_id, schedule)
-                if body is not None:
-                    self.bodies.append({"seq": schedule.body_seq, "tenant_id": tenant_id, "body": body})
-            case w.ScheduleDeleted(schedule_id):
-                self.entities[ScheduleRow, tenant_id, schedule_id] = None
-            case w.FlowKeySaved(flow_key):
-                self.entities[FlowKeyRow, tenant_id, flow_key.key] = mapping.flow_key_row(tenant_id, flow_key)
-            case w.BulkActionSaved(action):
-                self.entities[BulkActionRow, tenant_id, action.id] = mapping.bulk_action_row(
-                    tenant_id, action
-                )
-            case w.FlowKeyDeleted(key):
-                self.entities[FlowKeyRow, tenant_id, key] = None
-            case w.KeysRotated(keys):
-                self.keys[tenant_id] = {
-                    "key": tenant_id, "new_current_key": keys.current, "new_next_key": keys.next,
-                }  # fmt: skip
-            case w.ClockTurned(now_at):
-                self.clocks[tenant_id] = {"key": tenant_id, "new_clock_at": now_at}
-            case w.LayerWrite():
-                self.workflows.add(tenant_id, write)
-            case _:
-                assert_never(write)
+    def add(self, tenant_id: int, write: w.RecordWrite) -> None:
+        """Put one of a tenant's writes behind those that came before."""
+        place = _PLACE.get(type(write))
+        assert place is not None, f"{write!r} is no write"
+        self._given[place].append(Given(tenant_id, write))
+
+    def flush(self, connection: Connection) -> None:
+        """Carry all of them out."""
+        for (_, carry_out), given in zip(_ORDER, self._given, strict=True):
+            if given:
+                carry_out(connection, given)

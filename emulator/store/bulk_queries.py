@@ -1,109 +1,63 @@
 """Bulk actions, and what they are about."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, literal, or_, select, tuple_
+from sqlalchemy import or_, select
 
-from emulator.broker.bulk_actions import BulkAction, Filter, Subject
+from emulator.broker.bulk_actions import BulkAction, Subject
 from emulator.broker.message import Pending
-from emulator.store import mapping
-from emulator.store.filters import MessageFilter, Page
-from emulator.store.queries import between, conditions, pending_columns
+from emulator.store.filters import Filter, Found, Page
+from emulator.store.lists import ACTIVE_RUNS, BULK_ACTIONS, PENDING_MESSAGES, Listing
+from emulator.store.records import BULK_ACTION
 from emulator.store.store import SqlStore
-from emulator.store.tables import BulkActionRow, MessageRow, table_of
-from emulator.store.workflow_filters import RunFilter
-from emulator.store.workflow_mapping import StoredRun, stored_run_of
-from emulator.store.workflow_queries import active_runs
+from emulator.store.stored import StoredRun
 
-_ACTIONS, _M = table_of(BulkActionRow).c, table_of(MessageRow).c
+T = TypeVar("T")
+
+_A = BULK_ACTION.table.c
+_ABOUT: Mapping[Subject, Listing[Any]] = {Subject.MESSAGES: PENDING_MESSAGES, Subject.RUNS: ACTIVE_RUNS}
 
 
 def load_in_progress(store: SqlStore, tenant_id: int) -> list[BulkAction]:
-    """The actions that are not done, oldest first."""
-    query = select(table_of(BulkActionRow)).where(
-        _ACTIONS.tenant_id == tenant_id, _ACTIONS.completed_at.is_(None)
-    )
-    return _read(store, query.order_by(_ACTIONS.until_seq))
+    """Return the actions that are not done, oldest first."""
+    return BULK_ACTIONS.all(store, tenant_id, Filter(), _A.completed_at.is_(None))
 
 
 def find_action(store: SqlStore, tenant_id: int, action_id: str, subject: Subject) -> BulkAction | None:
-    """One action of a kind."""
-    query = select(table_of(BulkActionRow)).where(
-        _ACTIONS.tenant_id == tenant_id, _ACTIONS.id == action_id, _ACTIONS.subject == subject.value
-    )
-    return next(iter(_read(store, query)), None)
+    """Return one action of a kind."""
+    wanted = (_A.tenant_id == tenant_id, _A.id == action_id, _A.subject == subject.value)
+    found = store.read(BULK_ACTION.reading, select(*BULK_ACTION.reading.columns).where(*wanted))
+    return next(iter(found), None)
 
 
 def list_actions(
     store: SqlStore, tenant_id: int, subject: Subject, page: Page, now_at: int, kept_ms: int
-) -> tuple[list[BulkAction], bool]:
-    """One page of actions, newest first, and whether more follow; ``kept_ms`` is how long they are kept."""
-    key = (_ACTIONS.created_at, _ACTIONS.until_seq)
-    query = select(table_of(BulkActionRow)).where(
-        _ACTIONS.tenant_id == tenant_id,
-        _ACTIONS.subject == subject.value,
-        or_(_ACTIONS.completed_at.is_(None), _ACTIONS.completed_at > now_at - kept_ms),
-    )
-    if page.cursor is not None:
-        query = query.where(tuple_(*key) < tuple_(*map(literal, page.cursor)))
-    found = _read(store, query.order_by(*(column.desc() for column in key)).limit(page.count + 1))
-    return found[: page.count], len(found) > page.count
+) -> Found[BulkAction]:
+    """Return one page of actions; ``kept_ms`` is how long those that are done are kept."""
+    is_kept = or_(_A.completed_at.is_(None), _A.completed_at > now_at - kept_ms)
+    return BULK_ACTIONS.page(store, tenant_id, Filter(), page, _A.subject == subject.value, is_kept)
 
 
-def _read(store: SqlStore, query: Select[Any]) -> list[BulkAction]:
-    with store.connect() as connection:
-        return [mapping.bulk_action_of(row) for row in connection.execute(query).mappings()]
-
-
-# Messages
-
-
-def count_pending(store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
-    """How many unfinished messages below ``until_seq`` match."""
-    query = _pending(store, (func.count(),), tenant_id, wanted, until_seq)
-    with store.connect() as connection:
-        return int(connection.execute(query).scalar_one())
+def count_matches(
+    store: SqlStore, tenant_id: int, subject: Subject, wanted: Mapping[str, Any], until_seq: int
+) -> int:
+    """Return how many unfinished messages, or active runs, below ``until_seq`` match."""
+    about = _ABOUT[subject]
+    return about.count(store, tenant_id, Filter(**wanted), about.seq < until_seq)
 
 
 def next_pending(store: SqlStore, tenant_id: int, action: BulkAction, limit: int) -> list[Pending]:
-    """The next unfinished messages that the action is about, oldest first."""
-    query = _pending(store, pending_columns(), tenant_id, action.filter, action.until_seq)
-    if action.cursor is not None:
-        query = query.where(_M.seq > action.cursor[1])
-    with store.connect() as connection:
-        rows = connection.execute(query.order_by(_M.seq).limit(limit)).mappings()
-        return [mapping.pending_of(row) for row in rows]
-
-
-def _pending(
-    store: SqlStore, columns: tuple[Any, ...], tenant_id: int, wanted: Filter, until_seq: int
-) -> Select[Any]:
-    matching = MessageFilter(**wanted)  # type: ignore[arg-type]  # made of its own fields
-    return (
-        select(*columns)
-        .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.is_cancel_requested.is_(False))
-        .where(_M.seq < until_seq, *conditions(store, matching), *between(_M.created_at, matching))
-    )
-
-
-# Runs
-
-
-def count_runs(store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
-    """How many active runs below ``until_seq`` match."""
-    query = _runs(store, tenant_id, wanted, until_seq, (func.count(),))
-    with store.connect() as connection:
-        return int(connection.execute(query).scalar_one())
+    """Return the next unfinished messages that the action is about, oldest first."""
+    return _next(PENDING_MESSAGES, store, tenant_id, action, limit)
 
 
 def next_runs(store: SqlStore, tenant_id: int, action: BulkAction, limit: int) -> list[StoredRun]:
-    """The next active runs that the action is about, oldest first."""
-    behind = action.cursor[1] if action.cursor is not None else None
-    query = _runs(store, tenant_id, action.filter, action.until_seq, None, behind=behind)
-    with store.connect() as connection:
-        return [stored_run_of(row) for row in connection.execute(query.limit(limit)).mappings()]
+    """Return the next active runs that the action is about, oldest first."""
+    return _next(ACTIVE_RUNS, store, tenant_id, action, limit)
 
 
-_runs: Callable[..., Select[Any]] = partial(active_runs, make_filter=lambda wanted: RunFilter(**wanted))
+def _next(about: Listing[T], store: SqlStore, tenant_id: int, action: BulkAction, limit: int) -> list[T]:
+    wanted: Mapping[str, Any] = action.filter
+    page = Page(count=limit, cursor=action.cursor, order="earliestFirst")
+    return about.page(store, tenant_id, Filter(**wanted), page, about.seq < action.until_seq).items

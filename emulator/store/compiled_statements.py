@@ -1,4 +1,4 @@
-"""Statements that every message needs, compiled once and handed to the driver as they are.
+"""Statements compiled once for a database and handed to its driver as they are.
 
 SQLAlchemy Core compiles a statement once too, but works on every row's parameters and columns in Python; for three
 rows a message that is a third of what a publish costs. So these go to the driver's own cursor, in the transaction
@@ -9,56 +9,80 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from itertools import chain
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Executable, Insert, Select, bindparam
+from sqlalchemy import ColumnElement, Connection, Dialect, Executable, Select, Table, bindparam
 from sqlalchemy.sql import ClauseElement
 
-from emulator.store.mapping import Row
+from emulator.store.codec import Reading, Values
+
+T = TypeVar("T")
 
 _ROWS_TOGETHER = 64
 
 
-class Prepared:
-    """One UPDATE, DELETE or INSERT with bound parameters only, for one dialect."""
+class Given(NamedTuple):
+    """One of a tenant's writes."""
 
-    def __init__(self, statement: Executable, dialect_name: str) -> None:
+    tenant_id: int
+    write: Any
+
+
+class Change:
+    """One UPDATE or DELETE, whose values are all given by ``sources``."""
+
+    def __init__(self, statement: Executable, **sources: str | Callable[[Given], Any]) -> None:
+        """``sources`` say by parameter where a ``Given`` has its value: a path such as ``write.seq``, or a function."""
         assert isinstance(statement, ClauseElement)
-        compiled: Any = statement.compile(dialect=_positional(dialect_name))
-        self._text: str = str(compiled)
-        self._values: Callable[[Row], tuple[Any, ...]] = _picker(compiled.positiontup)
+        self._statement = statement
+        self._sources = {
+            name: attrgetter(one) if isinstance(one, str) else one for name, one in sources.items()
+        }
+        self._text = cache(self._compile)
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Run the statement for every row: a mapping of parameter names to plain values."""
+    def __call__(self, connection: Connection, given: Sequence[Given]) -> None:
+        """Run the statement for each of ``given``, in order."""
+        text, sources = self._text(connection.dialect.name)
         cursor = connection.connection.cursor()
-        cursor.executemany(self._text, list(map(self._values, rows)))
+        cursor.executemany(text, [[source(one) for source in sources] for one in given])
         cursor.close()
 
+    def _compile(self, dialect_name: str) -> tuple[str, list[Callable[[Given], Any]]]:
+        compiled: Any = self._statement.compile(dialect=_positional(dialect_name))
+        return str(compiled), [self._sources[name] for name in compiled.positiontup]
 
-class PreparedInsert(Prepared):
-    """One INSERT, many rows in a statement.
+
+class Insert:
+    """One INSERT, many rows in a statement; ``replaces`` has a row take the place of the one with its key.
 
     The writer's thread hands the interpreter to the event loop at every step of a statement, and waits to have it
     back: so the fewer steps, the better. Numbers of rows are powers of two, so that few statements are prepared.
     """
 
-    def __init__(self, statement: Insert, dialect_name: str) -> None:
-        super().__init__(statement.inline(), dialect_name)  # the numbers that rows get are not asked for
+    def __init__(self, table: Table, names: Sequence[str], *, replaces: bool = False) -> None:
+        self._table, self._names, self._replaces = table, names, replaces
+        self._of_many = cache(self._compile)
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Insert the rows in their order."""
-        values = list(map(self._values, rows))
+    def __call__(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """Insert the rows, each with a value for each of the names, in their order."""
         cursor = connection.connection.cursor()
-        for start, count in _parts(len(values)):
-            some = values[start : start + count]
-            cursor.execute(self._of_many(count), tuple(chain.from_iterable(some)))
+        for start, count in _parts(len(rows)):
+            text = self._of_many(connection.dialect.name, count)
+            cursor.execute(text, tuple(chain.from_iterable(rows[start : start + count])))
         cursor.close()
 
-    def _of_many(self, count: int) -> str:
-        front, values, row = self._text.rpartition(" VALUES ")
-        assert values
-        return front + values + ", ".join([row] * count)
+    def _compile(self, dialect_name: str, count: int) -> str:
+        quote = _positional(dialect_name).identifier_preparer.quote
+        names = [quote(name) for name in self._names]
+        mark = "?" if dialect_name == "sqlite" else "%s"
+        row = f"({', '.join([mark] * len(names))})"
+        text = f"INSERT INTO {quote(self._table.name)} ({', '.join(names)}) VALUES {', '.join([row] * count)}"  # noqa: S608  names of ours
+        if not self._replaces:
+            return text
+        keys = [quote(column.name) for column in self._table.primary_key]
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+        return f"{text} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
 
 
 def _parts(count: int) -> Iterator[tuple[int, int]]:
@@ -70,49 +94,52 @@ def _parts(count: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
-class PreparedSelect:
-    """One SELECT by a list of numbers, which ``SELECT … WHERE column IN`` ends with."""
-
-    def __init__(self, statement: Select[Any], column: ColumnElement[int], dialect_name: str) -> None:
-        by_number = statement.where(column == bindparam("number"))
-        text = str(by_number.compile(dialect=_positional(dialect_name)))
-        self._front, equals, self._mark = text.rpartition(" = ")
-        assert equals
-        self.names: tuple[str, ...] = tuple(str(selected.key) for selected in statement.selected_columns)
-
-    def rows(self, connection: Connection, numbers: Sequence[int]) -> Iterator[Row]:
-        """A row for each number that is there."""
-        marks = ", ".join([self._mark] * len(numbers))
-        cursor = connection.connection.cursor()
-        cursor.execute(f"{self._front} IN ({marks})", tuple(numbers))
-        for row in cursor.fetchall():
-            yield dict(zip(self.names, row, strict=True))
-        cursor.close()
-
-
-class PreparedQuery:
+class Query(Generic[T]):
     """One SELECT with bound parameters only."""
 
-    def __init__(self, statement: Select[Any], dialect_name: str) -> None:
-        compiled: Any = statement.compile(dialect=_positional(dialect_name))
-        self._text: str = str(compiled)
-        self._values: Callable[[Row], tuple[Any, ...]] = _picker(compiled.positiontup)
-        self._names: tuple[str, ...] = tuple(str(selected.key) for selected in statement.selected_columns)
+    def __init__(self, statement: Select[Any], reading: Reading[T]) -> None:
+        """``statement`` selects the columns of ``reading``."""
+        self._statement, self._reading = statement, reading
+        self._text = cache(self._compile)
 
-    def rows(self, connection: Connection, parameters: Row) -> list[Row]:
-        """What it finds for these parameters, in its order."""
-        cursor = connection.connection.cursor()
-        cursor.execute(self._text, self._values(parameters))
-        found = [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
-        cursor.close()
-        return found
+    def __call__(self, connection: Connection, **parameters: Any) -> list[T]:
+        """Return what it finds for these parameters, in its order."""
+        text, names = self._text(connection.dialect.name)
+        return _read(connection, self._reading, text, [parameters[name] for name in names])
+
+    def _compile(self, dialect_name: str) -> tuple[str, Sequence[str]]:
+        compiled: Any = self._statement.compile(dialect=_positional(dialect_name))
+        return str(compiled), compiled.positiontup
 
 
-def _picker(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
-    if len(names) == 1:
-        [name] = names
-        return lambda row: (row[name],)
-    return itemgetter(*names)
+class QueryByNumbers(Generic[T]):
+    """One SELECT by a list of numbers, which ``SELECT … WHERE column IN`` ends with."""
+
+    def __init__(self, statement: Select[Any], reading: Reading[T], column: ColumnElement[int]) -> None:
+        """``statement`` selects the columns of ``reading``."""
+        self._statement, self._reading = statement.where(column == bindparam("number")), reading
+        self._text = cache(self._compile)
+
+    def __call__(self, connection: Connection, numbers: Sequence[int]) -> list[T]:
+        """Return what it finds for each number that is there."""
+        front, mark = self._text(connection.dialect.name)
+        marks = ", ".join([mark] * len(numbers))
+        return _read(connection, self._reading, f"{front} IN ({marks})", numbers)
+
+    def _compile(self, dialect_name: str) -> tuple[str, str]:
+        front, equals, mark = str(self._statement.compile(dialect=_positional(dialect_name))).rpartition(
+            " = "
+        )
+        assert equals
+        return front, mark
+
+
+def _read(connection: Connection, reading: Reading[T], text: str, values: Sequence[Any]) -> list[T]:
+    cursor = connection.connection.cursor()
+    cursor.execute(text, tuple(values))
+    found = [reading.make(row) for row in cursor.fetchall()]
+    cursor.close()
+    return found
 
 
 @cache

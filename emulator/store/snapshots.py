@@ -5,43 +5,41 @@ shifted together where another tenant has them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, delete, insert, select
 
 from emulator.errors import Conflict, InvalidInput
-from emulator.store import mapping
-from emulator.store.mapping import Row
-from emulator.store.store import STATE_TABLES, SqlStore
-from emulator.store.tables import (
-    BulkActionRow,
-    DeadLetterRow,
-    FlowKeyRow,
-    LogRow,
-    MessageRow,
-    QueueRow,
-    ScheduleRow,
-    UrlGroupRow,
-    table_of,
+from emulator.store.codec import Reading
+from emulator.store.records import (
+    BULK_ACTION,
+    DEAD_LETTER,
+    FLOW_KEY,
+    LOG,
+    MESSAGE,
+    PENDING,
+    QUEUE,
+    SCHEDULE,
+    URL_GROUP,
 )
+from emulator.store.store import STATE_TABLES, SqlStore
+from emulator.store.tables import table_of
 from emulator.store.workflow_tables import WORKFLOW_TABLES
 
+Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
 _TABLES: dict[str, Table] = {table_of(model).name: table_of(model) for model in STATE_TABLES}
 # Their rows name numbers of others inside JSON, where nobody can shift them.
 _UNSHIFTABLE = frozenset(table_of(model).name for model in WORKFLOW_TABLES)
-_MESSAGES, _DEAD_LETTERS = table_of(MessageRow), table_of(DeadLetterRow)
-_READERS: dict[str, tuple[Callable[[mapping.Record], object], ...]] = {
-    _MESSAGES.name: (mapping.message_of, mapping.pending_of),
-    _DEAD_LETTERS.name: (mapping.dead_letter_of,),
-    table_of(LogRow).name: (mapping.log_entry_of,),
-    table_of(QueueRow).name: (mapping.queue_of,),
-    table_of(UrlGroupRow).name: (mapping.url_group_of,),
-    table_of(ScheduleRow).name: (mapping.schedule_of,),
-    table_of(FlowKeyRow).name: (mapping.flow_key_of,),
-    table_of(BulkActionRow).name: (mapping.bulk_action_of,),
+_MESSAGES, _DEAD_LETTERS = MESSAGE.table, DEAD_LETTER.table
+_READINGS: Mapping[str, Sequence[Reading[Any]]] = {
+    _MESSAGES.name: (MESSAGE.reading, PENDING),
+    **{
+        codec.table.name: (codec.reading,)
+        for codec in (DEAD_LETTER, LOG, QUEUE, URL_GROUP, SCHEDULE, FLOW_KEY, BULK_ACTION)
+    },
 }
 _ROWS_AT_A_TIME = 500
 
@@ -112,9 +110,9 @@ def _check_row(table: Table, row: Row) -> None:
         if not _fits(column, row.get(name)):
             raise InvalidInput(f"invalid export: {table.name}.{name} is {row.get(name)!r}")
     whole = {name: row.get(name) for name in columns}
-    for read in _READERS.get(table.name, ()):
+    for reading in _READINGS.get(table.name, ()):
         try:
-            read(whole)
+            reading.of_row(whole)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InvalidInput(f"invalid export: a row of {table.name} cannot be read: {error!r}") from None
 

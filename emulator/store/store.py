@@ -5,157 +5,34 @@ Everything here is synchronous and runs on one thread at a time; ``emulator.stor
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Table,
-    bindparam,
-    delete,
-    event,
-    false,
-    func,
-    insert,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Select, delete, event, false, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
 from emulator.broker.writes import Cleared, Write
 from emulator.errors import StoreLost, StoreUnavailable
-from emulator.store.batch import Batch, EntityTable
-from emulator.store.compiled_statements import Prepared, PreparedInsert, PreparedQuery, PreparedSelect
+from emulator.store.batch import Batch
+from emulator.store.codec import Reading
 from emulator.store.database_file import DatabaseFile, file_of
 from emulator.store.engines import MEMORY_URL, is_memory_url, memory_engine, open_engine
 from emulator.store.exclusive_lock import claim
-from emulator.store.mapping import Row
 from emulator.store.schema import STATE_TABLES, bring_up_to_date
-from emulator.store.tables import (
-    BodyRow,
-    BulkActionRow,
-    DeadLetterRow,
-    DeduplicationRow,
-    FlowKeyRow,
-    LogRow,
-    MessageRow,
-    QueueRow,
-    ScheduleRow,
-    TenantRow,
-    UrlGroupRow,
-    table_of,
-)
-from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
-from emulator.wire.workflow import CallType
+from emulator.store.tables import BodyRow, MessageRow, TenantRow, table_of
+from emulator.store.workflow_tables import EventRow, RunRow, WaiterRow
 
 __all__ = ["MEMORY_URL", "STATE_TABLES", "SqlStore", "TenantWrites", "table_of"]
+
+T = TypeVar("T")
 
 TenantWrites = tuple[int, Sequence[Write]]
 
 
 # Whose rows are numbered from the one sequence, beside messages.
-_NUMBERED: tuple[type[SQLModel], ...] = (BodyRow, RunRow, WaiterRow, EventRow)
+_NUMBERED: tuple[type[SQLModel], ...] = (MessageRow, BodyRow, RunRow, WaiterRow, EventRow)
 
-_MESSAGES = table_of(MessageRow)
-_DEAD_LETTERS = table_of(DeadLetterRow)
 _TENANTS = table_of(TenantRow)
-
-_RESCHEDULE = (
-    update(_MESSAGES)
-    .where(_MESSAGES.c.seq == bindparam("key"))
-    .values(state=bindparam("new_state"), due_at=bindparam("new_due_at"), retried=bindparam("new_retried"))
-)
-_NOTE_CANCEL = update(_MESSAGES).where(_MESSAGES.c.seq == bindparam("key")).values(is_cancel_requested=True)
-_FINISH = (
-    update(_MESSAGES)
-    .where(_MESSAGES.c.seq == bindparam("key"))
-    .values(
-        state=bindparam("new_state"),
-        due_at=null(),
-        retried=bindparam("new_retried"),
-        finished_at=bindparam("new_finished_at"),
-    )
-)
-# Entries are numbered by the database.
-_ADD_LOG = insert(table_of(LogRow)).values(
-    {column.name: bindparam(column.name) for column in table_of(LogRow).c if column.name != "seq"}
-)
-_REMOVE_DEAD_LETTER = delete(_DEAD_LETTERS).where(
-    _DEAD_LETTERS.c.tenant_id == bindparam("key"), _DEAD_LETTERS.c.dlq_id == bindparam("key_dlq_id")
-)
-_ROTATE = (
-    update(_TENANTS)
-    .where(_TENANTS.c.id == bindparam("key"))
-    .values(current_key=bindparam("new_current_key"), next_key=bindparam("new_next_key"))
-)
-_TURN_CLOCK = (
-    update(_TENANTS).where(_TENANTS.c.id == bindparam("key")).values(clock_at=bindparam("new_clock_at"))
-)
-
-_ENTRIES = table_of(EntryRow)
-_STEPS = (
-    select(_ENTRIES)
-    .where(_ENTRIES.c.run_seq == bindparam("run"))
-    .where(_ENTRIES.c.position > bindparam("behind"), _ENTRIES.c.position <= bindparam("last"))
-    .where(_ENTRIES.c.call_type == bindparam("type"))
-    .order_by(_ENTRIES.c.position)
-)
-
-_NAME_COLUMN: dict[EntityTable, str] = {
-    QueueRow: "name", UrlGroupRow: "name", ScheduleRow: "id", FlowKeyRow: "key",
-    BulkActionRow: "id",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _HotStatements:
-    """What every message needs, and every step of a workflow run."""
-
-    add_bodies: PreparedInsert
-    add_messages: PreparedInsert
-    add_logs: PreparedInsert
-    reschedule: Prepared
-    finish: Prepared
-    for_delivery: PreparedSelect
-    add_entries: PreparedInsert
-    steps: PreparedQuery
-
-
-@cache
-def _hot_statements(dialect_name: str) -> _HotStatements:
-    bodies = table_of(BodyRow)
-    with_body = select(_MESSAGES, bodies.c.body).join_from(
-        _MESSAGES, bodies, bodies.c.seq == _MESSAGES.c.body_seq, isouter=True
-    )
-    return _HotStatements(
-        add_bodies=PreparedInsert(insert(bodies), dialect_name),
-        add_messages=PreparedInsert(insert(_MESSAGES), dialect_name),
-        add_logs=PreparedInsert(_ADD_LOG, dialect_name),
-        reschedule=Prepared(_RESCHEDULE, dialect_name),
-        finish=Prepared(_FINISH, dialect_name),
-        for_delivery=PreparedSelect(with_body, _MESSAGES.c.seq, dialect_name),
-        add_entries=PreparedInsert(insert(_ENTRIES), dialect_name),
-        steps=PreparedQuery(_STEPS, dialect_name),
-    )
-
-
-@cache
-def _upserts(dialect_name: str) -> dict[type[SQLModel], Any]:
-    models = (QueueRow, UrlGroupRow, ScheduleRow, FlowKeyRow, BulkActionRow, DeduplicationRow, RunRow)
-    return {model: _upsert(table_of(model), dialect_name) for model in models}
-
-
-def _upsert(table: Table, dialect_name: str) -> Any:
-    # The dialect in use alone: PostgreSQL's takes a while to import.
-    statement = import_module(f"sqlalchemy.dialects.{dialect_name}").insert(table)
-    keys = [column.name for column in table.primary_key]
-    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
 def _ready_engine(url: str) -> Engine:
@@ -180,8 +57,6 @@ class SqlStore:
             self.engine: Engine = memory_engine(bring_up_to_date) if self.is_memory else _ready_engine(url)
         driver: Any = self.engine.dialect.loaded_dbapi
         self._refusals = (SQLAlchemyError, driver.Error)
-        self._hot = _hot_statements(self.engine.dialect.name)
-        self._upserts = _upserts(self.engine.dialect.name)
         self._connection: Connection | None = None
         self._release: Callable[[], None] | None = None
         self._file: DatabaseFile | None = None
@@ -247,6 +122,11 @@ class SqlStore:
         with self._translating("read"), self.engine.connect() as connection:
             yield connection
 
+    def read(self, reading: Reading[T], query: Select[Any]) -> list[T]:
+        """Return what ``query`` finds, which selects the columns of ``reading``."""
+        with self.connect() as connection:
+            return [reading.make(row) for row in connection.execute(query)]
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A connection in a transaction."""
@@ -280,18 +160,9 @@ class SqlStore:
         with self.connect() as connection:
             largest = [
                 connection.execute(select(func.max(table.c.seq))).scalar() or 0
-                for table in (_MESSAGES, *(table_of(model) for model in _NUMBERED))
+                for table in map(table_of, _NUMBERED)
             ]
         return max(largest) + 1
-
-    def select_for_delivery(self, connection: Connection, seqs: Sequence[int]) -> Iterator[Row]:
-        """Message rows, each with its ``body``, of the messages numbered ``seqs``."""
-        return self._hot.for_delivery.rows(connection, seqs)
-
-    def select_steps(self, connection: Connection, run_seq: int, *, behind: int, last: int) -> list[Row]:
-        """The rows of a workflow run's steps behind one position and up to another, in order."""
-        wanted = {"run": run_seq, "behind": behind, "last": last, "type": CallType.STEP.value}
-        return self._hot.steps.rows(connection, wanted)
 
     def apply(self, work: Iterable[TenantWrites]) -> None:
         """Carry out writes in order, in one transaction: all of them are durable afterwards, or none."""
@@ -300,49 +171,12 @@ class SqlStore:
             for tenant_id, writes in work:
                 for write in writes:
                     if isinstance(write, Cleared):
-                        self._flush(connection, batch)
+                        batch.flush(connection)
                         batch = Batch()
                         self._clear(connection, tenant_id)
                     else:
                         batch.add(tenant_id, write)
-            self._flush(connection, batch)
-
-    def _flush(self, connection: Connection, batch: Batch) -> None:
-        hot = self._hot
-        for prepared, rows in (
-            (hot.add_bodies, batch.bodies),
-            (hot.add_messages, batch.messages),
-            (hot.reschedule, batch.rescheduled),
-            (hot.finish, batch.finished),
-            (hot.add_logs, batch.logs),
-            (hot.add_entries, batch.workflows.entries),
-        ):
-            if rows:
-                prepared.execute(connection, rows)
-        for statement, rows in (
-            (_NOTE_CANCEL, batch.cancel_noted),
-            (insert(_DEAD_LETTERS), batch.dead_letters),
-            (_REMOVE_DEAD_LETTER, batch.removed_dead_letters),
-            (self._upserts[DeduplicationRow], list(batch.deduplications.values())),
-            (_ROTATE, list(batch.keys.values())),
-            (_TURN_CLOCK, list(batch.clocks.values())),
-        ):
-            if rows:
-                connection.execute(statement, rows)
-        self._flush_entities(connection, batch)
-        batch.workflows.flush(connection, self._upserts[RunRow])
-
-    def _flush_entities(self, connection: Connection, batch: Batch) -> None:
-        saved: dict[EntityTable, list[Row]] = {}
-        for (model, tenant_id, name), row in batch.entities.items():
-            if row is not None:
-                saved.setdefault(model, []).append(row)
-                continue
-            table = table_of(model)
-            name_column = table.c[_NAME_COLUMN[model]]
-            connection.execute(delete(table).where(table.c.tenant_id == tenant_id, name_column == name))
-        for model, rows in saved.items():
-            connection.execute(self._upserts[model], rows)
+            batch.flush(connection)
 
     def _clear(self, connection: Connection, tenant_id: int) -> None:
         for table in map(table_of, STATE_TABLES):

@@ -1,9 +1,8 @@
 """Tenants in the store: made once, found again at every start."""
 
-from sqlalchemy import insert, select
+from sqlalchemy import RowMapping, insert, select
 
 from emulator.broker.resources import SigningKeys
-from emulator.store.mapping import Record
 from emulator.store.store import SqlStore
 from emulator.store.tables import TenantRow, table_of
 from emulator.tenants import Credentials, Tenant
@@ -36,7 +35,7 @@ def add_tenants(store: SqlStore, new: list[Credentials]) -> list[Tenant]:
         return [_tenant(row) for row in connection.execute(query.order_by(_TENANTS.c.id)).mappings()]
 
 
-def _tenant(row: Record) -> Tenant:
+def _tenant(row: RowMapping) -> Tenant:
     return Tenant(
         id=row["id"],
         name=row["name"],

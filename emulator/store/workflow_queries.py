@@ -1,32 +1,39 @@
 """Reading runs back."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, case, func, literal, not_, or_, select, tuple_
+from sqlalchemy import Select, and_, bindparam, case, func, not_, or_, select
 
 from emulator.broker.message import LogEntry, Message, State
 from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
 from emulator.broker.workflow.recovery import RunSnapshot
 from emulator.broker.workflow.run import ActiveRun, Entry, Waiter
-from emulator.store import mapping, workflow_mapping
-from emulator.store.filters import Page
+from emulator.store.codec import Codec, together
+from emulator.store.compiled_statements import Query
+from emulator.store.filters import Filter, Page
+from emulator.store.lists import RUNS
+from emulator.store.records import ENTRY, EVENT, LOG, MESSAGE, PENDING, RUN, WAITER
 from emulator.store.store import SqlStore
-from emulator.store.tables import BodyRow, LogRow, MessageRow, table_of
-from emulator.store.workflow_filters import RunFilter
-from emulator.store.workflow_mapping import StoredRun
-from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
+from emulator.store.stored import BODY, STORED_RUN, StoredRun
+from emulator.store.tables import BodyRow, table_of
 from emulator.wire.workflow import PLAN_SPELLINGS, CallType
 
-_RUNS = table_of(RunRow)
-_ENTRIES = table_of(EntryRow)
-_WAITERS = table_of(WaiterRow)
-_EVENTS = table_of(EventRow)
 _FARTHEST = 2**31 - 1
-_M = table_of(MessageRow).c
-_B = table_of(BodyRow).c
-_L = table_of(LogRow)
+_R, _E, _W, _M, _L = RUN.table.c, ENTRY.table.c, WAITER.table.c, MESSAGE.table.c, LOG.table.c
+_BODIES = table_of(BodyRow)
+# The messages of entries, with their bodies.
+_WITH_MESSAGE = ENTRY.table.join(MESSAGE.table, _M.seq == _E.message_seq).outerjoin(
+    _BODIES, _BODIES.c.seq == _M.body_seq
+)
+_STEPS = Query(
+    select(*ENTRY.reading.columns)
+    .where(_E.run_seq == bindparam("run"), _E.call_type == bindparam("type"))
+    .where(_E.position > bindparam("behind"), _E.position <= bindparam("last"))
+    .order_by(_E.position),
+    ENTRY.reading,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,202 +62,71 @@ class RunHistory:
 
 def load_runs(store: SqlStore, tenant_id: int) -> RunSnapshot:
     """A tenant's active runs as committed."""
-    is_active = and_(_RUNS.c.tenant_id == tenant_id, _RUNS.c.ended_at.is_(None))
-    with store.connect() as connection:
-        rows = connection.execute(select(_RUNS).where(is_active).order_by(_RUNS.c.seq)).mappings().all()
-        logs = {row["run_seq"]: row for row in connection.execute(_logs_of(is_active)).mappings()}
-        pending = (
-            select(_ENTRIES.c.run_seq, *(_M[name] for name in mapping.PENDING_COLUMNS))
-            .join(_RUNS, _RUNS.c.seq == _ENTRIES.c.run_seq)
-            .join(table_of(MessageRow), _M.seq == _ENTRIES.c.message_seq)
+    is_active = and_(_R.tenant_id == tenant_id, _R.ended_at.is_(None))
+    of_active = ENTRY.table.join(RUN.table, _R.seq == _E.run_seq)
+    pending = together(lambda run_seq, found: (run_seq, found), _E.run_seq, PENDING)
+    of_pending = of_active.join(MESSAGE.table, _M.seq == _E.message_seq)
+    of_logs = select(*_RUN_LOG.columns).select_from(of_active).where(is_active).group_by(_E.run_seq)
+    logs = dict(store.read(_RUN_LOG, of_logs))
+    runs = store.read(RUN.reading, select(*RUN.reading.columns).where(is_active).order_by(_R.seq))
+
+    def of_runs(codec: Codec[Any]) -> Select[Any]:
+        c = codec.table.c
+        rows = codec.table.join(RUN.table, _R.seq == c.run_seq)
+        return select(*codec.reading.columns).select_from(rows).where(is_active).order_by(c.seq)
+
+    return RunSnapshot(
+        runs=[ActiveRun(run, **logs.get(run.seq, {})) for run in runs],
+        pending=store.read(
+            pending,
+            select(*pending.columns)
+            .select_from(of_pending)
             .where(is_active, _M.due_at.is_not(None))
-            .order_by(_M.seq)
-        )
-        waiters = (select(_WAITERS).join(_RUNS, _RUNS.c.seq == _WAITERS.c.run_seq).where(is_active)).order_by(
-            _WAITERS.c.seq
-        )
-        events = (select(_EVENTS).join(_RUNS, _RUNS.c.seq == _EVENTS.c.run_seq).where(is_active)).order_by(
-            _EVENTS.c.seq
-        )
-        return RunSnapshot(
-            runs=[_active_run(row, logs.get(row["seq"])) for row in rows],
-            pending=[
-                (row["run_seq"], mapping.pending_of(row)) for row in connection.execute(pending).mappings()
-            ],
-            waiters=[workflow_mapping.waiter_of(row) for row in connection.execute(waiters).mappings()],
-            events=[workflow_mapping.event_of(row) for row in connection.execute(events).mappings()],
-        )
-
-
-def _logs_of(is_active: ColumnElement[bool]) -> Select[Any]:
-    """How long the logs of active runs are: all entries, results of steps, bytes of context (contract W6.7)."""
-    entry = _ENTRIES.c
-    is_result = and_(
-        entry.call_type == CallType.STEP.value,
-        not_(or_(*(func.substr(entry.body, 1, len(plan)) == plan for plan in PLAN_SPELLINGS))),
-    )
-    is_config = entry.call_type == CallType.STEP_CONFIG.value
-    return (
-        select(
-            entry.run_seq,
-            func.max(entry.position).label("last"),
-            func.max(case((is_config, entry.position), else_=-1)).label("last_config"),
-            func.sum(case((and_(is_result, entry.position > 0), 1), else_=0)).label("steps"),
-            func.sum(case((is_result, func.length(entry.body)), else_=0)).label("context_bytes"),
-        )
-        .join(_RUNS, _RUNS.c.seq == entry.run_seq)
-        .where(is_active)
-        .group_by(entry.run_seq)
+            .order_by(_M.seq),
+        ),
+        waiters=store.read(WAITER.reading, of_runs(WAITER)),
+        events=store.read(EVENT.reading, of_runs(EVENT)),
     )
 
 
-def _active_run(row: RowMapping, log: RowMapping | None) -> ActiveRun:
-    run = workflow_mapping.run_of(row)
-    if log is None:
-        return ActiveRun(run)
-    return ActiveRun(
-        run,
-        log["last"] + 1,
-        steps=log["steps"],
-        context_bytes=log["context_bytes"] or 0,
-        ends_with_step_config=log["last_config"] == log["last"],
-    )
+def _run_log(
+    run_seq: int, last: int, last_config: int, steps: int, context_bytes: int | None
+) -> tuple[int, dict[str, Any]]:
+    return run_seq, {
+        "next_position": last + 1,
+        "steps": steps,
+        "context_bytes": context_bytes or 0,
+        "ends_with_step_config": last_config == last,
+    }
+
+
+_IS_RESULT = and_(
+    _E.call_type == CallType.STEP.value,
+    not_(or_(*(func.substr(_E.body, 1, len(plan)) == plan for plan in PLAN_SPELLINGS))),
+)
+# How long the logs of runs are: all entries, results of steps, bytes of context (contract W6.7).
+_RUN_LOG = together(
+    _run_log,
+    _E.run_seq,
+    func.max(_E.position),
+    func.max(case((_E.call_type == CallType.STEP_CONFIG.value, _E.position), else_=-1)),
+    func.sum(case((and_(_IS_RESULT, _E.position > 0), 1), else_=0)),
+    func.sum(case((_IS_RESULT, func.length(_E.body)), else_=0)),
+)
 
 
 def load_steps(store: SqlStore, run_seq: int, *, behind: int = -1, through: int | None = None) -> list[Entry]:
     """The steps of a run's log behind one position and through another, in order."""
     last = _FARTHEST if through is None else through
     with store.connect() as connection:
-        rows = store.select_steps(connection, run_seq, behind=behind, last=last)
-    return [workflow_mapping.entry_of(row) for row in rows]
+        return _STEPS(connection, run=run_seq, behind=behind, last=last, type=CallType.STEP.value)
 
 
 def find_run(store: SqlStore, tenant_id: int, run_id: str, created_at: int | None = None) -> StoredRun | None:
     """The run of that id: the last one, unless ``created_at`` names another."""
-    query = select(_RUNS).where(_RUNS.c.tenant_id == tenant_id, _RUNS.c.id == run_id)
-    if created_at is not None:
-        query = query.where(_RUNS.c.created_at == created_at)
-    with store.connect() as connection:
-        row = connection.execute(query.order_by(_RUNS.c.seq.desc()).limit(1)).mappings().first()
-    return None if row is None else workflow_mapping.stored_run_of(row)
-
-
-def list_runs(
-    store: SqlStore,
-    tenant_id: int,
-    wanted: RunFilter,
-    page: Page,
-    *,
-    only_dlq: bool = False,
-    only_active: bool = False,
-) -> tuple[list[StoredRun], bool]:
-    """One page of runs, newest first unless told otherwise, and whether more follow.
-
-    Order and cursor are ``(created_at, seq)``; in the dead letter queue, ``(ended_at, seq)``.
-    """
-    moment = _RUNS.c.ended_at if only_dlq else _RUNS.c.created_at
-    key = (moment, _RUNS.c.seq)
-    query = select(_RUNS).where(_RUNS.c.tenant_id == tenant_id, *_conditions(store, wanted))
-    if only_dlq:
-        query = query.where(_RUNS.c.dlq_id.is_not(None))
-    if only_active:
-        query = query.where(_RUNS.c.ended_at.is_(None))
-    if wanted.from_at is not None:
-        query = query.where(moment >= wanted.from_at)
-    if wanted.to_at is not None:
-        query = query.where(moment <= wanted.to_at)
-    is_latest_first = page.order == "latestFirst"
-    if page.cursor is not None:
-        mark = tuple_(*map(literal, page.cursor))
-        query = query.where(tuple_(*key) < mark if is_latest_first else tuple_(*key) > mark)
-    query = query.order_by(*(column.desc() if is_latest_first else column for column in key))
-    with store.connect() as connection:
-        rows = connection.execute(query.limit(page.count + 1)).mappings().all()
-    return [workflow_mapping.stored_run_of(row) for row in rows[: page.count]], len(rows) > page.count
-
-
-def active_runs(
-    store: SqlStore,
-    tenant_id: int,
-    wanted: Any,
-    until_seq: int,
-    columns: Sequence[ColumnElement[Any]] | None,
-    *,
-    make_filter: Callable[[Any], RunFilter],
-    behind: int | None = None,
-) -> Select[Any]:
-    """Active runs with numbers below ``until_seq`` and above ``behind`` that match, in the order of their numbers."""
-    matching = make_filter(wanted)
-    query = select(*(columns or (_RUNS,))).where(
-        _RUNS.c.tenant_id == tenant_id, _RUNS.c.ended_at.is_(None), _RUNS.c.seq < until_seq
-    )
-    query = query.where(*_conditions(store, matching))
-    if behind is not None:
-        query = query.where(_RUNS.c.seq > behind)
-    if matching.from_at is not None:
-        query = query.where(_RUNS.c.created_at >= matching.from_at)
-    if matching.to_at is not None:
-        query = query.where(_RUNS.c.created_at <= matching.to_at)
-    return query if columns else query.order_by(_RUNS.c.seq)
-
-
-def _conditions(store: SqlStore, wanted: RunFilter) -> Iterable[ColumnElement[bool]]:
-    c = _RUNS.c
-    by_column: tuple[tuple[ColumnElement[Any], Sequence[object]], ...] = (
-        (c.id, wanted.run_ids),
-        (c.url, wanted.urls),
-        (c.state, wanted.states),
-        (c.caller_ip, wanted.caller_ips),
-        (c.flow_key, wanted.flow_keys),
-        (c.dlq_id, wanted.dlq_ids),
-        (c.callback_state, wanted.callback_states),
-        (c.response_status, wanted.response_statuses),
-    )
-    yield from (column.in_(values) for column, values in by_column if values)
-    if wanted.created_at is not None:
-        yield c.created_at == wanted.created_at
-    if wanted.id_times:
-        yield or_(*(and_(c.id == one, c.created_at == at) for one, at in wanted.id_times))
-    if wanted.url_prefixes:
-        yield or_(*(c.url.startswith(one, autoescape=True) for one in wanted.url_prefixes))
-    if wanted.hosts:
-        yield or_(*(_has_host(one) for one in wanted.hosts))
-    if wanted.paths:
-        yield or_(*(_has_path(one) for one in wanted.paths))
-    if wanted.labels:
-        find = func.instr if store.engine.dialect.name == "sqlite" else func.strpos
-        yield or_(*(find(c.labels, f",{label},") > 0 for label in wanted.labels))
-    if wanted.message_ids:
-        having = select(_ENTRIES.c.run_seq).where(_ENTRIES.c.message_id.in_(wanted.message_ids))
-        yield c.seq.in_(having)
-
-
-def _has_host(host: str) -> ColumnElement[bool]:
-    """Whether the workflow's URL is of the host; without a port, of any port (contract U36)."""
-    url = _RUNS.c.url
-    starts = [f"{scheme}://{host.lower()}" for scheme in ("http", "https")]
-    ends = ("/", "?") if ":" in host.rpartition("]")[2] else ("/", "?", ":")
-    lowered = func.lower(url)
-    return or_(
-        lowered.in_(starts),
-        *(lowered.startswith(f"{start}{end}", autoescape=True) for start in starts for end in ends),
-    )
-
-
-def _has_path(path: str) -> ColumnElement[bool]:
-    """Whether the workflow's URL has the path, whatever its query."""
-    escaped = path.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    url = _RUNS.c.url
-    bare = [url.like(f"%://{escaped_end}", escape="\\") for escaped_end in (f"%{escaped}", f"%{escaped}?%")]
-    deeper = [url.like(f"%://%/%{escaped}", escape="\\"), url.like(f"%://%/%{escaped}?%", escape="\\")]
-    return and_(or_(*bare), not_(or_(*deeper)))
-
-
-def count_failed_runs(store: SqlStore, tenant_id: int) -> int:
-    """How many failed runs are in the dead letter queue."""
-    is_there = and_(_RUNS.c.tenant_id == tenant_id, _RUNS.c.dlq_id.is_not(None))
-    with store.connect() as connection:
-        return connection.execute(select(func.count()).select_from(_RUNS).where(is_there)).scalar_one()
+    wanted = Filter(run_ids=(run_id,), created_at=created_at)
+    by_seq = replace(RUNS, is_by_seq=True)
+    return next(iter(by_seq.page(store, tenant_id, wanted, Page(count=1)).items), None)
 
 
 def load_failed(store: SqlStore, runs: Sequence[StoredRun]) -> list[FailedRun]:
@@ -266,35 +142,33 @@ def _load_failed(store: SqlStore, stored: StoredRun) -> FailedRun:
     seqs = {run.init_seq, failure.message_seq, *failure.open_seqs, *plans}
     if callback is not None:
         seqs.add(callback.message_seq)
-    messages = select(table_of(MessageRow)).where(_M.seq.in_(seqs))
-    last = select(func.max(_ENTRIES.c.position)).where(_ENTRIES.c.run_seq == run.seq)
-    waiters = select(_WAITERS).where(_WAITERS.c.run_seq == run.seq).order_by(_WAITERS.c.seq)
+    messages = select(*MESSAGE.reading.columns).where(_M.seq.in_(seqs))
     with store.connect() as connection:
-        return FailedRun(
-            run=run,
-            failure=failure,
-            callback=callback,
-            steps=steps,
-            next_position=(connection.execute(last).scalar() or 0) + 1,
-            messages={row["seq"]: mapping.message_of(row) for row in connection.execute(messages).mappings()},
-            waiters=tuple(map(workflow_mapping.waiter_of, connection.execute(waiters).mappings())),
-        )
+        last = connection.execute(select(func.max(_E.position)).where(_E.run_seq == run.seq)).scalar() or 0
+    return FailedRun(
+        run=run,
+        failure=failure,
+        callback=callback,
+        steps=steps,
+        next_position=last + 1,
+        messages={message.seq: message for message in store.read(MESSAGE.reading, messages)},
+        waiters=_waiters(store, run.seq),
+    )
+
+
+def _waiters(store: SqlStore, run_seq: int) -> tuple[Waiter, ...]:
+    query = select(*WAITER.reading.columns).where(_W.run_seq == run_seq).order_by(_W.seq)
+    return tuple(store.read(WAITER.reading, query))
 
 
 def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[bytes]:
     """What each run's failed message was published with, in order."""
+    body = together(lambda own, of_message: own or of_message, _E.body, BODY)
     bodies = []
-    with store.connect() as connection:
-        for one in failed:
-            query = (
-                select(_ENTRIES.c.body, _B.body.label("message_body"))
-                .join(table_of(MessageRow), _M.seq == _ENTRIES.c.message_seq)
-                .outerjoin(table_of(BodyRow), _B.seq == _M.body_seq)
-                .where(_ENTRIES.c.run_seq == one.run.seq)
-                .where(_ENTRIES.c.message_seq == one.failure.message_seq)
-            )
-            row = connection.execute(query).mappings().first()
-            bodies.append((row["body"] or row["message_body"] or b"") if row else b"")
+    for one in failed:
+        of_failure = (_E.run_seq == one.run.seq, _E.message_seq == one.failure.message_seq)
+        query = select(*body.columns).select_from(_WITH_MESSAGE).where(*of_failure)
+        bodies.append(next(iter(store.read(body, query)), b""))
     return bodies
 
 
@@ -305,59 +179,50 @@ def load_histories(store: SqlStore, runs: Sequence[StoredRun]) -> list[RunHistor
 
 def _load_history(store: SqlStore, stored: StoredRun) -> RunHistory:
     run = stored.run
-    entries = (
-        select(
-            table_of(MessageRow),
-            _B.body.label("message_body"),
-            *(column.label(f"entry_{column.name}") for column in _ENTRIES.c),
-        )
-        .join(table_of(MessageRow), _M.seq == _ENTRIES.c.message_seq)
-        .outerjoin(table_of(BodyRow), _B.seq == _M.body_seq)
-        .where(_ENTRIES.c.run_seq == run.seq)
-        .order_by(_ENTRIES.c.position)
-    )
     ended_attempts = (
-        select(_L)
-        .join(_ENTRIES, _ENTRIES.c.message_seq == _L.c.message_seq)
-        .where(_ENTRIES.c.run_seq == run.seq, _L.c.state.in_([State.ERROR.value, State.DELIVERED.value]))
-        .order_by(_L.c.seq)
+        select(*LOG.reading.columns)
+        .select_from(LOG.table.join(ENTRY.table, _E.message_seq == _L.message_seq))
+        .where(_E.run_seq == run.seq, _L.state.in_([State.ERROR.value, State.DELIVERED.value]))
+        .order_by(_L.seq)
     )
-    waiters = select(_WAITERS).where(_WAITERS.c.run_seq == run.seq).order_by(_WAITERS.c.seq)
-    children = (
-        select(_RUNS)
-        .where(_RUNS.c.tenant_id == select(_RUNS.c.tenant_id).where(_RUNS.c.seq == run.seq).scalar_subquery())
-        .where(_RUNS.c.invoker_id == run.id, _RUNS.c.created_at >= run.created_at)
-        .order_by(_RUNS.c.seq)
-    )
-    with store.connect() as connection:
-        attempts: dict[int, list[LogEntry]] = {}
-        for row in connection.execute(ended_attempts).mappings():
-            attempts.setdefault(row["message_seq"], []).append(mapping.log_entry_of(row))
-        return RunHistory(
-            stored=stored,
-            entries=tuple(_entry_history(row, attempts) for row in connection.execute(entries).mappings()),
-            waiters=tuple(map(workflow_mapping.waiter_of, connection.execute(waiters).mappings())),
-            children=tuple(
-                child
-                for child in map(workflow_mapping.stored_run_of, connection.execute(children).mappings())
-                if child.run.invoker is not None and child.run.invoker.run_created_at == run.created_at
-            ),
+    attempts: dict[int, list[LogEntry]] = {}
+    for attempt in store.read(LOG.reading, ended_attempts):
+        attempts.setdefault(attempt.message_seq, []).append(attempt)
+
+    def history(entry: Entry, message: Message, body: bytes, state: str, *rest: Any) -> EntryHistory:
+        retried, due_at, finished_at = rest
+        return EntryHistory(
+            entry=entry,
+            message=message,
+            body=body,
+            state=State(state),
+            retried=retried,
+            due_at=due_at,
+            finished_at=finished_at,
+            attempts=tuple(attempts.get(message.seq, ())),
         )
 
+    standing = (_M.state, _M.retried, _M.due_at, _M.finished_at)
+    reading = together(history, ENTRY.reading, MESSAGE.reading, BODY, *standing)
+    of_run = select(*reading.columns).select_from(_WITH_MESSAGE).where(_E.run_seq == run.seq)
+    return RunHistory(
+        stored=stored,
+        entries=tuple(store.read(reading, of_run.order_by(_E.position))),
+        waiters=_waiters(store, run.seq),
+        children=_children(store, stored),
+    )
 
-def _entry_history(row: mapping.Record, attempts: dict[int, list[LogEntry]]) -> EntryHistory:
-    own = {
-        str(name).removeprefix("entry_"): value
-        for name, value in row.items()
-        if str(name).startswith("entry_")
-    }
-    return EntryHistory(
-        entry=workflow_mapping.entry_of(own),
-        message=mapping.message_of(row),
-        body=row["message_body"] or b"",
-        state=State(row["state"]),
-        retried=row["retried"],
-        due_at=row["due_at"],
-        finished_at=row["finished_at"],
-        attempts=tuple(attempts.get(row["seq"], ())),
+
+def _children(store: SqlStore, stored: StoredRun) -> tuple[StoredRun, ...]:
+    run = stored.run
+    tenant_id = select(_R.tenant_id).where(_R.seq == run.seq).scalar_subquery()
+    children = (
+        select(*STORED_RUN.columns)
+        .where(_R.tenant_id == tenant_id, _R.invoker_id == run.id, _R.created_at >= run.created_at)
+        .order_by(_R.seq)
+    )
+    return tuple(
+        child
+        for child in store.read(STORED_RUN, children)
+        if child.run.invoker is not None and child.run.invoker.run_created_at == run.created_at
     )

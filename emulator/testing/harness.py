@@ -31,7 +31,7 @@ from emulator.mcp.route import mcp_routes
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
-from emulator.store.filters import MessageFilter
+from emulator.store.filters import Filter
 from emulator.store.queries import list_messages, select_pending
 from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
@@ -459,7 +459,7 @@ class Harness(Observations):
 
     def waits_for(self, message_id: str) -> str | None:
         """What an unfinished message waits for, in words; ``None`` for a finished one."""
-        wanted = MessageFilter(message_ids=(message_id,))
+        wanted = Filter(message_ids=(message_id,))
         pending = self._look_into(lambda store, tenant_id: select_pending(store, tenant_id, wanted, 1))
         return waiting_reason(self.runtime.broker.state, pending[0], self.now) if pending else None
 

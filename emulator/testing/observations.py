@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TypeVar, Unpack
 
 from emulator.broker.message import State
-from emulator.store.filters import MessageFilter, Page
-from emulator.store.queries import list_dead_letters, list_logs
+from emulator.store.filters import Filter
+from emulator.store.lists import DEAD_LETTERS, LOGS
 from emulator.store.store import SqlStore
 from emulator.testing.assertions import (
     Conditions,
@@ -27,8 +27,6 @@ from emulator.testing.views import (
 )
 
 T = TypeVar("T")
-
-_ALL = Page(count=1_000_000_000, order="earliestFirst")
 
 
 class Observations(ABC):
@@ -148,10 +146,8 @@ class Observations(ABC):
 
 
 def _messages(store: SqlStore, tenant_id: int) -> list[MessageView]:
-    entries, _ = list_logs(store, tenant_id, MessageFilter(), (), _ALL)
-    return message_views(entries)
+    return message_views(LOGS.all(store, tenant_id, Filter()))
 
 
 def _dead_letters(store: SqlStore, tenant_id: int) -> list[DeadLetterView]:
-    entries, _ = list_dead_letters(store, tenant_id, MessageFilter(), page=_ALL)
-    return [dead_letter_view(entry) for entry in entries]
+    return [dead_letter_view(entry) for entry in DEAD_LETTERS.all(store, tenant_id, Filter())]

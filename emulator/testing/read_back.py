@@ -2,19 +2,19 @@
 
 from emulator.broker.message import LogEntry, Message
 from emulator.store.attempts import LoggedAttempt, pair_attempts
-from emulator.store.filters import MessageFilter, Page
-from emulator.store.queries import StoredLogEntry, StoredMessage, list_dead_letters, list_logs, list_messages
+from emulator.store.filters import Filter
+from emulator.store.lists import DEAD_LETTERS, LOGS
+from emulator.store.queries import list_messages
 from emulator.store.store import SqlStore
+from emulator.store.stored import StoredLogEntry, StoredMessage
 from emulator.testing.invariants import Rate
 from emulator.testing.recorder import Kept, KeptAttempt, KeptLine, KeptMessage
-
-_ALL = Page(count=1_000_000_000, order="earliestFirst")
 
 
 def read_kept(store: SqlStore, tenant_id: int) -> Kept:
     """Everything that is kept of a tenant's messages."""
-    lines, _ = list_logs(store, tenant_id, MessageFilter(), (), _ALL)
-    dead, _ = list_dead_letters(store, tenant_id, MessageFilter(), page=_ALL)
+    lines = LOGS.all(store, tenant_id, Filter())
+    dead = DEAD_LETTERS.all(store, tenant_id, Filter())
     ids = {line.message.seq: line.message.id for line in lines}
     return Kept(
         messages=[_message(stored) for stored in list_messages(store, tenant_id)],

@@ -11,7 +11,7 @@ import httpx
 from emulator.broker.message import LogEntry, Message, State
 from emulator.broker.outcome import explain_entry
 from emulator.store.attempts import LoggedAttempt, pair_attempts
-from emulator.store.queries import StoredDeadLetter, StoredLogEntry
+from emulator.store.stored import StoredDeadLetter, StoredLogEntry
 from emulator.wire.durations import format_duration
 
 _SHOWN_BYTES = 200

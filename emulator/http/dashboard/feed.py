@@ -16,8 +16,9 @@ from emulator.broker.outcome import explain_entry
 from emulator.broker.workflow.writes import RunEnded, RunLeftDlq
 from emulator.runtime import Runtime
 from emulator.store.dashboard_queries import Step, count_dead_letters, last_step_seq, list_steps
+from emulator.store.filters import Filter
+from emulator.store.lists import FAILED_RUNS
 from emulator.store.store import SqlStore
-from emulator.store.workflow_queries import count_failed_runs
 
 _STEPS_AT_ONCE = 500
 _GATHER_SECONDS = 0.1
@@ -139,7 +140,7 @@ class Feed:
 
 def count_all(store: SqlStore, tenant_id: int) -> int:
     """How many messages and workflow runs failed for good and are still there."""
-    return count_dead_letters(store, tenant_id) + count_failed_runs(store, tenant_id)
+    return count_dead_letters(store, tenant_id) + FAILED_RUNS.count(store, tenant_id, Filter())
 
 
 def step_view(step: Step) -> dict[str, Any]:

@@ -24,12 +24,13 @@ from emulator.http.request_parsing import (
 from emulator.http.routing import ok, path_name
 from emulator.http.wire_objects import message_view, present
 from emulator.runtime import Runtime
-from emulator.store import dashboard_queries, mapping
+from emulator.store import dashboard_queries
 from emulator.store.attempts import pair_attempts
-from emulator.store.dashboard_queries import Summary, SummaryFilter
-from emulator.store.filters import MessageFilter
-from emulator.store.queries import StoredMessage, find_message, select_pending
+from emulator.store.dashboard_queries import Summary
+from emulator.store.filters import Filter, Found, Page
+from emulator.store.queries import find_message, select_pending
 from emulator.store.store import SqlStore
+from emulator.store.stored import StoredMessage
 
 _MOST = 500
 _TEXTS = ("url", "queueName", "label", "scheduleId", "topicName", "text")
@@ -45,23 +46,26 @@ async def list_messages(request: Request, runtime: Runtime) -> Response:
     before = whole_number(parameters, "before", least=0, most=2**53)
     active = frozenset(runtime.broker.state.active)
 
-    def select(store: SqlStore) -> tuple[list[Summary], bool, int, Standing]:
-        page = partial(dashboard_queries.list_summaries, store, runtime.tenant.id, wanted, active=active)
-        found, has_more = page(before_seq=before, count=count)
-        total = dashboard_queries.count_summaries(store, runtime.tenant.id, wanted, active=active)
-        return found, has_more, total, read_standing(store, runtime.tenant.id, found)
+    page = Page(count=count, cursor=None if before is None else (0, before))
 
-    found, has_more, total, standing = await runtime.read(select)
+    def select(store: SqlStore) -> tuple[Found[Summary], int, Standing]:
+        all_messages, tenant_id = dashboard_queries.summaries(active), runtime.tenant.id
+        found = all_messages.page(store, tenant_id, wanted, page)
+        total = all_messages.count(store, tenant_id, wanted, most=dashboard_queries.MOST_COUNTED)
+        return found, total, read_standing(store, tenant_id, found.items)
+
+    found, total, standing = await runtime.read(select)
     now_at = runtime.clock.now_at()
     return ok(
         {
             "messages": [
-                {**summary_view(one), **standing.view(one, runtime.broker.state, now_at)} for one in found
+                {**summary_view(one), **standing.view(one, runtime.broker.state, now_at)}
+                for one in found.items
             ],
             "total": total,
             "isTotalExact": total < dashboard_queries.MOST_COUNTED,
             "now": now_at,
-            **({"next": found[-1].seq} if has_more else {}),
+            **({"next": found.cursor[-1]} if found.cursor else {}),
         }
     )
 
@@ -101,7 +105,7 @@ def _read_story(store: SqlStore, tenant_id: int, message: Message, active: froze
     has_callback = message.callback is not None or message.failure_callback is not None
     return _Story(
         row=row,
-        history=[mapping.log_entry_of(line) for line in dashboard_queries.steps_of(store, message.seq)],
+        history=dashboard_queries.history_of(store, message.seq),
         callbacks=dashboard_queries.callbacks_of(store, tenant_id, message.seq, message.id, active=active)
         if has_callback
         else [],
@@ -112,9 +116,7 @@ def _read_story(store: SqlStore, tenant_id: int, message: Message, active: froze
         if message.topic_name is not None
         else [],
         dlq_id=dashboard_queries.dlq_id_of(store, tenant_id, message.seq),
-        pending=next(
-            iter(select_pending(store, tenant_id, MessageFilter(message_ids=(message.id,)), 1)), None
-        ),
+        pending=next(iter(select_pending(store, tenant_id, Filter(message_ids=(message.id,)), 1)), None),
         standing=read_standing(store, tenant_id, [row]),
     )
 
@@ -155,7 +157,7 @@ async def retry_now(request: Request, runtime: Runtime) -> Response:
     """Bring the next attempt of a waiting message forward. Raises Conflict when it does not wait for its time."""
     message = (await _find(request, runtime)).message
     select = partial(
-        select_pending, tenant_id=runtime.tenant.id, wanted=MessageFilter(message_ids=(message.id,)), count=1
+        select_pending, tenant_id=runtime.tenant.id, wanted=Filter(message_ids=(message.id,)), count=1
     )
     candidates = await runtime.read(select)
     if not await runtime.change(lambda state, now_at: expedite(state, candidates, now_at)):
@@ -202,20 +204,19 @@ def summary_view(one: Summary) -> dict[str, Any]:
     }
 
 
-def _filter(parameters: Parameters) -> SummaryFilter:
-    texts = {name: values[-1] for name in _TEXTS if (values := parameters.get(name))}
-    states = read_states({"state": list(listed(parameters, "state"))})
-    for name, text in texts.items():
-        if len(text) > 1_000:
-            raise InvalidInput(f"invalid {name}: expected at most 1000 characters, not {len(text)}")
-    return SummaryFilter(
-        states=states,
-        url=texts.get("url"),
-        queue_name=texts.get("queueName"),
-        label=texts.get("label"),
-        schedule_id=texts.get("scheduleId"),
-        topic_name=texts.get("topicName"),
-        text=texts.get("text"),
+def _filter(parameters: Parameters) -> Filter:
+    texts = {name: parameters.get(name, [])[-1:] for name in _TEXTS}
+    for name, values in texts.items():
+        if values and len(values[0]) > 1_000:
+            raise InvalidInput(f"invalid {name}: expected at most 1000 characters, not {len(values[0])}")
+    return Filter(
+        states=read_states({"state": list(listed(parameters, "state"))}),
+        url_parts=tuple(texts["url"]),
+        queue_names=tuple(texts["queueName"]),
+        labels=tuple(texts["label"]),
+        schedule_ids=tuple(texts["scheduleId"]),
+        topic_names=tuple(texts["topicName"]),
+        texts=tuple(texts["text"]),
         from_at=whole_number(parameters, "fromDate", least=0, most=2**53, what="unix milliseconds"),
         to_at=whole_number(parameters, "toDate", least=0, most=2**53, what="unix milliseconds"),
     )

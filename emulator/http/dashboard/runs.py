@@ -9,16 +9,16 @@ from starlette.responses import Response
 from emulator.broker.outcome import Outcome, Reason, explain_entry
 from emulator.broker.workflow.outcome import describe_run, last_trouble
 from emulator.errors import NotFound
-from emulator.http.request_parsing import listed, query_parameters, read_page, whole_number
+from emulator.http.request_parsing import cursor_text, listed, query_parameters, read_page, whole_number
 from emulator.http.routing import ok, path_name
 from emulator.http.v2.workflow_history import STATES, Group, StepState, StepView, read_groups
 from emulator.http.v2.workflow_views import returned_text, run_view, step_view
 from emulator.runtime import Runtime
-from emulator.store.filters import Page
+from emulator.store.filters import Filter, Page
+from emulator.store.lists import RUNS
 from emulator.store.store import SqlStore
-from emulator.store.workflow_filters import RunFilter
-from emulator.store.workflow_mapping import StoredRun
-from emulator.store.workflow_queries import EntryHistory, RunHistory, find_run, list_runs, load_histories
+from emulator.store.stored import StoredRun
+from emulator.store.workflow_queries import EntryHistory, RunHistory, find_run, load_histories
 from emulator.wire.workflow import CallType
 
 Json = dict[str, Any]
@@ -29,17 +29,14 @@ _PAGE = 100
 async def get_runs(request: Request, runtime: Runtime) -> Response:
     """Runs, newest first, by state and label."""
     parameters = query_parameters(request)
-    wanted = RunFilter(
+    wanted = Filter(
         states=listed(parameters, "state"),
         labels=listed(parameters, "label"),
         run_ids=listed(parameters, "runId"),
     )
     page = read_page(parameters, default=_PAGE, most=_PAGE)
-    runs, has_more = await runtime.read(
-        partial(list_runs, tenant_id=runtime.tenant.id, wanted=wanted, page=page)
-    )
-    cursor = f"{runs[-1].run.created_at}-{runs[-1].run.seq}" if has_more else None
-    return ok({"runs": [_summary(one) for one in runs], "cursor": cursor})
+    found = await runtime.read(partial(RUNS.page, tenant_id=runtime.tenant.id, wanted=wanted, page=page))
+    return ok({"runs": [_summary(one) for one in found.items], "cursor": cursor_text(found) or None})
 
 
 async def get_run(request: Request, runtime: Runtime) -> Response:
@@ -51,8 +48,8 @@ async def get_run(request: Request, runtime: Runtime) -> Response:
         stored = find_run(store, runtime.tenant.id, run_id, created_at)
         if stored is None:
             raise NotFound(f"workflow run {run_id} not found")
-        same, _ = list_runs(store, runtime.tenant.id, RunFilter(run_ids=(run_id,)), Page(count=10))
-        return load_histories(store, [stored])[0], same
+        same = RUNS.page(store, runtime.tenant.id, Filter(run_ids=(run_id,)), Page(count=10))
+        return load_histories(store, [stored])[0], same.items
 
     history, same = await runtime.read(read)
     now_at = runtime.clock.now_at()

@@ -16,7 +16,8 @@ from emulator.http.dashboard.messages import summary_view
 from emulator.http.routing import ok, path_name
 from emulator.http.wire_objects import schedule_view
 from emulator.runtime import Runtime
-from emulator.store.dashboard_queries import Summary, SummaryFilter, list_summaries
+from emulator.store.dashboard_queries import Summary, summaries
+from emulator.store.filters import Filter, Page
 from emulator.store.queries import load_body
 from emulator.store.store import SqlStore
 from emulator.wire.cron import Cron
@@ -45,11 +46,9 @@ async def get_schedule(request: Request, runtime: Runtime) -> Response:
     active = frozenset(runtime.broker.state.active)
 
     def select(store: SqlStore) -> tuple[bytes, list[Summary]]:
-        wanted = SummaryFilter(schedule_id=schedule.id)
-        made, _ = list_summaries(
-            store, runtime.tenant.id, wanted, active=active, before_seq=None, count=_HISTORY
-        )
-        return _bodies([schedule], store)[schedule.id], made
+        wanted = Filter(schedule_ids=(schedule.id,))
+        made = summaries(active).page(store, runtime.tenant.id, wanted, Page(count=_HISTORY))
+        return _bodies([schedule], store)[schedule.id], made.items
 
     body, made = await runtime.read(select)
     return ok(

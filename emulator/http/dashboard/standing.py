@@ -12,7 +12,7 @@ from emulator.broker.transitions import PENDING_STATES
 from emulator.broker.wait_reason import Wait, find_wait
 from emulator.store import dashboard_queries
 from emulator.store.dashboard_queries import Summary
-from emulator.store.filters import MessageFilter
+from emulator.store.filters import Filter
 from emulator.store.queries import select_pending
 from emulator.store.store import SqlStore
 
@@ -53,5 +53,5 @@ def read_standing(store: SqlStore, tenant_id: int, rows: Sequence[Summary]) -> S
     """What is needed to tell how the messages of a list stand."""
     last = dashboard_queries.last_attempts(store, [row.seq for row in rows]) if rows else {}
     open_ids = tuple(row.id for row in rows if row.state in PENDING_STATES or row.state is State.ACTIVE)
-    found = select_pending(store, tenant_id, MessageFilter(message_ids=open_ids), None) if open_ids else []
+    found = select_pending(store, tenant_id, Filter(message_ids=open_ids), None) if open_ids else []
     return Standing(last, {pending.seq: pending for pending in found})

@@ -53,6 +53,12 @@ class Empty(TypedDict):
     """An answer that no client reads."""
 
 
+class NextPage(TypedDict, total=False):
+    """Where the next page begins."""
+
+    cursor: Cursor
+
+
 class Options(TypedDict, total=False):
     """What a publisher may say, as messages, their log entries and schedules show it."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -15,12 +14,11 @@ from emulator.errors import InvalidInput, NotFound, StillInProgress
 from emulator.http.models.bulk_actions import BulkAction as BulkActionObject
 from emulator.http.models.bulk_actions import BulkActionPage, BulkActionQuery
 from emulator.http.openapi_types import Operation
-from emulator.http.request_parsing import Parameters, check_known, query_parameters, read_page
+from emulator.http.request_parsing import Parameters, check_known, next_page, query_parameters, read_page
 from emulator.http.routing import ok, path_name, route
 from emulator.runtime import Runtime
 from emulator.store.bulk_queries import find_action, list_actions
-from emulator.store.filters import MessageFilter
-from emulator.store.workflow_filters import RunFilter
+from emulator.store.filters import Filter
 
 _MOST = 100
 _STATES = ("IN_PROGRESS", "FINISHED")
@@ -56,7 +54,7 @@ async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> R
     parameters = query_parameters(request)
     check_known(parameters, frozenset(BulkActionQuery.__annotations__))
     states = _states(parameters)
-    found, has_more = await runtime.read(
+    found = await runtime.read(
         partial(
             list_actions,
             tenant_id=runtime.tenant.id,
@@ -66,9 +64,8 @@ async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> R
             kept_ms=KEPT_MS,
         )
     )
-    views = [view for view in map(_view, found) if view["state"] in states]
-    cursor = {"cursor": f"{found[-1].created_at}-{found[-1].until_seq}"} if has_more else {}
-    return ok({"bulkActions": views, **cursor})
+    views = [view for view in map(_view, found.items) if view["state"] in states]
+    return ok({"bulkActions": views, **next_page(found)})
 
 
 async def get(request: Request, runtime: Runtime, *, subject: Subject) -> Response:
@@ -82,12 +79,9 @@ async def get(request: Request, runtime: Runtime, *, subject: Subject) -> Respon
     return ok(_view(action))
 
 
-async def cancel_by_filter(
-    runtime: Runtime, subject: Subject, wanted: MessageFilter | RunFilter, *, is_async: bool
-) -> Response:
+async def cancel_by_filter(runtime: Runtime, subject: Subject, wanted: Filter, *, is_async: bool) -> Response:
     """Cancel whatever matches. Raises StillInProgress where that takes longer than the caller waits."""
-    given = {name: value for name, value in asdict(wanted).items() if value not in ((), None)}
-    action, done = await runtime.bulk_cancels.start(subject, given)
+    action, done = await runtime.bulk_cancels.start(subject, dict(wanted.given()))
     if is_async:
         return ok({"cancelled": action.total, "actionId": action.id}, status=202)
     try:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from emulator.broker import dead_letters
 from emulator.broker.state import BrokerState
-from emulator.errors import InvalidInput, NotFound
+from emulator.errors import NotFound
 from emulator.http.models.dlq import (
     Deleted,
     DlqBulkQuery,
@@ -31,6 +31,7 @@ from emulator.http.request_parsing import (
     header_lines,
     listed,
     message_filter,
+    next_page,
     query_parameters,
     read_page,
     split_filter,
@@ -40,9 +41,10 @@ from emulator.http.routing import ok, path_name, route
 from emulator.http.v2 import workflow_dlq
 from emulator.http.wire_objects import dead_letter_view
 from emulator.runtime import Runtime
-from emulator.store.filters import MessageFilter, Page
-from emulator.store.queries import StoredDeadLetter, list_dead_letters
+from emulator.store.filters import Filter, Found, Page
+from emulator.store.lists import DEAD_LETTERS
 from emulator.store.store import SqlStore
+from emulator.store.stored import StoredDeadLetter
 from emulator.wire.options import given_options, parse_options
 
 _MOST = 100
@@ -51,7 +53,7 @@ _BULK = (FILTERS - {"host", "path", "messageIds"}) | {
 }  # fmt: skip
 _LIST = _BULK | {"trimBody"}
 
-Selected = tuple[list[StoredDeadLetter], bool]
+Selected = Found[StoredDeadLetter]
 
 
 # With source=workflow the entries are runs.
@@ -87,28 +89,29 @@ async def list_entries(request: Request, runtime: Runtime) -> Response:
         return await workflow_dlq.list_entries(request, runtime)
     check_known(parameters, _LIST)
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
-    entries, has_more = await runtime.read(_by_filters(runtime, parameters, message_filter(parameters)))
-    split = split_filter(message_filter(parameters)) if not entries else None
+    wanted = message_filter(parameters)
+    found = await runtime.read(_by_filters(runtime, parameters, wanted))
+    split = split_filter(wanted) if not found.items else None
     if split is not None:
-        entries, has_more = await runtime.read(_by_filters(runtime, parameters, split))
-    views = [dead_letter_view(entry, trim=trim) for entry in entries]
-    return ok({"messages": views, **_cursor(entries, has_more)})
+        found = await runtime.read(_by_filters(runtime, parameters, split))
+    views = [dead_letter_view(entry, trim=trim) for entry in found.items]
+    return ok({"messages": views, **next_page(found)})
 
 
 async def get(request: Request, runtime: Runtime) -> Response:
     """One entry."""
     dlq_id = path_name(request, "dlq_id")
-    entries, _ = await runtime.read(_by_ids(runtime, [dlq_id]))
-    if not entries:
+    found = await runtime.read(_by_ids(runtime, [dlq_id]))
+    if not found.items:
         raise _not_found(dlq_id)
-    return ok(dead_letter_view(entries[0]))
+    return ok(dead_letter_view(found.items[0]))
 
 
 async def delete(request: Request, runtime: Runtime) -> Response:
     """Delete one entry."""
     dlq_id = path_name(request, "dlq_id")
-    (entries, _), _ = await runtime.change_dead_letters(_by_ids(runtime, [dlq_id]), _remove)
-    if not entries:
+    found, _ = await runtime.change_dead_letters(_by_ids(runtime, [dlq_id]), _remove)
+    if not found.items:
         raise _not_found(dlq_id)
     return ok()
 
@@ -117,8 +120,8 @@ async def delete_many(request: Request, runtime: Runtime) -> Response:
     """Delete by ids, by filters, or everything, at most 100 at a time; ids that are gone do not count."""
     parameters = await bulk_parameters(request, known=_BULK)
     select = _bulk_selection(runtime, parameters)
-    (entries, has_more), _ = await runtime.change_dead_letters(select, _remove)
-    return ok({"deleted": len(entries), **_cursor(entries, has_more)})
+    found, _ = await runtime.change_dead_letters(select, _remove)
+    return ok({"deleted": len(found.items), **next_page(found)})
 
 
 async def retry(request: Request, runtime: Runtime) -> Response:
@@ -133,16 +136,16 @@ async def retry(request: Request, runtime: Runtime) -> Response:
 async def retry_many(request: Request, runtime: Runtime) -> Response:
     """Publish many anew; of ids that are given, all or none."""
     parameters = await bulk_parameters(request, known=_BULK)
-    (entries, has_more), message_ids = await runtime.change_dead_letters(
+    found, message_ids = await runtime.change_dead_letters(
         _bulk_selection(runtime, parameters),
         _publishing_anew(request, runtime, listed(parameters, "dlqIds")),
     )
     responses = [{"messageId": message_id} for message_id in message_ids]
-    return ok({"responses": responses, **_cursor(entries, has_more)}, status=201)
+    return ok({"responses": responses, **next_page(found)}, status=201)
 
 
 def _remove(state: BrokerState, now_at: int, selected: Selected) -> None:
-    dead_letters.remove(state, now_at, dlq_ids=[entry.dead_letter.dlq_id for entry in selected[0]])
+    dead_letters.remove(state, now_at, dlq_ids=[entry.dead_letter.dlq_id for entry in selected.items])
 
 
 def _publishing_anew(
@@ -156,7 +159,7 @@ def _publishing_anew(
     runtime.note_warnings(overrides.warnings)
 
     def publish_anew(state: BrokerState, now_at: int, selected: Selected) -> list[str]:
-        pairs = [(entry.dead_letter, entry.message) for entry in selected[0]]
+        pairs = [(entry.dead_letter, entry.message) for entry in selected.items]
         found = {dead.dlq_id for dead, _ in pairs}
         for dlq_id in wanted:
             if dlq_id not in found:
@@ -174,38 +177,15 @@ def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlSt
 
 
 def _by_ids(runtime: Runtime, dlq_ids: Sequence[str]) -> Callable[[SqlStore], Selected]:
-    def select(store: SqlStore) -> Selected:
-        if not dlq_ids:
-            return [], False
-        page = Page(count=len(dlq_ids))
-        return list_dead_letters(store, runtime.tenant.id, MessageFilter(), dlq_ids=dlq_ids, page=page)
-
-    return select
+    if not dlq_ids:
+        return lambda _store: Found([])
+    wanted, page = Filter(dlq_ids=tuple(dlq_ids)), Page(count=len(dlq_ids))
+    return partial(DEAD_LETTERS.page, tenant_id=runtime.tenant.id, wanted=wanted, page=page)
 
 
-def _by_filters(
-    runtime: Runtime, parameters: Parameters, wanted: MessageFilter
-) -> Callable[[SqlStore], Selected]:
-    return partial(
-        list_dead_letters,
-        tenant_id=runtime.tenant.id,
-        wanted=wanted,
-        dlq_ids=listed(parameters, "dlqIds"),
-        response_statuses=_statuses(parameters),
-        page=read_page(parameters, default=_MOST, most=_MOST),
-    )
-
-
-def _statuses(parameters: Parameters) -> tuple[int, ...]:
-    texts = listed(parameters, "responseStatus")
-    for text in texts:
-        if not (text.isascii() and text.isdigit() and len(text) <= 4):
-            raise InvalidInput(f"invalid responseStatus {text!r}: expected a status code")
-    return tuple(map(int, texts))
-
-
-def _cursor(entries: Sequence[StoredDeadLetter], has_more: bool) -> dict[str, str]:
-    return {"cursor": entries[-1].dead_letter.dlq_id} if has_more else {}
+def _by_filters(runtime: Runtime, parameters: Parameters, wanted: Filter) -> Callable[[SqlStore], Selected]:
+    page = read_page(parameters, default=_MOST, most=_MOST)
+    return partial(DEAD_LETTERS.page, tenant_id=runtime.tenant.id, wanted=wanted, page=page)
 
 
 def _not_found(dlq_id: str) -> NotFound:

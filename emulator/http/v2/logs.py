@@ -1,6 +1,7 @@
 """Logs, under both of their names (contract 2.9)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import (
     Parameters,
     message_filter,
+    next_page,
     query_parameters,
     read_page,
     read_states,
@@ -23,7 +25,9 @@ from emulator.http.request_parsing import (
 from emulator.http.routing import ok, route
 from emulator.http.wire_objects import log_view
 from emulator.runtime import Runtime
-from emulator.store.queries import StoredLogEntry, list_logs, list_logs_by_message
+from emulator.store.filters import Found
+from emulator.store.lists import LOGS
+from emulator.store.queries import list_logs_by_message
 
 T = TypeVar("T")
 
@@ -54,44 +58,35 @@ async def list_entries(
     request: Request, runtime: Runtime, *, default: int, names: tuple[str, ...]
 ) -> Response:
     """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
-    parameters = query_parameters(request)
-    runtime.note_warnings(
-        [f"unknown parameter {name} is ignored" for name in parameters if name not in _KNOWN]
-    )
+    given = query_parameters(request)
+    runtime.note_warnings([f"unknown parameter {name} is ignored" for name in given if name not in _KNOWN])
+    parameters = {name: values for name, values in given.items() if name in _KNOWN}
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
     if "groupBy" in parameters:
         return await _grouped(runtime, parameters, trim)
-    entries, has_more = await _read(runtime, list_logs, parameters, default=default)
-    views = [log_view(entry, trim=trim) for entry in entries]
-    return ok({**dict.fromkeys(names, views), **_cursor(entries, has_more)})
+    found = await _read(runtime, LOGS.page, parameters, default=default)
+    views = [log_view(entry, trim=trim) for entry in found.items]
+    return ok({**dict.fromkeys(names, views), **next_page(found)})
 
 
 async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -> Response:
     if parameters["groupBy"] != ["messageId"]:
         raise InvalidInput(f"invalid groupBy {parameters['groupBy'][-1]!r}: expected messageId")
-    groups, has_more = await _read(runtime, list_logs_by_message, parameters, default=_DEFAULT_GROUPS)
+    found = await _read(runtime, list_logs_by_message, parameters, default=_DEFAULT_GROUPS)
     messages: list[dict[str, Any]] = [
         {"messageId": entries[0].message.id, "events": [log_view(entry, trim=trim) for entry in entries]}
-        for entries in groups
+        for entries in found.items
     ]
-    return ok({"messages": messages, **_cursor([entries[0] for entries in groups], has_more)})
+    return ok({"messages": messages, **next_page(found)})
 
 
 async def _read(
-    runtime: Runtime, query: Callable[..., tuple[list[T], bool]], parameters: Parameters, *, default: int
-) -> tuple[list[T], bool]:
-    wanted = message_filter(parameters)
+    runtime: Runtime, query: Callable[..., Found[T]], parameters: Parameters, *, default: int
+) -> Found[T]:
+    wanted = replace(message_filter(parameters), states=read_states(parameters))
     select = partial(
-        query,
-        tenant_id=runtime.tenant.id,
-        states=read_states(parameters),
-        page=read_page(parameters, default=default, most=_MOST),
+        query, tenant_id=runtime.tenant.id, page=read_page(parameters, default=default, most=_MOST)
     )
-    found, has_more = await runtime.read(partial(select, wanted=wanted))
-    split = split_filter(wanted) if not found else None
-    return (found, has_more) if split is None else await runtime.read(partial(select, wanted=split))
-
-
-def _cursor(entries: list[StoredLogEntry], has_more: bool) -> dict[str, str]:
-    """The key is absent on the last page (contract 1.7)."""
-    return {"cursor": f"{entries[-1].entry.time_at}-{entries[-1].seq}"} if has_more else {}
+    found = await runtime.read(partial(select, wanted=wanted))
+    split = split_filter(wanted) if not found.items else None
+    return found if split is None else await runtime.read(partial(select, wanted=split))

@@ -16,7 +16,7 @@ from emulator.http.routing import ok, path_name, route
 from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.wire_objects import message_view
 from emulator.runtime import Runtime
-from emulator.store.filters import MessageFilter
+from emulator.store.filters import Filter
 from emulator.store.queries import find_message, select_pending
 
 _BULK_PARAMETERS = (FILTERS - {"messageId"}) | {"count", "api", "async"}
@@ -61,7 +61,7 @@ async def get(request: Request, runtime: Runtime) -> Response:
 async def cancel(request: Request, runtime: Runtime) -> Response:
     """Cancel one unfinished message."""
     message_id = path_name(request, "message_id")
-    if not await runtime.cancel(MessageFilter(message_ids=(message_id,))):
+    if not await runtime.cancel(Filter(message_ids=(message_id,))):
         raise NotFound(f"message {message_id} not found", hint="it is unknown, or has finished already")
     return ok({"cancelled": 1}, status=202)
 
@@ -69,7 +69,7 @@ async def cancel(request: Request, runtime: Runtime) -> Response:
 async def retry_now(request: Request, runtime: Runtime) -> Response:
     """Make a message that waits for its time due at once; it adds no attempt."""
     message_id = path_name(request, "message_id")
-    wanted = MessageFilter(message_ids=(message_id,))
+    wanted = Filter(message_ids=(message_id,))
     select = partial(select_pending, tenant_id=runtime.tenant.id, wanted=wanted, count=1)
     candidates = await runtime.read_after_writes(select)
     if any(candidate.queue_name is not None for candidate in candidates):
@@ -88,4 +88,4 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
     whole_number(parameters, "count", least=1, most=_MOST_CANCELLED)
     if not wanted.message_ids:
         return await cancel_by_filter(runtime, Subject.MESSAGES, wanted, is_async=is_async)
-    return ok({"cancelled": await runtime.cancel(MessageFilter(message_ids=wanted.message_ids))}, status=202)
+    return ok({"cancelled": await runtime.cancel(Filter(message_ids=wanted.message_ids))}, status=202)

@@ -27,6 +27,7 @@ from emulator.http.request_parsing import (
     Parameters,
     bulk_parameters,
     check_known,
+    cursor_text,
     header_lines,
     query_parameters,
     read_page,
@@ -36,11 +37,11 @@ from emulator.http.v2.workflow_logs import run_filter
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import dead_run_view
 from emulator.runtime import Runtime
-from emulator.store.filters import MessageFilter, Page
+from emulator.store.filters import Filter, Page
+from emulator.store.lists import FAILED_RUNS
 from emulator.store.queries import select_pending
 from emulator.store.store import SqlStore
-from emulator.store.workflow_filters import RunFilter
-from emulator.store.workflow_queries import list_runs, load_failed, load_failing_bodies
+from emulator.store.workflow_queries import load_failed, load_failing_bodies
 
 _MOST = 100
 _FILTERS = frozenset(
@@ -200,7 +201,7 @@ async def cancel_callback(request: Request, runtime: Runtime) -> Response:
 
     def read(store: SqlStore) -> tuple[FailedRun, list[Pending]]:
         failed = _the_one(select(store), dlq_id)
-        sent = MessageFilter(message_ids=(failed.callback.message_id if failed.callback else "-",))
+        sent = Filter(message_ids=(failed.callback.message_id if failed.callback else "-",))
         return failed, select_pending(store, runtime.tenant.id, sent, None)
 
     def cancel(_broker: object, now_at: int, found: tuple[FailedRun, list[Pending]]) -> Run:
@@ -230,9 +231,7 @@ def _the_one(selected: Selected, dlq_id: str) -> FailedRun:
 
 
 def _by_id(runtime: Runtime, dlq_id: str) -> Callable[[SqlStore], Selected]:
-    return partial(
-        _select, tenant_id=runtime.tenant.id, wanted=RunFilter(dlq_ids=(dlq_id,)), page=Page(count=1)
-    )
+    return partial(_select, tenant_id=runtime.tenant.id, wanted=Filter(dlq_ids=(dlq_id,)), page=Page(count=1))
 
 
 def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore], Selected]:
@@ -251,7 +250,6 @@ def _by_filters(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore]
     )
 
 
-def _select(store: SqlStore, tenant_id: int, wanted: RunFilter, page: Page) -> Selected:
-    runs, has_more = list_runs(store, tenant_id, wanted, page, only_dlq=True)
-    cursor = f"{runs[-1].ended_at}-{runs[-1].run.seq}" if has_more else ""
-    return load_failed(store, runs), cursor
+def _select(store: SqlStore, tenant_id: int, wanted: Filter, page: Page) -> Selected:
+    found = FAILED_RUNS.page(store, tenant_id, wanted, page)
+    return load_failed(store, found.items), cursor_text(found)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from emulator.broker.message import AttemptResult, State
 from emulator.broker.workflow.run import RunState, Waiter
-from emulator.store.workflow_mapping import StoredRun
+from emulator.store.stored import StoredRun
 from emulator.store.workflow_queries import EntryHistory, RunHistory
 from emulator.wire.headers import Headers, first_value
 from emulator.wire.workflow import CallType, Step, read_step

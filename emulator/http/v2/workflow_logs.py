@@ -19,9 +19,11 @@ from emulator.http.request_parsing import (
     Parameters,
     bulk_parameters,
     check_known,
+    cursor_text,
     listed,
     query_parameters,
     read_page,
+    read_statuses,
     whole_number,
 )
 from emulator.http.routing import ok, one_form, route
@@ -29,11 +31,10 @@ from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import event_views, run_view
 from emulator.runtime import Runtime
-from emulator.store.filters import Page
+from emulator.store.filters import Filter, Page
+from emulator.store.lists import ACTIVE_RUNS, RUNS
 from emulator.store.store import SqlStore
-from emulator.store.workflow_filters import RunFilter
-from emulator.store.workflow_mapping import StoredRun
-from emulator.store.workflow_queries import RunHistory, list_runs, load_histories
+from emulator.store.workflow_queries import RunHistory, load_histories
 
 _MOST = 10
 _SHARED = frozenset(
@@ -68,11 +69,10 @@ async def logs(request: Request, runtime: Runtime) -> Response:
     check_known(parameters, _LOGS)
     page = read_page(parameters, default=_MOST, most=_MOST)
     wanted = run_filter(parameters, is_exact=True)
-    histories, has_more = await runtime.read(
+    histories, cursor = await runtime.read(
         partial(_read_histories, tenant_id=runtime.tenant.id, wanted=wanted, page=page)
     )
     now_at = runtime.clock.now_at()
-    cursor = _cursor(histories, has_more)
     if request.url.path.lower().endswith("/events") and "groupBy" not in parameters:
         events = [event for history in histories for event in event_views(history, now_at)]
         return ok({"cursor": cursor, "events": sorted(events, key=lambda one: -int(one["time"]))})
@@ -80,17 +80,10 @@ async def logs(request: Request, runtime: Runtime) -> Response:
 
 
 def _read_histories(
-    store: SqlStore, tenant_id: int, wanted: RunFilter, page: Page
-) -> tuple[list[RunHistory], bool]:
-    runs, has_more = list_runs(store, tenant_id, wanted, page)
-    return load_histories(store, runs), has_more
-
-
-def _cursor(histories: list[RunHistory], has_more: bool) -> str:
-    if not has_more:
-        return ""
-    run = histories[-1].stored.run
-    return f"{run.created_at}-{run.seq}"
+    store: SqlStore, tenant_id: int, wanted: Filter, page: Page
+) -> tuple[list[RunHistory], str]:
+    found = RUNS.page(store, tenant_id, wanted, page)
+    return load_histories(store, found.items), cursor_text(found)
 
 
 async def cancel_many(request: Request, runtime: Runtime) -> Response:
@@ -101,8 +94,7 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
     wanted = run_filter(parameters, is_exact=False)
     if not wanted.run_ids:
         return await cancel_by_filter(runtime, Subject.RUNS, wanted, is_async=is_async)
-    find = partial(_find_active, tenant_id=runtime.tenant.id, wanted=wanted, count=len(wanted.run_ids))
-    found = await runtime.read(find)
+    found = await runtime.read(partial(ACTIVE_RUNS.all, tenant_id=runtime.tenant.id, wanted=wanted))
     state = state_of(runtime)
 
     def cancel(_broker: object, now_at: int) -> int:
@@ -114,16 +106,11 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
     return ok({"cancelled": await runtime.change(cancel)}, status=202)
 
 
-def _find_active(store: SqlStore, tenant_id: int, wanted: RunFilter, count: int) -> list[StoredRun]:
-    page = Page(count=count, order="earliestFirst")
-    return list_runs(store, tenant_id, wanted, page, only_active=True)[0]
-
-
-def run_filter(parameters: Parameters, *, is_exact: bool) -> RunFilter:
+def run_filter(parameters: Parameters, *, is_exact: bool) -> Filter:
     """The filters among ``parameters``. A workflow URL is compared as a whole, or as a beginning."""
     exact = parameters.get("workflowUrlExactMatch", ["true" if is_exact else "false"])[-1].lower() == "true"
     urls = tuple(parameters.get("workflowUrl", ()))
-    return RunFilter(
+    return Filter(
         run_ids=listed(parameters, "workflowRunId") + listed(parameters, "workflowRunIds"),
         id_times=tuple(map(_id_time, listed(parameters, "workflowRuns"))),
         urls=urls if exact else (),
@@ -138,7 +125,7 @@ def run_filter(parameters: Parameters, *, is_exact: bool) -> RunFilter:
         message_ids=listed(parameters, "messageId"),
         dlq_ids=listed(parameters, "dlqIds"),
         callback_states=_one_of(parameters, "failureFunctionState", CallbackState),
-        response_statuses=tuple(map(_status, listed(parameters, "responseStatus"))),
+        response_statuses=read_statuses(parameters),
         from_at=_instant(parameters, "fromDate"),
         to_at=_instant(parameters, "toDate"),
     )
@@ -157,12 +144,6 @@ def _one_of(
         if text not in known:
             raise InvalidInput(f"invalid {name} {text!r}: expected one of {', '.join(known)}")
     return texts
-
-
-def _status(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):
-        raise InvalidInput(f"invalid responseStatus {text!r}: expected a status code")
-    return int(text)
 
 
 def _id_time(text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from emulator.broker.workflow.run import CallbackState, FailureCallback
 from emulator.errors import InvalidInput
 from emulator.http.v2.workflow_history import STATES, Group, StepState, StepView, read_groups
 from emulator.http.wire_objects import base64_text, body_fields
-from emulator.store.workflow_mapping import StoredRun
+from emulator.store.stored import StoredRun
 from emulator.store.workflow_queries import EntryHistory, RunHistory
 from emulator.wire.durations import parse_duration
 from emulator.wire.headers import first_value, header_map

@@ -1,0 +1,245 @@
+"""A record and its columns, declared once: from a record straight to the values of its row, and back.
+
+A field is kept in the column of its own name, as it is, unless a ``Part`` says otherwise. ``tables`` and
+``workflow_tables`` say which columns there are; a codec that leaves one out, or names one too many, does not load.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import pairwise
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement
+from sqlmodel import SQLModel
+
+from emulator.store.tables import table_of
+from emulator.wire.headers import Headers
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Values = tuple[Any, ...]
+
+# Made once: json.dumps makes an encoder for every call that asks for anything.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def dump(value: object) -> str:
+    """Return compact JSON."""
+    return _encode(value)
+
+
+# Spellings: how a value stands in a column, or in JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """``write`` turns a value into what is kept, ``read`` turns that back."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _header_lines(value: Any) -> Headers:
+    return tuple((name, text) for name, text in value)
+
+
+AS_IS = Spelling(_same, _same)
+HEADER_LINES = Spelling(_same, _header_lines)
+"""Header lines as JSON has tuples: lists of two."""
+
+
+def choice(kind: Callable[[str], Any]) -> Spelling:
+    """An enum's member as its value."""
+    return Spelling(attrgetter("value"), kind)
+
+
+def unless_none(spelling: Spelling) -> Spelling:
+    """``None`` as itself, everything else as ``spelling`` has it."""
+    return Spelling(
+        lambda value: None if value is None else spelling.write(value),
+        lambda kept: None if kept is None else spelling.read(kept),
+    )
+
+
+def in_json(spelling: Spelling = AS_IS) -> Spelling:
+    """As a column of JSON text."""
+    return Spelling(lambda value: dump(spelling.write(value)), lambda kept: spelling.read(json.loads(kept)))
+
+
+def as_list(record: Callable[..., Any], **spellings: Spelling) -> Spelling:
+    """A record as a JSON list of the fields that are named, in that order."""
+    return Spelling(
+        lambda value: [one.write(getattr(value, name)) for name, one in spellings.items()],
+        lambda kept: record(
+            **{name: one.read(item) for (name, one), item in zip(spellings.items(), kept, strict=True)}
+        ),
+    )
+
+
+Keys = Mapping[str, str | tuple[str, Spelling]]
+"""By field, its key in a JSON object, with a spelling where the value is not kept as it is."""
+
+
+class JsonFields:
+    """Some of a record's fields as one JSON object; ``omits_none`` leaves out those that are ``None``."""
+
+    def __init__(self, keys: Keys, *, omits_none: bool = False) -> None:
+        self.fields = tuple(keys)
+        self._pick = attrgetter(*keys)
+        self._keys = [(key, None) if isinstance(key, str) else key for key in keys.values()]
+        self._omits_none = omits_none
+        self._nothing = (None,) * len(keys)
+
+    def write(self, record: object) -> dict[str, Any] | None:
+        """Return the object; ``None`` instead of an empty one."""
+        values = self._pick(record)
+        if self._omits_none and values == self._nothing:
+            return None
+        return {
+            key: value if spelling is None or value is None else spelling.write(value)
+            for (key, spelling), value in zip(self._keys, values, strict=True)
+            if value is not None or not self._omits_none
+        }
+
+    def read(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that ``kept`` has, by name."""
+        return {
+            name: kept[key] if spelling is None or kept[key] is None else spelling.read(kept[key])
+            for name, (key, spelling) in zip(self.fields, self._keys, strict=True)
+            if key in kept
+        }
+
+
+def as_object(record: Callable[..., Any], keys: Keys) -> Spelling:
+    """A record as a JSON object."""
+    packed = JsonFields(keys)
+    return Spelling(packed.write, lambda kept: record(**packed.read(kept)))
+
+
+# Parts: what is not kept in a column of its own name, as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Columns that are written and read together, and the fields that they hold.
+
+    ``write`` makes the columns' values of a record; ``read`` makes the fields of those values, by name. A part without
+    fields is only written: what the table has beside the record.
+    """
+
+    columns: tuple[str, ...]
+    write: Callable[[Any], Values]
+    fields: tuple[str, ...] = ()
+    read: Callable[..., Mapping[str, Any]] = dict
+
+
+def column(field: str, spelling: Spelling, *, name: str | None = None) -> Part:
+    """A field in one column, spelled."""
+    pick, write = attrgetter(field), spelling.write
+    return Part(
+        (name or field,),
+        lambda record: (write(pick(record)),),
+        (field,),
+        lambda kept: {field: spelling.read(kept)},
+    )
+
+
+def packed(name: str, keys: Keys) -> Part:
+    """Fields in one column, as a JSON object."""
+    packing = JsonFields(keys)
+    return Part(
+        (name,),
+        lambda record: (dump(packing.write(record)),),
+        packing.fields,
+        lambda kept: packing.read(json.loads(kept)),
+    )
+
+
+def always(**values: Any) -> Part:
+    """What a new row holds beside the record."""
+    kept = tuple(values.values())
+    return Part(tuple(values), lambda _record: kept)
+
+
+# Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """Columns to select, and what is made of their values."""
+
+    columns: tuple[ColumnElement[Any], ...]
+    make: Callable[[Sequence[Any]], T]
+
+    def of_row(self, row: Mapping[str, Any]) -> T:
+        """Return what a whole row holds, by the names of its columns."""
+        return self.make([row[str(column.key)] for column in self.columns])
+
+
+def together(make: Callable[..., T], *readings: "Reading[Any] | ColumnElement[Any]") -> Reading[T]:
+    """Return one reading of several side by side, and of single columns; ``make`` is given what each of them makes."""
+    parts = [one if isinstance(one, Reading) else Reading((one,), _first) for one in readings]
+    ends = [0]
+    for part in parts:
+        ends.append(ends[-1] + len(part.columns))
+    cuts = [(part.make, slice(*bounds)) for part, bounds in zip(parts, pairwise(ends), strict=True)]
+    return Reading(
+        tuple(one for part in parts for one in part.columns),
+        lambda values: make(*[read(values[cut]) for read, cut in cuts]),
+    )
+
+
+def _first(values: Sequence[Any]) -> Any:
+    return values[0]
+
+
+class Codec(Generic[R]):
+    """A kind of record in its table.
+
+    ``names`` are the columns that ``values`` gives, in that order; ``reading`` selects those that hold the record.
+    """
+
+    def __init__(
+        self, record: type[R], model: type[SQLModel], *parts: Part, numbered: str | None = None
+    ) -> None:
+        """``numbered`` is a column that the database fills."""
+        self.table = table_of(model)
+        elsewhere = {name for part in parts for name in part.fields}
+        own = [one.name for one in fields(record) if one.name not in elsewhere]  # type: ignore[arg-type]  # a dataclass
+        self.names = ("tenant_id", *own, *(name for part in parts for name in part.columns))
+        assert sorted(self.names) == sorted({column.name for column in self.table.c} - {numbered}), record
+        self._own = attrgetter(*own)
+        self._writes = [part.write for part in parts]
+        kept = [part for part in parts if part.fields]
+        self.reading: Reading[R] = together(
+            partial(_make, record, tuple(own), [part.read for part in kept]),
+            Reading(tuple(self.table.c[name] for name in own), tuple),
+            *(Reading(tuple(self.table.c[name] for name in part.columns), tuple) for part in kept),
+        )
+
+    def values(self, tenant_id: int, record: R) -> Values:
+        """Return the values of a new row."""
+        values: Values = (tenant_id, *self._own(record))
+        for write in self._writes:
+            values += write(record)
+        return values
+
+
+def _make(
+    record: Callable[..., R],
+    own: Sequence[str],
+    reads: Sequence[Callable[..., Mapping[str, Any]]],
+    *values: Values,
+) -> R:
+    made = dict(zip(own, values[0], strict=True))
+    for read, some in zip(reads, values[1:], strict=True):
+        made.update(read(*some))
+    return record(**made)

@@ -1,0 +1,272 @@
+"""Lists: what each holds, which conditions it knows, and how it is ordered; and the one way to filter and page them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal, not_, or_, select, tuple_
+
+from emulator.store.codec import Reading
+from emulator.store.filters import Filter, Found, Page
+from emulator.store.records import BULK_ACTION, DEAD_LETTER, ENTRY, LOG, MESSAGE, PENDING, RUN
+from emulator.store.store import SqlStore
+from emulator.store.stored import (
+    LOG_WITH_MESSAGE,
+    STORED_DEAD_LETTER,
+    STORED_LOG_ENTRY,
+    STORED_RUN,
+    WITH_BODY,
+)
+
+T = TypeVar("T")
+
+Condition = ColumnElement[bool]
+Criterion = Callable[[SqlStore, Any], Condition]
+"""What a filter's values ask for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[T]):
+    """One list of a tenant's.
+
+    ``rows`` are the tables that it reads, ``always`` what is true of every item, and ``criteria`` the fields of a
+    filter that it knows. Its order is by ``at`` (unix milliseconds), then ``seq``, or by ``seq`` alone.
+    """
+
+    reading: Reading[T]
+    rows: FromClause
+    tenant_id: ColumnElement[int]
+    criteria: Mapping[str, Criterion]
+    always: tuple[Condition, ...] = ()
+    at: ColumnElement[int]
+    seq: ColumnElement[int]
+    is_by_seq: bool = False
+
+    @property
+    def _key(self) -> tuple[ColumnElement[int], ...]:
+        return (self.seq,) if self.is_by_seq else (self.at, self.seq)
+
+    def page(self, store: SqlStore, tenant_id: int, wanted: Filter, page: Page, *more: Condition) -> Found[T]:
+        """Return one page of what matches, newest first unless ``page`` says otherwise."""
+        key = self._key
+        query = self.select((*self.reading.columns, self.at, self.seq), store, tenant_id, wanted, *more)
+        is_latest_first = page.order == "latestFirst"
+        if page.cursor is not None:
+            mark = tuple_(*(literal(part) for part in page.cursor[-len(key) :]))
+            query = query.where(tuple_(*key) < mark if is_latest_first else tuple_(*key) > mark)
+        query = query.order_by(*(column.desc() if is_latest_first else column for column in key))
+        with store.connect() as connection:
+            rows = connection.execute(query.limit(page.count + 1)).all()
+        shown = rows[: page.count]
+        cursor = (shown[-1][-2], shown[-1][-1]) if len(rows) > page.count else None
+        return Found([self.reading.make(row[:-2]) for row in shown], cursor)
+
+    def all(self, store: SqlStore, tenant_id: int, wanted: Filter, *more: Condition) -> list[T]:
+        """Return all that match, oldest first."""
+        query = self.select(self.reading.columns, store, tenant_id, wanted, *more)
+        return store.read(self.reading, query.order_by(*self._key))
+
+    def count(
+        self, store: SqlStore, tenant_id: int, wanted: Filter, *more: Condition, most: int | None = None
+    ) -> int:
+        """Return how many match, at most ``most``."""
+        matching = self.select((self.seq,), store, tenant_id, wanted, *more).limit(most)
+        with store.connect() as connection:
+            return connection.execute(select(func.count()).select_from(matching.subquery())).scalar_one()
+
+    def select(
+        self,
+        columns: tuple[ColumnElement[Any], ...],
+        store: SqlStore,
+        tenant_id: int,
+        wanted: Filter,
+        *more: Condition,
+    ) -> Select[Any]:
+        """Return a query for columns of what matches, in no order."""
+        matching = [self.criteria[name](store, value) for name, value in wanted.given()]
+        return (
+            select(*columns)
+            .select_from(self.rows)
+            .where(self.tenant_id == tenant_id, *self.always, *matching, *more)
+        )
+
+
+# Criteria
+
+
+def equals(column: ColumnElement[Any]) -> Criterion:
+    """The column has the value."""
+    return lambda _store, value: column == value
+
+
+def one_of(column: ColumnElement[Any]) -> Criterion:
+    """The column has one of the values."""
+    return lambda _store, values: column.in_(values)
+
+
+def any_of(condition: Callable[[Any], Condition]) -> Criterion:
+    """The condition is true of one of the values."""
+    return lambda _store, values: or_(*map(condition, values))
+
+
+def contains_any(*columns: ColumnElement[Any]) -> Criterion:
+    """One of the columns contains one of the values; upper and lower case are as the database has it."""
+    return any_of(lambda value: or_(*(column.contains(value, autoescape=True) for column in columns)))
+
+
+def between(column: ColumnElement[int]) -> dict[str, Criterion]:
+    """A time that is within bounds, which belong to it."""
+    return {
+        "from_at": lambda _store, value: column >= value,
+        "to_at": lambda _store, value: column <= value,
+    }
+
+
+def has_label(column: ColumnElement[Any]) -> Criterion:
+    """The column of labels has one of the values."""
+
+    def condition(store: SqlStore, labels: tuple[str, ...]) -> Condition:
+        find = func.instr if store.engine.dialect.name == "sqlite" else func.strpos
+        return or_(*(find(column, f",{label},") > 0 for label in labels))
+
+    return condition
+
+
+# Messages
+
+_M, _L, _D = MESSAGE.table.c, LOG.table.c, DEAD_LETTER.table.c
+
+
+def _has_host(host: str) -> Condition:
+    """With a port the whole authority must be equal; without one any port will do (contract U36)."""
+    lowered = host.lower()
+    if ":" in lowered.rpartition("]")[2]:
+        return _M.host == lowered
+    return or_(_M.host == lowered, _M.host.startswith(f"{lowered}:", autoescape=True))
+
+
+_OF_MESSAGE: dict[str, Criterion] = {
+    "message_ids": one_of(_M.id),
+    "urls": one_of(_M.url),
+    "hosts": any_of(_has_host),
+    "paths": one_of(_M.path),
+    "labels": has_label(_M.labels),
+    "topic_names": one_of(_M.topic_name),
+    "queue_names": one_of(_M.queue_name),
+    "schedule_ids": one_of(_M.schedule_id),
+    "flow_keys": one_of(_M.flow_key),
+    "caller_ips": one_of(_M.caller_ip),
+}
+
+LOGS = Listing(
+    reading=STORED_LOG_ENTRY,
+    rows=LOG_WITH_MESSAGE,
+    tenant_id=_L.tenant_id,
+    criteria={**_OF_MESSAGE, "states": one_of(_L.state), **between(_L.time_at)},
+    at=_L.time_at,
+    seq=_L.seq,
+    is_by_seq=True,
+)
+"""Log entries."""
+
+DEAD_LETTERS = Listing(
+    reading=STORED_DEAD_LETTER,
+    rows=DEAD_LETTER.table.join(WITH_BODY, _M.seq == _D.message_seq),
+    tenant_id=_D.tenant_id,
+    criteria={
+        **_OF_MESSAGE,
+        "dlq_ids": one_of(_D.dlq_id),
+        "response_statuses": one_of(_D.response_status),
+        **between(_D.failed_at),
+    },
+    at=_D.failed_at,
+    seq=_D.message_seq,
+)
+"""The dead letter queue."""
+
+PENDING_MESSAGES = Listing(
+    reading=PENDING,
+    rows=MESSAGE.table,
+    tenant_id=_M.tenant_id,
+    criteria={**_OF_MESSAGE, **between(_M.created_at)},
+    always=(_M.due_at.is_not(None), _M.is_cancel_requested.is_(False)),
+    at=_M.created_at,
+    seq=_M.seq,
+    is_by_seq=True,
+)
+"""Unfinished messages whose cancel was not asked for yet."""
+
+
+# Workflow runs
+
+_R, _E = RUN.table.c, ENTRY.table.c
+
+
+def _run_has_host(host: str) -> Condition:
+    """Whether the workflow's URL is of the host; without a port, of any port (contract U36)."""
+    starts = [f"{scheme}://{host.lower()}" for scheme in ("http", "https")]
+    ends = ("/", "?") if ":" in host.rpartition("]")[2] else ("/", "?", ":")
+    lowered = func.lower(_R.url)
+    return or_(
+        lowered.in_(starts),
+        *(lowered.startswith(f"{start}{end}", autoescape=True) for start in starts for end in ends),
+    )
+
+
+def _run_has_path(path: str) -> Condition:
+    """Whether the workflow's URL has the path, whatever its query."""
+    escaped = path.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    bare = [_R.url.like(f"%://{end}", escape="\\") for end in (f"%{escaped}", f"%{escaped}?%")]
+    deeper = [_R.url.like(f"%://%/%{escaped}", escape="\\"), _R.url.like(f"%://%/%{escaped}?%", escape="\\")]
+    return and_(or_(*bare), not_(or_(*deeper)))
+
+
+RUNS = Listing(
+    reading=STORED_RUN,
+    rows=RUN.table,
+    tenant_id=_R.tenant_id,
+    criteria={
+        "run_ids": one_of(_R.id),
+        "id_times": any_of(lambda given: and_(_R.id == given[0], _R.created_at == given[1])),
+        "urls": one_of(_R.url),
+        "url_prefixes": any_of(lambda start: _R.url.startswith(start, autoescape=True)),
+        "hosts": any_of(_run_has_host),
+        "paths": any_of(_run_has_path),
+        "states": one_of(_R.state),
+        "labels": has_label(_R.labels),
+        "caller_ips": one_of(_R.caller_ip),
+        "flow_keys": one_of(_R.flow_key),
+        "message_ids": lambda _store, ids: _R.seq.in_(select(_E.run_seq).where(_E.message_id.in_(ids))),
+        "dlq_ids": one_of(_R.dlq_id),
+        "callback_states": one_of(_R.callback_state),
+        "response_statuses": one_of(_R.response_status),
+        "created_at": equals(_R.created_at),
+        **between(_R.created_at),
+    },
+    at=_R.created_at,
+    seq=_R.seq,
+)
+"""Runs."""
+
+ACTIVE_RUNS = replace(RUNS, always=(_R.ended_at.is_(None),), is_by_seq=True)
+"""Runs that have not ended."""
+
+FAILED_RUNS = replace(
+    RUNS, always=(_R.dlq_id.is_not(None),), criteria={**RUNS.criteria, **between(_R.ended_at)}, at=_R.ended_at
+)
+"""The dead letter queue of runs."""
+
+
+# Bulk actions
+
+_A = BULK_ACTION.table.c
+
+BULK_ACTIONS = Listing(
+    reading=BULK_ACTION.reading,
+    rows=BULK_ACTION.table,
+    tenant_id=_A.tenant_id,
+    criteria={},
+    at=_A.created_at,
+    seq=_A.until_seq,
+)
+"""Bulk actions, those that are done as long as they are kept."""

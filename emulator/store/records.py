@@ -1,0 +1,370 @@
+"""How each of the broker's records stands in its table."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from emulator.broker.bulk_actions import BulkAction, Subject
+from emulator.broker.message import (
+    AttemptResult,
+    DeadLetter,
+    LayerTag,
+    LogEntry,
+    Message,
+    Pending,
+    State,
+    flow_lane,
+)
+from emulator.broker.resources import Endpoint, FlowKey, Queue, Schedule, UrlGroup
+from emulator.broker.workflow.run import (
+    CallbackState,
+    Entry,
+    Failure,
+    FailureCallback,
+    Invoker,
+    Run,
+    RunState,
+    StoredEvent,
+    Waiter,
+)
+from emulator.broker.writes import DeduplicationKept
+from emulator.store.codec import (
+    AS_IS,
+    HEADER_LINES,
+    Codec,
+    JsonFields,
+    Part,
+    Reading,
+    Spelling,
+    Values,
+    always,
+    as_list,
+    as_object,
+    choice,
+    column,
+    dump,
+    in_json,
+    packed,
+    unless_none,
+)
+from emulator.store.tables import (
+    BulkActionRow,
+    DeadLetterRow,
+    DeduplicationRow,
+    FlowKeyRow,
+    LogRow,
+    MessageRow,
+    QueueRow,
+    ScheduleRow,
+    UrlGroupRow,
+)
+from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
+from emulator.wire.destination import origin_of
+from emulator.wire.flow_control import FlowControl
+from emulator.wire.options import Callback
+from emulator.wire.workflow import CallType
+
+# Publishers send the same lines again and again.
+_dump_lines = lru_cache(maxsize=256)(dump)
+
+
+def _dump_labels(labels: Sequence[str]) -> str | None:
+    return f",{','.join(labels)}," if labels else None
+
+
+def load_labels(text: str | None) -> tuple[str, ...]:
+    """Return labels as a column keeps them: each between commas, so that one of them can be looked for."""
+    return tuple(text.strip(",").split(",")) if text else ()
+
+
+_LABELS = Spelling(_dump_labels, load_labels)
+_LINES = Spelling(_dump_lines, in_json(HEADER_LINES).read)
+_BASE64 = Spelling(lambda body: base64.b64encode(body).decode("ascii"), base64.b64decode)
+_CALLBACK = as_list(Callback, url=AS_IS, headers=HEADER_LINES)
+_RESULT = as_list(AttemptResult, status=AS_IS, headers=HEADER_LINES, body=_BASE64, error=AS_IS)
+_TUPLE = Spelling(list, tuple)
+
+load_lines = _LINES.read
+"""Header lines out of a column."""
+
+
+# Messages
+
+
+@lru_cache(maxsize=4096)
+def _host_and_path(url: str) -> tuple[str, str]:
+    """What the filters ``host`` and ``path`` compare: the authority in lower case, the path with its slash."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2].lower(), parts.path or "/"
+
+
+_OPTIONS = JsonFields(
+    {
+        "retry_delay": "retryDelay",
+        "timeout_ms": "timeoutMs",
+        "endpoint_name": "endpointName",
+        "callback": ("callback", _CALLBACK),
+        "failure_callback": ("failureCallback", _CALLBACK),
+        "flow_control": (
+            "flow",
+            Spelling(lambda flow: [flow.parallelism, flow.rate, flow.period_seconds], tuple),
+        ),
+        "redact_fields": "redact",
+        "api": "api",
+        "slot_queue": "slotQueue",
+        "source_id": "source",
+        "tag": ("tag", as_list(LayerTag, layer=AS_IS, note=AS_IS)),
+    },
+    omits_none=True,
+)
+
+
+def _write_options(message: Message) -> Values:
+    flow, options = message.flow_control, _OPTIONS.write(message)
+    return flow.key if flow else None, None if options is None else dump(options)
+
+
+def _read_options(flow_key: str | None, kept: str | None) -> Mapping[str, Any]:
+    made = _OPTIONS.read(_parse(kept))
+    limits = made.pop("flow_control", ())
+    if flow_key is not None:
+        parallelism, rate, period_seconds = limits
+        made["flow_control"] = FlowControl(
+            key=flow_key, parallelism=parallelism, rate=rate, period_seconds=period_seconds
+        )
+    return made
+
+
+def _parse(options: str | None) -> Any:
+    return json.loads(options) if options else {}
+
+
+MESSAGE = Codec(
+    Message,
+    MessageRow,
+    column("headers", _LINES, name="headers_json"),
+    column("labels", _LABELS),
+    Part(("flow_key", "options_json"), _write_options, _OPTIONS.fields, _read_options),
+    Part(("host", "path"), lambda message: _host_and_path(message.url)),
+    Part(("due_at",), lambda message: (message.not_before_at,)),
+    always(state=State.CREATED.value, retried=0, is_cancel_requested=False, finished_at=None),
+)
+
+_M = MESSAGE.table.c
+
+
+def _pending(values: Sequence[Any]) -> Pending:
+    """An attempt cut off by a crash is still to be made."""
+    seq, due_at, url, flow_key, state, retried, queue_name, slot_of, options, is_cancel_requested = values
+    return Pending(
+        seq=seq,
+        due_at=due_at,
+        lane=flow_lane(flow_key) if flow_key else origin_of(url),
+        state=State(state),
+        retried=retried,
+        queue_name=queue_name,
+        slot_of=slot_of,
+        # A callback without a queue may have no options at all.
+        slot_queue=None if slot_of is None else _parse(options).get("slotQueue"),
+        is_cancel_requested=is_cancel_requested,
+    )
+
+
+PENDING = Reading(
+    (
+        _M.seq, _M.due_at, _M.url, _M.flow_key, _M.state, _M.retried, _M.queue_name, _M.slot_of, _M.options_json,
+        _M.is_cancel_requested,
+    ),
+    _pending,
+)  # fmt: skip
+"""What the broker must know of an unfinished message."""
+
+
+# Answers, in the log and in the dead letter queue
+
+_ANSWER = ("error", "response_status", "response_headers_json", "response_body")
+
+
+def _answer_values(error: str | None, response: AttemptResult | None) -> Values:
+    if response is None:
+        return error, None, None, None
+    return error, response.status, _dump_lines(response.headers), response.body
+
+
+def _answer(error: str | None, status: int, lines: str, body: bytes) -> AttemptResult:
+    return AttemptResult(status=status, headers=load_lines(lines), body=body, error=error)
+
+
+def read_log_answer(error: str | None, status: int | None, lines: str, body: bytes) -> Mapping[str, Any]:
+    """Return ``error`` and ``response`` of a log entry; a response that came has no error of its own."""
+    response = None if status is None else _answer(error if status == 0 else None, status, lines, body)
+    return {"error": error, "response": response}
+
+
+LOG = Codec(
+    LogEntry,
+    LogRow,
+    column("state", choice(State)),
+    Part(
+        _ANSWER,
+        lambda entry: _answer_values(entry.error, entry.response),
+        ("error", "response"),
+        read_log_answer,
+    ),
+    column("sent", unless_none(_LINES), name="request_headers_json"),
+    numbered="seq",
+)
+
+DEAD_LETTER = Codec(
+    DeadLetter,
+    DeadLetterRow,
+    Part(
+        _ANSWER,
+        lambda dead: _answer_values(dead.response.error, dead.response),
+        ("response",),
+        lambda *kept: {"response": _answer(*kept)},
+    ),
+)
+
+
+# What has a name
+
+QUEUE = Codec(Queue, QueueRow)
+FLOW_KEY = Codec(FlowKey, FlowKeyRow)
+DEDUPLICATION = Codec(DeduplicationKept, DeduplicationRow)
+URL_GROUP = Codec(
+    UrlGroup,
+    UrlGroupRow,
+    column(
+        "endpoints",
+        in_json(
+            Spelling(
+                lambda endpoints: [[one.url, one.name] for one in endpoints],
+                lambda kept: tuple(Endpoint(url, name) for url, name in kept),
+            )
+        ),
+        name="endpoints_json",
+    ),
+    column("headers", _LINES, name="headers_json"),
+)
+SCHEDULE = Codec(
+    Schedule,
+    ScheduleRow,
+    column("lines", _LINES, name="lines_json"),
+    column("last_states", in_json(), name="last_states_json"),
+)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+BULK_ACTION = Codec(
+    BulkAction,
+    BulkActionRow,
+    column("subject", choice(Subject)),
+    column(
+        "filter",
+        in_json(Spelling(dict, lambda kept: {name: _tuples(value) for name, value in kept.items()})),
+        name="filter_json",
+    ),
+    Part(
+        ("cursor_at", "cursor_seq"),
+        lambda action: action.cursor or (None, None),
+        ("cursor",),
+        lambda at, seq: {"cursor": None if seq is None else (at or 0, seq)},
+    ),
+)
+
+
+# Workflow runs
+
+_INVOKER = as_object(
+    Invoker,
+    {
+        "run_id": "id",
+        "run_created_at": "createdAt",
+        "url": "url",
+        "headers": ("headers", HEADER_LINES),
+        "step": "step",
+        # Runs of before it was counted have none.
+        "depth": "depth",
+    },
+)
+FAILURE = unless_none(
+    in_json(
+        as_object(
+            Failure,
+            {
+                "dlq_id": "dlqId",
+                "message_seq": "message",
+                "retried": "retried",
+                "failed_at": "at",
+                "result": ("result", _RESULT),
+                "open_seqs": ("open", _TUPLE),
+            },
+        )
+    )
+)
+FAILURE_CALLBACK = unless_none(
+    in_json(
+        as_object(
+            FailureCallback,
+            {
+                "message_seq": "message",
+                "message_id": "id",
+                "url": "url",
+                "max_retries": "maxRetries",
+                "state": ("state", choice(CallbackState)),
+                "result": ("result", _RESULT),
+            },
+        )
+    )
+)
+
+RUN = Codec(
+    Run,
+    RunRow,
+    column("labels", _LABELS),
+    packed(
+        "trigger_json",
+        {
+            "configuration": ("configuration", HEADER_LINES),
+            "features": ("features", Spelling(sorted, frozenset)),
+            "invoker": ("invoker", _INVOKER),
+            "is_unknown_sdk": "unknownSdk",
+        },
+    ),
+    Part(("invoker_id",), lambda run: (run.invoker.run_id if run.invoker else None,)),
+    always(
+        state=RunState.STARTED.value,
+        ended_at=None,
+        response=None,
+        dlq_id=None,
+        response_status=None,
+        failure_json=None,
+        callback_state=None,
+        callback_json=None,
+    ),
+)
+
+ENTRY = Codec(Entry, EntryRow, column("call_type", choice(CallType)))
+EVENT = Codec(StoredEvent, EventRow)
+WAITER = Codec(
+    Waiter,
+    WaiterRow,
+    packed(
+        "wait_json",
+        {
+            "url": "url",
+            "headers": ("headers", HEADER_LINES),
+            "timeout": "timeout",
+            "timeout_url": "timeoutUrl",
+            "step": "step",
+            "caller_ip": "callerIp",
+        },
+    ),
+)
