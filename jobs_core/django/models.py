@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 
@@ -12,8 +12,20 @@ if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
 
     Field = models.Field[Any, Any]
+    Manager = models.Manager[Any]
 else:
     Field = models.Field
+    Manager = models.Manager
+
+
+class InTheJobsDatabase(Manager):
+    """The rows of the database that JOBS_CORE names, whatever the project's routers say."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Raises ImproperlyConfigured."""
+        from jobs_core.django import project
+
+        return super().get_queryset().using(project.database_alias())
 
 
 class JsonValue(Field):
@@ -59,6 +71,8 @@ class Job(models.Model):
     attempts: RelatedManager[JobAttempt]
     messages: RelatedManager[OutboxMessage]
 
+    objects: ClassVar[Manager] = InTheJobsDatabase()
+
     class Meta:
         db_table = "job_executions"
         ordering: tuple[str, ...] = ("-id",)
@@ -88,6 +102,8 @@ class JobAttempt(models.Model):
     started_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     finished_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
 
+    objects: ClassVar[Manager] = InTheJobsDatabase()
+
     class Meta:
         db_table = "job_attempts"
         ordering: tuple[str, ...] = ("number",)
@@ -115,6 +131,8 @@ class OutboxMessage(models.Model):
     failures: models.IntegerField[int, int] = models.IntegerField()
     last_error: models.TextField[str | None, str | None] = models.TextField(null=True)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+
+    objects: ClassVar[Manager] = InTheJobsDatabase()
 
     class Meta:
         db_table = "job_outbox"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import router
 from django.db.migrations.operations.base import Operation
 
 from jobs_core.database import migrations
@@ -9,7 +10,7 @@ from jobs_core.django import project
 
 
 class Revision(Operation):
-    """Bring the schema of the jobs' database up to a revision, unless it is there already.
+    """Bring the schema of a database up to a revision, unless it is there already.
 
     It runs on a connection of its own, so its migration is one with ``atomic = False``.
     """
@@ -29,20 +30,32 @@ class Revision(Operation):
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Upgrade. Raises ImproperlyConfigured, or the database's errors."""
-        if schema_editor.connection.alias != project.database_alias():
+        url = _url(schema_editor.connection, app_label)
+        if url is None:
             return
-        known, url = migrations.revisions(), project.database_url()
-        at = migrations.current(url)
+        known, at = migrations.revisions(), migrations.current(url)
         if at is None or known.index(at) < known.index(self.revision):
             migrations.upgrade(url, self.revision)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Downgrade to the revision before."""
-        if schema_editor.connection.alias != project.database_alias():
-            return
-        before = ["base", *migrations.revisions()]
-        migrations.downgrade(project.database_url(), before[before.index(self.revision) - 1])
+        url = _url(schema_editor.connection, app_label)
+        if url is not None:
+            before = ["base", *migrations.revisions()]
+            migrations.downgrade(url, before[before.index(self.revision) - 1])
 
     def describe(self) -> str:
         """In ``migrate --plan``."""
         return f"Bring the jobs' tables to revision {self.revision}"
+
+
+def _url(connection: Any, app_label: str) -> str | None:
+    """The database that is migrated; None if it shall not have the tables.
+
+    As with any app, each of DATABASES has them, unless a router says no: Django's test runner reads them all.
+    """
+    if not router.allow_migrate(connection.alias, app_label):
+        return None
+    if connection.alias != project.database_alias() and connection.vendor not in {"sqlite", "postgresql"}:
+        return None
+    return project.url_of(connection)

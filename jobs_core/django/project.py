@@ -86,7 +86,11 @@ def database_url() -> str:
     Raises:
         ImproperlyConfigured: it is neither SQLite nor PostgreSQL.
     """
-    connection = connections[database_alias()]
+    return url_of(connections[database_alias()])
+
+
+def url_of(connection: Any) -> str:
+    """One of Django's connections, as a URL. Raises ImproperlyConfigured for what is neither SQLite nor PostgreSQL."""
     given: dict[str, Any] = connection.settings_dict
     if connection.vendor == "sqlite":
         name = str(given["NAME"])

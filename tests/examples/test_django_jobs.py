@@ -21,7 +21,7 @@ _WITHOUT_PSYCOPG_3 = "import sys; sys.modules['psycopg'] = None"
 def test_the_django_example_passes_its_own_tests(
     database: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    environment = dict(os.environ)
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.django_project.settings"}
     if "psycopg 2" in database:
         # Django and the job system both prefer psycopg 3, which the tests' environment has.
         (tmp_path / "sitecustomize.py").write_text(_WITHOUT_PSYCOPG_3)
@@ -37,7 +37,9 @@ def test_the_django_example_passes_its_own_tests(
         "-p",
         "no:cacheprovider",
         *FEW_PLUGINS,
+        "--confcutdir=tests/django_project",  # what tests/conftest.py brings is for other tests
         "examples/jobs-django",
+        "tests/django_project",
     ]
     done = subprocess.run(
         command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
