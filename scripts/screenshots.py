@@ -1,4 +1,4 @@
-"""Pictures of every page of the dashboard, of a made-up shop's morning.
+"""Pictures of every page of the dashboard and of the jobs page, of a made-up shop's morning.
 
 The shop's app answers inside this process and moves the manual clock on as it does, so that an hour of deliveries
 with believable latencies is made in a second, and looks the same each time.
@@ -6,24 +6,46 @@ with believable latencies is made in a second, and looks the same each time.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import shutil
 import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import httpx
 import uvicorn
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.clock import ManualClock
 from emulator.testing import Harness
+from jobs_core import (
+    Job,
+    JobDispatcher,
+    Payload,
+    PermanentJobError,
+    Registry,
+    Settings,
+    create_app,
+    job,
+)
+from jobs_core.database import migrations
+from tests.workflow import raw
+from tests.workflow.mini_sdk import Context, MiniSdk
 
 START_AT = 1_780_300_000_000
 APP = "https://shop.example.com"
+ORDERS = "https://orders.example.com"
+WORKER = "https://worker.example.com"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 PAGES = (
@@ -40,6 +62,7 @@ PAGES = (
     "clock",
 )
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"wide": (1360, 860), "narrow": (390, 844)}
 
 
@@ -87,6 +110,7 @@ async def make_a_morning(qstash: Harness) -> str:
     """An hour of the shop's life; the id of the message whose story is worth a picture."""
     dice = random.Random(5)
     api = qstash.client
+    story = ""
     await api.post("/v2/topics/order-events/endpoints", json={"endpoints": [
         {"url": f"{APP}/api/hooks/warehouse", "name": "warehouse"}, {"url": f"{APP}/api/hooks/crm", "name": "crm"},
     ]})  # fmt: skip
@@ -142,50 +166,186 @@ async def make_a_morning(qstash: Harness) -> str:
     return story
 
 
-async def take(browser: Browser, url: str, out: Path, story: str) -> None:
-    """Every page in four ways."""
-    targets = {name: name for name in PAGES}
-    targets |= {"message": f"messages/{story}", "schedule": "schedules/daily-report"}
+async def make_runs(qstash: Harness) -> None:
+    """Orders as workflow runs: one done, one that waits for an event, one whose card is refused."""
+    sdk = MiniSdk(_order, qstash.client, f"{ORDERS}/order")
+    qstash.mount(ORDERS, sdk)
+    for run_id, label in (("wfr_order-41", "eu"), ("wfr_order-42", "eu"), ("wfr_order-43", "us")):
+        headers = {
+            **raw.run_headers(run_id, init=True),
+            "Upstash-Workflow-Url": sdk.url,
+            "Upstash-Label": label,
+        }
+        item = {
+            "destination": sdk.url,
+            "headers": headers | {"Upstash-Retries": "1"},
+            "body": json.dumps(run_id),
+        }
+        (await qstash.client.post("/v2/batch", json=[item])).raise_for_status()
+    await qstash.advance("5m")
+    for name in ("wfr_order-41",):
+        await qstash.client.post(f"/v2/notify/{name}", content='{"by": "ann"}')
+    await qstash.settle()
+
+
+async def _order(context: Context) -> Any:
+    run_id = json.loads(context.payload)
+    await context.run("price", lambda: 42)
+    await context.sleep("cool-off", 60)
+    await context.run("charge", lambda: _charge(run_id))
+    return await context.wait("approval", run_id)
+
+
+def _charge(run_id: str) -> str:
+    if run_id.endswith("43"):
+        raise httpx.TransportError("the card was refused")
+    return "paid"
+
+
+class Note(Payload):
+    to: str
+
+
+@job(
+    "send-email",
+    endpoint="/jobs/send-email",
+    retries=3,
+    timeout=timedelta(seconds=30),
+    description="Send a mail",
+)
+async def send_email(payload: Note, job: Job) -> dict[str, str]:
+    """Send a mail."""
+    return {"sentTo": payload.to}
+
+
+@job(
+    "charge-card",
+    endpoint="/jobs/charge-card",
+    retries=2,
+    timeout=timedelta(seconds=30),
+    description="Charge a card",
+)
+async def charge_card(payload: Note, job: Job) -> None:
+    """Charge a card."""
+    raise ConnectionError("the bank does not answer")
+
+
+@job(
+    "export-orders",
+    endpoint="/jobs/export-orders",
+    retries=0,
+    timeout=timedelta(seconds=30),
+    description="Export orders",
+)
+async def export_orders(payload: Note, job: Job) -> None:
+    """Export orders."""
+    raise PermanentJobError(f"there is no customer {payload.to!r}")
+
+
+@dataclass
+class HarnessTime:
+    """The harness's clock, for the records."""
+
+    harness: Harness
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return datetime.fromtimestamp(self.harness.now / 1000, UTC)
+
+
+@asynccontextmanager
+async def jobs_page(qstash: Harness, folder: Path) -> AsyncIterator[ASGIApp]:
+    """A worker with a few jobs of each fate, and its jobs page."""
+    database_url = f"sqlite:///{folder / 'jobs.db'}"
+    await asyncio.to_thread(migrations.upgrade, database_url)
+    registry = Registry([send_email, charge_card, export_orders])
+    settings = Settings(base_url=WORKER, database_url=database_url)
+    async with JobDispatcher(
+        settings, registry=registry, clock=HarnessTime(qstash), transport=httpx.ASGITransport(qstash.app)
+    ) as dispatcher:
+        app = create_app(dispatcher=dispatcher)
+        qstash.mount(WORKER, app)
+        for number in range(9):
+            await dispatcher.enqueue("send-email", {"to": f"user{number}@example.com"}, user_id=number)
+            await qstash.advance("20s")
+        await dispatcher.enqueue("export-orders", {"to": "nobody"}, organization_id="acme")
+        await dispatcher.enqueue("charge-card", {"to": "ada@example.com"}, user_id=7)
+        await qstash.advance("10m")
+        await dispatcher.enqueue("charge-card", {"to": "bob@example.com"}, user_id=8)
+        await dispatcher.enqueue("send-email", {"to": "later@example.com"}, delay=timedelta(hours=2))
+        await qstash.advance("15s")
+        yield app
+
+
+async def job_targets(jobs_url: str, browser: Browser) -> dict[str, str]:
+    """The addresses of the jobs pages: the list, a failed job, one that is tried again."""
+    targets = {"jobs": f"{jobs_url}/jobs", "jobs-failed": f"{jobs_url}/jobs?status=failed"}
+    page = await browser.new_page()
+    for name, query in (
+        ("job-failed", "status=failed&type=charge-card"),
+        ("job-retrying", "status=pending&type=charge-card"),
+    ):
+        await page.goto(f"{jobs_url}/jobs?{query}")
+        address = await page.locator("a.job").first.get_attribute("href")
+        targets[name] = f"{jobs_url}{address}"
+    await page.close()
+    return targets
+
+
+async def take(browser: Browser, targets: dict[str, str], out: Path) -> None:
+    """Every page in four ways; ``targets`` are addresses by name."""
     for size, (width, height) in SIZES.items():
-        for scheme in ("light", "dark"):
+        for scheme in SCHEMES:
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="UTC"
             )  # fmt: skip
             page = await context.new_page()
             page.on("pageerror", lambda error: print(f"error in the page: {error}", file=sys.stderr))
-            page.on(
-                "console",
-                lambda line: line.type == "error" and print(f"console: {line.text}", file=sys.stderr),
-            )
-            targets = {
-                **{name: name for name in PAGES},
-                "message": f"messages/{story}",
-                "schedule": "schedules/daily-report",
-            }
+            page.on("console", _say_errors)
             for name, target in targets.items():
-                await page.goto(f"{url}/emulator/#/{target}")
-                await page.wait_for_selector("main h1")
-                await page.wait_for_timeout(350)
-                path = out / f"{name}-{size}-{scheme}.png"
-                await page.screenshot(
-                    path=path, full_page=name not in ("messages", "overview") or size == "narrow"
-                )
+                is_full = name not in ("messages", "overview") or size == "narrow"
+                await _picture(page, target, out / f"{name}-{size}-{scheme}.png", is_full=is_full)
             await context.close()
     print(f"{len(SIZES) * 2 * len(targets)} pictures in {out}")
 
 
-async def take_for_readme(browser: Browser, url: str, out: Path, story: str) -> None:
-    """The two that the README shows."""
+def _say_errors(line: ConsoleMessage) -> None:
+    if line.type == "error":
+        print(f"console: {line.text}", file=sys.stderr)
+
+
+async def _picture(page: Page, target: str, path: Path, *, is_full: bool = False) -> None:
+    await page.goto(target)
+    await page.wait_for_selector("main h1")
+    await page.wait_for_timeout(350)
+    await page.screenshot(path=path, full_page=is_full)
+
+
+def dashboard_targets(url: str, story: str) -> dict[str, str]:
+    """The addresses of the dashboard's pages."""
+    pages = {name: name for name in PAGES}
+    pages |= {
+        "message": f"messages/{story}",
+        "schedule": "schedules/daily-report",
+        "run": "runs/wfr_order-42",
+        "run-failed": "runs/wfr_order-43",
+    }
+    return {name: f"{url}/emulator/#/{page}" for name, page in pages.items()}
+
+
+async def take_for_docs(browser: Browser, targets: dict[str, str]) -> None:
+    """The three that README and docs show."""
     width, height = SIZES["wide"]
-    for name, target, scheme in (("overview", "overview", "light"), ("message", f"messages/{story}", "dark")):
+    shown: tuple[tuple[str, str, Literal["light", "dark"]], ...] = (
+        ("dashboard-overview", "overview", "light"),
+        ("dashboard-message", "message", "dark"),
+        ("jobs", "jobs", "light"),
+    )
+    for file, name, scheme in shown:
         context = await browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="UTC"
         )
-        page = await context.new_page()
-        await page.goto(f"{url}/emulator/#/{target}")
-        await page.wait_for_selector("main h1")
-        await page.wait_for_timeout(350)
-        await page.screenshot(path=out / f"dashboard-{name}.png")
+        await _picture(await context.new_page(), targets[name], IMAGES / f"{file}.png")
         await context.close()
 
 
@@ -203,33 +363,47 @@ async def main() -> None:
     parser.add_argument(
         "--serve", action="store_true", help="take no pictures; serve the made-up morning and stay up"
     )
-    parser.add_argument("--readme", action="store_true", help="take the README's two anew, into docs/images")
+    parser.add_argument(
+        "--readme", action="store_true", help="take those of README and docs anew, into docs/images"
+    )
     arguments = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    async with Harness(now_at=START_AT, seed=7) as qstash:
+    async with contextlib.AsyncExitStack() as stack:
+        qstash = await stack.enter_async_context(Harness(now_at=START_AT, seed=7))
         assert isinstance(qstash.clock, ManualClock)
         qstash.mount(APP, Shop(qstash.clock))
         story = await make_a_morning(qstash)
-        server = uvicorn.Server(uvicorn.Config(qstash.app, port=0, lifespan="off", log_level="warning"))
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.02)
-        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        await make_runs(qstash)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = await stack.enter_async_context(_served(qstash.app))
+        jobs_url = await stack.enter_async_context(
+            _served(await stack.enter_async_context(jobs_page(qstash, folder)))
+        )
+        stack.callback(qstash.runtime.end_streams)
         if arguments.serve:
-            print(f"{url}/emulator/")
-            await serving
-            return
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
-            if arguments.readme:
-                await take_for_readme(browser, url, IMAGES, story)
-            else:
-                await take(browser, url, arguments.out, story)
-            await browser.close()
-        qstash.runtime.end_streams()
-        server.should_exit = True
-        await serving
+            print(f"{url}/emulator/\n{jobs_url}/jobs")
+            await asyncio.Event().wait()
+        playwright = await stack.enter_async_context(async_playwright())
+        browser = await playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
+        targets = dashboard_targets(url, story) | await job_targets(jobs_url, browser)
+        if arguments.readme:
+            await take_for_docs(browser, targets)
+        else:
+            await take(browser, targets, arguments.out)
+        await browser.close()
+
+
+@asynccontextmanager
+async def _served(app: ASGIApp) -> AsyncIterator[str]:
+    """``app`` behind a port of its own; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await serving
 
 
 if __name__ == "__main__":

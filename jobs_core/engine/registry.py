@@ -239,8 +239,10 @@ def _check(job_type: str, endpoint: str, retries: int, timeout: timedelta) -> No
     check_type_name(job_type)
     if not _ENDPOINT.fullmatch(endpoint) or endpoint.startswith(RESERVED_PREFIXES):
         raise RegistryError(f"endpoint {endpoint!r} of {job_type!r} must be a path such as '/api/jobs/sms'")
-    if retries < 0:
-        raise RegistryError(f"retries of {job_type!r} must be 0 or more, not {retries}")
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise RegistryError(f"retries of {job_type!r} must be a whole number, 0 or more, not {retries!r}")
+    if not isinstance(timeout, timedelta):
+        raise RegistryError(f"timeout of {job_type!r} must be a timedelta, not {timeout!r}")
     if not timedelta(0) < timeout <= LONGEST_TIMEOUT:
         raise RegistryError(f"timeout of {job_type!r} must be up to {LONGEST_TIMEOUT}, not {timeout}")
 

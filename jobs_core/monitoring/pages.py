@@ -201,7 +201,10 @@ class _Pages:
             _templates()
             .get_template(template)
             .render(
-                url=lambda name, **params: request.url_for(name, **params).path, links=self._links, **values
+                url=lambda name, **params: request.url_for(name, **params).path,
+                waits=lambda record: _waits(record, self._dispatcher.clock.now()),
+                links=self._links,
+                **values,
             )
         )
         return HTMLResponse(text, status_code=status, headers=_HEADERS)
@@ -245,6 +248,14 @@ def story_of(record: JobRecord, now: datetime) -> dict[str, Any]:
             for attempt in record.attempts
         ],
     }
+
+
+def _waits(record: JobRecord, now: datetime) -> str:
+    """What a pending job waits for that has had no trouble; empty for every other job."""
+    at = record.next_attempt_at
+    if record.status is not JobStatus.PENDING or at is None or at <= now:
+        return ""
+    return f"its time has not come: {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def working_seconds(record: JobRecord) -> float:

@@ -59,7 +59,9 @@ def test_two_types_for_one_endpoint_are_an_error() -> None:
         ({"endpoint": "/api/jobs/{id}"}, "must be a path"),
         ({"endpoint": "/api/jobs/callbacks/failure"}, "must be a path"),
         ({"retries": -1}, "0 or more"),
+        ({"retries": "3"}, "whole number, 0 or more, not '3'"),
         ({"timeout": timedelta(0)}, "timeout"),
+        ({"timeout": "30s"}, "must be a timedelta, not '30s'"),
         ({"schedule": Cron("* * * * *", {"unknown": 1})}, "the schedule of 'a'"),
     ],
 )
