@@ -235,7 +235,7 @@ def check_type_name(job_type: str) -> None:
         )
 
 
-def _check(job_type: str, endpoint: str, retries: int, timeout: timedelta) -> None:
+def _check(job_type: str, endpoint: str, retries: object, timeout: object) -> None:
     check_type_name(job_type)
     if not _ENDPOINT.fullmatch(endpoint) or endpoint.startswith(RESERVED_PREFIXES):
         raise RegistryError(f"endpoint {endpoint!r} of {job_type!r} must be a path such as '/api/jobs/sms'")
