@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 
 _MOST_CHARACTERS = 2_000
 # Line ends, escape codes of terminals, and the other C0 and C1 controls; also Unicode's own line ends.
@@ -19,14 +20,21 @@ def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 
 
+def _indented(text: str) -> str:
+    return "\n".join(f"  {_CONTROLS.sub(_escaped, line)}" for line in text.split("\n"))
+
+
 class OneLineFormatter(logging.Formatter):
-    """``WARNING text``; a traceback keeps its lines, which are ours."""
+    """``WARNING text``; a traceback's lines are indented, for what its exception says may look like a line of ours."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
         return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  logging's name
+        return _indented(super().formatException(ei))
 
 
 def configure(level: int) -> None:

@@ -98,6 +98,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Attempts under way to one origin, for each tenant; further messages to it wait.",
     )
+    max_batch_items: int = Field(100_000, ge=1, description="Messages in one batch; a longer one is refused.")
     workflow_lazy_fetch_bytes: int = Field(
         3_145_728,
         ge=0,
@@ -118,10 +119,11 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        """The limits of the chosen plan, and the hard ones of workflow runs."""
+        """The limits of the chosen plan, those of a batch, and the hard ones of workflow runs."""
         has_plan = self.quota != "lenient" or not self.like_production
         return replace(
             PLANS[self.quota if has_plan else "payg"],
+            max_batch_items=self.max_batch_items,
             max_run_steps=self.workflow_max_steps,
             max_run_context_bytes=self.workflow_max_context_bytes,
             max_invoke_depth=self.workflow_max_invoke_depth,

@@ -22,8 +22,16 @@ def one_line(text: str) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def _indented(text: str) -> str:
+    """A traceback's lines: what its exception says may look like a line of ours."""
+    return "\n".join(
+        "  " + _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
+        for line in text.split("\n")
+    )
+
+
 class FactsFormatter(logging.Formatter):
-    """``12:00:00 INFO processed 0190… attempt=1 job_type=send-email``."""
+    """``12:00:00 INFO processed 0190… attempt=1 job_type=send-email``; the lines of a traceback are indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
@@ -37,6 +45,9 @@ class FactsFormatter(logging.Formatter):
             if given[name] is not None
         )
         return f"{line}  {facts}" if facts else line
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 -- logging's name
+        return _indented(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):

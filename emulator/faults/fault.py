@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from emulator.errors import InvalidInput
 from emulator.wire.durations import format_duration, parse_duration
 from emulator.wire.headers import Headers
+from emulator.wire.json_text import as_json
 
 
 class Kind(StrEnum):
@@ -27,7 +28,7 @@ class Kind(StrEnum):
     TIME_OUT = "time-out"
     """Deliveries: called, but no answer comes within the message's timeout, which passes on the emulator's clock."""
     CUT_RESPONSE = "cut-response"
-    """Deliveries: called, but only half of the answer's body comes."""
+    """Deliveries: called, but only half of the answer's body comes, or of its head where it has no body."""
     DELIVER_TWICE = "deliver-twice"
     """Deliveries: called twice with the same message id; the second answer counts."""
     OUT_OF_ORDER = "out-of-order"
@@ -168,5 +169,5 @@ def _refusal(name: str, error: Any) -> str:
     if not name:
         return f"invalid fault: {error['msg'].removeprefix('Value error, ')}"
     if error["type"] == "enum":
-        return f"invalid fault: {name} {error['input']!r} is unknown; accepted: {', '.join(Kind)}"
-    return f"invalid fault: {name} {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+        return f"invalid fault: {name} {as_json(error['input'])} is unknown; accepted: {', '.join(Kind)}"
+    return f"invalid fault: {name} {as_json(error['input'])}: {error['msg'].removeprefix('Value error, ')}"

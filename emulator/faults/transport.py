@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from emulator.broker.message import AttemptResult
 from emulator.delivery import connection_errors
@@ -140,10 +141,17 @@ def _canned(fault: Fault | None) -> AttemptResult:
 
 
 def _cut(request: OutboundRequest, result: AttemptResult, fault: Fault | None) -> AttemptResult:
+    """Half of the body, behind the whole head, which stands; an answer without a body is cut in its head."""
+    assert fault is not None
     if result.error is not None:
         return result
-    came = f"{len(result.body) // 2} of {len(result.body)} bytes of the body came"
-    return _no_response(connection_errors.cut_off(request.url, ConnectionError(came)), fault)
+    if not result.body:
+        return _no_response(
+            connection_errors.cut_off(request.url, ConnectionError("half of the head came")), fault
+        )
+    came = len(result.body) // 2
+    words = f"{came} of {len(result.body)} bytes of the body came (fault {fault.id})"
+    return replace(result, body=result.body[:came], note=words)
 
 
 def _no_response(words: str, fault: Fault | None) -> AttemptResult:

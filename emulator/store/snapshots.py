@@ -26,6 +26,7 @@ from emulator.store.records import (
 from emulator.store.store import STATE_TABLES, SqlStore
 from emulator.store.tables import table_of
 from emulator.store.workflow_tables import WORKFLOW_TABLES
+from emulator.wire.json_text import as_json
 
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
@@ -108,7 +109,7 @@ def _check_row(table: Table, row: Row) -> None:
             raise InvalidInput(f"invalid export: table {table.name} has no column {name!r}")
     for name, column in columns.items():
         if not _fits(column, row.get(name)):
-            raise InvalidInput(f"invalid export: {table.name}.{name} is {row.get(name)!r}")
+            raise InvalidInput(f"invalid export: {table.name}.{name} is {as_json(row.get(name))}")
     whole = {name: row.get(name) for name in columns}
     for reading in _READINGS.get(table.name, ()):
         try:

@@ -1,6 +1,10 @@
 """Many messages in one call (contract 2.3 and 5.7)."""
 
+import asyncio
+
 import pytest
+
+from emulator.testing import Harness
 
 
 async def test_a_bad_item_among_good_ones_stops_nobody(qstash, receiver) -> None:
@@ -50,6 +54,34 @@ async def test_the_second_of_two_equal_items_is_the_duplicate(qstash) -> None:
     item = {"destination": "https://example.com", "headers": {"Upstash-Deduplication-Id": "x"}}
     first, second = (await qstash.client.post("/v2/batch", json=[item, item])).json()
     assert second == {"messageId": first["messageId"], "deduplicated": True}
+
+
+@pytest.mark.parametrize("filler", [1, 100_000], ids=["read in one go", "read in slices"])
+@pytest.mark.parametrize("path", ["/v2/batch", "/v2/batch/trigger"])
+async def test_a_batch_of_more_messages_than_the_setting_allows_is_refused_whole(
+    path: str, filler: int
+) -> None:
+    item = {"destination": "https://example.com", "workflowUrl": "https://example.com", "body": "x" * filler}
+    async with Harness(max_batch_items=3) as qstash:
+        refused = await qstash.client.post(path, json=[item] * 4)
+        assert refused.status_code == 400
+        assert "more than 3 items, which is the limit" in refused.json()["error"]
+        assert (await qstash.client.get("/v2/logs")).json()["events"] == []
+
+
+async def test_a_long_batch_that_is_refused_lets_others_come_in_between() -> None:
+    item = b'{"destination": "https://example.com", "body": "0123456789"}'
+    body = b"[" + b",".join([item] * 6_000) + b"]"
+    async with Harness(max_batch_items=5_000) as qstash:
+        refused = asyncio.ensure_future(qstash.client.post("/v2/batch", content=body))
+        answered = 0
+        while not refused.done():
+            await asyncio.sleep(0)
+            assert (await qstash.client.get("/v2/keys")).status_code == 200
+            answered += 1
+        assert refused.result().status_code == 400
+        assert "more than 5000 items" in refused.result().json()["error"]
+        assert answered > 10
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x"])

@@ -168,7 +168,7 @@ def test_faults_are_switched_on_listed_and_switched_off(run: Run, inbox) -> None
     assert "status 503" in listed
     assert "status 503" in run("publish", url, "--retries", "0", "--wait", code=1).stderr
     assert receiver.got == []
-    assert "kind 'sulk' is unknown" in run("faults", "add", "sulk", code=1).stderr
+    assert 'kind "sulk" is unknown' in run("faults", "add", "sulk", code=1).stderr
     run("faults", "remove", fault_id)
     run("faults", "add", "refuse", "--destination", url)
     run("faults", "remove", "--all")

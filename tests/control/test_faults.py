@@ -42,7 +42,7 @@ async def test_all_are_removed_at_once_or_by_id_and_with_a_reset(qstash) -> None
     ("body", "words"),
     [
         ({}, "kind is missing; accepted: refuse, drop"),
-        ({"kind": "explode"}, "kind 'explode' is unknown; accepted: refuse, drop"),
+        ({"kind": "explode"}, 'kind "explode" is unknown; accepted: refuse, drop'),
         ({"kind": "refuse", "destnation": "x"}, "unknown field 'destnation'; accepted: kind, destination"),
         ({"kind": "refuse", "count": 0}, "count 0: Input should be greater than or equal to 1"),
         ({"kind": "refuse", "probability": 1.5}, "probability 1.5: Input should be less than or equal to 1"),

@@ -63,7 +63,7 @@ async def system(qstash: Harness, tmp_path: Path) -> AsyncIterator[System]:
         ("refuse", {}, 2),
         ("answer", {"status": 503}, 2),
         ("drop", {}, 2),
-        ("cut-response", {}, 2),
+        ("cut-response", {}, 1),
         ("time-out", {}, 2),
         ("delay", {"delay": "10m"}, 1),
         ("out-of-order", {}, 1),

@@ -114,6 +114,13 @@ def test_flow_control() -> None:
         ([("Upstash-Delay", "soon")], "Upstash-Delay 'soon'"),
         ([("Upstash-Delay", "10")], "Upstash-Delay '10'"),
         ([("Upstash-Not-Before", "tomorrow")], "Upstash-Not-Before 'tomorrow'"),
+        # JavaScript's Date.now() and Java's nanoTime() are no seconds.
+        (
+            [("Upstash-Not-Before", "1795710760980")],
+            "unix seconds, and these are after the year 9999; 1795710760 if milliseconds",
+        ),
+        ([("Upstash-Not-Before", "1795710760980000000")], "'1795710760980000000': it takes unix seconds"),
+        ([("Upstash-Not-Before", "9" * 400)], "it takes unix seconds"),
         ([("Upstash-Retries", "-1")], "Upstash-Retries '-1'"),
         ([("Upstash-Retries", "1.5")], "Upstash-Retries '1.5'"),
         ([("Upstash-Timeout", "0s")], "Upstash-Timeout '0s'"),

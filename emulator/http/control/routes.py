@@ -23,6 +23,7 @@ from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.tenants import PUBLISHED_USERS
 from emulator.wire.durations import parse_duration
+from emulator.wire.json_text import as_json
 
 _STARTED = time.monotonic()
 _DEFAULT_LIMIT_MS = 30 * 86_400_000
@@ -67,7 +68,7 @@ async def add_tenant(request: Request, runtime: Runtime) -> Response:
     fields = await _fields(request, "tenant", ("name",))
     name = fields.get("name")
     if not isinstance(name, str | None):
-        raise InvalidInput(f"invalid name {name!r}: expected text")
+        raise InvalidInput(f"invalid name {as_json(name)}: expected text")
     emulator: Emulator = request.app.state.emulator
     made = (await emulator.add_tenant(name)).tenant
     return ok(
@@ -147,7 +148,7 @@ def _target(fields: dict[str, Any], now_at: int) -> int:
     if by is not None:
         return now_at + _span(by, "by")
     if not isinstance(to, int) or isinstance(to, bool):
-        raise InvalidInput(f"invalid to {to!r}: expected unix milliseconds")
+        raise InvalidInput(f"invalid to {as_json(to)}: expected unix milliseconds")
     if to < now_at:
         raise InvalidInput(f"invalid to {to}: the clock stands at {now_at} and cannot be turned back")
     return to
@@ -155,5 +156,5 @@ def _target(fields: dict[str, Any], now_at: int) -> int:
 
 def _span(value: Any, field: str) -> int:
     if not isinstance(value, str):
-        raise InvalidInput(f"invalid {field} {value!r}: expected a duration such as 24h")
+        raise InvalidInput(f"invalid {field} {as_json(value)}: expected a duration such as 24h")
     return parse_duration(value, field=field)

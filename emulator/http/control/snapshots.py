@@ -23,6 +23,7 @@ from emulator.http.routing import ok
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.store.snapshots import check_rows, export_rows
+from emulator.wire.json_text import as_json
 
 FORMAT = "qstash-emulator/1"
 
@@ -75,14 +76,14 @@ async def import_into(emulator: Emulator, runtime: Runtime, state: Any) -> None:
     """Have one tenant hold an exported state. Raises InvalidInput, or Conflict; nothing is changed then."""
     fields = check_object(state, what="export", known=_KEYS)
     if fields.get("format") != FORMAT:
-        raise InvalidInput(f"invalid export: format {fields.get('format')!r}; accepted: {FORMAT}")
+        raise InvalidInput(f"invalid export: format {as_json(fields.get('format'))}; accepted: {FORMAT}")
     clock, tables, faults = fields.get("clock"), fields.get("tables"), fields.get("faults", [])
     if not isinstance(clock, dict) or type(clock.get("now")) is not int or clock["now"] < 0:
-        raise InvalidInput(f"invalid export: clock {clock!r} has no time")
+        raise InvalidInput(f"invalid export: clock {as_json(clock)} has no time")
     if not isinstance(tables, dict):
         raise InvalidInput("invalid export: it has no tables")
     if not isinstance(faults, list) or not all(isinstance(fault, dict) for fault in faults):
-        raise InvalidInput(f"invalid export: faults {faults!r} is not a list of objects")
+        raise InvalidInput(f"invalid export: faults {as_json(faults)} is not a list of objects")
     rows = check_rows({name: _in(table) for name, table in tables.items()})
     for fault in faults:
         Fault.parse(fault)
@@ -109,4 +110,4 @@ def _value(column: str, value: Any) -> Any:
     try:
         return base64.b64decode(value["base64"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error):
-        raise InvalidInput(f'invalid export: {column} is {value!r}, not {{"base64": "…"}}') from None
+        raise InvalidInput(f'invalid export: {column} is {as_json(value)}, not {{"base64": "…"}}') from None

@@ -171,6 +171,8 @@ class Calls:
         if not call.is_ok or not isinstance(items, list) or not isinstance(answers, list):
             return
         for item, answer in zip(items, answers, strict=False):
+            if isinstance(answer, dict) and "error" in answer:
+                continue  # it may be anything but an item
             destination, _, query = str(item["destination"]).partition("?")
             lines = [
                 (name, text)
