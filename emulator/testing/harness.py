@@ -39,7 +39,7 @@ from emulator.testing import client_interception
 from emulator.testing.app_transport import AppTransport, Interface
 from emulator.testing.asgi import Answer, call_asgi
 from emulator.testing.event_loops import BackgroundHome, Home, running_loop
-from emulator.testing.invariants import Record
+from emulator.testing.invariants import Interruption, Record
 from emulator.testing.observations import Observations
 from emulator.testing.read_back import read_kept
 from emulator.testing.recorder import Call as SeenCall
@@ -476,7 +476,9 @@ class Harness(Observations):
             is_idle=runtime.is_idle,
             is_pruned=now_at - retention.messages_ms > self._begun_at,
             dead_letters_since_at=now_at - retention.dead_letters_ms,
-            crashed_at=runtime.crashed_at[self._crashes_before :],
+            interruptions=[
+                Interruption(from_at=at, to_at=at) for at in runtime.crashed_at[self._crashes_before :]
+            ],
             is_signed_by_the_rules=not runtime.faults.has_spoilt_signatures,
         )
 

@@ -45,6 +45,7 @@ def _message(stored: StoredMessage) -> KeptMessage:
         max_retries=message.max_retries,
         retry_delay=message.retry_delay,
         queue=message.queue_name,
+        group=message.topic_name,
         endpoint=message.endpoint_name,
         schedule_id=message.schedule_id,
         flow_key=flow.key if flow else None,

@@ -8,7 +8,7 @@ from emulator.broker import bulk_actions
 from emulator.runtime.bulk_cancels import BulkCancels
 from emulator.testing.invariants import Invariant
 from tests.simulation.simulator import Outcome, Scenario, run_scenario
-from tests.simulation.simulator.bulk import CancelCrowd, PublishCrowd
+from tests.simulation.simulator.bulk import CancelCrowd, publish_crowd
 from tests.simulation.simulator.report import describe_failure
 from tests.simulation.simulator.spec import MessageSpec
 from tests.simulation.simulator.steps import Crash
@@ -39,8 +39,8 @@ def _run(crash_after_us: int, *, is_async: bool, torn: float | None = None) -> O
         Scenario(
             crash_after_us,
             (
-                PublishCrowd(200_000, crowd, _COUNT),
-                PublishCrowd(200_000, other, 3),
+                publish_crowd(200_000, crowd, _COUNT),
+                publish_crowd(200_000, other, 3),
                 CancelCrowd(_CANCEL_US, "crowd", is_async),
                 Crash(_CANCEL_US + crash_after_us, _DOWNTIME_MS, torn),
             ),

@@ -10,7 +10,7 @@ from tests.simulation.simulator import Scenario, run_scenario
 from tests.simulation.simulator.network import Reaction
 from tests.simulation.simulator.report import describe_failure
 from tests.simulation.simulator.spec import FlowSpec, MessageSpec
-from tests.simulation.simulator.steps import JumpClock, Publish, SaveSchedule, Step, save_queue
+from tests.simulation.simulator.steps import JumpClock, Step, publish, save_queue, save_schedule
 
 _NOW_AT = 1_780_315_200_000
 _HOUR_MS = 3_600_000
@@ -59,13 +59,13 @@ def test_nothing_is_lost_by_it_in_the_simulated_world() -> None:
     for number in range(4):
         at_us = (2 + number) * _SECOND_US
         steps += [
-            Publish(at_us, MessageSpec(label=f"plain{number}", plan=fails_once, retries=1)),
-            Publish(at_us, MessageSpec(label=f"delayed{number}", delay_seconds=20)),
-            Publish(at_us, MessageSpec(label=f"queued{number}", queue="line", plan=fails_once, retries=1)),
-            Publish(at_us, MessageSpec(label=f"slow{number}", flow=slow)),
+            publish(at_us, MessageSpec(label=f"plain{number}", plan=fails_once, retries=1)),
+            publish(at_us, MessageSpec(label=f"delayed{number}", delay_seconds=20)),
+            publish(at_us, MessageSpec(label=f"queued{number}", queue="line", plan=fails_once, retries=1)),
+            publish(at_us, MessageSpec(label=f"slow{number}", flow=slow)),
         ]
     steps.insert(9, JumpClock(4 * _SECOND_US - 100, -_HOUR_MS))
-    steps.insert(1, SaveSchedule(_SECOND_US, "often", "* * * * *", MessageSpec(label="s-often")))
+    steps.insert(1, save_schedule(_SECOND_US, "often", "* * * * *", MessageSpec(label="s-often")))
     outcome = run_scenario(Scenario(1, tuple(steps)))
     assert outcome.is_good, describe_failure(outcome)
     assert outcome.messages >= 16

@@ -12,8 +12,10 @@ from emulator.broker.queues import QueueLine
 from emulator.broker.timeline import Timeline
 from emulator.store.store import SqlStore
 from emulator.testing.invariants import Invariant
+from emulator.testing.recorder.readers import retry_waits_ms
 from tests.simulation.simulator import Outcome, make_scenario, run_scenario, shrink
 from tests.simulation.simulator.report import describe_failure
+from tests.simulation.simulator.spec import RETRY_DELAYS
 
 _CHUNK = 5
 _MOST_SEEDS = 200
@@ -29,6 +31,12 @@ def test_no_invariant_is_violated_whatever_happens(start: int) -> None:
 def test_a_crash_cuts_off_all_calls_of_a_step() -> None:
     """In this seed between two of them, and the second waited for ever."""
     assert run_scenario(make_scenario(1462)).is_good
+
+
+@pytest.mark.parametrize("expression", RETRY_DELAYS)
+def test_the_recorder_reads_retry_delays_as_they_were_worked_out_by_hand(expression: str) -> None:
+    waits = RETRY_DELAYS[expression]
+    assert retry_waits_ms(expression, len(waits)) == waits
 
 
 def _skip_commits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.broker import attempts, publishing
+from emulator.broker import attempts, callbacks, publishing
 from emulator.broker.message import Pending, State
 from emulator.broker.queues import QueueLine
 from emulator.broker.writes import Logged, MessageFinished, RecordWrite
@@ -74,9 +74,16 @@ async def _call_back(qstash: Harness, receiver: Receiver) -> None:
     await qstash.run_until_idle()
 
 
+async def _fail_to_call_back(qstash: Harness, receiver: Receiver) -> None:
+    receiver.answers = [200, 500, 500, 500, 500]
+    await _publish(qstash, retries="1", callback="https://example.com/told")
+    await qstash.run_until_idle()
+
+
 async def _limit_rate(qstash: Harness, receiver: Receiver) -> None:
     for _ in range(4):
         await _publish(qstash, flow_control_key="k", flow_control_value="rate=1, period=1m")
+        await qstash.advance("1s")
     await qstash.run_until_idle()
 
 
@@ -222,6 +229,8 @@ CASES: list[Any] = [
         (_deliver, _drops(lambda write: isinstance(write, MessageFinished)), "the store has it as CREATED"),
         (_call_back, _drops(_is_line(State.ERROR)), "cannot follow ACTIVE"),
         (_call_back, _answers(attempts, "_send_callback", None), "callbacks; it made 0"),
+        (_fail_to_call_back, _answers(callbacks, "_default_retries", ()), "has 1 retries, and was sent"),
+        (_limit_rate, _answers(options, "parse_flow_control", None), "where 1 are allowed"),
         (_limit_rate, _ten_times_too_short(flow_control, "parse_duration"), "where 1 are allowed"),
         (_stand_in_line, _last_first, "and started after it"),
         (_pause, _deaf_to_pauses, "is paused at"),

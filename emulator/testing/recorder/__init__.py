@@ -1,14 +1,15 @@
 """Makes the record of a run that the invariants are checked on, from three sides:
 
-    calls      what clients asked for and were answered, read by ``readers``
+    calls      what clients asked for and were answered (``asked``: of one message), read by ``readers``
     requests   what destinations were sent
     kept       what is read back in the end: messages with their states, the log, the dead letter queue
 
-Nothing here computes with the emulator's own code: a delay, a wait or a limit that the emulator reads wrongly, or a
-line that its store loses, is seen because it is read a second time here.
+The simulator and the kills of real processes are recorded here, too. Nothing here computes with the emulator's own
+code: what the emulator reads wrongly, or what its store loses, is seen because it is read a second time here.
 """
 
-from emulator.testing.recorder.calls import Call, Calls, FlowEvent, Limits
+from emulator.testing.recorder.asked import Limits
+from emulator.testing.recorder.calls import Call, Calls, FlowEvent
 from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptLine, KeptMessage, SentRequest
 from emulator.testing.recorder.recorder import Recorder, Start
 from emulator.testing.recorder.settings import flow_record, queue_of, queue_records, schedule_records

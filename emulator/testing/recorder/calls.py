@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
 
-from emulator.testing.invariants import Change, Rate
-from emulator.testing.recorder.readers import flow_limits, limits_of, options_of, span_ms, whole
+from emulator.testing.invariants import Change
+from emulator.testing.recorder.asked import Asked, Limits, is_url, read_asked
+from emulator.testing.recorder.readers import limits_of, options_of, whole
 
 T = TypeVar("T")
-Limits = tuple[int | None, Rate]
-
-_DEFAULT_RETRIES = 3
+# More than there ever are: how many entries a call took away that was cut off, nobody can tell.
+_MANY = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,25 +62,6 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the publisher of a message asked for; ``None`` is what this does not tell."""
-
-    sent_at: int
-    url: str | None
-    body: bytes
-    delay_ms: int | None
-    not_before_at: int | None
-    max_retries: int | None
-    retry_delay: str | None
-    deduplication_key: str | None
-    flow_key: str | None
-    limits: Limits | None
-    callback: str | None
-    failure_callback: str | None
-    is_for_group: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowEvent:
     """Something that may change a flow-control key's limits."""
 
@@ -109,10 +90,17 @@ def _lists() -> defaultdict[str, list[Any]]:
 
 @dataclass(slots=True)
 class Calls:
-    """Everything that clients know. ``removals`` are ``(until_at, most)``: how many entries left the DLQ by calls."""
+    """Everything that clients know.
+
+    ``publishes`` are what was asked for by calls that may have taken effect, answered or not, by body. ``dead_letters``
+    are message ids by DLQ id, as listings showed them; ``removed`` the messages whose entries calls may have taken
+    away, ``removed_dead_letters`` how many more entries that could be. ``is_republishing_unclear``: a call that
+    publishes dead letters again was cut off. ``are_signing_keys_unclear``: a rotation was, and nobody saw the next key.
+    """
 
     acknowledged: dict[str, None] = field(default_factory=dict)
     asked: dict[str, Asked] = field(default_factory=dict)
+    publishes: dict[bytes, list[Asked]] = field(default_factory=lambda: defaultdict(list))
     asked_of_schedules: dict[str, list[Asked]] = field(default_factory=_lists)
     queue_parallelism: dict[str, list[Change[int]]] = field(default_factory=_lists)
     queue_pauses: dict[str, list[Change[bool]]] = field(default_factory=_lists)
@@ -125,10 +113,15 @@ class Calls:
     endpoints: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     groups_since: dict[str, int | None] = field(default_factory=dict)
     signing_keys: list[Change[str]] = field(default_factory=list)
+    are_signing_keys_unclear: bool = False
     cancels: dict[str, int] = field(default_factory=dict)
     hurried: set[str] = field(default_factory=set)
     republished: set[str] = field(default_factory=set)
+    is_republishing_unclear: bool = False
+    dead_letters: dict[str, str] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
     removed_dead_letters: int = 0
+    _next_key: str | None = None
 
     def note(self, call: Call) -> None:
         """Keep what a call tells."""
@@ -159,17 +152,27 @@ class Calls:
         options = options_of(call.lines, call.query)
         if "cron" in options:
             self._note_schedule(call, rest)
-        elif call.is_ok:
-            asked = _asked(rest, call.query, call.lines, call.body, call.sent_at)
+        else:
+            asked = self._ask(rest, call.query, call.lines, call.body, call.sent_at)
             self._note_accepted(call, asked, call.content)
+
+    def _ask(
+        self, destination: str, query: str, lines: Sequence[tuple[str, str]], body: bytes, sent_at: int
+    ) -> Asked | None:
+        asked = read_asked(destination, query, lines, body, sent_at)
+        if asked is not None:
+            self.publishes[body].append(asked)
+        return asked
 
     def _note_enqueue(self, call: Call, rest: str) -> None:
         self._note_publish(call, rest.partition("/")[2])
 
     def _note_batch(self, call: Call, rest: str) -> None:
         items, answers = _json(call.body), call.content
-        if not call.is_ok or not isinstance(items, list) or not isinstance(answers, list):
+        if not isinstance(items, list):
             return
+        if not isinstance(answers, list):
+            answers = [None] * len(items)
         for item, answer in zip(items, answers, strict=False):
             if isinstance(answer, dict) and "error" in answer:
                 continue  # it may be anything but an item
@@ -180,7 +183,7 @@ class Calls:
                 for text in (value if isinstance(value, list) else [str(value)])
             ]
             body = (item.get("body") or "").encode(errors="surrogatepass")
-            self._note_accepted(call, _asked(destination, query, lines, body, call.sent_at), answer)
+            self._note_accepted(call, self._ask(destination, query, lines, body, call.sent_at), answer)
 
     def _note_accepted(self, call: Call, asked: Asked | None, answer: Any) -> None:
         made = [one for one in (answer if isinstance(answer, list) else [answer]) if _is_message(one)]
@@ -207,8 +210,8 @@ class Calls:
         elif call.method == "POST":
             content = call.content
             name = content["scheduleId"] if isinstance(content, dict) else options.get("schedule-id", "")
-            cron, group = options.get("cron", ""), None if _is_url(rest) else rest.partition("?")[0]
-            asked = _asked(rest, call.query, call.lines, call.body, call.sent_at)
+            cron, group = options.get("cron", ""), None if is_url(rest) else rest.partition("?")[0]
+            asked = self._ask(rest, call.query, call.lines, call.body, call.sent_at)
             if asked is not None:
                 self.asked_of_schedules[name].append(asked)
         else:
@@ -273,18 +276,36 @@ class Calls:
             self.groups_since.setdefault(name, call.done_at)
 
     def _note_keys(self, call: Call, rest: str) -> None:
-        if call.method == "POST" and isinstance(call.content, dict):
-            self.signing_keys.append(call.change(call.content["current"]))
+        content = call.content if isinstance(call.content, dict) else {}
+        if call.method == "POST":
+            current = content.get("current", self._next_key)
+            if current is None:
+                self.are_signing_keys_unclear = True
+            else:
+                self.signing_keys.append(call.change(current))
+        self._next_key = content.get("next", self._next_key)
 
     def _note_dead_letters(self, call: Call, rest: str) -> None:
         content = call.content if isinstance(call.content, dict) else {}
-        if rest.startswith("retry"):
+        if call.method == "GET":
+            self.dead_letters |= {
+                one["dlqId"]: one["messageId"] for one in content.get("messages", ()) if "dlqId" in one
+            }
+            return
+        verb, _, dlq_id = rest.partition("/") if call.method == "POST" else ("", "", rest)
+        ids: list[str] = []
+        if verb == "retry":
             ids = [one["messageId"] for one in content.get("responses", [content]) if "messageId" in one]
             self.acknowledged |= dict.fromkeys(ids)
             self.republished.update(ids)
-            self.removed_dead_letters += len(ids)
-        elif call.method == "DELETE":
-            self.removed_dead_letters += 1 if rest else int(content.get("deleted", 0))
+            self.is_republishing_unclear |= not call.is_ok
+        named = [dlq_id] if dlq_id else [str(one) for one in call.fields.get("dlqIds") or ()]
+        if named and all(one in self.dead_letters for one in named):
+            self.removed.update(self.dead_letters[one] for one in named)
+        elif not call.is_ok:
+            self.removed_dead_letters += len(named) or _MANY
+        else:
+            self.removed_dead_letters += len(ids) if verb else 1 if dlq_id else int(content.get("deleted", 0))
 
     def _note_message(self, call: Call, rest: str) -> None:
         if call.method == "DELETE" and rest and call.is_ok:
@@ -305,70 +326,8 @@ class Calls:
     }
 
 
-def _asked(
-    destination: str, query: str, lines: Sequence[tuple[str, str]], body: bytes, sent_at: int
-) -> Asked | None:
-    """What a publish asked for; ``None`` for a workflow's, whose layer decides."""
-    if any(name.lower().startswith("upstash-workflow-") for name, _ in lines):
-        return None
-    options = options_of(lines, query)
-    is_url = _is_url(destination)
-    key, value = options.get("flow-control-key"), options.get("flow-control-value", "")
-    retries = whole(options.get("retries"))
-    if retries is None and is_url and "retries" not in options:
-        retries = _DEFAULT_RETRIES
-    seconds = whole(options.get("not-before"))
-    return Asked(
-        sent_at=sent_at,
-        url=_url(destination, query) if is_url else None,
-        body=body,
-        delay_ms=span_ms(options.get("delay")),
-        not_before_at=None if seconds is None else seconds * 1_000,
-        max_retries=retries,
-        retry_delay=options.get("retry-delay"),
-        deduplication_key=_deduplication_key(destination, query, options, lines, body),
-        flow_key=key,
-        limits=flow_limits(value) if key is not None else None,
-        callback=options.get("callback"),
-        failure_callback=options.get("failure-callback"),
-        is_for_group=not is_url,
-    )
-
-
-def _deduplication_key(
-    destination: str, query: str, options: dict[str, str], lines: Sequence[tuple[str, str]], body: bytes
-) -> str | None:
-    """What makes two publishes the same; an explicit id wins (contract 3.5)."""
-    if "deduplication-id" in options:
-        return f"id {options['deduplication-id']}"
-    is_by_content = options.get("content-based-deduplication", "").lower() == "true"
-    if not is_by_content or "header-forward" in options:
-        return None
-    told = sorted(
-        (name.lower(), value)
-        for name, value in lines
-        if name.lower().startswith(("upstash-forward-", "content-type"))
-    )
-    return f"content {_url(destination, query)} {body!r} {told}"
-
-
 def _is_message(answer: Any) -> bool:
     return isinstance(answer, dict) and "messageId" in answer
-
-
-def _is_url(destination: str) -> bool:
-    return destination.lower().startswith(("http://", "https://"))
-
-
-def _url(destination: str, query: str) -> str:
-    """The destination with what is left of the query without options (contract 2.1)."""
-    kept = [pair for pair in query.split("&") if pair and not _is_option(pair)]
-    return f"{destination}?{'&'.join(kept)}" if kept else destination
-
-
-def _is_option(pair: str) -> bool:
-    name = unquote(pair.partition("=")[0]).lower()
-    return name == "qstash_token" or name.startswith("upstash-")
 
 
 def _json(text: bytes) -> Any:

@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emulator.testing.recorder.calls import Limits
+from emulator.testing.recorder.asked import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptMessage:
-    """A message as the store has it. ``callbacks`` are the URLs that are told of it: outcomes, and failure."""
+    """A message as it was read back. ``callbacks`` are the URLs that are told of it: outcomes, and failure.
+
+    ``group`` and ``endpoint`` are the URL group that it was published to and the endpoint there. ``state`` is the
+    store's, where that was read.
+    """
 
     id: str
-    state: str
+    state: str | None
     url: str
     body: bytes
     due_at: int
     max_retries: int
     retry_delay: str | None
     queue: str | None
+    group: str | None
     endpoint: str | None
     schedule_id: str | None
     flow_key: str | None

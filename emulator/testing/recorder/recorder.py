@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emulator.testing.invariants import (
@@ -16,7 +16,8 @@ from emulator.testing.invariants import (
     Record,
     ScheduleRecord,
 )
-from emulator.testing.recorder.calls import Asked, Call, Calls, FlowEvent
+from emulator.testing.recorder.asked import Asked
+from emulator.testing.recorder.calls import Call, Calls, FlowEvent
 from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptMessage, SentRequest
 from emulator.testing.recorder.readers import retry_waits_ms, wait_ms
 from emulator.testing.recorder.settings import flow_record, queue_of, queue_records, schedule_records
@@ -53,6 +54,11 @@ class Recorder:
             self._calls.queue_pauses[name].append(Change(value=is_paused, sent_at=at, done_at=at))
         self._requests: dict[tuple[str, int], list[SentRequest]] = defaultdict(list)
 
+    @property
+    def calls(self) -> Calls:
+        """Everything that clients know."""
+        return self._calls
+
     def note_call(self, call: Call) -> None:
         """A client was answered, or cut off."""
         self._calls.note(call)
@@ -67,21 +73,25 @@ class Recorder:
         *,
         now_at: int,
         is_idle: bool,
-        is_pruned: bool,
-        dead_letters_since_at: int,
-        crashed_at: Sequence[int],
-        is_signed_by_the_rules: bool,
+        attempts: Sequence[AttemptRecord] | None = None,
+        is_pruned: bool = False,
+        dead_letters_since_at: int = 0,
+        interruptions: Sequence[Interruption] = (),
+        went_back: bool = False,
+        is_signed_by_the_rules: bool = True,
     ) -> Record:
-        """The run so far, as ``kept`` has it.
+        """Return the run so far, as ``kept`` has it.
 
+        ``attempts`` are those that destinations saw from beginning to end; without them, those of the log.
         ``is_pruned``: messages may have reached the end of their retention; dead letters of before
-        ``dead_letters_since_at`` may have.
+        ``dead_letters_since_at`` may have. ``went_back``: the clock was turned back.
         """
-        reader = _Reader(self._calls, self._requests, self._start, kept)
+        is_steady = not interruptions and not went_back
+        reader = _Reader(self._calls, self._requests, self._start, kept, is_steady=is_steady)
         lost = [] if is_pruned else reader.lost()
         return Record(
             messages=[*reader.messages(is_pruned=is_pruned), *lost],
-            attempts=reader.attempts(now_at),
+            attempts=reader.attempts(now_at) if attempts is None else attempts,
             log=reader.log,
             dead_letters=kept.dead_letters,
             removed_dead_letters=reader.removed_dead_letters(dead_letters_since_at),
@@ -90,8 +100,9 @@ class Recorder:
             flow_keys=reader.flow_keys(),
             schedules=[] if is_pruned else reader.schedules(now_at),
             signing_keys=reader.signing_keys() if is_signed_by_the_rules else (),
-            interruptions=[Interruption(from_at=at, to_at=at) for at in crashed_at if at >= self._start.at],
+            interruptions=interruptions,
             is_idle=is_idle,
+            went_back=went_back,
         )
 
 
@@ -102,9 +113,11 @@ class _Reader:
         requests: Mapping[tuple[str, int], Sequence[SentRequest]],
         start: Start,
         kept: Kept,
+        *,
+        is_steady: bool,
     ) -> None:
         self._calls, self._requests, self._start = calls, requests, start
-        self._kept = kept
+        self._kept, self._is_steady = kept, is_steady
         self.log = [
             LogRecord(message_id=line.message_id, time_at=line.time_at, state=line.state)
             for line in kept.log
@@ -143,51 +156,82 @@ class _Reader:
                 is_of_run=True,
             )
         asked = self._asked(message, created_at)
-        told = (
-            message.callbacks
-            if asked is None or asked.is_for_group
-            else (asked.callback, asked.failure_callback)
+        is_first_hand = self._is_first_hand(message)
+        has_callback, has_failure_callback = (
+            is_told and not is_pruned and not calls.is_republishing_unclear
+            for is_told in _callbacks(message, asked)
         )
-        has_callback, has_failure_callback = (url is not None and not is_pruned for url in told)
-        key = None if asked is None or message.schedule_id is not None else asked.deduplication_key
-        retries = None if asked is None else asked.max_retries
+        schedule_id = message.schedule_id if is_first_hand else None
+        key = asked.deduplication_key if asked and is_first_hand and message.schedule_id is None else None
+        source = self._source(message)
         return MessageRecord(
             id=message.id,
             is_acknowledged=message.id in calls.acknowledged,
             due_at=self._due_at(message, asked, created_at),
             url=message.url if asked is None or asked.url is None else asked.url,
             body=message.body if asked is None else asked.body,
-            max_retries=message.max_retries if retries is None else retries,
+            max_retries=self._max_retries(message, asked, source),
             retry_waits_ms=self._waits(message, asked.retry_delay if asked else message.retry_delay),
             queue=queue_of(calls, message.queue, created_at),
-            flow_key=message.flow_key,
+            flow_key=_flow_key(message, asked),
             # A URL group has one message for each endpoint (contract 3.5).
             deduplication_key=f"{key} at {message.endpoint or ''}" if key is not None else None,
-            schedule_id=message.schedule_id,
+            schedule_id=schedule_id,
             has_callback=has_callback,
             has_failure_callback=has_failure_callback,
-            reports=None if is_pruned else self._reported(message),
+            reports=source if is_first_hand and not is_pruned else None,
             state=message.state,
         )
 
     def _asked(self, message: KeptMessage, created_at: int) -> Asked | None:
-        """What its publisher asked for, or who made its schedule; ``None`` if that was not seen."""
-        if message.schedule_id is None or message.id in self._calls.asked:
-            return self._calls.asked.get(message.id)
+        """Return what its publisher asked for, or who made its schedule; ``None`` if that was not seen."""
+        if message.id in self._calls.asked:
+            return self._calls.asked[message.id]
+        if message.id in self._calls.republished or not self._is_steady:
+            return self._alike(message)
+        if message.schedule_id is None:
+            return None
         saved = self._calls.asked_of_schedules[message.schedule_id]
         if any(one.sent_at == created_at for one in saved):
             return None
         return next((one for one in reversed(saved) if one.sent_at < created_at), None)
+
+    def _alike(self, message: KeptMessage) -> Asked | None:
+        """Return what was asked for by all who published the same, as times tell nothing; ``None`` if they differ."""
+        alike = {
+            replace(one, sent_at=0)
+            for one in self._calls.publishes.get(message.body, ())
+            if (one.url == message.url if message.group is None else one.group == message.group)
+        }
+        return alike.pop() if len(alike) == 1 else None
+
+    def _is_first_hand(self, message: KeptMessage) -> bool:
+        """Return whether it certainly was not published again from the dead letter queue."""
+        if message.id in self._calls.asked:
+            return True
+        return not self._calls.is_republishing_unclear and message.id not in self._calls.republished
 
     def _due_at(self, message: KeptMessage, asked: Asked | None, created_at: int) -> int:
         if message.id in self._calls.hurried:
             return created_at
         if asked is None:
             return message.due_at
-        is_scheduled = message.schedule_id is not None
-        if asked.not_before_at is not None and not is_scheduled:
+        if message.schedule_id is not None and self._is_first_hand(message):
+            return created_at + (asked.delay_ms or 0)
+        if message.id not in self._calls.asked:
+            return created_at
+        if asked.not_before_at is not None:
             return max(created_at, asked.not_before_at)
-        return (created_at if is_scheduled else asked.sent_at) + (asked.delay_ms or 0)
+        return asked.sent_at + (asked.delay_ms or 0)
+
+    def _max_retries(self, message: KeptMessage, asked: Asked | None, source: str | None) -> int:
+        retries = None if asked is None else asked.max_retries
+        if asked is None and source is not None:
+            told = self._asked(self._messages[source], self._created_at[source])
+            if told is not None and told.callback != told.failure_callback:
+                is_outcome = message.url == told.callback
+                retries = told.callback_retries if is_outcome else told.failure_callback_retries
+        return message.max_retries if retries is None else retries
 
     def _waits(self, message: KeptMessage, expression: str | None) -> tuple[int, ...] | None:
         if message.id in self._calls.hurried:
@@ -197,8 +241,8 @@ class _Reader:
         # What the checker cannot read binds nobody.
         return retry_waits_ms(expression, min(message.max_retries, 50)) or (0,)
 
-    def _reported(self, message: KeptMessage) -> str | None:
-        """Of a callback, the id of the message that it reports on."""
+    def _source(self, message: KeptMessage) -> str | None:
+        """Return the id of the message that a callback reports on."""
         is_published = message.id in self._calls.acknowledged or message.id in self._calls.republished
         if is_published or message.schedule_id is not None or b"sourceMessageId" not in message.body:
             return None
@@ -209,7 +253,7 @@ class _Reader:
         source = self._messages.get(source_id)
         if source is None or source.is_of_run:
             return None
-        asked = self._calls.asked.get(source_id)
+        asked = self._asked(source, self._created_at[source_id])
         urls = {*source.callbacks, *((asked.callback, asked.failure_callback) if asked else ())}
         return source_id if message.url in urls else None
 
@@ -246,10 +290,15 @@ class _Reader:
         ]
 
     def removed_dead_letters(self, since_at: int) -> frozenset[str]:
-        """Those whose entry may be gone: past their time; and of the others as many as calls removed."""
+        """Return those whose entry may be gone: past its time, or named by a call that removes.
+
+        Of the others as many as calls removed without naming them; if more are gone, none.
+        """
         failed = {line.message_id: line.time_at for line in self.log if line.state == "FAILED"}
         gone = {one: at for one, at in failed.items() if one not in self._kept.dead_letters}
-        recent = frozenset(one for one, at in gone.items() if at >= since_at)
+        recent = frozenset(
+            one for one, at in gone.items() if at >= since_at and one not in self._calls.removed
+        )
         old = frozenset(gone) - recent
         return old | recent if len(recent) <= self._calls.removed_dead_letters else old
 
@@ -262,13 +311,12 @@ class _Reader:
         for key, asked_for in self._calls.flow_events.items():
             events[key] += asked_for
         for message in self._messages.values():
-            if message.flow_key is not None:
-                at = self._created_at[message.id]
-                asked = self._asked(message, at)
-                limits = asked.limits if asked and asked.flow_key == message.flow_key else message.limits
-                events[message.flow_key].append(
-                    FlowEvent(kind="message", sent_at=at, done_at=at, limits=limits)
-                )
+            at = self._created_at[message.id]
+            asked = self._asked(message, at)
+            flow_key = _flow_key(message, asked)
+            if flow_key is not None:
+                limits = asked.limits if asked and asked.flow_key == flow_key else message.limits
+                events[flow_key].append(FlowEvent(kind="message", sent_at=at, done_at=at, limits=limits))
         return {
             key: FlowKeyRecord(is_paused=self._calls.flow_pauses[key])
             if key in self._calls.unclear_flow_keys
@@ -278,6 +326,9 @@ class _Reader:
 
     def schedules(self, now_at: int) -> list[ScheduleRecord]:
         """When each schedule was certainly active. What somebody fired by hand is not judged."""
+        if self._calls.is_republishing_unclear:
+            # What was published again from the DLQ looks like a firing.
+            return []
         return [
             span
             for schedule_id, events in sorted(self._calls.schedule_events.items())
@@ -288,7 +339,21 @@ class _Reader:
         ]
 
     def signing_keys(self) -> list[Change[Any]]:
+        if self._calls.are_signing_keys_unclear:
+            return []
         return [Change(value=self._start.signing_key, sent_at=0, done_at=0), *self._calls.signing_keys]
+
+
+def _callbacks(message: KeptMessage, asked: Asked | None) -> tuple[bool, bool]:
+    """Return whether its outcomes, and whether its failure, are told to anybody."""
+    callback, failure_callback = message.callbacks
+    if asked is not None:
+        callback, failure_callback = asked.callback, asked.failure_callback
+    return callback is not None, failure_callback is not None
+
+
+def _flow_key(message: KeptMessage, asked: Asked | None) -> str | None:
+    return message.flow_key if asked is None or asked.flow_key is None else asked.flow_key
 
 
 def _attempt(attempt: KeptAttempt, request: SentRequest | None, now_at: int) -> AttemptRecord:

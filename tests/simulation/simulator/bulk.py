@@ -1,7 +1,7 @@
 """Cancelling a crowd of messages in one action, and what must be true of it at the end (contract 2.13)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emulator.testing.invariants import Invariant, Violation
@@ -9,34 +9,15 @@ from tests.simulation.simulator.client import Client
 from tests.simulation.simulator.history import History
 from tests.simulation.simulator.recording import Shown
 from tests.simulation.simulator.spec import MessageSpec
-from tests.simulation.simulator.steps import note_published
+from tests.simulation.simulator.steps import Ask, publish_batch
 
 _KEPT_MS = 7 * 86_400_000
 _ENDS = frozenset({"DELIVERED", "FAILED", "CANCELED"})
 
 
-@dataclass(frozen=True, slots=True)
-class PublishCrowd:
+def publish_crowd(at_us: int, message: MessageSpec, count: int) -> Ask:
     """Publish the same ``count`` times, in one call."""
-
-    at_us: int
-    message: MessageSpec
-    count: int
-
-    async def run(self, client: Client) -> None:
-        message = self.message
-        client.history.specs[message.label] = message
-        item = {
-            "destination": message.destination,
-            "headers": message.headers(),
-            "body": message.body.decode(),
-        }
-        answer = await client.call("POST", "/v2/batch", value=[item] * self.count, about=message.label)
-        for content in answer.content if answer.is_ok else ():
-            note_published(client, message, answer, content)
-
-    def __str__(self) -> str:
-        return f"publish {self.count} times {self.message}"
+    return replace(publish_batch(at_us, (message,) * count), text=f"publish {count} times {message}")
 
 
 @dataclass(frozen=True, slots=True)

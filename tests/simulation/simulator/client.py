@@ -63,7 +63,7 @@ class Client:
         answer = Answer(status=status, content=exchange.decoded(), sent_at=sent_at, done_at=self.now_at())
         self._note(f"{method} {target}", answer, about, is_quiet=is_quiet)
         path, _, query = target.partition("?")
-        self.history.calls.note(
+        self.history.recorder.note_call(
             Call(
                 method=method,
                 target=path,

@@ -11,12 +11,9 @@ from tests.simulation.simulator.steps import (
     Cancel,
     Crash,
     JumpClock,
-    Publish,
-    PublishBatch,
     RepublishDead,
     Restart,
     RotateKeys,
-    SaveSchedule,
     Step,
     cancel_many,
     change_schedule,
@@ -24,9 +21,12 @@ from tests.simulation.simulator.steps import (
     pause_flow,
     pause_queue,
     pin_flow,
+    publish,
+    publish_batch,
     reset_rate,
     save_group,
     save_queue,
+    save_schedule,
     unpin_flow,
 )
 from tests.simulation.simulator.timeline import BASE_AT
@@ -135,7 +135,7 @@ class _Generator:
         )
         if label is None:
             self.labels.append(name)
-            if spec.deduplication_key is not None and spec.not_before_seconds is None:
+            if spec.is_deduplicated and spec.not_before_seconds is None:
                 self.repeatable.append(spec)
         return spec
 
@@ -169,12 +169,12 @@ class _Generator:
 
 
 def _publish(make: _Generator, at_us: int) -> Step:
-    return Publish(at_us, make.message(at_us))
+    return publish(at_us, make.message(at_us))
 
 
 def _publish_batch(make: _Generator, at_us: int) -> Step:
     messages = {spec.label: spec for spec in (make.message(at_us) for _ in range(make.dice.randint(2, 5)))}
-    return PublishBatch(at_us, tuple(messages.values()))
+    return publish_batch(at_us, tuple(messages.values()))
 
 
 def _cancel(make: _Generator, at_us: int) -> Step:
@@ -243,7 +243,7 @@ def _save_schedule(make: _Generator, at_us: int) -> Step:
     dice = make.dice
     schedule_id = dice.choice(SCHEDULES)
     spec = make.message(at_us, label=f"s-{schedule_id}-{at_us}")
-    return SaveSchedule(at_us, schedule_id, dice.choice(CRONS), spec)
+    return save_schedule(at_us, schedule_id, dice.choice(CRONS), spec)
 
 
 def _change_schedule(make: _Generator, at_us: int) -> Step:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing.invariants import (
-    Change,
     Interruption,
     Invariant,
     Record,
     Violation,
     check_invariants,
 )
+from emulator.testing.recorder import Recorder, Start
 from tests.simulation.simulator.bulk import check_bulk_actions
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.history import History
@@ -26,10 +26,9 @@ from tests.simulation.simulator.process import Life
 from tests.simulation.simulator.recording import Shown, make_record, read_all
 from tests.simulation.simulator.scenario import Scenario
 from tests.simulation.simulator.steps import Ask, Step, change_schedule, pause_flow, pause_queue
-from tests.simulation.simulator.timeline import BASE_AT, Timeline
+from tests.simulation.simulator.timeline import Timeline
 from tests.simulation.simulator.workflows.app import WorkflowApp
 from tests.simulation.simulator.workflows.spec import HOST
-from tests.simulation.simulator.workflows.steps import TriggerRun
 
 # Longer than the retries of any message take: the longest wait is a day.
 _LONGEST_DRAIN_SECONDS = 40 * 86_400
@@ -79,12 +78,10 @@ class _World:
         self._timeline = Timeline(scenario.seed)
         self._events = EventLog(self._timeline)
         self._network = Network(self._timeline, self._events)
-        self._history = History()
+        self._history = History(Recorder(Start(at=0, signing_key=PUBLISHED_USERS[0].keys.current)))
         self._app = WorkflowApp(self._events, self._history.runs)
         self._network.apps[HOST] = self._app
         self._lives = 0
-        first = PUBLISHED_USERS[0].keys.current
-        self._history.signing_keys.append(Change(value=first, sent_at=0, done_at=BASE_AT - 1))
 
     def run(self) -> Outcome:
         violations: list[Violation] = []
@@ -193,14 +190,8 @@ class _World:
 
     def _plan(self, step: Step) -> None:
         """Tell the destinations how they will react."""
-        if isinstance(step, TriggerRun):
-            self._network.plans |= step.run_spec.plans()
-        messages = getattr(step, "messages", None) or [getattr(step, "message", None)]
-        for message in messages:
-            if message is not None:
-                self._network.plans[message.label] = message.plan
-                for kind in ("callback", "failure"):
-                    self._network.plans[f"{message.label}.{kind}"] = message.callback_plan
+        for spec in getattr(step, "specs", ()):
+            self._network.plans |= spec.plans()
 
 
 async def _start_and_read(life: Life) -> Shown:

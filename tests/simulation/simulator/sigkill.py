@@ -6,13 +6,14 @@ two queues, schedules. A reader keeps asking what has been delivered: what was r
 
 import asyncio
 import contextlib
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from starlette.requests import Request
@@ -20,26 +21,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.clock import wall_now_at
+from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import Listener, ServerProcess
-from emulator.testing.invariants import (
-    AttemptRecord,
-    Change,
-    Interruption,
-    Invariant,
-    LogRecord,
-    MessageRecord,
-    QueueRecord,
-    Record,
-    ScheduleRecord,
-    Violation,
-    check_invariants,
-)
-from tests.simulation.simulator.network import label_of
+from emulator.testing.invariants import AttemptRecord, Interruption, Invariant, Violation, check_invariants
+from emulator.testing.recorder import Call, Recorder, Start
+from tests.simulation.simulator.recording import kept_of
 
 _GROUP, _ENDPOINTS = "everyone", 3
 _PARALLELISM = {"line": 1, "wide": 3}
 _SCHEDULES = ("first", "second", "third")
-_RETRIES, _RETRY_DELAY_MS = 5, 200
+_OPTIONS = {"Upstash-Retries": "5", "Upstash-Retry-Delay": "200"}
 # A server that just started on a busy machine is not punctual yet.
 _LATE_MS = 5_000
 _DRAIN_SECONDS = 120.0
@@ -67,7 +58,7 @@ def kill_repeatedly(
         run = _Run(directory, destination, listener.url, random.Random(seed))
         for number in range(rounds):
             run.round(number)
-            note(f"round {number + 1} of {rounds}: {len(run.accepted)} messages acknowledged")
+            note(f"round {number + 1} of {rounds}: {run.accepted} messages acknowledged")
         return run.finish(rounds)
 
 
@@ -102,6 +93,63 @@ class _Destination:
         await Response(status_code=status)(scope, receive, send)
 
 
+class _Client:
+    """Speaks to one life of the server, and notes what it asked and was answered."""
+
+    def __init__(self, server: ServerProcess, note: Callable[[Call], None]) -> None:
+        headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
+        self._http = httpx.Client(base_url=server.url, headers=headers, timeout=30.0)
+        self._note = note
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: dict[str, str] | None = None,
+        content: bytes = b"",
+        value: object = None,
+    ) -> Any:
+        """Return the answer's JSON. Raise TransportError where the server dies meanwhile."""
+        body = content if value is None else json.dumps(value).encode()
+        path, _, query = target.partition("?")
+        sent_at, answer = wall_now_at(), None
+        try:
+            answer = self._http.request(method, target, headers=headers, content=body)
+        finally:
+            self._note(
+                Call(
+                    method=method,
+                    target=path,
+                    query=query,
+                    lines=list((headers or {}).items()),
+                    body=body,
+                    status=None if answer is None else answer.status_code,
+                    answer=b"" if answer is None else answer.content,
+                    sent_at=sent_at,
+                    done_at=wall_now_at(),
+                )
+            )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def pages(self, target: str, name: str) -> Iterator[dict[str, Any]]:
+        """Yield what a list holds on all its pages."""
+        cursor = ""
+        while True:
+            page = self.ask("GET", f"{target}{cursor}")
+            yield from page[name]
+            if "cursor" not in page:
+                return
+            cursor = f"&cursor={page['cursor']}"
+
+
 class _Run:
     def __init__(self, directory: Path, destination: _Destination, url: str, dice: random.Random) -> None:
         self._server = ServerProcess(db=str(directory / "killed.db"))
@@ -111,11 +159,15 @@ class _Run:
         self._count = 0
         self._count_lock = threading.Lock()
         self._progress = threading.Condition()
-        self.accepted: dict[str, str] = {}
+        self._recorder = Recorder(Start(at=0, signing_key=PUBLISHED_USERS[0].keys.current))
         self._reported: dict[str, int] = {}
         self._interruptions: list[Interruption] = []
         self._killed_at: int | None = None
-        self._schedules_since_at = 0
+
+    @property
+    def accepted(self) -> int:
+        """How many messages were acknowledged."""
+        return len(self._recorder.calls.acknowledged)
 
     def round(self, number: int) -> None:
         """One life: publish with all there is, and die at a random moment."""
@@ -142,9 +194,9 @@ class _Run:
 
     def _wait_for_moment(self) -> None:
         """Mostly until some messages were accepted, and a moment more; now and then not at all."""
-        wanted = len(self.accepted) + self._dice.choice((0, 10, 40, 120))
+        wanted = self.accepted + self._dice.choice((0, 10, 40, 120))
         with self._progress:
-            self._progress.wait_for(lambda: len(self.accepted) >= wanted, timeout=_LONGEST_ROUND_SECONDS)
+            self._progress.wait_for(lambda: self.accepted >= wanted, timeout=_LONGEST_ROUND_SECONDS)
             self._progress.wait(self._dice.uniform(0.0, 0.05))
 
     def finish(self, rounds: int) -> KillReport:
@@ -153,14 +205,19 @@ class _Run:
         with self._client() as client:
             self._drain(client)
             for name in _SCHEDULES:
-                client.delete(f"/v2/schedules/{name}").raise_for_status()
-            until_at = wall_now_at()
+                client.ask("DELETE", f"/v2/schedules/{name}")
             self._drain(client)
-            log = list(_pages(client, "/v2/logs?count=1000&order=earliestFirst&trimBody=0", "logs"))
-            dead = {entry["messageId"] for entry in _pages(client, "/v2/dlq?count=100", "messages")}
+            log = list(client.pages("/v2/logs?count=1000&order=earliestFirst", "logs"))
+            dead = [entry["messageId"] for entry in client.pages("/v2/dlq?count=100", "messages")]
         self._server.stop()
-        record = self._record(log, frozenset(dead), until_at)
-        attempts = self._destination.attempts
+        attempts = sorted(self._destination.attempts, key=lambda one: one.started_at)
+        record = self._recorder.record(
+            kept_of(log, dead),
+            now_at=wall_now_at(),
+            is_idle=True,
+            attempts=attempts,
+            interruptions=self._interruptions,
+        )
         fired = {
             (line["scheduleId"], line["time"])
             for line in log
@@ -168,7 +225,7 @@ class _Run:
         }
         return KillReport(
             rounds=rounds,
-            acknowledged=len(self.accepted),
+            acknowledged=self.accepted,
             attempts=len(attempts),
             repeated=len(attempts) - len({(one.message_id, one.retried) for one in attempts}),
             firings=len(fired),
@@ -184,57 +241,47 @@ class _Run:
     def _set_up(self) -> None:
         with self._client() as client:
             endpoints = [{"url": f"{self._url}/{number}"} for number in range(_ENDPOINTS)]
-            client.post(f"/v2/topics/{_GROUP}/endpoints", json={"endpoints": endpoints}).raise_for_status()
+            client.ask("POST", f"/v2/topics/{_GROUP}/endpoints", value={"endpoints": endpoints})
             for name, parallelism in _PARALLELISM.items():
-                client.post(
-                    "/v2/queues", json={"queueName": name, "parallelism": parallelism}
-                ).raise_for_status()
+                client.ask("POST", "/v2/queues", value={"queueName": name, "parallelism": parallelism})
             for name in _SCHEDULES:
                 headers = {"Upstash-Cron": "* * * * *", "Upstash-Schedule-Id": name, **_OPTIONS}
-                client.post(f"/v2/schedules/{self._url}/s?m={name}", headers=headers).raise_for_status()
-        self._schedules_since_at = wall_now_at()
+                client.ask("POST", f"/v2/schedules/{self._url}/s?m={name}", headers=headers)
 
-    def _repeat(self, kind: Callable[[httpx.Client], None], is_over: threading.Event) -> None:
+    def _repeat(self, kind: Callable[[_Client], None], is_over: threading.Event) -> None:
         # The server dies while we speak to it: that is what this is about.
         with contextlib.suppress(httpx.TransportError), self._client() as client:
             while not is_over.is_set():
                 kind(client)
 
-    def _publish(self, client: httpx.Client) -> None:
-        label = self._label()
-        answer = client.post(f"/v2/publish/{self._url}/p?m={label}", headers=_OPTIONS, content=label)
-        self._keep(label, [_checked(answer)])
+    def _publish(self, client: _Client) -> None:
+        self._send(client, f"publish/{self._url}/p")
 
-    def _publish_batch(self, client: httpx.Client) -> None:
+    def _publish_batch(self, client: _Client) -> None:
         labels = [self._label() for _ in range(5)]
         items = [
             {"destination": f"{self._url}/b?m={label}", "headers": _OPTIONS, "body": label}
             for label in labels
         ]
-        for label, made in zip(labels, _checked(client.post("/v2/batch", json=items)), strict=True):
-            self._keep(label, [made])
+        client.ask("POST", "/v2/batch", value=items)
 
-    def _fan_out(self, client: httpx.Client) -> None:
-        label = self._label()
-        answer = client.post(f"/v2/publish/{_GROUP}?m={label}", headers=_OPTIONS, content=label)
-        made = _checked(answer)
+    def _fan_out(self, client: _Client) -> None:
+        made = self._send(client, f"publish/{_GROUP}")
         assert len(made) == _ENDPOINTS, made
-        self._keep(label, made)
 
-    def _enqueue_line(self, client: httpx.Client) -> None:
-        self._enqueue(client, "line")
+    def _enqueue_line(self, client: _Client) -> None:
+        self._send(client, f"enqueue/line/{self._url}/q")
 
-    def _enqueue_wide(self, client: httpx.Client) -> None:
-        self._enqueue(client, "wide")
+    def _enqueue_wide(self, client: _Client) -> None:
+        self._send(client, f"enqueue/wide/{self._url}/q")
 
-    def _enqueue(self, client: httpx.Client, queue: str) -> None:
+    def _send(self, client: _Client, path: str) -> Any:
         label = self._label()
-        answer = client.post(f"/v2/enqueue/{queue}/{self._url}/q?m={label}", headers=_OPTIONS, content=label)
-        self._keep(label, [_checked(answer)])
+        return client.ask("POST", f"/v2/{path}?m={label}", headers=_OPTIONS, content=label.encode())
 
-    def _look(self, client: httpx.Client) -> None:
+    def _look(self, client: _Client) -> None:
         """Ask what has been delivered lately; what was reported stays true."""
-        lines = _checked(client.get("/v2/logs?state=DELIVERED&count=100&trimBody=0"))["logs"]
+        lines = client.ask("GET", "/v2/logs?state=DELIVERED&count=100&trimBody=0")["logs"]
         now_at = wall_now_at()
         for line in lines:
             self._reported.setdefault(line["messageId"], now_at)
@@ -244,68 +291,24 @@ class _Run:
             self._count += 1
             return f"m{self._count}"
 
-    def _keep(self, label: str, made: list[dict[str, Any]]) -> None:
+    def _note(self, call: Call) -> None:
         with self._progress:
-            self.accepted.update((one["messageId"], label) for one in made)
+            self._recorder.note_call(call)
             self._progress.notify_all()
 
-    def _drain(self, client: httpx.Client) -> None:
+    def _drain(self, client: _Client) -> None:
         deadline_at = wall_now_at() + int(_DRAIN_SECONDS * 1000)
         pause = threading.Event()
         while wall_now_at() < deadline_at:
             before = len(self._destination.attempts)
             pause.wait(1.0)
-            lags = [queue["lag"] for queue in _checked(client.get("/v2/queues"))]
-            in_flight = _checked(client.get("/v2/globalParallelism"))["parallelismCount"]
+            lags = [queue["lag"] for queue in client.ask("GET", "/v2/queues")]
+            in_flight = client.ask("GET", "/v2/globalParallelism")["parallelismCount"]
             if not any(lags) and not in_flight and len(self._destination.attempts) == before:
                 return
 
-    def _client(self) -> httpx.Client:
-        token = self._server.environment["QSTASH_TOKEN"]
-        return httpx.Client(
-            base_url=self._server.url, headers={"Authorization": f"Bearer {token}"}, timeout=30.0
-        )
-
-    def _record(self, log: list[dict[str, Any]], dead: frozenset[str], until_at: int) -> Record:
-        created = {line["messageId"]: line for line in log if line["state"] == "CREATED"}
-        lost = [MessageRecord(id=message_id) for message_id in self.accepted if message_id not in created]
-        key = self._server.environment["QSTASH_CURRENT_SIGNING_KEY"]
-        return Record(
-            messages=[*(self._message(message_id, line) for message_id, line in created.items()), *lost],
-            attempts=sorted(self._destination.attempts, key=lambda one: one.started_at),
-            log=[
-                LogRecord(message_id=line["messageId"], time_at=line["time"], state=line["state"])
-                for line in log
-            ],
-            dead_letters=dead,
-            queues={
-                name: QueueRecord(parallelism=[Change(value=parallelism, sent_at=0, done_at=0)])
-                for name, parallelism in _PARALLELISM.items()
-            },
-            schedules=[
-                ScheduleRecord(
-                    schedule_id=name, cron="* * * * *", from_at=self._schedules_since_at, until_at=until_at
-                )
-                for name in _SCHEDULES
-            ],
-            signing_keys=[Change(value=key, sent_at=0, done_at=0)],
-            interruptions=self._interruptions,
-            is_idle=True,
-        )
-
-    def _message(self, message_id: str, line: dict[str, Any]) -> MessageRecord:
-        schedule_id = line.get("scheduleId")
-        return MessageRecord(
-            id=message_id,
-            is_acknowledged=message_id in self.accepted,
-            due_at=line["time"],
-            body=b"" if schedule_id else label_of(line["url"]).encode(),
-            url=line["url"],
-            max_retries=_RETRIES,
-            retry_waits_ms=(_RETRY_DELAY_MS,),
-            queue=line.get("queueName"),
-            schedule_id=schedule_id,
-        )
+    def _client(self) -> _Client:
+        return _Client(self._server, self._note)
 
     def _sent_after_report(self) -> Iterator[Violation]:
         for attempt in self._destination.attempts:
@@ -317,21 +320,3 @@ class _Run:
                     f" {attempt.started_at}",
                     message_ids=(attempt.message_id,),
                 )
-
-
-_OPTIONS = {"Upstash-Retries": str(_RETRIES), "Upstash-Retry-Delay": str(_RETRY_DELAY_MS)}
-
-
-def _checked(answer: httpx.Response) -> Any:
-    answer.raise_for_status()
-    return answer.json()
-
-
-def _pages(client: httpx.Client, target: str, name: str) -> Iterator[dict[str, Any]]:
-    cursor = ""
-    while True:
-        page = _checked(client.get(f"{target}{cursor}"))
-        yield from page[name]
-        if "cursor" not in page:
-            return
-        cursor = f"&cursor={page['cursor']}"

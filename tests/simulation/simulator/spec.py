@@ -68,19 +68,12 @@ class MessageSpec:
     @property
     def body(self) -> bytes:
         """What is sent."""
-        return f"body of {self.label}".encode()
+        return body_of(self.label)
 
     @property
-    def max_retries(self) -> int:
-        """How many retries it gets: 3 unless it says otherwise (contract 3.2)."""
-        return 3 if self.retries is None else self.retries
-
-    @property
-    def deduplication_key(self) -> str | None:
-        """What makes two publishes the same; an explicit id wins (contract 3.5)."""
-        if self.deduplication_id is not None:
-            return f"id {self.deduplication_id}"
-        return f"content of {self.label}" if self.is_content_deduplicated else None
+    def is_deduplicated(self) -> bool:
+        """Whether publishing it once more makes no second message."""
+        return self.deduplication_id is not None or self.is_content_deduplicated
 
     @property
     def destination(self) -> str:
@@ -91,6 +84,11 @@ class MessageSpec:
     def url(self) -> str:
         """Where a message goes that is not for the group."""
         return f"https://{self.host}.example/hook?m={self.label}"
+
+    def plans(self) -> dict[str, Plan]:
+        """How its destination and those of its callbacks react, by label."""
+        callbacks = {f"{self.label}.{kind}": self.callback_plan for kind in ("callback", "failure")}
+        return {self.label: self.plan, **callbacks}
 
     def headers(self) -> dict[str, str]:
         """The publish options."""
@@ -120,3 +118,8 @@ class MessageSpec:
         plan = [f"attempt {number} {reaction}" for number, reaction in enumerate(self.plan)]
         plan += [f"callback {number} {reaction}" for number, reaction in enumerate(self.callback_plan)]
         return f"{self.label} to {to} ({'; '.join([*where, *told, *plan]) or 'plain'})"
+
+
+def body_of(label: str) -> bytes:
+    """What a message of ``label`` carries."""
+    return f"body of {label}".encode()

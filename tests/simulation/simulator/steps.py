@@ -1,4 +1,4 @@
-"""The kinds of steps: each does something to the emulator through its API, and notes what it was answered.
+"""The kinds of steps: each does something to the emulator through its API.
 
 What a call asked for is read by the recorder, as in a user's test: so most kinds are an ``Ask``. A further kind is one
 of these, or a frozen dataclass with ``at_us``, a text, and ``run``; the generator's table says how often it comes.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from tests.simulation.simulator.client import Client
-from tests.simulation.simulator.history import Answer, Published
 from tests.simulation.simulator.spec import GROUP, FlowSpec, MessageSpec
 
 
@@ -25,67 +24,68 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
-    """Publish, or enqueue where the message names a queue."""
+class Ask:
+    """One call of the API. ``text`` tells it; ``specs`` are the messages that it publishes."""
 
     at_us: int
-    message: MessageSpec
+    text: str
+    method: str
+    target: str
+    about: str = ""
+    value: Any = None
+    headers: dict[str, str] | None = None
+    content: bytes = b""
+    specs: tuple[MessageSpec, ...] = ()
 
     async def run(self, client: Client) -> None:
-        message = self.message
-        client.history.specs[message.label] = message
-        path = f"enqueue/{message.queue}" if message.queue else "publish"
-        answer = await client.call(
-            "POST",
-            f"/v2/{path}/{message.destination}",
-            headers=message.headers(),
-            content=message.body,
-            about=message.label,
+        await client.call(
+            self.method,
+            self.target,
+            headers=self.headers,
+            content=self.content,
+            value=self.value,
+            about=self.about,
         )
-        note_published(client, message, answer, answer.content)
 
     def __str__(self) -> str:
-        return f"publish {self.message}"
+        return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class PublishBatch:
+def publish(at_us: int, message: MessageSpec) -> Ask:
+    """Publish, or enqueue where the message names a queue."""
+    path = f"enqueue/{message.queue}" if message.queue else "publish"
+    return _send(at_us, f"publish {message}", f"/v2/{path}/{message.destination}", message.label, message)
+
+
+def publish_batch(at_us: int, messages: tuple[MessageSpec, ...]) -> Ask:
     """Publish several in one call."""
-
-    at_us: int
-    messages: tuple[MessageSpec, ...]
-
-    async def run(self, client: Client) -> None:
-        items = []
-        for message in self.messages:
-            client.history.specs[message.label] = message
-            item: dict[str, Any] = {
-                "destination": message.destination,
-                "headers": message.headers(),
-                "body": message.body.decode(),
-            }
-            items.append(item | ({"queue": message.queue} if message.queue else {}))
-        about = self.messages[0].label
-        answer = await client.call("POST", "/v2/batch", value=items, about=about)
-        contents = answer.content if answer.is_ok else [None] * len(items)
-        for message, content in zip(self.messages, contents, strict=True):
-            note_published(client, message, answer, content)
-
-    def __str__(self) -> str:
-        return "publish in a batch " + " and ".join(map(str, self.messages))
+    items = [
+        {"destination": one.destination, "headers": one.headers(), "body": one.body.decode()}
+        | ({"queue": one.queue} if one.queue else {})
+        for one in messages
+    ]
+    text = "publish in a batch " + " and ".join(map(str, messages))
+    return Ask(at_us, text, "POST", "/v2/batch", messages[0].label, items, specs=messages)
 
 
-def note_published(client: Client, message: MessageSpec, answer: Answer, content: Any) -> None:
-    """Keep what the publisher of ``message`` was answered."""
-    history = client.history
-    if not answer.is_ok:
-        return
-    made = content if isinstance(content, list) else [content]
-    if any("error" in one for one in made):
-        # Refused on its own, within a batch.
-        return
-    ids = tuple(one["messageId"] for one in made if not one.get("deduplicated"))
-    history.published.append(Published(spec=message, ids=ids, sent_at=answer.sent_at))
+def save_schedule(at_us: int, schedule_id: str, cron: str, message: MessageSpec) -> Ask:
+    """Make a schedule, or overwrite it."""
+    text = f"save schedule {schedule_id} ({cron}) for {message}"
+    options = {"Upstash-Cron": cron, "Upstash-Schedule-Id": schedule_id}
+    options |= {"Upstash-Queue-Name": message.queue} if message.queue else {}
+    return _send(at_us, text, f"/v2/schedules/{message.destination}", schedule_id, message, options)
+
+
+def _send(
+    at_us: int,
+    text: str,
+    target: str,
+    about: str,
+    message: MessageSpec,
+    options: dict[str, str] | None = None,
+) -> Ask:
+    headers = message.headers() | (options or {})
+    return Ask(at_us, text, "POST", target, about, headers=headers, content=message.body, specs=(message,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +101,6 @@ class Cancel:
 
     def __str__(self) -> str:
         return f"cancel {self.label}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One call of the API, of which nothing need be known but what it says. ``text`` tells it."""
-
-    at_us: int
-    text: str
-    method: str
-    target: str
-    about: str = ""
-    value: dict[str, Any] | None = None
-
-    async def run(self, client: Client) -> None:
-        await client.call(self.method, self.target, value=self.value, about=self.about)
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def cancel_many(at_us: int, wanted: str, count: int | None = None) -> Ask:
@@ -196,35 +178,6 @@ def change_schedule(at_us: int, schedule_id: str, kind: Literal["pause", "resume
 
 
 @dataclass(frozen=True, slots=True)
-class SaveSchedule:
-    """Make a schedule, or overwrite it."""
-
-    at_us: int
-    schedule_id: str
-    cron: str
-    message: MessageSpec
-
-    async def run(self, client: Client) -> None:
-        client.history.specs[self.message.label] = self.message
-        queue = {"Upstash-Queue-Name": self.message.queue} if self.message.queue else {}
-        await client.call(
-            "POST",
-            f"/v2/schedules/{self.message.destination}",
-            headers={
-                **self.message.headers(),
-                **queue,
-                "Upstash-Cron": self.cron,
-                "Upstash-Schedule-Id": self.schedule_id,
-            },
-            content=self.message.body,
-            about=self.schedule_id,
-        )
-
-    def __str__(self) -> str:
-        return f"save schedule {self.schedule_id} ({self.cron}) for {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
 class RepublishDead:
     """Publish entries of the DLQ again, or delete them: at most ``count``, one by one or in one call."""
 
@@ -237,33 +190,17 @@ class RepublishDead:
         listed = await client.call("GET", f"/v2/dlq?count={self.count}", is_quiet=True)
         if not listed.is_ok or not listed.content["messages"]:
             return
-        ids = {entry["dlqId"]: entry["messageId"] for entry in listed.content["messages"]}
-        client.history.removed_dead_letters.update(ids.values())
-        ask = self._ask_for_all if self.is_bulk else self._ask_one_by_one
-        await ask(client, list(ids))
-
-    async def _ask_for_all(self, client: Client, dlq_ids: list[str]) -> None:
+        dlq_ids = [entry["dlqId"] for entry in listed.content["messages"]]
         method, target = ("DELETE", "/v2/dlq") if self.is_deleted else ("POST", "/v2/dlq/retry")
-        answer = await client.call(method, target, value={"dlqIds": dlq_ids})
-        if not self.is_deleted:
-            _note_republished(client, answer, answer.content["responses"] if answer.is_ok else [])
-
-    async def _ask_one_by_one(self, client: Client, dlq_ids: list[str]) -> None:
+        if self.is_bulk:
+            await client.call(method, target, value={"dlqIds": dlq_ids})
+            return
         for dlq_id in dlq_ids:
-            method, path = ("DELETE", "") if self.is_deleted else ("POST", "retry/")
-            answer = await client.call(method, f"/v2/dlq/{path}{dlq_id}")
-            if not self.is_deleted:
-                _note_republished(client, answer, [answer.content])
+            await client.call(method, f"{target}/{dlq_id}")
 
     def __str__(self) -> str:
         verb = "delete" if self.is_deleted else "publish again"
         return f"{verb} up to {self.count} dead letters {'together' if self.is_bulk else 'one by one'}"
-
-
-def _note_republished(client: Client, answer: Answer, made: list[Any]) -> None:
-    if answer.is_ok:
-        client.history.republished.update(one["messageId"] for one in made)
-    client.history.has_unknown_republished |= answer.status is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +210,9 @@ class RotateKeys:
     at_us: int
 
     async def run(self, client: Client) -> None:
-        before = await client.call("GET", "/v2/keys", is_quiet=True)
-        answer = await client.call("POST", "/v2/keys/rotate")
-        if answer.may_hold and before.is_ok:
-            # The last of several that rotate at the same time knows best.
-            current = answer.content["current"] if answer.is_ok else before.content["next"]
-            client.history.signing_keys.append(answer.change(current))
+        # A rotation that is cut off may still have put the next key in force, which is known by then.
+        await client.call("GET", "/v2/keys", is_quiet=True)
+        await client.call("POST", "/v2/keys/rotate")
 
     def __str__(self) -> str:
         return "rotate the signing keys"

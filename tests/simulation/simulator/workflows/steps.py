@@ -20,6 +20,11 @@ class TriggerRun:
     at_us: int
     run_spec: RunSpec
 
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """What it starts."""
+        return (self.run_spec,)
+
     async def run(self, client: Client) -> None:
         spec, runs = self.run_spec, client.history.runs
         runs.specs |= {one.label: one for one in spec.family()}
