@@ -11,6 +11,7 @@ none of it.
 import base64
 import hashlib
 import hmac
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +23,8 @@ from jobs_core.settings.regions import SigningKeys
 
 ISSUER = "Upstash"
 _END_OF_TIME = 1e11  # unix seconds, both ways; QStash's nbf is that of the year 1
-_REQUIRED = ("iss", "sub", "exp", "nbf", "body")
+_REQUIRED = frozenset({"iss", "sub", "exp", "nbf", "body"})
+_HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"  # {"alg":"HS256","typ":"JWT"}
 
 
 class Cause(StrEnum):
@@ -135,7 +137,30 @@ def body_hash(body: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
 
 
+def accepted_claims(signature: str, key: str) -> dict[str, Any] | None:
+    """The claims of a token of QStash's own form that ``key`` made; ``None`` for everything else.
+
+    A fifth of the time that PyJWT takes for the same answer (RFC 7515, 5.2). What is not accepted here is not
+    rejected yet: PyJWT decides, and tells why.
+    """
+    signed, _, seal = signature.rpartition(".")
+    header, _, payload = signed.partition(".")
+    if header != _HEADER or not key or not signature.isascii():
+        return None
+    made = base64.urlsafe_b64encode(hmac.digest(key.encode(), signed.encode(), "sha256")).rstrip(b"=")
+    if not hmac.compare_digest(made, seal.encode()):
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return claims if isinstance(claims, dict) and claims.keys() >= _REQUIRED else None
+
+
 def _claims(signature: str, key: str, prefix: str) -> dict[str, Any] | Rejected:
+    accepted = accepted_claims(signature, key)
+    if accepted is not None:
+        return accepted
     try:
         # Times are checked here, not by PyJWT: it would read the system's clock.
         claims: dict[str, Any] = jwt.decode(
@@ -143,7 +168,7 @@ def _claims(signature: str, key: str, prefix: str) -> dict[str, Any] | Rejected:
             key,
             algorithms=["HS256"],
             options={
-                "require": list(_REQUIRED),
+                "require": sorted(_REQUIRED),
                 "verify_exp": False,
                 "verify_nbf": False,
                 "verify_iat": False,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs_core.qstash.signature import Cause, Rejected, Verified, Verifier, body_hash
+from jobs_core.qstash.signature import Cause, Rejected, Verified, Verifier, accepted_claims, body_hash
 
 CURRENT, NEXT = "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r", "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs"
 URL = "https://app.example.com/api/jobs/email"
@@ -143,3 +143,34 @@ def test_a_body_that_was_serialised_again_is_explained() -> None:
         body_hash(b'{"hello": "world"}').rstrip("="),
         body_hash(BODY).rstrip("="),
     )
+
+
+def test_tokens_of_qstashs_own_form_are_accepted_without_pyjwt() -> None:
+    claims = jwt.decode(make(), options={"verify_signature": False})
+    assert accepted_claims(make(), CURRENT) == claims
+    assert accepted_claims(make(), NEXT) is None
+
+
+@given(
+    at=st.integers(0, 400),
+    byte=st.characters(codec="ascii"),
+    cut=st.booleans(),
+    key=st.sampled_from([CURRENT, NEXT, ""]),
+)
+def test_what_is_accepted_without_pyjwt_is_what_pyjwt_accepts(
+    at: int, byte: str, cut: bool, key: str
+) -> None:
+    token = make()
+    changed = token[:at] + byte + token[at + (not cut) :]
+    claims = accepted_claims(changed, key)
+    if claims is not None:
+        assert claims == jwt.decode(changed, key, algorithms=["HS256"], options={"verify_exp": False})
+    for garbage in (changed, byte * at, f"{byte}.{changed}"):
+        assert isinstance(check(garbage), Verified | Rejected)
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"{", b"[" * 100_000, b'{"iss":"Upstash"}', b"\xff"])
+def test_signed_tokens_without_qstashs_claims_are_explained(payload: bytes) -> None:
+    signed = jwt.api_jws.encode(payload, CURRENT, algorithm="HS256", headers={"typ": "JWT"})
+    assert accepted_claims(signed, CURRENT) is None
+    assert check(signed).cause is Cause.MALFORMED
