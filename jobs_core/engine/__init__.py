@@ -1,1 +1,1 @@
-"""The job system at work: registry, dispatcher, worker, schedules, and what finds lost jobs."""
+"""The job system's engine: registry, dispatcher, worker, schedules, and the closing of lost jobs."""

@@ -1,4 +1,6 @@
-"""What the parts of one application share: its settings, job types, clock, database, threads, and the way to QStash."""
+"""What the parts of one application share: settings, job types, clock, database, handler threads and QStash
+client.
+"""
 
 import httpx
 
@@ -14,9 +16,10 @@ from jobs_core.settings.settings import Settings
 
 
 class AppContext:
-    """One for each process. Dispatcher, worker, schedules and endpoints are given it; ``aclose`` when done.
+    """The shared parts of one application, one object a process; ``aclose`` it at the end.
 
-    Handlers reach it with ``job.use(AppContext)``. ``observer`` may be replaced before work begins.
+    Dispatcher, worker, schedules and endpoints are built on it, and handlers reach it with
+    ``job.use(AppContext)``. ``observer`` may be replaced before work begins.
     """
 
     def __init__(
@@ -27,7 +30,7 @@ class AppContext:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Connect nothing yet. The arguments are those of ``JobDispatcher``.
+        """Build the parts without connecting to anything. The arguments are those of ``JobDispatcher``.
 
         Raises:
             SettingsError, RegistryError: the environment or the job types are not right.
@@ -49,7 +52,7 @@ class AppContext:
         self.observer: Observer = Observer()
 
     async def aclose(self) -> None:
-        """Finish what is under way and close all connections."""
+        """Finish the work under way and close all connections."""
         await self.outbox.close()
         await self.client.aclose()
         await self.database.close()

@@ -1,4 +1,4 @@
-"""``check-round-trip``: a job that does nothing, by which ``jobs-core check`` sees that jobs arrive."""
+"""``check-round-trip``: a job without effect, which ``jobs-core check`` sends to see whether jobs arrive."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from jobs_core.model.envelope import PROBE_JOB_TYPE
 
 
 class Nothing(Payload):
-    """There is nothing to say."""
+    """An empty payload."""
 
 
 @job(
@@ -19,4 +19,4 @@ class Nothing(Payload):
     description="Does nothing; jobs-core check sends it to see that jobs arrive.",
 )
 async def check_round_trip(payload: Nothing, job: Job) -> None:
-    """Arrive."""
+    """Do nothing: the job's arrival is the result."""

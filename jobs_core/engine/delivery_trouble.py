@@ -1,4 +1,6 @@
-"""Why jobs have not arrived: QStash is asked, since the records know only what came to the worker."""
+"""Why jobs have not arrived. QStash is asked, since the database only knows the deliveries that reached the
+worker.
+"""
 
 from collections.abc import Sequence
 
@@ -13,9 +15,9 @@ _MOST_ASKED = 50
 
 
 async def find_troubles(context: AppContext, records: Sequence[JobRecord]) -> dict[str, str]:
-    """By job id, why a job is still pending, or was given up without having arrived; in one sentence each.
+    """Return, by job id, one sentence that says why a job is still pending, or was given up without ever arriving.
 
-    One request for the first fifty such jobs. When QStash cannot be asked, that is what each of them says.
+    Makes one request, for the first fifty such jobs. If QStash cannot be reached, the sentence says that.
     """
     asked = {
         record.message_id: record.job_id
@@ -42,7 +44,7 @@ async def find_troubles(context: AppContext, records: Sequence[JobRecord]) -> di
 
 
 def _has_not_arrived(record: JobRecord) -> bool:
-    """Pending jobs wait for a delivery; jobs without an attempt never had one."""
+    """Return whether no delivery of the job has reached the worker."""
     return record.status is JobStatus.PENDING or (
         record.attempt_count == 0 and record.status is JobStatus.FAILED
     )

@@ -1,4 +1,4 @@
-"""What ``jobs-core check`` looks at: is this deployment whole?"""
+"""The checks of ``jobs-core check``: is this deployment complete?"""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from jobs_core.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -30,7 +30,7 @@ class Finding:
 
 
 async def run(settings: Settings, *, round_trip_seconds: float | None = None) -> list[Finding]:
-    """Look at everything; no check stops the others, but a job is sent only where it can arrive.
+    """Run every check; a failed one stops no other, but the round-trip job is only sent where it can arrive.
 
     ``round_trip_seconds`` is how long to wait for that job; ``None`` sends none.
     """
@@ -69,7 +69,7 @@ def _database(settings: Settings) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """Where one region publishes, and the keys that its deliveries are checked with."""
+    """One region's URL, token and signing keys."""
 
     name: str
     url: str
@@ -79,7 +79,7 @@ class _Account:
 
 
 def _accounts(settings: Settings) -> list[_Account]:
-    """The one that is published to, and every region with values of its own."""
+    """Return the region that is published to, and every region with settings of its own."""
     tolerance, primary = settings.signature_tolerance_seconds, settings.qstash_region
     by_region = settings.signing_keys_by_region
     first = _Account(

@@ -1,7 +1,7 @@
-"""Records jobs, publishes their messages, and looks after what becomes of them.
+"""Records jobs, publishes their messages, and reads and changes jobs afterwards.
 
-A job exists as soon as its record is committed, and the intent to publish it is committed with it. What
-follows (publishing, and noting the message's id) may fail or be interrupted; the outbox finishes it.
+A job exists as soon as its record is committed, and the intent to publish it is committed with it. The steps
+after that (publishing, and storing the message's id) may fail or be interrupted; the outbox finishes them.
 """
 
 import asyncio
@@ -49,9 +49,9 @@ _HAS_HOOK = "jobs_core.publishes_after_commit"
 
 
 class JobDispatcher:
-    """Enqueues jobs and looks after those that exist. One for each process; ``aclose`` when done.
+    """Enqueues jobs, and reads and changes existing ones. Make one a process; ``aclose`` it at the end.
 
-    ``transport`` is how QStash is reached, in tests perhaps without a socket.
+    ``transport`` replaces the network connection to QStash, for tests without a socket.
     """
 
     def __init__(
@@ -74,42 +74,41 @@ class JobDispatcher:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Finish what is under way and close all connections."""
+        """Finish the work under way and close all connections."""
         await self.context.aclose()
 
     @property
     def settings(self) -> Settings:
-        """The settings it was made with."""
         return self.context.settings
 
     @property
     def registry(self) -> Registry:
-        """The job types that it enqueues."""
+        """Return the job types that can be enqueued."""
         return self.context.registry
 
     @property
     def clock(self) -> Clock:
-        """What the records' times are taken from."""
+        """Return the clock that the records' times are taken from."""
         return self.context.clock
 
     @property
     def database(self) -> Database:
-        """The database of the records."""
+        """Return the database of the job records."""
         return self.context.database
 
     @property
     def client(self) -> QStashClient:
-        """The way to QStash."""
+        """Return the QStash client."""
         return self.context.client
 
     @property
     def outbox(self) -> Outbox:
-        """What is committed and not yet published."""
+        """Return the outbox: the messages that are committed and not yet published."""
         return self.context.outbox
 
     @property
     def composer(self) -> Composer:
-        """Makes records and messages from requests."""
+        """Return the composer, which makes records and messages from requests."""
         return self.context.composer
 
     # --- enqueueing
@@ -137,7 +136,7 @@ class JobDispatcher:
         session: AnySession | None = None,
         connection: Any = None,
     ) -> str:
-        """Record a job, publish it, and answer its id.
+        """Record a job, publish it, and return its id.
 
         Args:
             idempotency_key: a second job of this type with the same key is not made; the first one's id is
@@ -189,7 +188,7 @@ class JobDispatcher:
         session: AnySession | None = None,
         connection: Any = None,
     ) -> Sequence[str]:
-        """Record many jobs in one transaction and publish them a hundred in a request; answers their ids.
+        """Record many jobs in one transaction, publish them a hundred a request, and return their ids.
 
         ``session`` and ``connection`` are as with ``enqueue``.
 
@@ -218,7 +217,7 @@ class JobDispatcher:
         return job_ids
 
     async def flush(self) -> None:
-        """Publish what callers' transactions have committed, and wait for it: for scripts, and for tests."""
+        """Publish everything that callers' transactions have committed, and wait for it. For scripts and tests."""
         await self.outbox.flush()
 
     async def schedule(
@@ -233,7 +232,7 @@ class JobDispatcher:
         organization_id: Subject | None = None,
         **options: Any,
     ) -> str:
-        """Enqueue a job at every time that matches ``cron``; as ``schedules.create``, which see."""
+        """Enqueue a job at every time that matches ``cron``. See ``Schedules.create``."""
         return await self.schedules.create(
             job_type,
             cron,
@@ -248,25 +247,25 @@ class JobDispatcher:
     # --- jobs that exist
 
     async def get(self, job_id: str) -> JobRecord:
-        """One job with its attempts. Raises JobNotFoundError."""
+        """Return one job with its attempts. Raise JobNotFoundError."""
         record = await self.database.read(lambda connection: job_queries.get(connection, job_id))
         if record is None:
             raise JobNotFoundError(f"there is no job {job_id}", job_id=job_id)
         return record
 
     async def list(self, wanted: JobFilter | None = None) -> JobPage:
-        """The jobs that match, the newest first, a page at a time."""
+        """Return one page of the jobs that match, the newest first."""
         return await self.database.read(
             lambda connection: job_queries.page(connection, wanted or JobFilter())
         )
 
     async def stats(self, period: timedelta = timedelta(days=1)) -> Sequence[TypeStats]:
-        """How many jobs created in the last ``period`` are in which state, by type."""
+        """Return, by job type, how many jobs created in the last ``period`` are in each state."""
         since = self.clock.now() - period
         return await self.database.read(lambda connection: job_queries.stats(connection, since=since))
 
     async def wait(self, job_id: str, timeout: Duration = 30) -> JobRecord:  # noqa: ASYNC109 -- part of the API
-        """Wait until the job is finished; ``timeout`` is real time.
+        """Wait until the job is finished, and return it. ``timeout`` is real time.
 
         Raises:
             TimeoutError: it is not finished by then.
@@ -280,7 +279,7 @@ class JobDispatcher:
         return record
 
     async def cancel(self, job_id: str) -> JobRecord:
-        """Cancel a job that is not finished; a handler that runs is not stopped, but its result is dropped.
+        """Cancel an unfinished job. A running handler is not stopped, but its result is dropped.
 
         Raises:
             JobNotFoundError, JobStateError: there is no such job, or it is finished.
@@ -295,7 +294,7 @@ class JobDispatcher:
         return record
 
     async def run_now(self, job_id: str) -> JobRecord:
-        """Skip the wait of a job for its delay or its next attempt; it uses up no retry. Return the job as it is.
+        """Deliver a job now that waits for its delay or its next attempt; this uses up no retry. Return the job.
 
         Raises:
             JobNotFoundError, JobStateError: there is no such job, or it does not wait in QStash.
@@ -309,7 +308,7 @@ class JobDispatcher:
         return await self.get(job_id)
 
     async def retry(self, job_id: str) -> JobRecord:
-        """Do a finished job once more: same id and payload, a new message, its history kept.
+        """Run a finished job again: same id and payload, a new message, its history kept.
 
         Raises:
             JobNotFoundError, JobStateError: there is no such job, or it is not finished.
@@ -347,7 +346,7 @@ class JobDispatcher:
         requests: Sequence[JobRequest],
         loop: asyncio.AbstractEventLoop,
     ) -> Sequence[str]:
-        """Write jobs in a blocking session's transaction; ``loop``, on which we run, publishes after the commit.
+        """Write jobs in a blocking session's transaction, and publish them on ``loop`` after the commit.
 
         Raises:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
@@ -364,7 +363,8 @@ class JobDispatcher:
         return job_store.insert_jobs(connection, jobs, locked_until=self.clock.now())
 
     def write_on(self, connection: BlockingConnection, requests: Sequence[JobRequest]) -> Sequence[str]:
-        """Write jobs in the transaction of a connection. Who calls hears of the commit, or the relay finds them.
+        """Write jobs in the transaction of a connection. The caller, or else the relay, publishes them after
+        the commit.
 
         Raises:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
@@ -396,7 +396,7 @@ class JobDispatcher:
         return self.write_within(session, requests, loop)
 
     def _publish_after_commit(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake the relay at each commit of this session: it sees only what is really committed."""
+        """Wake the relay at each commit of this session. The relay only sees committed messages."""
         loops = session.info.setdefault(_HAS_HOOK, {})
         is_hooked = self in loops
         loops[self] = loop  # the one in use: a session may outlive a loop
@@ -442,7 +442,7 @@ def _no_session(given: object) -> str:
 
 
 def _connection_of(session: Session) -> Connection:
-    """The session's connection to the database of the job tables."""
+    """Return the session's connection to the database of the job tables."""
     try:
         return session.connection(bind_arguments={"mapper": inspect(JobExecution)})
     except UnboundExecutionError as error:

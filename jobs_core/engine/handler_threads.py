@@ -1,8 +1,9 @@
-"""The threads that blocking handlers run in: one each, so many at most, and no queue before them.
+"""The threads that blocking handlers run in: one a handler, up to a limit, without a queue.
 
-A handler's timeout begins when it begins, so a job that finds no thread must not wait for one: its delivery is told to
-come back. A thread that outlives its handler's timeout cannot be stopped. It keeps its place, and is counted as hung.
-The threads are daemons: a process that ends does not wait for them.
+A handler's timeout begins when the handler begins, so a job that finds no free thread does not wait for one:
+its delivery is answered so that QStash sends it again. A thread that outlives its handler's timeout cannot be
+stopped. It keeps its place and counts as hung. The threads are daemons: a process does not wait for them when
+it ends.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any
 
 
 class HandlerThreads:
-    """Up to ``size`` threads. ``busy`` are running a handler; ``hung`` of them are no longer waited for."""
+    """Up to ``size`` threads. ``busy`` of them run a handler; ``hung`` of those are past the handler's timeout."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -22,7 +23,7 @@ class HandlerThreads:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Take one, for ``run`` or to ``put_back``; false if there is none."""
+        """Reserve a thread, for ``run`` or ``put_back``. Return false if none is free."""
         with self._lock:
             if self.busy >= self.size:
                 return False
@@ -30,14 +31,14 @@ class HandlerThreads:
             return True
 
     def put_back(self) -> None:
-        """Put back one that was taken and did not run."""
+        """Release a reserved thread that has run nothing."""
         with self._lock:
             self.busy -= 1
 
     async def run(self, call: Callable[[], Any]) -> Any:
-        """Run ``call`` in the thread that was taken, and return or raise what it does.
+        """Run ``call`` in the reserved thread, and return or raise what it does.
 
-        If the waiting is cancelled the call runs on, as hung, and the thread is put back at its end.
+        If this wait is cancelled, the call runs on and counts as hung; its thread is released when it ends.
         """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
@@ -75,7 +76,7 @@ class HandlerThreads:
 
 
 class _Run:
-    """One call: it ends, or is left, whichever is first."""
+    """One call, which ends or is abandoned, whichever is first."""
 
     def __init__(self, threads: HandlerThreads) -> None:
         self._threads = threads

@@ -1,7 +1,7 @@
-"""Work that is done at intervals: relaying the outbox, sweeping for lost jobs, checking for alerts.
+"""Work done at intervals: relaying the outbox, sweeping for lost jobs, checking for alerts.
 
-APScheduler keeps the times: it does not begin what has not ended, makes one run of those that were missed while the
-machine slept, and spreads the workers of one application by a jitter. It is imported when an application starts.
+APScheduler keeps the times: runs of one kind do not overlap, runs missed while the machine slept become one,
+and a jitter spreads the workers of one application. It is imported when an application starts.
 """
 
 import logging
@@ -20,7 +20,7 @@ _EXECUTOR = "jobs_core"
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """``work``, done every ``seconds``; at once as well where ``begins_at_once``. ``name`` is for the log."""
+    """``work``, done every ``seconds``; ``begins_at_once`` adds a run at the start. ``name`` is used in the log."""
 
     name: str
     seconds: float
@@ -28,7 +28,7 @@ class Interval:
     begins_at_once: bool = False
 
     async def run(self) -> None:
-        """Do it once; what it raises is logged, and the next time comes all the same."""
+        """Do the work once. An exception is logged, and does not stop later runs."""
         try:
             await self.work()
         except Exception as error:
@@ -38,7 +38,7 @@ class Interval:
 
 @asynccontextmanager
 async def at_intervals(intervals: Sequence[Interval]) -> AsyncIterator[None]:
-    """Do all of them while the block runs; what is under way at its end is cancelled."""
+    """Do all of them while the block runs; cancel what is under way at its end."""
     from apscheduler.executors.asyncio import AsyncIOExecutor
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 

@@ -1,4 +1,4 @@
-"""What a handler is given beside its payload."""
+"""The object that a handler is given beside its payload."""
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,7 +21,7 @@ ReportProgress = Callable[[float, str | None], Awaitable[None]]
 
 
 class JobLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose every line says which job it is about."""
+    """A logger that adds the job's id and type to every line."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
@@ -30,7 +30,7 @@ class JobLogger(logging.LoggerAdapter[logging.Logger]):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The job a handler is working on, and this attempt at it."""
+    """One attempt at a job, as its handler sees it."""
 
     id: str
     job_type: str
@@ -44,25 +44,26 @@ class Job:
     _writes: list[Write] = field(default_factory=list)
 
     def use(self, kind: type[T]) -> T:
-        """A resource of the application. Raises LookupError if it was not provided."""
+        """Return the application's resource of this type. Raise LookupError if none was provided."""
         return self.resources.use(kind)
 
     async def progress(self, fraction: float, note: str | None = None) -> None:
-        """Store how far the job is, from 0 to 1. Raises ValueError outside that."""
+        """Store the job's progress, from 0 to 1. Raise ValueError outside that range."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress goes from 0 to 1, not {fraction}")
         await self._report(fraction, note)
 
     def on_completion(self, write: Write) -> None:
-        """Have ``write`` run in the transaction that records this job as completed, so that it happens once.
+        """Have ``write`` run in the transaction that records this job as completed, so that it takes effect
+        exactly once.
 
-        It is a plain function of an SQLAlchemy connection (``Session(connection)`` makes a session of it), and
-        shares its transaction with others': it should be quick and do nothing else.
-        If the attempt fails, or another has taken the job over meanwhile, nothing is written.
+        ``write`` is a plain function of an SQLAlchemy connection (``Session(connection)`` makes a session of
+        it). The transaction is shared with other jobs: ``write`` should be quick and do nothing else. If the
+        attempt fails, or another attempt has taken over the job meanwhile, nothing is written.
         """
         self._writes.append(write)
 
     @property
     def writes(self) -> tuple[Write, ...]:
-        """What ``on_completion`` was given, in order."""
+        """Return the functions given to ``on_completion``, in order."""
         return tuple(self._writes)

@@ -1,9 +1,9 @@
-"""What happens to jobs, as it happens: for ``jobs-core tail``.
+"""The changes of jobs as they happen, for ``jobs-core tail``.
 
-The records are asked again and again. A poll reads what an index finds at once: the newest jobs, the newest
-attempts, and those jobs seen before that were not finished. What changes between two polls is told as one
-step. Of a job that waits since before the first poll, and is not among the thousand newest unfinished ones,
-the first that is told is its next attempt.
+The records are polled. Each poll reads only what an index finds: the newest jobs, the newest attempts, and
+the unfinished jobs seen before. Several changes between two polls are shown as one. Of a job that has waited
+since before the first poll and is not among the thousand newest unfinished ones, the first change shown is
+its next attempt.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One change of one job. ``event`` is "enqueued", "retry" or the state that the job came into."""
+    """One change of one job. ``event`` is "enqueued", "retry" or the job's new state."""
 
     at: datetime
     event: str
@@ -37,7 +37,7 @@ class Happening:
     next_attempt_at: datetime | None
 
     def to_json(self) -> dict[str, Any]:
-        """In camelCase, times as ISO 8601."""
+        """Return it in camelCase, with times as ISO 8601."""
         return {
             "at": self.at.isoformat(),
             "event": self.event,
@@ -51,7 +51,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a poll saw of a job."""
+    """What a poll saw of one job."""
 
     id: int
     job_id: str
@@ -69,7 +69,7 @@ class Seen:
 
 
 def changes(before: Seen | None, now: Seen) -> list[Happening]:
-    """What happened between two looks at a job; ``before`` is ``None`` if it is new."""
+    """Return what changed between two views of a job; ``before`` is ``None`` for a new job."""
     told = [] if before is not None else [_told("enqueued", now, at=now.created_at)]
     if before is None and (now.status, now.attempt_count) == (JobStatus.PENDING, 0):
         return told
@@ -81,7 +81,7 @@ def changes(before: Seen | None, now: Seen) -> list[Happening]:
 
 
 class Follower:
-    """Polls the records of one application; the first poll only takes note."""
+    """Polls the records of one application. The first poll reports nothing."""
 
     def __init__(self, context: AppContext) -> None:
         self._database = context.database
@@ -90,7 +90,7 @@ class Follower:
         self._newest_attempt = 0
 
     async def poll(self) -> list[Happening]:
-        """What happened since the last poll, in order."""
+        """Return the changes since the last poll, in order."""
         found = await self._database.read(self._look)
         told = []
         for seen in found:
@@ -130,7 +130,7 @@ class Follower:
         return [found[key] for key in sorted(found)]
 
     def _forget(self) -> None:
-        """Keep the newest jobs, and of the others the newest that are not finished."""
+        """Keep only the newest jobs, and the newest unfinished ones of the others."""
         assert self._newest_job is not None
         recent = self._newest_job - _OVERLAP
         kept = [seen for seen in self._seen.values() if seen.id > recent or not seen.is_finished]

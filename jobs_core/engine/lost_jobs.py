@@ -1,6 +1,7 @@
-"""Ends jobs that no worker will end: their retries are used up, their worker died, or their message is gone.
+"""Finishes jobs that no worker will finish: their retries are used up, their worker died, or their message is
+gone.
 
-QStash tells us by the failure callback. The sweep asks about jobs of which nothing was heard for too long.
+QStash reports the first by the failure callback. The sweep asks QStash about jobs without news for too long.
 """
 
 import base64
@@ -40,7 +41,7 @@ _LONGEST_RESPONSE = 500
 
 
 class FailureNotice(BaseModel):
-    """What QStash says of a message that it gave up (Upstash docs, features/callbacks)."""
+    """QStash's report of a message that it gave up (Upstash docs, features/callbacks)."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
@@ -55,21 +56,21 @@ class FailureNotice(BaseModel):
 
     @classmethod
     def parse(cls, body: bytes) -> "FailureNotice":
-        """Read a failure callback's body. Raises JobValidationError."""
+        """Return a failure callback's body as its model. Raise JobValidationError."""
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
             raise JobValidationError.from_pydantic("the failure callback", error) from None
 
     def envelope(self) -> JobEnvelope:
-        """The job it is about. Raises JobValidationError."""
+        """Return the envelope of the job it is about. Raise JobValidationError."""
         try:
             return JobEnvelope.parse(base64.b64decode(self.source_body, validate=True))
         except binascii.Error:
             raise JobValidationError("the failure callback's sourceBody is not base64") from None
 
     def said_by_worker(self, job_id: str) -> str | None:
-        """The ``status`` in the last answer, if that was a worker's about this job."""
+        """Return the ``status`` in the last response, if that was a worker's about this job."""
         try:
             said = json.loads(base64.b64decode(self.body))
         except ValueError:
@@ -78,7 +79,7 @@ class FailureNotice(BaseModel):
         return str(said.get("status")) if is_ours else None
 
     def describe(self) -> str:
-        """Why the job has failed, for its record."""
+        """Return why the job has failed, for its record."""
         attempts = f"{self.retried + 1} attempt{'s' if self.retried else ''}"
         if not self.status:
             return f"QStash gave up after {attempts}: the last one got no answer"
@@ -90,7 +91,7 @@ class FailureNotice(BaseModel):
 
 
 class Closer:
-    """Brings jobs to their end on QStash's word."""
+    """Finishes jobs whose message QStash has given up or lost."""
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
@@ -98,7 +99,7 @@ class Closer:
         self._clock = context.clock
 
     async def on_failure(self, body: bytes) -> Answer:
-        """Close the job of a (verified) failure callback, or have it delivered again if it is not at its end."""
+        """Finish the job of a (verified) failure callback, or deliver it again if it has retries left."""
         try:
             notice = FailureNotice.parse(body)
             envelope = notice.envelope()
@@ -127,7 +128,7 @@ class Closer:
     def _end(
         self, connection: Connection, job: NewJob, notice: FailureNotice, body: bytes, now: datetime
     ) -> JobRecord | None:
-        """Bring the job of a notice to its end, or have it delivered again; ``None`` if it has another message."""
+        """Finish the job of a notice, or deliver it again. Return ``None`` if the job has another message by now."""
         record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None:
             # Not one of its deliveries reached us; the failure is still worth a record.
@@ -174,10 +175,11 @@ class Closer:
         return outcome.ignored(record.job_id, record.status)
 
     async def sweep(self) -> list[str]:
-        """Look after jobs of which nothing was heard for too long and whose message has ended, or is not there.
+        """Look after jobs without news for too long whose message has ended or is missing. Return the ids of
+        those that failed.
 
-        One whose worker died in mid-run is delivered again; the others fail. Return the ids of those that failed.
-        Jobs whose message is still to be delivered are left to QStash.
+        A job whose worker died during an attempt is delivered again; the others fail. Jobs whose message is
+        still to be delivered are left to QStash.
         """
         now = self._clock.now()
         late = await self._database.read(
@@ -192,7 +194,9 @@ class Closer:
         ]
 
     async def _run_again(self, record: JobRecord) -> bool:
-        """Have a job delivered again that was left in mid-run; false if it was not, or cannot be."""
+        """Deliver a job again that was abandoned during an attempt. Return false if it was not, or has no
+        retries left.
+        """
         if record.status is not JobStatus.PROCESSING or record.job_type not in self._context.registry:
             return False
         now = self._clock.now()
@@ -223,10 +227,11 @@ class Closer:
 
 
 def next_run(record: JobRecord, notice: FailureNotice, now: datetime) -> datetime | None:
-    """When a job runs again whose message QStash has given up; ``None`` if it has come to its end with it. Pure.
+    """Return when a job runs again whose message QStash has given up; ``None`` if the job has failed with it.
+    Pure.
 
-    A running attempt may be a dead worker's: its lease says when that is certain. A job that waits goes on if the last
-    thing that QStash heard was a worker's own word that it will.
+    A running attempt may belong to a dead worker: that is certain when its lease has ended. A waiting job
+    goes on if the last response that QStash received was a worker's own, saying that it will.
     """
     if record.status is JobStatus.PROCESSING:
         return max(record.lease_until or now, now)
@@ -239,7 +244,7 @@ def next_run(record: JobRecord, notice: FailureNotice, now: datetime) -> datetim
 
 
 def _forward(record: JobRecord, url: str, body: bytes) -> Message:
-    """QStash has one failure callback for a message, and that is ours; the caller's is told by a message."""
+    """Return a message to the caller's failure callback, since QStash's only one for the message is ours."""
     headers: Mapping[str, Any] = {"Content-Type": "application/json"}
     return Message(
         job_id=record.job_id,

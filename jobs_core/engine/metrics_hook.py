@@ -1,10 +1,10 @@
-"""What happens in this process, told to whoever counts it."""
+"""A hook for counting what happens in this process."""
 
 from jobs_core.model.states import AttemptOutcome
 
 
 class Observer:
-    """Hears of what happens; this one does nothing with it. Calls must be quick and never raise."""
+    """Is told of events, and does nothing with them. Overrides must be quick and never raise."""
 
     def enqueued(self, job_type: str) -> None:
         """A job was recorded."""

@@ -1,4 +1,4 @@
-"""What a job carries, in the form in which it travels: what enqueue accepts, the worker gets."""
+"""A job's payload in its JSON form: the worker gets exactly what ``enqueue`` accepted."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -61,9 +61,9 @@ def _that_arrives(definition: JobDefinition[P], model: P, *, by_alias: bool) -> 
 
 
 def _is_same(sent: object, read: object) -> bool:
-    """Whether ``read`` says what was sent.
+    """Return whether ``read`` equals what was sent.
 
-    What a field of type ``Any`` holds arrives in its JSON form: a date as text, a tuple as a list.
+    A value in a field of type ``Any`` arrives in its JSON form: a date as text, a tuple as a list.
     """
     if isinstance(sent, BaseModel) and type(sent) is type(read):
         return all(_is_same(getattr(sent, name), getattr(read, name)) for name in type(sent).model_fields)

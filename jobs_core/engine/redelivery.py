@@ -1,9 +1,10 @@
-"""A further message for a job that is not over though its own message is, or is about to be.
+"""A further message for a job that is not finished although its message is, or soon will be.
 
-A job's retries are its own failures, and its record counts them. QStash counts deliveries, and gives a message up
-when they are used up, by whatever. So where a delivery met a running attempt, or was the last one that QStash makes
-while the job has retries left, the job gets another message: written with the change of its record, published by the
-outbox. It asks for as many retries as the job has left. See docs/core-concepts.md, "Lease and retry".
+A job's retries are its own failures, counted in its record. QStash counts deliveries, and gives up a message
+when they are used up for any reason. So where a delivery met a running attempt, or was the last that QStash
+makes while the job has retries left, the job gets another message: written with the change of its record,
+published by the outbox. It asks for as many retries as the job has left. See docs/core-concepts.md, "Lease
+and retry".
 """
 
 import hashlib
@@ -46,7 +47,7 @@ def further_message(
 def write_further(
     connection: Connection, record: JobRecord, message: Message, *, now: datetime, not_before: datetime
 ) -> bool:
-    """Write the message; false if the job has changed since ``record`` was read, and nothing is written."""
+    """Write the message. Return false, and write nothing, if the job has changed since ``record`` was read."""
     if not job_store.release_message(connection, record, now=now, next_at=not_before):
         return False
     job_store.add_message(connection, message, created_at=now, locked_until=now)

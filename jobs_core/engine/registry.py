@@ -64,7 +64,7 @@ class Payload(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A schedule that a job type declares: five fields, in a time zone, and the payload of each firing."""
+    """A schedule that a job type declares: five cron fields, a time zone, and the payload of each firing."""
 
     expression: str
     payload: Mapping[str, Any] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class JobDefinition(Generic[P]):
         return inspect.iscoroutinefunction(self.handler)
 
     def parse(self, payload: Mapping[str, Any] | BaseModel) -> P:
-        """The payload as its model.
+        """Return the payload as its model.
 
         Raises:
             JobValidationError: with every field that is wrong.
@@ -112,7 +112,7 @@ class JobDefinition(Generic[P]):
             raise JobValidationError.from_pydantic(f"the payload of {self.job_type}", error) from None
 
     def _parse_strictly(self, payload: Mapping[str, Any]) -> P:
-        """The payload as JSON means it, in which a strict model's dates are texts."""
+        """Return the payload parsed from its JSON form, in which a strict model's dates are texts."""
         try:
             return self.payload_model.model_validate_json(to_json(payload))
         except (ValidationError, PydanticSerializationError) as error:
@@ -121,7 +121,7 @@ class JobDefinition(Generic[P]):
             raise JobValidationError(f"the payload of {self.job_type} is not valid: {error}") from None
 
     def __call__(self, payload: P, job: Job) -> Any:
-        """Call the handler, as if the decorator were not there."""
+        """Call the handler directly, as if it were not decorated."""
         return self.handler(payload, job)
 
 
@@ -161,7 +161,7 @@ def job(
 
 
 class Registry:
-    """The job types one application knows, by type and by endpoint.
+    """The job types of one application, by type and by endpoint.
 
     Raises:
         RegistryError: when two definitions share a type or an endpoint.
@@ -175,7 +175,9 @@ class Registry:
 
     @classmethod
     def of(cls, *packages: str) -> "Registry":
-        """All job types defined in these packages (or modules), and in every module below them."""
+        """Return a registry of all job types defined in these packages (or modules) and in every module below
+        them.
+        """
         return cls(defined_in(JobDefinition, *packages))
 
     def __iter__(self) -> Iterator[JobDefinition[Any]]:
@@ -185,7 +187,7 @@ class Registry:
         return job_type in self._by_type
 
     def get(self, job_type: str) -> JobDefinition[Any]:
-        """The definition of ``job_type``.
+        """Return the definition of ``job_type``.
 
         Raises:
             UnknownJobTypeError: naming the types there are.
@@ -210,7 +212,8 @@ class Registry:
 
 
 def default_registry(modules: str = "") -> Registry:
-    """The job types that ship with the package, and those of ``modules`` (a comma list of packages).
+    """Return the job types that ship with the package, and those of ``modules`` (a comma-separated list of
+    packages).
 
     Raises:
         RegistryError: two of them collide, or there is no such package.
@@ -228,7 +231,7 @@ def default_registry(modules: str = "") -> Registry:
 
 
 def check_type_name(job_type: str) -> None:
-    """Raises RegistryError if ``job_type`` cannot be the name of a job type."""
+    """Raise RegistryError if ``job_type`` cannot be the name of a job type."""
     if not _TYPE_NAME.fullmatch(job_type):
         raise RegistryError(
             f"job type {job_type!r} must be lower case words joined by '-', such as 'send-sms'"
@@ -268,12 +271,14 @@ def _payload_model(job_type: str, handler: Callable[..., Any]) -> type[Any]:
 
 
 def packages_named(modules: str) -> list[str]:
-    """The packages of a comma list."""
+    """Return the packages of a comma-separated list."""
     return [name.strip() for name in modules.split(",") if name.strip()]
 
 
 def defined_in(kind: type[D], *packages: str) -> list[D]:
-    """Every object of a kind in these packages (or modules) and every module below them, each once, in order."""
+    """Return every object of a type in these packages (or modules) and every module below them, each once, in
+    order.
+    """
     found: dict[int, D] = {}  # by identity: one may be imported elsewhere
     for package in packages:
         for module in modules_of(package):
@@ -282,7 +287,7 @@ def defined_in(kind: type[D], *packages: str) -> list[D]:
 
 
 def modules_of(package: str) -> Iterator[ModuleType]:
-    """A package (or module) and every module below it, imported."""
+    """Yield a package (or module) and every module below it, imported."""
     root = importlib.import_module(package)
     yield root
     for found in pkgutil.walk_packages(getattr(root, "__path__", ()), prefix=f"{package}."):

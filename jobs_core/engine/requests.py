@@ -1,7 +1,7 @@
-"""From what a caller asks to the record and the message of a job. Nothing is stored or sent here.
+"""Makes a job's record and its message from what a caller asks for. Nothing is stored or sent here.
 
-A job's record says what was asked; its message says how QStash shall deliver it. Both are made at once, so
-that they can be written in one transaction.
+The record holds what was asked; the message holds how QStash delivers it. Both are made together, so that
+they can be written in one transaction.
 """
 
 import math
@@ -31,7 +31,7 @@ Duration = timedelta | float  # seconds, where it is a number
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """One job to enqueue: what ``enqueue`` takes, as a value, for ``enqueue_many``."""
+    """One job to enqueue: the arguments of ``enqueue`` as a value, for ``enqueue_many``."""
 
     job_type: str | JobDefinition[Any]
     payload: BaseModel | Mapping[str, Any]
@@ -59,7 +59,7 @@ class JobRequest:
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> "JobRequest":
-        """From the arguments that ``enqueue`` takes; nothing is checked yet."""
+        """Make one from the arguments of ``enqueue``. Nothing is checked yet."""
         return cls(
             job_type,
             payload,
@@ -78,7 +78,7 @@ class JobRequest:
 
 
 class Composer:
-    """Makes the records and messages of one application: its job types, at its public URL."""
+    """Makes the records and messages of one application, from its job types and public URL."""
 
     def __init__(self, registry: Registry, clock: Clock, *, base_url: str) -> None:
         self._registry = registry
@@ -86,7 +86,7 @@ class Composer:
         self._base_url = base_url
 
     def prepare(self, request: JobRequest) -> NewJob:
-        """The record and the message of a request, with nothing done yet.
+        """Return the record and the message of a request. Nothing is stored.
 
         Raises:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
@@ -134,7 +134,7 @@ class Composer:
         )
 
     def definition(self, job_type: str | JobDefinition[Any]) -> JobDefinition[Any]:
-        """The definition that this dispatcher's registry has. Raises UnknownJobTypeError."""
+        """Return the registry's definition of a job type. Raise UnknownJobTypeError."""
         return self._registry.get(job_type.job_type if isinstance(job_type, JobDefinition) else job_type)
 
     def message(
@@ -147,7 +147,7 @@ class Composer:
         deliver_at: datetime | None = None,
         not_before: datetime | None = None,
     ) -> Message:
-        """The message that delivers ``envelope``."""
+        """Return the message that delivers ``envelope``."""
         headers = forwarded(carried()) | self.headers(definition, options)
         if not_before is not None:
             headers["Upstash-Not-Before"] = not_before_header(not_before)
@@ -162,7 +162,7 @@ class Composer:
         )
 
     def headers(self, definition: JobDefinition[Any], options: DeliveryOptions) -> dict[str, str]:
-        """The headers that say how jobs of this type are delivered."""
+        """Return the headers that tell QStash how to deliver jobs of this type."""
         return publish_headers(
             options,
             retries=max_retries(definition, options),
@@ -172,23 +172,25 @@ class Composer:
         )
 
     def url(self, definition: JobDefinition[Any]) -> str:
-        """Where jobs of this type are delivered: the string that signatures are made over."""
+        """Return the URL that jobs of this type are delivered to, which is also the one that signatures are
+        made for.
+        """
         return f"{self._base_url}{definition.endpoint}"
 
 
 def max_retries(definition: JobDefinition[Any], options: DeliveryOptions) -> int:
-    """How often a failed attempt of this job is repeated."""
+    """Return how often a failed attempt of this job is repeated."""
     return definition.retries if options.retries is None else options.retries
 
 
 def handler_timeout(definition: JobDefinition[Any], options: DeliveryOptions) -> timedelta:
-    """How long the handler may run for this job."""
+    """Return how long the handler may run for this job."""
     given = options.timeout_seconds
     return definition.timeout if given is None else timedelta(seconds=given)
 
 
 def parse_options(definition: JobDefinition[Any], given: Mapping[str, Any]) -> DeliveryOptions:
-    """Delivery options as their model. Raises JobValidationError."""
+    """Return delivery options as their model. Raise JobValidationError."""
     try:
         return DeliveryOptions.model_validate(dict(given))
     except ValidationError as error:
@@ -196,7 +198,7 @@ def parse_options(definition: JobDefinition[Any], given: Mapping[str, Any]) -> D
 
 
 def parse_metadata(definition: JobDefinition[Any], **given: Any) -> Metadata:
-    """What is known of a job beside its payload, as its model. Raises JobValidationError."""
+    """Return a job's metadata as its model. Raise JobValidationError."""
     try:
         return Metadata(**given)
     except ValidationError as error:
@@ -208,7 +210,7 @@ def _given(**given: Any) -> dict[str, Any]:
 
 
 def _seconds(name: str, value: object) -> float:
-    """A duration as it is given to a call. Raises JobValidationError."""
+    """Return a duration argument in seconds. Raise JobValidationError."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (isinstance(value, timedelta) or is_number) or not math.isfinite(length := seconds(value)):  # type: ignore[arg-type]
         raise JobValidationError(f"{name} must be a timedelta, or a number of seconds, not {value!r}")
@@ -239,7 +241,7 @@ def _not_before(definition: JobDefinition[Any], request: JobRequest) -> datetime
 
 
 def envelope_of(record: JobRecord) -> JobEnvelope:
-    """The envelope of a job that exists, to deliver it once more."""
+    """Return the envelope of an existing job, to deliver it again."""
     metadata = Metadata(
         user_id=record.user_id,
         organization_id=record.organization_id,

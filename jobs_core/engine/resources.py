@@ -1,4 +1,4 @@
-"""What handlers need from outside, found by type: a mailer, a storage, an application's own clients."""
+"""The outside resources of handlers, found by type: a mailer, a storage, an application's own clients."""
 
 from typing import Any, TypeVar, cast
 
@@ -6,18 +6,18 @@ T = TypeVar("T")
 
 
 class Resources:
-    """A set of objects, one for each type."""
+    """A set of resources, one for each type."""
 
     def __init__(self) -> None:
         self._by_kind: dict[type[Any], Any] = {}
 
     def provide(self, kind: type[T], value: T) -> "Resources":
-        """Make ``value`` what ``use(kind)`` answers."""
+        """Have ``use(kind)`` return ``value``. Return self."""
         self._by_kind[kind] = value
         return self
 
     def use(self, kind: type[T]) -> T:
-        """The object provided for ``kind``.
+        """Return the resource provided for ``kind``.
 
         Raises:
             LookupError: if there is none; it says how to provide one.

@@ -17,7 +17,7 @@ _NUMBERS = {"Upstash-Retries": "retries", "Upstash-Failure-Callback-Retries": "f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposedSchedule:
-    """What QStash is asked for: ``headers`` are the publish options and what travels on."""
+    """A schedule as QStash is asked for it; ``headers`` are the publish options and the forwarded headers."""
 
     url: str
     cron: str
@@ -26,7 +26,7 @@ class ComposedSchedule:
 
 
 def form_of(schedule: ComposedSchedule) -> dict[str, Any]:
-    """One entry of ``schedules``; nothing that QStash is asked for is left out."""
+    """Return one entry of ``schedules``, with everything that QStash is asked for."""
     headers = dict(schedule.headers)
     form: dict[str, Any] = {"cron": schedule.cron, "destination": schedule.url}
     form |= {field: headers.pop(name) for name, field in _TEXTS.items() if name in headers}
@@ -42,6 +42,6 @@ def form_of(schedule: ComposedSchedule) -> dict[str, Any]:
 
 
 def _limits(value: str) -> dict[str, Any]:
-    """``parallelism=3, rate=5, period=60s`` by name."""
+    """Return the parts of ``parallelism=3, rate=5, period=60s`` by name."""
     pairs = (part.strip().partition("=") for part in value.split(","))
     return {name: int(number) if number.isdecimal() else number for name, _, number in pairs}

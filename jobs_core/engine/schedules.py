@@ -1,4 +1,4 @@
-"""Jobs that repeat: QStash's schedules, each of whose firings is a job with a record of its own.
+"""Repeating jobs: QStash's schedules, each of whose firings is a job with its own record.
 
 A schedule's message carries an envelope without a job id; the worker derives the id from the schedule and the
 message (``ids.scheduled_job_id``), so every firing is one job, however often it is delivered.
@@ -53,7 +53,8 @@ class Schedules:
         organization_id: Subject | None = None,
         **options: Any,
     ) -> str:
-        """Enqueue a job at every time that matches ``cron`` (five fields) in ``timezone``; answers the schedule's id.
+        """Enqueue a job at every time that matches ``cron`` (five fields) in ``timezone``. Return the
+        schedule's id.
 
         With a ``schedule_id`` that exists, that schedule is replaced. ``options`` say how each firing is delivered:
         ``retries``, ``retry_delay``, ``timeout``, ``callback``, ``failure_callback``, ``headers``, ``queue``,
@@ -75,7 +76,9 @@ class Schedules:
         )
 
     def export(self) -> dict[str, dict[str, Any]]:
-        """Every declared schedule by id, in the form of ``qstash.yaml`` (docs/account.md). Raises as ``create``."""
+        """Return every declared schedule by id, in the form of ``qstash.yaml`` (docs/account.md). Raise as
+        ``create`` does.
+        """
         return {
             schedule_id: form_of(self._compose_declared(schedule_id, definition))
             for schedule_id, definition in self._declared().items()
@@ -133,23 +136,23 @@ class Schedules:
         )
 
     async def list(self) -> list[Schedule]:
-        """Every schedule of this QStash user. Raises PublishError."""
+        """Return every schedule of this QStash user. Raise PublishError."""
         return [_schedule(found) for found in await self._context.client.schedules()]
 
     async def pause(self, schedule_id: str) -> bool:
-        """Skip firings until resumed; false if there is no such schedule. Raises PublishError."""
+        """Skip firings until resumed. Return false if there is no such schedule. Raise PublishError."""
         return await self._context.client.change_schedule(schedule_id, "pause")
 
     async def resume(self, schedule_id: str) -> bool:
-        """Fire again from the next matching time; false if there is no such schedule. Raises PublishError."""
+        """Fire again from the next matching time. Return false if there is no such schedule. Raise PublishError."""
         return await self._context.client.change_schedule(schedule_id, "resume")
 
     async def remove(self, schedule_id: str) -> bool:
-        """Remove it; jobs it has made live on. False if there is no such schedule. Raises PublishError."""
+        """Remove a schedule; its jobs stay. Return false if there is no such schedule. Raise PublishError."""
         return await self._context.client.change_schedule(schedule_id, "delete")
 
     async def plan(self) -> "SyncPlan":
-        """What must change for QStash to match the registry's declared schedules. Raises PublishError."""
+        """Return what must change for QStash to match the registry's declared schedules. Raise PublishError."""
         declared = self._declared()
         ours = {
             found.schedule_id
@@ -180,14 +183,16 @@ DECLARED_PREFIX = "jobs-core."
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """Declared schedules by id, and ids in QStash (with our prefix and origin) that the code no longer declares."""
+    """The declared schedules by id, and the ids in QStash (with our prefix and origin) that the code no
+    longer declares.
+    """
 
     declared: Mapping[str, JobDefinition[Any]]
     undeclared: tuple[str, ...]
 
 
 def declared_id(definition: JobDefinition[Any]) -> str:
-    """The id of the schedule that a job type declares."""
+    """Return the id of the schedule that a job type declares."""
     return f"{DECLARED_PREFIX}{definition.job_type}"
 
 

@@ -1,9 +1,9 @@
-"""Does one delivery: verify, parse, claim, run with a timeout, record, answer.
+"""Carries out one delivery: verify, parse, claim, run the handler with a timeout, record, respond.
 
-QStash delivers at least once, so the same job may arrive twice, even at the same time. The claim decides: it
-is one conditional UPDATE, which takes the job for one attempt under a lease. A job that is finished is
-answered 200 and not run; of one that another attempt holds, a further message is written that comes when that
-lease is over; one whose lease has run out was left by a worker that died, and is taken over.
+QStash delivers at least once, so the same job may arrive twice, even at the same time. The claim decides: one
+conditional UPDATE takes the job for one attempt under a lease. A finished job is answered 200 and not run.
+For a job that another attempt holds, a further message is written that comes when that lease has ended. A job
+whose lease has ended was abandoned by a worker that died, and is taken over.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class Delivery:
 
     @classmethod
     def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
-        """From a request's headers, by their names in lower case."""
+        """Make one from a request's headers, by their names in lower case."""
         max_retries = headers.get("upstash-max-retries")
         return cls(
             url=url,
@@ -81,13 +81,13 @@ class Delivery:
 
 
 def _number(text: str) -> int:
-    """Digits as a number. Not verified yet: anyone may send any number of them."""
+    """Return digits as a number. They are not verified yet: anyone may send any number of them."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """A delivery that wants its job."""
+    """A delivery that asks for its job."""
 
     definition: JobDefinition[Any]
     job_id: str
@@ -96,13 +96,13 @@ class _Wish:
     now: datetime
 
     def lease(self, options: DeliveryOptions) -> datetime:
-        """When the lease ends, where the job has these options."""
+        """Return when the lease ends for a job with these options."""
         return self.now + handler_timeout(self.definition, options) + ANSWER_MARGIN
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The job is ours for one attempt."""
+    """A job claimed for one attempt."""
 
     attempt: Attempt
     message_id: str | None
@@ -135,7 +135,7 @@ class Worker:
         }
 
     def verify(self, delivery: Delivery) -> Answer | None:
-        """``None`` if the delivery is genuine, else the answer that turns it away."""
+        """Return ``None`` if the delivery is genuine, else the response that rejects it."""
         region = region_of(delivery.region)
         verifier = self._verifiers.get(region, self._verifier) if region else self._verifier
         checked = verifier.verify(
@@ -155,7 +155,7 @@ class Worker:
         assert_never(checked)
 
     async def deliver(self, definition: JobDefinition[Any], delivery: Delivery) -> Answer:
-        """Do the job in ``delivery``, if it is genuine and still to be done."""
+        """Run the job in ``delivery``, if it is genuine and the job is not finished."""
         if (refused := self.verify(delivery)) is not None:
             return refused
         try:
@@ -241,10 +241,11 @@ class Worker:
         return outcome.busy(record.job_id)
 
     async def _come_back(self, record: JobRecord, wish: _Wish, until: datetime) -> bool:
-        """Write a message that delivers the job once its present lease is over; false if the lease has changed.
+        """Write a message that delivers the job when its present lease has ended. Return false if the lease
+        has changed.
 
-        The running attempt may be a dead worker's. Were QStash told to come back, each meeting would use up one of
-        the job's retries, and a long lease all of them.
+        The running attempt may belong to a dead worker. If QStash were told to retry instead, each such
+        delivery would use up one of the job's retries, and a long lease all of them.
         """
         message = further_message(
             self._context.composer,
@@ -302,7 +303,7 @@ class Worker:
         return outcome.judge_success(held.attempt, result)
 
     async def _recorded(self, job: Job, held: _Held, verdict: Verdict) -> tuple[Verdict, bool]:
-        """Record how the attempt ended, with a note in the result's place where the database refuses it."""
+        """Record how the attempt ended. A result that the database refuses is replaced by a note."""
         try:
             return verdict, await self._record(job, verdict)
         except Exception as error:
@@ -316,7 +317,7 @@ class Worker:
             return verdict, await self._record(job, verdict)
 
     async def _give_back(self, job: Job) -> None:
-        """End the lease of an attempt that is cut off, so that the next delivery need not wait for its end."""
+        """End the lease of an interrupted attempt, so that the next delivery need not wait for it."""
         now = self._clock.now()
         try:
             await self._database.write(
@@ -329,7 +330,7 @@ class Worker:
             job.log.warning("cut off %s", job.id, extra={"event": "cut_off"})
 
     async def _record(self, job: Job, verdict: Verdict) -> bool:
-        """Write how the attempt ended; while the database does not answer, again for some seconds."""
+        """Write how the attempt ended, and retry for some seconds while the database does not answer."""
         for pause in _RECORD_PAUSES_SECONDS:
             try:
                 return await self._record_once(job, verdict)
@@ -400,7 +401,9 @@ _Found = Claimed | Died | JobRecord | None
 
 
 def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[_Found]:
-    """What each gets: its job, or the record of one that is not to be had, or nothing to do at all."""
+    """Claim the jobs of all deliveries. Return each one's job, the record of a job that cannot be had, or
+    nothing to do.
+    """
     claimed = job_store.claim(connection, [_claim_of(wish) for wish in wishes])
     found: list[_Found] = []
     for wish, got in zip(wishes, claimed, strict=True):
@@ -437,7 +440,7 @@ def foreign_job(
     schedule_id: str | None,
     now: datetime,
 ) -> NewJob:
-    """The record of a job that was not enqueued here."""
+    """Return the record of a job that was not enqueued here."""
     options = envelope.metadata.options or DeliveryOptions()
     return NewJob(
         job_id=job_id,
@@ -455,7 +458,7 @@ def foreign_job(
 
 
 def identify(envelope: JobEnvelope, *, schedule_id: str | None, message_id: str | None) -> str:
-    """The job an envelope is about. Raises JobValidationError if it names none and is no schedule's."""
+    """Return the id of the job in an envelope. Raise JobValidationError if it has none and is not from a schedule."""
     if envelope.job_id is not None:
         return envelope.job_id
     if schedule_id is not None and message_id is not None:
@@ -475,9 +478,9 @@ def _read(definition: JobDefinition[Any], delivery: Delivery) -> tuple[str, JobE
 async def _call(
     definition: JobDefinition[Any], payload: Any, job: Job, limit: timedelta, place: "_Place"
 ) -> Any:
-    """Run the handler. Raises JobTimeoutError when it takes longer than ``limit``.
+    """Run the handler. Raise JobTimeoutError when it takes longer than ``limit``.
 
-    A coroutine is cancelled. A thread cannot be: it runs on, and is no longer waited for.
+    A coroutine is cancelled. A thread cannot be: it runs on, and nothing waits for it.
     """
     scope = asyncio.timeout(limit.total_seconds())
     try:
@@ -499,7 +502,7 @@ _logger = cache(logging.getLogger)
 
 
 class _Place:
-    """The thread that a delivery has taken: put back unless a handler runs in it."""
+    """A thread reserved for a delivery; released unless a handler runs in it."""
 
     def __init__(self, threads: HandlerThreads, *, is_taken: bool) -> None:
         self._threads = threads
