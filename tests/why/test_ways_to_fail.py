@@ -5,7 +5,9 @@ as a test's failed assertion prints it, and as an agent is told by the official 
 """
 
 import asyncio
+import json
 import re
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from emulator.cli.main import app as cli
 from emulator.mcp.api import Api
 from emulator.mcp.tools import make_server
 from emulator.testing import Harness, Receiver
+from jobs_core import JobDispatcher, Registry, create_app
+from jobs_core import Settings as JobSettings
 
 URL = "https://example.com/pay"
 PAGE = Path(__file__).parents[2] / "docs" / "why.md"
@@ -33,9 +37,11 @@ class Scene:
     receiver: Receiver
     port: int
 
-    async def publish(self, url: str = URL, path: str = "publish", **headers: str) -> str:
+    async def publish(
+        self, url: str = URL, path: str = "publish", body: str = '{"total": 7}', **headers: str
+    ) -> str:
         lines = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = await self.qstash.client.post(f"/v2/{path}/{url}", content='{"total": 7}', headers=lines)
+        answer = await self.qstash.client.post(f"/v2/{path}/{url}", content=body, headers=lines)
         assert answer.is_success, answer.text
         await self.qstash.settle()
         message_id: str = answer.json()["messageId"]
@@ -143,6 +149,19 @@ async def cancelled(scene: Scene) -> str:
     return message_id
 
 
+async def database_down(scene: Scene) -> str:
+    """A worker of the job system whose PostgreSQL nobody answers for."""
+    origin = "https://jobs.example.com"
+    settings = JobSettings(base_url=origin, database_url="postgresql://nobody@127.0.0.1:9/none")
+    async with JobDispatcher(
+        settings, registry=Registry.of("jobs_core.engine.check_round_trip")
+    ) as dispatcher:
+        scene.qstash.mount(origin, create_app(dispatcher=dispatcher))
+        envelope = {"jobId": str(uuid.uuid4()), "type": "check-round-trip", "payload": {}, "metadata": {}}
+        path = dispatcher.registry.get("check-round-trip").endpoint
+        return await scene.publish(f"{origin}{path}", body=json.dumps(envelope))
+
+
 STATUS = "the destination answered with status"
 KEYS = "QSTASH_CURRENT_SIGNING_KEY"
 JSON_STEP = b'{"error": "Error", "message": "the card was refused"}'
@@ -205,6 +224,7 @@ WAYS = (
     Way("500 without words", answers(500), (f"{STATUS} 500", "the app's own log says more")),
     Way("500 in bytes", answers(500, b"\xff\x00\xfe"), (f"{STATUS} 500",)),
     Way("502", answers(502, b'{"title": "Bad upstream"}'), (f"{STATUS} 502", "Bad upstream")),
+    Way("a worker's database is down", database_down, (f"{STATUS} 503", "the database does not answer")),
     Way("503 with words", answers(503, b"closed for lunch"), (f"{STATUS} 503", "closed for lunch")),
     Way(
         "failed for good",
