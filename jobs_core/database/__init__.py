@@ -1,1 +1,1 @@
-"""The job system's tables and what is read from and written to them. Knows neither QStash nor the engine."""
+"""The job system's tables, and the statements that read and write them. Knows neither QStash nor the engine."""

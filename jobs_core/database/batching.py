@@ -1,7 +1,7 @@
-"""Take everything that waits and do it at once: one commit, or one request, for many callers.
+"""Groups the work of concurrent callers: one commit, or one request, for many of them.
 
-There is no background task to start or stop: the first caller of a quiet time starts the work, those who come
-while it runs wait for the next round, and when nobody waits the work ends.
+There is no background task to start or stop. The first caller after a pause starts the work; callers that
+come while it runs wait for the next round; the work ends when nobody waits.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One object for each event loop: what belongs to one must not be awaited on another.
+    """One object for each event loop, for objects that must not be awaited on another loop.
 
-    A program has several where it calls ``asyncio.run`` again and again, or awaits in several threads.
+    A program has several loops where it calls ``asyncio.run`` repeatedly, or awaits in several threads.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -30,7 +30,7 @@ class PerLoop(Generic[T]):
         self._lock = threading.Lock()
 
     def here(self) -> T:
-        """The object of the running loop, made at the first call."""
+        """Return the running loop's object; the first call makes it."""
         loop = asyncio.get_running_loop()
         if (found := self._made.get(loop)) is not None:
             return found
@@ -41,8 +41,8 @@ class PerLoop(Generic[T]):
 class Coalescer(Generic[Item, Answer]):
     """Groups concurrent ``submit`` calls.
 
-    ``perform`` gets up to ``limit`` items in the order they came and answers a result or an exception for
-    each. At most ``lanes`` groups are under way at a time.
+    ``perform`` gets up to ``limit`` items in the order of submission, and returns a result or an exception
+    for each. At most ``lanes`` groups run at a time.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Coalescer(Generic[Item, Answer]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item) -> Answer:
-        """Hand ``item`` in and wait for its answer. A caller that is cancelled does not stop the work."""
+        """Submit ``item`` and return its result. Cancelling the caller does not stop the work."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._busy_lanes < self._lanes:
@@ -71,7 +71,7 @@ class Coalescer(Generic[Item, Answer]):
         return await future
 
     async def join(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no group is running."""
         while self._running:
             # Not gather: of tasks that are done it need not give way, and then they are never discarded.
             await asyncio.wait(self._running)

@@ -1,7 +1,8 @@
-"""Connections of the caller's own, without SQLAlchemy: what ``enqueue(connection=…)`` writes on.
+"""The caller's own connections without SQLAlchemy, which ``enqueue(connection=…)`` writes on.
 
-sqlite3, psycopg 3 (blocking and async), psycopg 2 and asyncpg. Each is put behind one of two small interfaces, which
-run one statement and answer the rows it returns; neither begins nor ends a transaction, for that is the caller's.
+sqlite3, psycopg 3 (blocking and async), psycopg 2 and asyncpg. Each is adapted to one of two small
+interfaces, which run one statement and return its rows. Neither begins nor ends a transaction: that is the
+caller's.
 """
 
 import sqlite3
@@ -23,34 +24,34 @@ _ACCEPTED_BLOCKING = "a sqlite3.Connection, a psycopg.Connection or a psycopg2 c
 
 
 class BlockingConnection(Protocol):
-    """One that answers in the caller's thread."""
+    """A connection that blocks the calling thread."""
 
     @property
     def dialect(self) -> Dialect:
-        """How statements are written for it."""
+        """Return the dialect that its statements are compiled for."""
         ...
 
     def run(self, statement: SqlStatement) -> Sequence[Row]:
-        """Run the statement in the connection's transaction. Raises the driver's errors."""
+        """Run the statement in the connection's transaction, and return its rows. Raise the driver's errors."""
         ...
 
 
 class AsyncConnection(Protocol):
-    """One that is awaited."""
+    """A connection that is awaited."""
 
     @property
     def dialect(self) -> Dialect:
-        """How statements are written for it."""
+        """Return the dialect that its statements are compiled for."""
         ...
 
     async def run(self, statement: SqlStatement) -> Sequence[Row]:
-        """Run the statement in the connection's transaction. Raises the driver's errors."""
+        """Run the statement in the connection's transaction, and return its rows. Raise the driver's errors."""
         ...
 
 
 @cache
 def sqlite_dialect(paramstyle: str) -> Dialect:
-    """SQLite, for a driver with this style of placeholders."""
+    """Return SQLite's dialect for a driver with this style of placeholders."""
     from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
     class Plain(SQLiteDialect):
@@ -64,7 +65,7 @@ def sqlite_dialect(paramstyle: str) -> Dialect:
 
 @cache
 def postgresql_dialect(paramstyle: str) -> Dialect:
-    """PostgreSQL, for a driver with this style of placeholders."""
+    """Return PostgreSQL's dialect for a driver with this style of placeholders."""
     from sqlalchemy.dialects.postgresql.base import PGDialect
 
     class Plain(PGDialect):
@@ -77,7 +78,7 @@ def postgresql_dialect(paramstyle: str) -> Dialect:
 
 
 def run_blocking(connection: BlockingConnection, statements: Statements[T]) -> T:
-    """Run the statements one after the other, and answer what they come to."""
+    """Run the statements one after the other, and return the generator's result."""
     rows: Sequence[Row] | None = None
     while True:
         try:
@@ -101,7 +102,7 @@ async def run_awaiting(connection: AsyncConnection, statements: Statements[T]) -
 
 
 def blocking(connection: Any) -> BlockingConnection | None:
-    """The connection behind our interface, ``None`` if it is not one that blocks.
+    """Return the adapted connection; ``None`` if it is not a blocking one.
 
     Raises:
         ValueError: it is not in a transaction, so each statement would be committed on its own.
@@ -128,7 +129,7 @@ def blocking(connection: Any) -> BlockingConnection | None:
 
 
 def awaiting(connection: Any) -> AsyncConnection | None:
-    """The connection behind our interface, ``None`` if it is not one that is awaited.
+    """Return the adapted connection; ``None`` if it is not an awaitable one.
 
     Raises:
         ValueError: it is not in a transaction, so each statement would be committed on its own.
@@ -146,14 +147,14 @@ def awaiting(connection: Any) -> AsyncConnection | None:
 
 
 def not_accepted(connection: Any, *, is_blocking: bool) -> TypeError:
-    """What to raise for a connection that is none of those we know."""
+    """Return the error to raise for a connection of an unknown kind."""
     accepted = _ACCEPTED_BLOCKING if is_blocking else _ACCEPTED
     kind = type(connection)
     return TypeError(f"connection must be {accepted}, not a {kind.__module__}.{kind.__qualname__}")
 
 
 def _is_from(connection: Any, package: str) -> bool:
-    """Whether its class, or one that it derives from, is the package's: which is then imported already."""
+    """Return whether its class, or a base of that, is the package's; if so, the package is already imported."""
     return any(kind.__module__.partition(".")[0] == package for kind in type(connection).__mro__)
 
 

@@ -1,12 +1,12 @@
-"""Statements that every job needs, compiled once and handed to the driver as they are.
+"""The statements that every job needs, compiled once and given to the driver as text.
 
-SQLAlchemy Core builds a statement anew each time, looks up what it compiled, and works on every parameter and
-column in Python: for the statements of a job, that is half of what the job costs. So these go to the driver's own
-cursor, in the transaction of the connection they are given.
+SQLAlchemy Core builds a statement anew each time, looks up its compiled form, and processes every parameter
+and column in Python: for a job's statements that is half of the job's cost. So these go to the driver's own
+cursor, in the transaction of the given connection.
 
 A statement is written once, for the rows that it is `Given`. PostgreSQL gets all rows as one table,
-``unnest`` of an array for each parameter, so that it parses, plans and answers once, however many jobs share a
-transaction. Elsewhere the statement runs once for each row, which costs SQLite nothing more.
+``unnest`` of an array for each parameter, so that it parses, plans and responds once, however many jobs share
+a transaction. Elsewhere the statement runs once for each row, which costs SQLite nothing more.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -58,12 +58,12 @@ class SqlStatement:
 
 
 def are_one_table(dialect: Dialect) -> bool:
-    """Whether the rows are given as a table. Other drivers, in a caller's own session, want other arrays."""
+    """Return whether the rows are given as a table. Other drivers, in a caller's own session, need other arrays."""
     return dialect.driver.startswith("psycopg")
 
 
 class Given:
-    """The rows that a statement is run for, inside it: ``given["name"]`` is the value of a parameter."""
+    """The rows that a statement runs for, inside the statement: ``given["name"]`` is a parameter's value."""
 
     def __init__(self, values: Mapping[str, ColumnElement[Any]], dialect: Dialect) -> None:
         self._values = dict(values)
@@ -79,10 +79,10 @@ class Given:
         return self._values[name]
 
     def locking(self, table: Table, condition: ColumnElement[bool]) -> tuple["Given", ColumnElement[bool]]:
-        """For an UPDATE of the rows of ``table`` that meet ``condition``: what is given, and its new condition.
+        """Return the given rows and the condition for an UPDATE of the rows of ``table`` that meet ``condition``.
 
-        PostgreSQL locks them in the order of their ids first. An UPDATE alone takes them as its plan finds them,
-        and two that share some would deadlock.
+        PostgreSQL locks them in the order of their ids first. An UPDATE alone locks them in the order of its
+        plan, and two that share some rows would deadlock.
         """
         if not are_one_table(self._dialect):
             return self, condition
@@ -97,7 +97,7 @@ class Given:
         return Given(found, self._dialect), table.c.id == locked.c.locked
 
     def into(self, table: Table, **constants: Any) -> "sqlite.Insert | postgresql.Insert":
-        """An INSERT of the rows into the columns that are named as their values are."""
+        """Return an INSERT of the rows into the columns that have the parameters' names."""
         values = self._values | {
             name: literal(value, table.c[name].type) for name, value in constants.items()
         }
@@ -117,7 +117,7 @@ class Given:
 class Prepared:
     """One INSERT, UPDATE or DELETE over the rows it is given.
 
-    Where two rows are about one record, which of them PostgreSQL takes is undefined: callers give one.
+    Of two rows about one record PostgreSQL takes either: callers give one.
     """
 
     def __init__(self, build: Callable[[Given], ClauseElement], types: Types) -> None:
@@ -127,7 +127,7 @@ class Prepared:
         self._compiled: dict[tuple[str, str, str], _Compiled] = {}
 
     def execute(self, connection: Connection, rows: Sequence[Parameters]) -> None:
-        """Run the statement. Raises SQLAlchemy's DBAPIError, as Core does."""
+        """Run the statement. Raise SQLAlchemy's DBAPIError, as Core does."""
         compiled = self._for(connection.dialect)
         parameters = compiled.parameters(rows)
         with _cursor(connection) as cursor:
@@ -137,7 +137,7 @@ class Prepared:
                 cursor.executemany(compiled.text, parameters)
 
     def returning(self, connection: Connection, rows: Sequence[Parameters]) -> list[Row]:
-        """Run it and answer what it RETURNs, in no order. Raises DBAPIError."""
+        """Run the statement and return the rows it RETURNs, in no particular order. Raise DBAPIError."""
         compiled = self._for(connection.dialect)
         found: list[Row] = []
         with _cursor(connection) as cursor:
@@ -147,7 +147,7 @@ class Prepared:
         return [compiled.read(row) for row in found]
 
     def statement(self, dialect: Dialect, row: Parameters) -> SqlStatement:
-        """The statement for one row, for whoever runs it: ``dialect`` is one whose driver is `PLAIN`."""
+        """Return the statement for one row, to be run elsewhere. The driver of ``dialect`` must be one of `PLAIN`."""
         compiled = self._for(dialect)
         [parameters] = compiled.parameters([row])
         return SqlStatement(compiled.text, parameters)
@@ -162,7 +162,7 @@ class Prepared:
 
 
 class _Compiled:
-    """A statement's text for one dialect, and what becomes of values on their way there and back."""
+    """A statement's text for one dialect, with the conversions of its parameters and results."""
 
     def __init__(self, statement: ClauseElement, dialect: Dialect, types: Types) -> None:
         compiled: Any = statement.compile(dialect=dialect)
@@ -186,7 +186,7 @@ class _Compiled:
         ]
 
     def parameters(self, rows: Sequence[Parameters]) -> list[Any]:
-        """What the driver is given at each execution: once for all rows, or once for each."""
+        """Return the driver's parameters for each execution: one for all rows, or one for each."""
         columns = {
             name: [row[name] if write is None else write(row[name]) for row in rows]
             for name, write in self._writers.items()
@@ -197,7 +197,7 @@ class _Compiled:
         return list(zip(*(columns[name] for name in self._names), strict=True))
 
     def read(self, row: Row) -> Row:
-        """A row as the tables declare it."""
+        """Return a row with values of the types that the tables declare."""
         if not self._readers:
             return row
         values = list(row)
@@ -207,7 +207,7 @@ class _Compiled:
 
 
 def types_of(table: Table, *names: str) -> Types:
-    """Parameters that are named, and written, as columns of ``table``."""
+    """Return parameters with the names and types of columns of ``table``."""
     return {name: table.c[name].type for name in names}
 
 
@@ -219,7 +219,7 @@ def _parameter(name: str, type_: TypeEngine[Any], dialect: Dialect) -> ColumnEle
 
 
 def _columns(types: Types) -> dict[str, ColumnElement[Any]]:
-    """The columns of a table of the rows, made from an array for each parameter."""
+    """Return the columns of a table of the rows, made from an array for each parameter."""
     unbounded = {name: _of_any_length(type_) for name, type_ in types.items()}
     arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in unbounded.items()]
     columns = [column(name, type_) for name, type_ in unbounded.items()]
@@ -228,14 +228,18 @@ def _columns(types: Types) -> dict[str, ColumnElement[Any]]:
 
 
 def _of_any_length(type_: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Arrays are cast, and a cast to VARCHAR(n) would silently cut off what a column of that type refuses."""
+    """Return the type without its length: a cast to VARCHAR(n) would silently cut off what a column of that
+    type refuses.
+    """
     if isinstance(type_, TypeDecorator):
         return type(type_)()
     return Text() if isinstance(type_, String) else type_
 
 
 def _array(values: Iterable[Any]) -> str:
-    """An array as PostgreSQL reads it. The driver's own takes a regular expression to every element."""
+    """Return an array in PostgreSQL's text form. The driver's own conversion runs a regular expression on
+    every element.
+    """
     return f"{{{','.join(map(_element, values))}}}"
 
 
@@ -250,7 +254,7 @@ def _element(value: Any) -> str:
 
 @contextmanager
 def _cursor(connection: Connection) -> Iterator[Any]:
-    """The driver's cursor; its errors become SQLAlchemy's, and a dead connection is known as such."""
+    """Yield the driver's cursor. Its errors are raised as SQLAlchemy's, and a dead connection is marked as such."""
     driver, dialect = connection.connection, connection.dialect
     cursor = driver.cursor()
     try:

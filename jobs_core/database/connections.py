@@ -1,9 +1,9 @@
 """Connections to SQLite or PostgreSQL, and transactions that share a commit.
 
-``write`` groups: what concurrent callers want to write is committed together, and each caller resumes after
-the commit. One commit costs as much as a hundred rows, so this is what makes two durable records for every
-job affordable. When one of a group fails, the group is rolled back and each is done again on its own; a unit
-of work must therefore do nothing but talk to its connection.
+``write`` groups the writes of concurrent callers into one commit, and each caller resumes after it. One
+commit costs as much as a hundred rows, so this is what makes two durable records for every job affordable.
+When one write of a group fails, the group is rolled back and each is run again on its own; a unit of work
+must therefore do nothing but use its connection.
 
 A unit of work is a plain function, run in a thread with a blocking connection: a whole group costs the event
 loop one hand-over, where an async driver costs one for each statement (measured: a third of the throughput).
@@ -53,7 +53,9 @@ _DEADLOCK_DETECTED = "40P01"
 
 
 def driver_url(url: str) -> URL:
-    """``url`` with the driver we use: sqlite3; psycopg 3, or psycopg 2 where that is what is installed, or named."""
+    """Return ``url`` with the driver to use: sqlite3; psycopg 3, or psycopg 2 where that is named or the one
+    installed.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return parsed.set(drivername="sqlite")
@@ -64,14 +66,14 @@ def driver_url(url: str) -> URL:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One caller's part of a work that is done for many at once."""
+    """One caller's part of a joint unit of work."""
 
     work: JointWork[Any, Any]
     item: Any
 
 
 class Database:
-    """One process's access to the records. Connects at first use; ``close`` when done."""
+    """One process's access to the records. Connects at first use; ``close`` it at the end."""
 
     def __init__(self, url: str, *, pool_size: int = 10, is_pooled_elsewhere: bool = False) -> None:
         """``is_pooled_elsewhere``: a pooler gives out the server's connections by the transaction."""
@@ -91,21 +93,21 @@ class Database:
         self._readers = ThreadPoolExecutor(min(READERS, pool_size), thread_name_prefix="jobs_core-read")
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction, maybe with others, and answer its result once it is committed."""
+        """Run ``work`` in a transaction, possibly with others, and return its result after the commit."""
         self._check_process()
         return cast("T", await self._writer.here().submit(work))
 
     async def write_jointly(self, work: JointWork[Item, T], item: Item) -> T:
-        """As ``write``, but done once for all who share a transaction and name the same ``work``.
+        """Run ``work`` as ``write`` does, but once for all callers in a transaction that name the same ``work``.
 
-        It is a function that outlives the call; it gets their items, in the order they came, and answers as many
-        results.
+        ``work`` is a module's function. It gets the callers' items, in the order they came, and returns as
+        many results.
         """
         self._check_process()
         return cast("T", await self._writer.here().submit(_Part(work, item)))
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Run ``query``, which changes nothing; what it sees is committed."""
+        """Run ``query``, which changes nothing and sees only committed rows. Return its result."""
         self._check_process()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
@@ -116,7 +118,7 @@ class Database:
         self.engine.dispose()
 
     def _check_process(self) -> None:
-        """Raises RuntimeError in a child of the process in which it was used first."""
+        """Raise RuntimeError in a forked child of the process that used it first."""
         if not self._is_used:
             self._is_used, self._process = True, os.getpid()
         elif self._process != os.getpid():
@@ -147,7 +149,9 @@ class Database:
         return self._transact(self._reading, query)
 
     def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        """Do ``work`` in a transaction of its own. Whether the database answers is logged when that changes."""
+        """Run ``work`` in a transaction of its own. Log when the database becomes unreachable, and when it is
+        back.
+        """
         try:
             result = self._transact_patiently(engine, work, repeats=_REPEATS)
         except Exception as error:
@@ -164,11 +168,11 @@ class Database:
         return result
 
     def _transact_patiently(self, engine: Engine, work: Callable[[Connection], T], *, repeats: int) -> T:
-        """Do it again where nothing speaks against it but bad luck.
+        """Run ``work`` in a transaction, and repeat it after a dead connection or a deadlock.
 
-        A server that was restarted leaves dead connections in the pool. Asking each before its use would cost a
-        round trip every time, so it is the work that finds out. Nothing is committed by then, nor after a
-        deadlock; an error of the commit itself is not repeated.
+        A restarted server leaves dead connections in the pool. Checking each before its use would cost a
+        round trip every time, so the work finds out. Nothing is committed by then, nor after a deadlock; an
+        error of the commit itself is not repeated.
         """
         with engine.connect() as connection:
             connection.begin()
@@ -205,7 +209,7 @@ class Database:
 
 
 def _perform(connection: Connection, group: Sequence[Work | _Part]) -> list[Any]:
-    """The results in the group's order. What is done jointly is done in the place of its first part."""
+    """Return the results in the group's order. A joint unit of work runs in the place of its first part."""
     places: dict[JointWork[Any, Any], list[int]] = {}
     for place, work in enumerate(group):
         if isinstance(work, _Part):
@@ -222,14 +226,16 @@ def _perform(connection: Connection, group: Sequence[Work | _Part]) -> list[Any]
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether an error says that the database cannot be used now, whatever is asked of it."""
+    """Return whether an error means that the database cannot be used now, by any statement."""
     if _is_deadlock(error) or _is_wrong_statement(error):
         return False
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
 
 
 def _is_wrong_statement(error: BaseException) -> bool:
-    """SQLite says of a table that is not there what PostgreSQL says of a server that is not."""
+    """Return whether the statement is wrong. SQLite reports a missing table as PostgreSQL reports an
+    unreachable server.
+    """
     return getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 

@@ -1,4 +1,4 @@
-"""Finding the records of jobs. Every query works inside a transaction of its caller and changes nothing."""
+"""Queries for job records. Each runs inside its caller's transaction and changes nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from jobs_core.model.states import Event, JobStatus, sources
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list. ``before_id`` pages: the last page's ``next_before_id``."""
+    """Which jobs to list. ``before_id`` is the previous page's ``next_before_id``."""
 
     status: JobStatus | None = None
     job_type: str | None = None
@@ -34,7 +34,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, the newest first; ``next_before_id`` is ``None`` on the last page."""
+    """One page of jobs, the newest first; ``next_before_id`` is ``None`` on the last page."""
 
     jobs: tuple[JobRecord, ...] = field(default_factory=tuple)
     next_before_id: int | None = None
@@ -50,7 +50,7 @@ class TypeStats:
 
 
 def get(connection: Connection, job_id: str, *, with_attempts: bool = True) -> JobRecord | None:
-    """One job, by default with its attempts in order."""
+    """Return one job, by default with its attempts in order; ``None`` if there is none."""
     row = connection.execute(select(executions).where(executions.c.job_id == job_id)).one_or_none()
     if row is None:
         return None
@@ -64,13 +64,15 @@ def get(connection: Connection, job_id: str, *, with_attempts: bool = True) -> J
 
 
 def unpublished(connection: Connection, job_id: str) -> set[str]:
-    """The deduplication ids of the job's messages that are still to be published, or to be noted as published."""
+    """Return the deduplication ids of the job's messages that are not yet published, or not yet recorded as
+    published.
+    """
     found = connection.execute(select(outbox.c.deduplication_id).where(outbox.c.job_id == job_id))
     return set(found.scalars())
 
 
 def page(connection: Connection, wanted: JobFilter) -> JobPage:
-    """The jobs that match, the newest first."""
+    """Return one page of the jobs that match, the newest first."""
     rows = connection.execute(_page_query(wanted)).all()
     shown = rows[: wanted.limit]
     has_more = len(rows) > wanted.limit
@@ -78,7 +80,7 @@ def page(connection: Connection, wanted: JobFilter) -> JobPage:
 
 
 def stats(connection: Connection, *, since: datetime) -> list[TypeStats]:
-    """How many jobs created from ``since`` on are in which state, by type."""
+    """Return, by job type, how many jobs created from ``since`` on are in each state."""
     columns = executions.c
     rows = connection.execute(
         select(columns.job_type, columns.status, func.count())
@@ -90,7 +92,7 @@ def stats(connection: Connection, *, since: datetime) -> list[TypeStats]:
 
 
 def working_seconds(connection: Connection, job_ids: Sequence[str]) -> dict[str, float]:
-    """By job, for how long its handler worked over all attempts that have ended; jobs without any are left out."""
+    """Return, by job id, the seconds its handler worked over all ended attempts. Jobs without one are left out."""
     found: dict[str, float] = {}
     columns = attempts.c
     query = select(columns.job_id, columns.started_at, columns.finished_at).where(
@@ -102,10 +104,10 @@ def working_seconds(connection: Connection, job_ids: Sequence[str]) -> dict[str,
 
 
 def overdue(connection: Connection, *, expected_before: datetime, limit: int) -> list[JobRecord]:
-    """Unfinished jobs whose next sign of life was due before ``expected_before``, the oldest first.
+    """Return unfinished jobs whose next change was expected before ``expected_before``, the oldest first.
 
-    A running attempt is due when its lease ends; a pending job when its next attempt is, or, where nobody
-    knows when that is, a day after it last changed: QStash waits no longer between attempts.
+    A running attempt is expected to change when its lease ends; a pending job at its next attempt, or, if
+    that is not known, a day after its last change: QStash waits no longer than that between attempts.
     """
     columns = executions.c
     known = func.coalesce(columns.lease_until, columns.next_attempt_at, type_=columns.lease_until.type)

@@ -1,7 +1,7 @@
-"""The records of jobs: the statements that make, change and find them.
+"""Writing job records: the statements that make and change them.
 
-Each state change is one conditional UPDATE whose condition comes from the table in ``states``; it answers
-whether it happened. Every function works inside a transaction that its caller commits.
+Each change of state is one conditional UPDATE, whose condition comes from the table in ``states``; the
+function returns whether it happened. Every function runs inside a transaction that its caller commits.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is to be recorded, with the message that will deliver it.
+    """A job to record, with the message that delivers it.
 
     ``message`` is ``None`` for a job that arrives from elsewhere: from a schedule, or from another service.
     """
@@ -73,24 +73,24 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class NewJobs:
-    """Jobs that one caller wants recorded; until ``locked_until`` their messages are in its hands."""
+    """One caller's jobs to record. Until ``locked_until`` only that caller publishes their messages."""
 
     jobs: Sequence[NewJob]
     locked_until: datetime
 
 
 def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until: datetime) -> Sequence[str]:
-    """Record jobs and the intent to publish them; answers each one's id.
+    """Record jobs and the intent to publish them. Return the id of each.
 
-    Where a job's (type, idempotency key) is taken, that is the first one's id, and nothing is written. The
-    unique constraint decides, so callers may race.
+    Where a job's (type, idempotency key) exists, that job's id is returned and nothing is written. The unique
+    constraint decides, so callers may race.
     """
     [job_ids] = insert_jointly(connection, [NewJobs(jobs, locked_until)])
     return job_ids
 
 
 def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Sequence[str]]:
-    """``insert_jobs`` for many callers at once; answers the ids of each one's jobs."""
+    """Run ``insert_jobs`` for many callers at once. Return the ids of each one's jobs."""
     jobs = [job for each in wanted for job in each.jobs]
     inserted = {job_id for (job_id,) in ADD_JOB.returning(connection, [_row(job) for job in jobs])}
     rows = [
@@ -116,7 +116,7 @@ def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Se
 def insert_plainly(
     jobs: Sequence[NewJob], *, locked_until: datetime, dialect: Dialect
 ) -> Generator[SqlStatement, Sequence[Row], list[str]]:
-    """``insert_jobs`` for a connection that is not SQLAlchemy's: yields statements, is sent the rows they return."""
+    """Run ``insert_jobs`` on a connection without SQLAlchemy: yield statements, and be sent the rows they return."""
     job_ids = []
     for job in jobs:
         job_id = job.job_id
@@ -132,7 +132,7 @@ def insert_plainly(
 
 
 def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime) -> dict[str, Any]:
-    """A message as a row of the outbox."""
+    """Return a message as a row of the outbox."""
     return {
         "job_id": message.job_id,
         "deduplication_id": message.deduplication_id,
@@ -155,7 +155,7 @@ def add_job(connection: Connection, job: NewJob) -> None:
 def add_message(
     connection: Connection, message: Message, *, created_at: datetime, locked_until: datetime
 ) -> bool:
-    """Write one more message of a job that exists; false if it is there already."""
+    """Write a further message for an existing job. Return false if it exists already."""
     row = outbox_row(message, created_at=created_at, locked_until=locked_until)
     return insert_unless_there(connection, outbox, row)
 
@@ -165,7 +165,7 @@ def add_message(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery's wish to take its job for one attempt, under a lease."""
+    """A delivery's request for its job, for one attempt under a lease."""
 
     job_id: str
     message_id: str | None
@@ -175,7 +175,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The job is the caller's for attempt ``number``, which counts 1, 2, 3; and what the record says of it."""
+    """A job claimed for attempt ``number`` (1, 2, 3, …), with what its record says."""
 
     number: int
     message_id: str | None
@@ -186,7 +186,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The job's workers died while they ran it, so often that it has failed."""
+    """A job that has failed because its workers died too often while they ran it."""
 
     error: str
 
@@ -196,9 +196,9 @@ MOST_DEATHS = 3
 
 
 def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | Died | None]:
-    """Take jobs for one attempt each; ``None`` where one is not to be had.
+    """Claim jobs for one attempt each; ``None`` where a job cannot be had.
 
-    It is to be had while pending, and again when the lease of whoever holds it has run out, unless its workers have
+    A job can be had while it is pending, and again when its holder's lease has ended, unless its workers have
     died in `MOST_DEATHS` runs in a row: then it fails. Of two claims for the same job the first wins.
     """
     first: dict[str, Claim] = {}
@@ -220,7 +220,7 @@ def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | Die
 
 
 def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) -> None:
-    """Give the lease of a job that was claimed in this transaction another end."""
+    """Set the end of the lease of a job that was claimed in this transaction."""
     connection.execute(
         update(executions).where(executions.c.job_id == job_id).values(lease_until=lease_until)
     )
@@ -228,7 +228,7 @@ def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that is over, and how."""
+    """How an attempt ended."""
 
     job_id: str
     number: int
@@ -237,7 +237,7 @@ class Ended:
 
 
 def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
-    """Record how attempts ended. False where the job is no longer the attempt's: taken over, or cancelled."""
+    """Record how attempts ended. Return false where the attempt no longer holds the job: taken over, or cancelled."""
     kept: set[tuple[str, int]] = set()
     for event, statement in FINISH.items():
         rows = [_ending(each) for each in ended if each.how.event is event]
@@ -252,7 +252,9 @@ def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
 
 
 def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -> bool:
-    """Fail a job for which no attempt will come, unless one is running under a lease that still holds."""
+    """Fail a job that gets no further attempt, unless one runs under a lease that has not ended. Return
+    whether it did.
+    """
     values = {
         "status": target(Event.ABANDON),
         "error": error,  # what its attempts failed with is kept with them
@@ -270,7 +272,7 @@ def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -
 
 
 def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
-    """Cancel a job that is not finished. A handler that runs is not stopped, but its outcome is not recorded."""
+    """Cancel an unfinished job. A running handler is not stopped, but its outcome is not recorded."""
     values = {
         "status": target(Event.CANCEL),
         "lease_until": None,
@@ -285,7 +287,7 @@ def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
 
 
 def revive(connection: Connection, job_id: str, *, now: datetime) -> int | None:
-    """Make a finished job pending again; answers the number of its new run, or ``None`` if it is not finished."""
+    """Make a finished job pending again. Return the number of its new run, or ``None`` if it is not finished."""
     statement = (
         update(executions)
         .where(executions.c.job_id == job_id, executions.c.status.in_(sources(Event.REVIVE)))
@@ -316,7 +318,7 @@ def report_progress(
     note: str | None,
     now: datetime,
 ) -> bool:
-    """Store how far the attempt is. False if the job is no longer this attempt's."""
+    """Store the attempt's progress. Return false if the attempt no longer holds the job."""
     statement = (
         update(executions)
         .where(
@@ -330,9 +332,10 @@ def report_progress(
 
 
 def release_message(connection: Connection, record: JobRecord, *, now: datetime, next_at: datetime) -> bool:
-    """Let the job be followed by a message that is still to be published; false if it has changed meanwhile.
+    """Set a job to be continued by a message that is still to be published. Return false if the job has
+    changed meanwhile.
 
-    ``next_at`` is when that message is to arrive; a running attempt's lease says so already.
+    ``next_at`` is when that message is due; for a running attempt the lease says so already.
     """
     columns = executions.c
     values: dict[str, Any] = {"message_id": None, "updated_at": now}
@@ -356,7 +359,7 @@ CUT_OFF_STATUS = 503  # what the worker would have answered; an attempt whose wo
 
 
 def give_back(connection: Connection, job_id: str, attempt_number: int, *, now: datetime) -> None:
-    """End the lease of an attempt that was cut off, and note it as lost."""
+    """End the lease of an interrupted attempt, and record it as lost."""
     columns = executions.c
     connection.execute(
         update(executions)
@@ -384,7 +387,7 @@ def give_back(connection: Connection, job_id: str, attempt_number: int, *, now: 
 
 
 def discard_messages(connection: Connection, job_id: str) -> None:
-    """Forget what of a job is still to be published."""
+    """Delete the job's messages that are still to be published."""
     connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
 
 
@@ -452,7 +455,7 @@ def _attempt_ending(ended: Ended, *, is_kept: bool) -> dict[str, Any]:
 
 
 def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> bool:
-    """Note that a running attempt's worker died; false if none was running."""
+    """Record that a running attempt's worker died. Return false if none was running."""
     closed = connection.execute(
         update(attempts)
         .where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
@@ -466,7 +469,7 @@ def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> 
 
 
 def _deaths(connection: Connection, job_id: str, *, before: int) -> int:
-    """In how many attempts in a row, up to the one before number ``before``, the worker died."""
+    """Return in how many attempts in a row, up to the one before number ``before``, the worker died."""
     columns = attempts.c
     is_death = and_(columns.outcome == AttemptOutcome.LOST, columns.status_code.is_(None))
     other = connection.execute(
@@ -478,7 +481,7 @@ def _deaths(connection: Connection, job_id: str, *, before: int) -> int:
 
 
 def _fail_unrun(connection: Connection, job_id: str, number: int, now: datetime) -> Died:
-    """Fail a job that was claimed for attempt ``number`` in this transaction, which is not to be."""
+    """Fail a job instead of starting attempt ``number``, for which it was claimed in this transaction."""
     error = f"its worker died in {MOST_DEATHS} runs in a row (killed? out of memory?); it is not run again"
     connection.execute(
         update(executions)
@@ -506,17 +509,17 @@ def _find_by_key(connection: Connection, jobs: Sequence[NewJob]) -> dict[tuple[s
 
 
 def insert_unless_there(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
-    """Insert ``row`` unless a unique key of it is taken; whether it was inserted.
+    """Insert ``row`` unless one of its unique keys exists. Return whether it was inserted.
 
-    Drivers do not agree on the row count of an INSERT (psycopg's is -1 where SQLAlchemy does not ask for it), so
-    the database is asked to return what it wrote.
+    Drivers do not agree on the row count of an INSERT (psycopg's is -1 where SQLAlchemy does not ask for it),
+    so the statement returns what it wrote.
     """
     statement = insert_into(table, connection).values(row).on_conflict_do_nothing().returning(table.c[0])
     return connection.execute(statement).first() is not None
 
 
 def changed_rows(result: CursorResult[Any]) -> int:
-    """How many rows an UPDATE or DELETE changed.
+    """Return how many rows an UPDATE or DELETE changed.
 
     Raises:
         RuntimeError: the driver does not know; taken for a number, its -1 would mean yes.

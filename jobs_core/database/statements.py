@@ -1,4 +1,4 @@
-"""The statements that every job needs, from its record to its end; ``executions`` and ``outbox`` run them."""
+"""The statements that every job needs, from its record to its end; ``job_store`` and ``outbox`` run them."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -197,8 +197,10 @@ END_ATTEMPT = Prepared(
 
 
 def _not_by_index(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """``condition``, of which PostgreSQL's planner makes no lookup: these jobs are to be found by their ids.
+    """Return ``condition`` in a form that PostgreSQL's planner does not use an index for: the ids are to find
+    the rows.
 
-    After a burst its statistics still say that next to no job is pending, and reading all that are looks cheap.
+    After a burst its statistics still say that hardly any job is pending, so reading all pending ones looks
+    cheap.
     """
     return condition.is_(true())

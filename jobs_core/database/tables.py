@@ -1,6 +1,6 @@
-"""The tables. Instants are UTC with zone; ``migrations`` creates what stands here, and a test compares them.
+"""The tables. Instants are UTC with zone; ``migrations`` creates these tables, and a test compares the two.
 
-``id`` grows by one and is what rows are ordered and paged by; ``job_id`` is the public name of a job.
+``id`` is the order of rows and pages; ``job_id`` is the public name of a job.
 """
 
 import json
@@ -32,7 +32,7 @@ JsonValue: JSON = JSON(none_as_null=True)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant. SQLite has no zones: it keeps UTC and gets it back."""
+    """An aware instant. SQLite has no zones, so it stores UTC."""
 
     impl: DateTime = DateTime(timezone=True)
     cache_ok: bool | None = True
@@ -67,14 +67,14 @@ class SubjectId(TypeDecorator[int | str]):
 
 
 def encode_subject(value: int | str) -> str:
-    """``value`` as text from which ``decode_subject`` tells numbers and strings apart."""
+    """Return ``value`` as text from which ``decode_subject`` tells numbers and strings apart."""
     if isinstance(value, int):
         return str(value)
     return json.dumps(value) if value.startswith('"') or _is_number(value) else value
 
 
 def decode_subject(text: str) -> int | str:
-    """What ``encode_subject`` was given."""
+    """Return the value that ``encode_subject`` was given."""
     if text.startswith('"'):
         return cast("str", json.loads(text))
     return int(text) if _is_number(text) else text
@@ -86,7 +86,7 @@ def _is_number(text: str) -> bool:
 
 
 class JobsModel(SQLModel):
-    """Base of the tables; their metadata is their own, so that an application's tables stay apart."""
+    """Base of the tables. Their metadata is their own, so that an application's tables stay apart."""
 
     metadata: ClassVar[MetaData] = MetaData(
         naming_convention={
@@ -166,7 +166,7 @@ class JobAttempt(JobsModel, table=True):
 
 
 class OutboxMessage(JobsModel, table=True):
-    """A message that must reach QStash; the row goes when it has."""
+    """A message to publish to QStash; its row is deleted when QStash has accepted it."""
 
     __tablename__: ClassVar[str] = "job_outbox"
     __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_job_outbox_due", "locked_until", "id"),)
@@ -192,7 +192,7 @@ class OutboxMessage(JobsModel, table=True):
 
 
 class JobAlert(JobsModel, table=True):
-    """An alert that was told and is not over: whichever worker wrote the row has told it."""
+    """An alert that was sent and is not over; the worker that wrote the row has sent it."""
 
     __tablename__: ClassVar[str] = "job_alerts"
 
@@ -202,7 +202,7 @@ class JobAlert(JobsModel, table=True):
 
 
 def table_of(model: type[SQLModel]) -> Table:
-    """The table behind a model, for statements that make no objects."""
+    """Return the table of a model, for statements that make no objects."""
     return cast("Table", getattr(model, "__table__"))  # noqa: B009 -- unknown to the type checker
 
 

@@ -1,1 +1,1 @@
-"""What a job is: pure values and rules. No I/O, and no time but what the clock is asked for."""
+"""What a job is: pure values and rules. No I/O; only ``clock`` reads the time."""

@@ -1,4 +1,4 @@
-"""When QStash will come again, as far as a worker can know: for display, and to notice when it did not."""
+"""When QStash will retry, as far as a worker can know: for display, and to notice that it did not."""
 
 import math
 from datetime import timedelta
@@ -11,12 +11,14 @@ LONGEST_WAIT = timedelta(days=1)
 
 
 def default_wait(retry_number: int) -> timedelta:
-    """QStash's wait before the ``retry_number``-th retry, counting from 1: 12 s, 2m28s, 30m8s, 6h7m6s, a day."""
+    """Return QStash's default wait before the ``retry_number``-th retry, from 1: 12 s, 2m28s, 30m8s, 6h7m6s,
+    a day.
+    """
     return min(LONGEST_WAIT, timedelta(seconds=math.exp(2.5 * min(retry_number, 5))))
 
 
 def expected_wait(retry_number: int, retry_delay: str | None) -> timedelta | None:
-    """The wait before a retry, or ``None`` if only QStash can tell: expressions are evaluated there."""
+    """Return the wait before a retry, or ``None`` where only QStash can evaluate the expression."""
     if retry_delay is None:
         return default_wait(retry_number)
     if retry_delay.isascii() and retry_delay.isdigit():

@@ -1,7 +1,7 @@
-"""The only module that knows the time.
+"""The only module that reads the time.
 
-Records and deliveries share one clock, so that a test which turns it sees both move together; nothing asks the
-database for its ``now()``. Any object with a ``now()`` will do: a test harness hands in its own.
+Records and deliveries share one clock, so that a test that turns it moves both; no statement uses the
+database's ``now()``. Any object with a ``now()`` is a clock: a test harness may pass its own.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -9,10 +9,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What time it is."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The current instant, aware and in UTC."""
+        """Return the current instant, aware and in UTC."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What becomes of signatures where this machine's clock is not QStash's. Pure."""
+"""How a difference between this machine's clock and QStash's affects signatures. Pure."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ _UNSURE = timedelta(seconds=2)
 
 
 def clock_problem(ahead: timedelta | None, tolerance_seconds: float) -> str | None:
-    """Why signatures will be rejected with a clock that is so far ahead of QStash's; ``None`` if they will not.
+    """Return why signatures are rejected with a clock so far ahead of QStash's; ``None`` if they are not.
 
     ``tolerance_seconds`` is SIGNATURE_TOLERANCE_SECONDS: how far the clock may be behind.
     """

@@ -1,4 +1,4 @@
-"""What QStash says of a job's message: why a job did not arrive. Pure; read from the entries of QStash's log."""
+"""Why a job's message was not delivered, read from QStash's log entries. Pure."""
 
 import base64
 import binascii
@@ -15,7 +15,9 @@ _OPEN = frozenset({"CREATED", "ACTIVE", "RETRY"})
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTrouble:
-    """Why QStash has not delivered a message. ``next_at`` is when it tries again, ``None`` if it does not."""
+    """Why QStash has not delivered a message. ``next_at`` is the time of its next attempt, ``None`` if there
+    is none.
+    """
 
     text: str
     is_final: bool = False
@@ -23,17 +25,18 @@ class DeliveryTrouble:
 
     @property
     def sentence(self) -> str:
-        """The trouble in one line, with the time of the next attempt."""
+        """Return the trouble in one line, with the time of the next attempt."""
         if self.next_at is not None:
             return f"{self.text}; QStash tries again at {self.next_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"{self.text}; QStash has given up" if self.is_final else self.text
 
 
 def read_trouble(entries: Sequence[Mapping[str, Any]]) -> DeliveryTrouble | None:
-    """Why a message is not delivered, from its log entries, the newest first; ``None`` if nothing went wrong yet.
+    """Return why a message is not delivered, from its log entries, the newest first; ``None`` if nothing went
+    wrong yet.
 
     Fields are those of the vendor's API: ``time`` (unix ms), ``state``, ``error``, ``responseStatus``,
-    ``responseBody`` (base64), ``nextDeliveryTime`` (unix ms), ``url``. Entries of another shape are passed over.
+    ``responseBody`` (base64), ``nextDeliveryTime`` (unix ms), ``url``. Entries of another shape are ignored.
     """
     lines = [entry for entry in entries if isinstance(entry.get("time"), int)]
     # The API gives the newest first; those of one millisecond keep their order.
@@ -79,7 +82,7 @@ _HINTS = {
 
 
 def _said(encoded: Any) -> str:
-    """The answer's own words: those of a JSON error, else its text."""
+    """Return the text of a response: the error of a JSON object, else the whole."""
     if not isinstance(encoded, str) or not encoded:
         return ""
     try:

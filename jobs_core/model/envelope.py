@@ -62,7 +62,7 @@ class _Wire(BaseModel):
 
 
 class Metadata(_Wire):
-    """What is known of a job beside its payload."""
+    """A job's data beside its payload."""
 
     user_id: SubjectValue = None
     organization_id: SubjectValue = None
@@ -85,12 +85,12 @@ class JobEnvelope(_Wire):
     metadata: Metadata = Field(default_factory=Metadata)
 
     def to_json(self) -> str:
-        """The body to publish; absent values are left out."""
+        """Return the body to publish; absent values are left out."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
     @classmethod
     def parse(cls, body: bytes) -> "JobEnvelope":
-        """Read a delivered body.
+        """Return a delivered body as its model.
 
         Raises:
             JobValidationError: if it is not an envelope, with the path of every field that is wrong.

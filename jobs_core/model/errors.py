@@ -1,4 +1,4 @@
-"""What can go wrong, and what it means.
+"""The job system's errors.
 
 ::
 
@@ -31,7 +31,7 @@ LONGEST_RETRY_AFTER = timedelta(days=1)
 
 
 class JobError(Exception):
-    """Something is wrong with one job. ``code`` is stable and meant for programs."""
+    """An error of one job. ``code`` is stable and meant for programs."""
 
     default_code: ClassVar[str] = "job_error"
 
@@ -44,7 +44,7 @@ class JobError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing that is wrong with a payload."""
+    """One invalid field of a payload."""
 
     path: str  # dotted, from the payload's root: "data.recipientName", "to.0"
     message: str
@@ -62,7 +62,7 @@ class JobValidationError(JobError):
 
     @classmethod
     def from_pydantic(cls, subject: str, error: ValidationError) -> "JobValidationError":
-        """Every field error of ``error``, without the offending values: payloads do not belong in logs."""
+        """Make one that lists every field error of ``error``, without values: payloads do not belong in logs."""
         errors = [
             FieldError(".".join(map(str, found["loc"])), found["msg"], found["type"])
             for found in error.errors(include_url=False, include_context=False, include_input=False)
@@ -96,13 +96,13 @@ class JobTimeoutError(JobError):
 
 
 class PermanentJobError(JobError):
-    """Raised by a handler when trying again cannot help."""
+    """Raised by a handler when a retry cannot help."""
 
     default_code = "permanent"
 
 
 class RetryLater(JobError):
-    """Raised by a handler to be tried again after ``after`` (a timedelta, or seconds).
+    """Raised by a handler to be retried after ``after`` (a timedelta, or seconds).
 
     It is the job's own answer, and uses up one of its retries as a failure does: on the last attempt the job fails.
 

@@ -18,7 +18,7 @@ JobId = Annotated[str, AfterValidator(_canonical)]
 
 
 def new_job_id(now: datetime) -> str:
-    """A new id; of two made in different milliseconds the later sorts higher."""
+    """Return a new id. Ids made in later milliseconds sort higher."""
     milliseconds = int(now.timestamp() * 1000) & (1 << 48) - 1
     low = secrets.randbits(74)
     value = milliseconds << 80 | 0x7 << 76 | (low >> 62) << 64 | 0b10 << 62 | low & (1 << 62) - 1
@@ -26,5 +26,5 @@ def new_job_id(now: datetime) -> str:
 
 
 def scheduled_job_id(schedule_id: str, message_id: str) -> str:
-    """The id of one firing of a schedule: the same for every delivery of that message, and for no other."""
+    """Return the id of one firing of a schedule, the same for every delivery of that message."""
     return str(uuid.uuid5(_SCHEDULED, f"{schedule_id}\n{message_id}"))

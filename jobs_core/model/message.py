@@ -9,7 +9,7 @@ from jobs_core.model.options import duration
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message to publish. ``deliver_at`` asks for a delay, counted when it is published."""
+    """One message to publish. ``deliver_at`` asks for a delay, counted from the publish."""
 
     job_id: str
     destination: str
@@ -20,7 +20,7 @@ class Message:
     deliver_at: datetime | None = None
 
     def all_headers(self, now: datetime) -> dict[str, str]:
-        """The headers of a publish at ``now``: a late publish does not make a late job later still."""
+        """Return the headers of a publish at ``now``: a late publish does not make a late job later still."""
         headers = {**self.headers, "Upstash-Deduplication-Id": self.deduplication_id}
         if self.deliver_at is not None and self.deliver_at > now:
             headers["Upstash-Delay"] = duration(self.deliver_at - now)

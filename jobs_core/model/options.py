@@ -1,6 +1,6 @@
-"""How one job is to be delivered, and the headers that tell QStash so.
+"""The delivery options of one job, and the headers that tell them to QStash.
 
-Durations are whole seconds on the wire (``10s``), but the value of a retry-delay expression is milliseconds.
+Durations are whole seconds on the wire (``10s``), but a retry-delay expression is in milliseconds.
 """
 
 import math
@@ -36,7 +36,7 @@ FAILURE_CALLBACK_RETRIES = 3
 
 
 def unsendable(text: str) -> str | None:
-    """What is wrong with ``text`` as the value of a header; ``None`` if nothing is."""
+    """Return why ``text`` cannot be the value of a header; ``None`` if it can."""
     if _HEADER_TEXT.fullmatch(text):
         return None
     return f"{text[:100]!r} cannot be sent in a header: only printable ASCII can, without blanks around it"
@@ -68,7 +68,7 @@ class FlowControl(BaseModel):
         return self
 
     def header_value(self) -> str:
-        """As ``Upstash-Flow-Control-Value`` spells it: ``parallelism=3, rate=5, period=60s``."""
+        """Return the value of ``Upstash-Flow-Control-Value``: ``parallelism=3, rate=5, period=60s``."""
         parts = [f"{name}={value}" for name, value in self._limits().items() if value is not None]
         return ", ".join([*parts, f"period={duration(self.period)}"] if self.rate else parts)
 
@@ -77,9 +77,9 @@ class FlowControl(BaseModel):
 
 
 class DeliveryOptions(BaseModel):
-    """What a caller may say about the delivery of one job; ``None`` leaves it to the job type.
+    """A caller's options for the delivery of one job; ``None`` leaves an option to the job type.
 
-    Kept with the record, so that a job retried by hand is delivered as it first was.
+    Stored with the job, so that a job retried by hand is delivered with the same options.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -125,14 +125,14 @@ class DeliveryOptions(BaseModel):
         return value
 
     def to_record(self) -> dict[str, Any]:
-        """As stored with the job: only what was given."""
+        """Return the given options, as they are stored with the job."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 def ascii_url(value: str) -> str:
-    """``value``, an http or https URL, as it travels: its host in punycode, the rest percent-encoded.
+    """Return ``value``, an http or https URL, in ASCII: its host in punycode, the rest percent-encoded.
 
-    A URL that is ASCII already is left as it is, for signatures are made over it. Raises ValueError.
+    An ASCII URL is left as it is, for signatures are made over it. Raise ValueError if it is no such URL.
     """
     if any(character <= " " or character == "\x7f" for character in value):
         raise ValueError(f"{value[:100]!r} is no URL: it holds blanks or control characters")
@@ -141,17 +141,17 @@ def ascii_url(value: str) -> str:
 
 
 def seconds(value: timedelta | float) -> float:
-    """A duration given either way, in seconds."""
+    """Return a duration, a timedelta or seconds, in seconds."""
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def duration(value: timedelta | float) -> str:
-    """A wire duration, rounded up: a job is never early."""
+    """Return a duration in the wire's form, rounded up: a job is never early."""
     return f"{max(0, math.ceil(seconds(value)))}s"
 
 
 def not_before_header(instant: datetime) -> str:
-    """Unix seconds, rounded up. Raises ValueError if ``instant`` is naive."""
+    """Return unix seconds, rounded up. Raise ValueError if ``instant`` is naive."""
     if instant.tzinfo is None:
         raise ValueError(f"not_before needs an aware instant, not {instant!r}")
     return str(math.ceil(instant.astimezone(UTC).timestamp()))
@@ -160,10 +160,10 @@ def not_before_header(instant: datetime) -> str:
 def publish_headers(
     options: DeliveryOptions, *, retries: int, timeout: timedelta, label: str, failure_callback: str
 ) -> dict[str, str]:
-    """The ``Upstash-*`` headers for a job, but for its time and its deduplication id.
+    """Return the ``Upstash-*`` headers for a job, without its time and its deduplication id.
 
-    QStash waits a little longer than the handler may run, so that a worker which has to stop a handler can
-    still say so.
+    QStash's timeout is a little longer than the handler's, so that a worker that has to stop a handler can
+    still respond.
     """
     headers = {
         "Content-Type": "application/json",
@@ -184,5 +184,5 @@ def publish_headers(
 
 
 def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
-    """``headers`` as a publish asks for them to be sent to the destination."""
+    """Return ``headers`` with the names that have QStash forward them to the destination."""
     return {f"Upstash-Forward-{name}": value for name, value in headers.items()}

@@ -50,7 +50,7 @@ _LONGEST_TRACEBACK = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an attempt ended: what to write of it, and of its job."""
+    """What to record of an attempt and its job."""
 
     event: Event
     outcome: AttemptOutcome
@@ -63,7 +63,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What QStash is told. Any 2xx ends the message."""
+    """A response to QStash. Any 2xx ends the message."""
 
     status: int
     body: dict[str, Any]
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What must be known of an attempt to judge how it ended."""
+    """What is known of an attempt, to judge how it ended."""
 
     job_id: str
     number: int  # counts runs of the handler: 1, 2, 3
@@ -88,21 +88,21 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to record, and what to answer once it is recorded."""
+    """What to record, and the response once it is recorded."""
 
     record: Finish
     answer: Answer
 
 
 def judge_success(attempt: Attempt, result: Any) -> Verdict:
-    """The handler returned ``result``; what has no form in JSON is recorded as a note that says so."""
+    """Judge that the handler returned ``result``. A result without a JSON form is recorded as a note that says so."""
     answer = Answer(200, {"jobId": attempt.job_id, "status": "completed"})
     finish = Finish(Event.COMPLETE, AttemptOutcome.COMPLETED, 200, result=recordable(result))
     return Verdict(finish, answer)
 
 
 def judge_failure(attempt: Attempt, error: BaseException, *, now: datetime) -> Verdict:
-    """The handler raised ``error``, or ran out of time, by ``now``."""
+    """Judge that the handler raised ``error``, or ran out of time, by ``now``."""
     error = _of_the_job(error)
     if isinstance(error, PermanentJobError | JobValidationError):
         return _fail(attempt, error, NON_RETRYABLE_STATUS, _NON_RETRYABLE_HEADER)
@@ -113,44 +113,44 @@ def judge_failure(attempt: Attempt, error: BaseException, *, now: datetime) -> V
 
 
 def not_now(job_id: str, status: str, error: str, *, wait: timedelta) -> Answer:
-    """Come back after ``wait``: nothing is wrong with the job. ``status`` is one of `NOT_THE_JOBS_FAILURE`."""
+    """Tell QStash to retry after ``wait``; the job has not failed. ``status`` is one of `NOT_THE_JOBS_FAILURE`."""
     return Answer(
         503, {"jobId": job_id, "status": status, "error": error}, {"Retry-After": retry_after(wait)}
     )
 
 
 def busy(job_id: str) -> Answer:
-    """Another attempt holds the job, and has just changed."""
+    """Tell QStash that another attempt holds the job, and has just changed."""
     return not_now(job_id, BUSY, "another attempt is running", wait=timedelta(seconds=1))
 
 
 def postponed(job_id: str, *, until: datetime) -> Answer:
-    """Another attempt holds the job, and a message of its own comes when that one's lease is over.
+    """Tell QStash that another attempt holds the job, and a further message comes when that one's lease has ended.
 
-    QStash is told that all is well, for the job has not failed, and none of its retries is to be used up.
+    The response is a 2xx, for the job has not failed, and none of its retries is to be used up.
     """
     return Answer(200, {"jobId": job_id, "status": "postponed", "until": until.isoformat()})
 
 
 def died(job_id: str, error: str) -> Answer:
-    """The job's workers died while they ran it, and it is not to be run again."""
+    """Tell QStash that the job has failed because its workers died while they ran it."""
     return Answer(
         NON_RETRYABLE_STATUS, {"jobId": job_id, "status": "failed", "error": error}, _NON_RETRYABLE_HEADER
     )
 
 
 def ignored(job_id: str, reason: str) -> Answer:
-    """Nothing is left to do, and the message may go."""
+    """Tell QStash that nothing is left to do, so that the message ends."""
     return Answer(200, {"jobId": job_id, "status": reason})
 
 
 def malformed(error: JobError) -> Answer:
-    """The body is no job of ours, and will not become one."""
+    """Tell QStash that the body is no job, and never will be."""
     return Answer(NON_RETRYABLE_STATUS, {"error": error.message, "code": error.code}, _NON_RETRYABLE_HEADER)
 
 
 def retry_after(wait: timedelta) -> str:
-    """Whole seconds, rounded up, never less than one where there is any wait."""
+    """Return whole seconds, rounded up, at least one where there is any wait."""
     return str(max(0, math.ceil(wait.total_seconds())))
 
 
@@ -161,9 +161,9 @@ def _retryable_answer(error: BaseException) -> tuple[int, dict[str, str]]:
 
 
 def _of_the_job(error: BaseException) -> BaseException:
-    """What a group of errors means for the job: its own errors count wherever they were raised in it.
+    """Return the error of a group that decides about the job, wherever it was raised in the group.
 
-    A permanent one outweighs all others, and of those that ask for later the latest counts.
+    A permanent error outweighs all others; of several ``RetryLater`` the latest counts.
     """
     leaves = _leaves(error)
     if len(leaves) == 1:
@@ -211,7 +211,7 @@ def _retry(
 
 
 def describe(error: BaseException) -> str:
-    """One line (or what the error itself spreads over more): its message, and its type unless it is ours."""
+    """Return the error's message, with its type unless it is ours. One line, or as many as the message has."""
     if isinstance(error, BaseExceptionGroup):
         leaves = _leaves(error)
         return f"{len(leaves)} errors: {'; '.join(map(describe, leaves))}"[:_LONGEST_ERROR]

@@ -1,7 +1,7 @@
-"""What of a handler's result can be recorded: JSON that both databases take. Pure.
+"""Which results of a handler can be recorded: JSON that both databases accept. Pure.
 
-An outcome is always recorded. What has no JSON form, or one that PostgreSQL refuses, is recorded as a note that says
-so in its place; the job is completed all the same, for its work was done.
+An outcome is always recorded. A result without a JSON form, or with one that PostgreSQL refuses, is recorded
+as a note that says so; the job is completed all the same, for its work was done.
 """
 
 import json
@@ -31,7 +31,7 @@ def recordable(result: Any) -> Any:
 
 
 def not_recorded(result: Any, why: BaseException) -> dict[str, str]:
-    """What is recorded in the place of a result that cannot be."""
+    """Return the note that is recorded in the place of a result that cannot be."""
     reason = storable(f"{type(why).__name__}: {text_of(why)}")[:_LONGEST_NOTE]
     return {"notRecorded": reason, "type": type(result).__qualname__}
 
@@ -62,7 +62,7 @@ def _in_base64(result: Any) -> Any:
 
 
 def _spelled(value: Any) -> Any:
-    """The JSON form of what pydantic does not know: numbers and arrays of numpy and its kind say it themselves."""
+    """Return the JSON form of a value that pydantic does not know: numbers and arrays of numpy and the like."""
     if callable(listed := getattr(value, "tolist", None)):
         return listed()
     return {

@@ -1,4 +1,4 @@
-"""A job and its attempts as the rest of the package, the API and the terminal see them."""
+"""A job and its attempts, as the rest of the package, the API and the terminal see them."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -31,7 +31,7 @@ class AttemptRecord(_View):
 
 
 class JobRecord(_View):
-    """One job. ``attempts`` is filled only where a single job is asked for."""
+    """One job. ``attempts`` is filled only where a single job is read."""
 
     job_id: str
     job_type: str
@@ -65,5 +65,5 @@ class JobRecord(_View):
         return self.status in FINISHED
 
     def to_json(self) -> dict[str, Any]:
-        """In camelCase, times as ISO 8601 in UTC."""
+        """Return it in camelCase, with times as ISO 8601 in UTC."""
         return self.model_dump(mode="json", by_alias=True)

@@ -1,7 +1,7 @@
-"""The life of a job: which states there are and which changes are legal.
+"""The states of a job and the legal changes between them.
 
-Every change is one conditional UPDATE in ``executions``, whose condition is ``sources(event)``: no caller sets
-a status by hand, and of two who try the same change one finds that nothing matched.
+Every change is one conditional UPDATE in ``job_store``, whose condition is ``sources(event)``: no caller sets
+a status by hand, and of two callers that try the same change one finds no matching row.
 """
 
 from enum import StrEnum
@@ -58,12 +58,12 @@ FINISHED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
 
 
 def sources(event: Event) -> tuple[JobStatus, ...]:
-    """The states in which ``event`` is legal."""
+    """Return the states in which ``event`` is legal."""
     return tuple(status for status, legal in TRANSITIONS.items() if event in legal)
 
 
 def target(event: Event) -> JobStatus:
-    """The state to which ``event`` leads, the same from wherever it is legal."""
+    """Return the state to which ``event`` leads, from any legal state."""
     targets = {legal[event] for legal in TRANSITIONS.values() if event in legal}
     (status,) = targets
     return status

@@ -39,7 +39,7 @@ _MAYBE_LATER = frozenset({401, 402, 403, 408, 409, 423, 425, 429})
 
 
 class QStashClient:
-    """Publishes messages, one request for many. One for each process; ``aclose`` when done."""
+    """Publishes messages, many a request. Make one a process; ``aclose`` it at the end."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class QStashClient:
         await self._clients.here().aclose()
 
     async def publish(self, messages: Sequence[Message], *, now: datetime) -> list[str | PublishError]:
-        """Publish up to ``LARGEST_BATCH`` messages; each gets its message id, or why it was not taken."""
+        """Publish up to ``LARGEST_BATCH`` messages. Return each one's message id, or its error."""
         if len(messages) == 1:
             return [await self._publish_one(messages[0], now)]
         try:
@@ -93,18 +93,18 @@ class QStashClient:
         ]
 
     async def cancel(self, message_id: str) -> bool:
-        """Cancel a message; false if there is none to cancel (any more). Raises PublishError."""
+        """Cancel a message. Return false if there is none to cancel (any more). Raise PublishError."""
         return await self._is_there("DELETE", f"/v2/messages/{quote(message_id, safe='')}") is not None
 
     async def send_now(self, message_id: str) -> bool:
-        """Skip the wait of a message; false if there is none that waits. Raises PublishError."""
+        """Deliver a waiting message now. Return false if none waits. Raise PublishError."""
         path = f"/v2/messages/{quote(message_id, safe='')}/retry"
         return await self._is_there("POST", path) is not None
 
     async def message_end(self, message_id: str) -> str | None:
-        """Why no further delivery of a message will come, in words; ``None`` while QStash still has it in hand.
+        """Return, in words, why a message gets no further delivery; ``None`` while QStash still delivers it.
 
-        QStash keeps the record of a message that has ended, so its log is asked too. Raises PublishError.
+        QStash keeps the record of an ended message, so its log is read too. Raise PublishError.
         """
         if await self._is_there("GET", f"/v2/messages/{quote(message_id, safe='')}") is None:
             return f"QStash no longer has its message {message_id}"
@@ -114,7 +114,7 @@ class QStashClient:
         return _end(message_id, ends[0]) if ends else None
 
     async def message_logs(self, message_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """What QStash wrote down of messages, by id: the newest thousand entries of all. Raises PublishError."""
+        """Return QStash's log entries of messages, by message id: the newest thousand in all. Raise PublishError."""
         query = urlencode([("messageId", message_id) for message_id in message_ids] + [("count", "1000")])
         answer = _json(await self._request("GET", f"/v2/logs?{query}"))
         found: dict[str, list[dict[str, Any]]] = {}
@@ -123,14 +123,14 @@ class QStashClient:
         return found
 
     async def signing_keys(self) -> tuple[str, str]:
-        """The current and next signing key that QStash reports. Raises PublishError."""
+        """Return the current and next signing key that QStash reports. Raise PublishError."""
         answer = _json(await self._request("GET", "/v2/keys"))
         return str(answer["current"]), str(answer["next"])
 
     async def create_schedule(
         self, destination: str, *, cron: str, schedule_id: str | None, body: str, headers: Mapping[str, str]
     ) -> str:
-        """Create or replace a schedule and answer its id. Raises PublishError."""
+        """Create or replace a schedule and return its id. Raise PublishError."""
         headers = {**headers, "Upstash-Cron": cron}
         if schedule_id is not None:
             headers["Upstash-Schedule-Id"] = schedule_id
@@ -138,20 +138,23 @@ class QStashClient:
         return str(_json(response)["scheduleId"])
 
     async def schedules(self) -> list[dict[str, Any]]:
-        """Every schedule of this token, as QStash describes it. Raises PublishError."""
+        """Return every schedule of this token, as QStash describes it. Raise PublishError."""
         answer = _json(await self._request("GET", "/v2/schedules"))
         return list(answer)
 
     async def change_schedule(self, schedule_id: str, action: str) -> bool:
-        """``pause``, ``resume`` or ``delete``; false if there is no such schedule. Raises PublishError."""
+        """``pause``, ``resume`` or ``delete`` a schedule. Return false if there is no such schedule. Raise
+        PublishError.
+        """
         path = f"/v2/schedules/{quote(schedule_id, safe='')}"
         method, path = ("DELETE", path) if action == "delete" else ("POST", f"{path}/{action}")
         return await self._is_there(method, path) is not None
 
     async def _is_there(self, method: str, path: str) -> httpx.Response | None:
-        """The answer about one thing; ``None`` where QStash says that it is not there. Raises PublishError.
+        """Return the response about one resource; ``None`` where QStash says that it does not exist. Raise
+        PublishError.
 
-        A 404 alone says little: a proxy's, and that of a QSTASH_URL of another region, are about something else.
+        A 404 alone proves little: a proxy's, or that of another region's QSTASH_URL, is about something else.
         """
         response = await self._request(method, path, allow=(404,))
         if response.status_code != httpx.codes.NOT_FOUND:
@@ -175,7 +178,7 @@ class QStashClient:
             return error
 
     async def _publish_batch(self, messages: Sequence[Message], now: datetime) -> list[str | None]:
-        """Message ids in order; ``None`` where QStash gave no id. Raises PublishError."""
+        """Return the message ids in order; ``None`` where QStash gave none. Raise PublishError."""
         items = [
             {"destination": message.destination, "headers": message.all_headers(now), "body": message.body}
             | ({"queue": message.queue} if message.queue else {})
@@ -239,7 +242,9 @@ def _end(message_id: str, entry: Mapping[str, Any]) -> str:
 
 
 def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:
-    """A status is believed only with QStash's own words: a proxy's refusal says nothing about the message."""
+    """Return the error of a response. A status counts only with QStash's own JSON: a proxy's says nothing of
+    the message.
+    """
     status = response.status_code
     said = _said(response)
     hint = ""
@@ -255,7 +260,7 @@ def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:
 
 
 def _said(response: httpx.Response) -> str | None:
-    """The ``error`` of an answer that is QStash's own."""
+    """Return the ``error`` of a response that is QStash's own."""
     try:
         answer = response.json()
     except ValueError:

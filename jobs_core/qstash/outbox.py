@@ -1,11 +1,10 @@
-"""Messages on their way to QStash: written with the job, published after the commit, forgotten once taken.
+"""Messages to publish: written with the job, published after the commit, deleted once QStash has accepted them.
 
-A process may die at any instruction between, so what it had not finished is found and published by another.
-The deduplication id, made from the job's id, keeps a message that was taken without our knowing from being
-taken twice (within QStash's ten minutes; after that the claim keeps the job from running twice).
+A process may die at any instruction between, so another finds and publishes what it left. The deduplication
+id, made from the job's id, keeps a message that was accepted without our knowledge from being accepted twice
+(within QStash's ten minutes; after that the claim keeps the job from running twice).
 
-A row's ``locked_until`` says until when one process has it in hand. Publishing is grouped: whatever waits goes
-out as one batch.
+Until a row's ``locked_until`` only one process publishes it. Waiting messages are published in one batch.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ _LONGEST_PAUSE = timedelta(minutes=5)
 
 
 def pause(failures: int) -> timedelta:
-    """The wait after so many failures in a row: 2, 4, 8 s and so on, up to 5 minutes."""
+    """Return the wait after so many failures in a row: 2, 4, 8 s and so on, up to 5 minutes."""
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * (1 << min(failures - 1, 10)))
 
 
@@ -47,7 +46,7 @@ class _Due:
 
 
 class _Relay:
-    """What one event loop knows of its relay."""
+    """The state of one event loop's relay."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -69,11 +68,11 @@ class Outbox:
         self._relay: PerLoop[_Relay] = PerLoop(_Relay)
 
     def locked_until(self) -> datetime:
-        """The lock of a row that its writer will publish itself, right after the commit."""
+        """Return the lock of a row that its writer publishes itself, right after the commit."""
         return self._clock.now() + LOCK
 
     async def publish(self, message: Message, *, failures: int = 0) -> str | None:
-        """Publish one message whose row is committed and in our hands; answers its message id.
+        """Publish one message whose row is committed and locked by the caller. Return its message id.
 
         ``None`` means that QStash cannot be reached now; the relay will try again.
 
@@ -93,7 +92,7 @@ class Outbox:
         return message_id
 
     async def relay(self) -> int:
-        """Publish everything that is due and in nobody's hands; answers how many rows were taken up."""
+        """Publish every due message that nobody has locked. Return how many rows were taken."""
         taken = 0
         async with self._relay.here().lock:
             while due := await self._take():
@@ -108,7 +107,7 @@ class Outbox:
         return taken
 
     def wake(self) -> None:
-        """Have ``relay`` run soon, in the background; also when one is about to end that has looked already."""
+        """Have ``relay`` run soon, in the background; once more if one is running that has read the rows already."""
         relay = self._relay.here()
         relay.is_woken = True
         if relay.task is None or relay.task.done():
@@ -121,7 +120,9 @@ class Outbox:
             await self.relay()
 
     async def flush(self) -> None:
-        """Publish what is committed and in nobody's hands, and wait for what others of this process publish."""
+        """Publish every committed message that nobody has locked, and wait for those that this process is
+        publishing.
+        """
         await asyncio.sleep(0)  # the word of a commit may still be on its way
         relay = self._relay.here()
         if relay.task is not None:
@@ -130,7 +131,7 @@ class Outbox:
         await self._publisher.here().join()
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the publishes under way."""
         relay = self._relay.here()
         if relay.task is not None:
             await asyncio.gather(relay.task, return_exceptions=True)

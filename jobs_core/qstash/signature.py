@@ -1,11 +1,10 @@
-"""Is this delivery from our QStash, for this URL, unchanged?
+"""Verifies that a delivery is from our QStash, for this URL, and unchanged.
 
-QStash signs every delivery with an HS256 JSON Web Token over the URL and the body's SHA-256 (behaviour: Upstash
-docs, features/security). The token is valid for five minutes by the receiver's own wall clock, which is why
-the instant is an argument: under a turned clock the deliveries keep real time.
+QStash signs every delivery with an HS256 JSON Web Token over the URL and the body's SHA-256 (behaviour:
+Upstash docs, features/security). The token is valid for five minutes by the receiver's own wall clock, which
+is why the instant is an argument: under a manual clock the deliveries keep real time.
 
-``verify`` never raises: what it answers says what is wrong and why that usually happens. The sender is told
-none of it.
+``verify`` never raises: its result says what is wrong and the usual reason. The sender is told neither.
 """
 
 import base64
@@ -51,7 +50,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The delivery is not to be trusted; ``hint`` says what usually lies behind it."""
+    """The delivery is not genuine; ``hint`` says the usual reason."""
 
     cause: Cause
     hint: str
@@ -78,7 +77,7 @@ class Verifier:
 
     @classmethod
     def of(cls, keys: SigningKeys, tolerance_seconds: int) -> "Verifier":
-        """A verifier with the keys of a region."""
+        """Make a verifier with the keys of a region."""
         return cls(keys.current, keys.next, tolerance_seconds, keys.prefix)
 
     def verify(self, signature: str | None, *, body: bytes, url: str, now: datetime) -> Verified | Rejected:
@@ -127,13 +126,15 @@ class Verifier:
 
 
 def _is_instant(value: object) -> bool:
-    """A number of seconds (RFC 7519, 2). NaN and infinity, which Python reads from JSON, would never expire."""
+    """Return whether it is a number of seconds (RFC 7519, 2). NaN and infinity, valid to Python, would never
+    expire.
+    """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(cast("float", value)) < _END_OF_TIME
 
 
 def body_hash(body: bytes) -> str:
-    """The ``body`` claim of a signature: URL-safe base64 of the SHA-256, padded."""
+    """Return the ``body`` claim of a signature: URL-safe base64 of the SHA-256, padded."""
     return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
 
 

@@ -1,6 +1,8 @@
-"""QStash's published test users, for local development: everybody knows their tokens and keys.
+"""An account's two regions, each with a URL, a token and signing keys of its own.
 
-Source: Upstash docs, howto/local-development (read 2026-08).
+The variables are those of the vendor's SDK (``@upstash/qstash`` 2.12.0): ``QSTASH_REGION`` names the region
+that is published to, ``US_EAST_1_QSTASH_TOKEN`` and so on are the region's values. A delivery names its
+region in ``Upstash-Region``.
 """
 
 FIRST_TEST_USER = "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0="

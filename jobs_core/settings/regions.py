@@ -1,4 +1,4 @@
-"""An account's two regions: each has a URL, a token and signing keys of its own.
+"""A region, in the spelling that its variables begin with.
 
 The variables are those of the vendor's SDK (``@upstash/qstash`` 2.12.0): ``QSTASH_REGION`` names the region that is
 published to, ``US_EAST_1_QSTASH_TOKEN`` and so on are the region's values. A delivery says in ``Upstash-Region``
@@ -17,18 +17,18 @@ _OF_A_REGION = ("qstash_url", "qstash_token")
 
 
 class Region(StrEnum):
-    """A region, spelled as its variables begin."""
+    """Return the setting of ``name`` for this region."""
 
     EU_CENTRAL_1 = "EU_CENTRAL_1"
     US_EAST_1 = "US_EAST_1"
 
     def setting(self, name: str) -> str:
-        """The setting that stands for ``name`` in this region."""
+        """Return the region that a variable or a header names, in either spelling: ``us-east-1``, ``US_EAST_1``."""
         return f"{self.value.lower()}_{name}"
 
 
 def region_of(text: str | None) -> Region | None:
-    """The region that a variable or a header names, in either spelling: ``us-east-1``, ``US_EAST_1``."""
+    """A region's URL and bearer token."""
     spelled = (text or "").strip().replace("-", "_").upper()
     return next((region for region in Region if region.value == spelled), None)
 
@@ -43,7 +43,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """The keys that deliveries of one region are signed with; ``prefix`` is what their variables begin with."""
+    """URL and token of the region that ``QSTASH_REGION`` names, instead of ``QSTASH_URL`` and ``QSTASH_TOKEN``.
+
+    Applies only where both are given. What a caller passes to the settings itself comes first.
+    """
 
     current: str
     next: str

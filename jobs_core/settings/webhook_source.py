@@ -13,7 +13,7 @@ _BUILT_IN = frozenset({"stripe", "github", "resend"})
 
 
 class WebhookSource(BaseModel):
-    """A further source, as ``WEBHOOK_SOURCES`` describes it; camelCase in JSON.
+    """Return a valid name, which stands in paths and as a source of jobs. Raise ValueError if it is not.
 
     ``standard`` needs the secret alone. ``hmac`` is told what is signed (``{body}`` and ``{timestamp}``), with
     which hash, in which encoding and where the signature stands. Event and id come from a header or from a
@@ -53,7 +53,7 @@ class WebhookSource(BaseModel):
 
 
 def check_source_name(name: str) -> str:
-    """Names stand in paths and as sources of jobs. Raises ValueError."""
+    """Raise ValueError if the secret cannot be one of Standard Webhooks."""
     if not _SOURCE_NAME.fullmatch(name) or name in _BUILT_IN:
         raise ValueError(
             f"{name!r} cannot name a source: lower case letters, digits and '-', and not built in"

@@ -1,6 +1,6 @@
 """The database's schema, step by step (Alembic). ``upgrade`` and ``downgrade`` need no alembic.ini.
 
-Alembic takes long to import, and most programs never ask for it: it comes with the first call.
+Alembic is slow to import, and most programs never use it: it is imported by the first call.
 """
 
 from pathlib import Path
@@ -18,21 +18,21 @@ VERSION_TABLE = "jobs_core_alembic_version"
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Bring the schema up to ``revision``. Blocking."""
+    """Migrate the schema up to ``revision``. Blocking."""
     from alembic import command
 
     command.upgrade(_config(database_url), revision)
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    """Bring the schema down to ``revision``; ``base`` removes everything. Blocking."""
+    """Migrate the schema down to ``revision``; ``base`` removes everything. Blocking."""
     from alembic import command
 
     command.downgrade(_config(database_url), revision)
 
 
 def head() -> str:
-    """The newest revision."""
+    """Return the newest revision."""
     from alembic.script import ScriptDirectory
 
     revision = ScriptDirectory.from_config(_config("sqlite://")).get_current_head()
@@ -41,7 +41,7 @@ def head() -> str:
 
 
 def revisions() -> list[str]:
-    """All revisions, the oldest first."""
+    """Return all revisions, the oldest first."""
     from alembic.script import ScriptDirectory
 
     steps = ScriptDirectory.from_config(_config("sqlite://")).walk_revisions()
@@ -49,7 +49,7 @@ def revisions() -> list[str]:
 
 
 def current(database_url: str) -> str | None:
-    """The revision that the database is at, ``None`` before the first migration. Blocking."""
+    """Return the database's revision, ``None`` before the first migration. Blocking."""
     from alembic.runtime.migration import MigrationContext
 
     engine = create_engine(driver_url(database_url))

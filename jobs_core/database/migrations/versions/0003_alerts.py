@@ -1,4 +1,4 @@
-"""Alerts that were told and are not over."""
+"""Alerts that were sent and are not over."""
 
 import sqlalchemy as sa
 from alembic import op
