@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from emulator.broker.broker import Broker
 from emulator.broker.bulk_actions import Subject
+from emulator.broker.pending_messages import DEFAULT_WINDOWS, Windows
 from emulator.broker.publishing import LLM_URL
 from emulator.broker.state import BrokerState
 from emulator.broker.workflow.layer import WorkflowLayer
@@ -44,11 +45,13 @@ class Emulator:
         make_clock: Callable[[int | None], Clock] | None = None,
         resolve: Resolve = resolve,
         is_known_origin: Callable[[str], bool] = lambda _origin: False,
+        windows: Windows = DEFAULT_WINDOWS,
     ) -> None:
         """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock, told
         where an earlier process left it (unix ms, or ``None``).
 
-        With ``like_production``, ``resolve`` finds the addresses of hosts, but for origins that are known.
+        With ``like_production``, ``resolve`` finds the addresses of hosts, but for origins that are known. ``windows``
+        bound what each tenant holds in memory.
         """
         connected = {origin_of(origin) for origin in settings.connect_to}
         self._reachability: Reachability | None = None
@@ -68,6 +71,7 @@ class Emulator:
         )
         self.ids: IdFactory = IdFactory(_randomness(settings.seed))
         self.disturbed_publishing: set[FaultBook] = set()
+        self._windows = windows
         self._make_clock = make_clock or self._clock_of_settings
         # By digest of the token: a look-up then tells nothing about how much of a guess was right.
         self._runtimes: dict[bytes, Runtime] = {}
@@ -154,6 +158,7 @@ class Emulator:
             limits=self.settings.limits,
             capacity=self.settings.capacity,
             per_origin=self.settings.per_origin,
+            windows=self._windows,
         )
         workflows = WorkflowLayer(state)
         runtime = Runtime(

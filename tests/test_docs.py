@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.broker.place import MOVES
 from emulator.broker.transitions import TRANSITIONS
 from emulator.settings import Settings as EmulatorSettings
 from jobs_core import Settings as JobsSettings
@@ -26,16 +27,27 @@ _PAGES = [
 
 
 def test_the_state_table_is_the_codes_own() -> None:
-    text = (_ROOT / "docs" / "architecture.md").read_text()
-    told = {
-        tuple(row) for row in re.findall(r"^\| `([A-Z]+)` \| (.+?) \| `([A-Z]+)` \|$", text, re.MULTILINE)
-    }
     meant = {
         (state.value, event.value, after.value)
         for state, moves in TRANSITIONS.items()
         for event, after in moves.items()
     }
-    assert told == meant
+    assert _moves_told("States") == meant
+
+
+def test_the_table_of_places_is_the_codes_own() -> None:
+    meant = {
+        (place.value, reason, to.value) for place, moves in MOVES.items() for to, reason in moves.items()
+    }
+    assert _moves_told("Places") == meant
+
+
+def _moves_told(section: str) -> set[tuple[str, ...]]:
+    """The rows of a table of the architecture page: from where, on what, to where."""
+    text = (_ROOT / "docs" / "architecture.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return {
+        tuple(row) for row in re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| `([A-Z_]+)` \|$", text, re.MULTILINE)
+    }
 
 
 def test_relative_links_lead_somewhere() -> None:

@@ -10,9 +10,13 @@ The life of a message through the modules:
     publishing      a draft becomes one pending message, or one for each endpoint of a URL group
     queues          a message in a queue waits for a slot; a slot is held until its callbacks are done, too
     timeline        what has a due time waits for it
-    lanes           what is due waits for capacity: fair between destinations, within flow control
+    dispatch_lanes  what is due waits for capacity: fair between destinations, within flow control
     attempts        an attempt starts, ends, and leads to the next state
     callbacks       what is told to whom about an attempt
+
+What a message is in is its state (``transitions``); what holds it is its place (``place``). ``pending_messages``
+leads messages from place to place, ``pending_changes`` takes them back or brings them forward. What of the timeline
+and of a lane the store alone remembers is a ``stored_tail``.
 
 Everything that must outlive the process is a ``Write``; writes are applied in order and all or nothing, and
 nothing is sent before the writes that led to it are durable.

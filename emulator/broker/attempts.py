@@ -22,7 +22,7 @@ def attempt_finished(
 
     An attempt that is not under way any more (the tenant was reset meanwhile) is ignored.
     """
-    pending = state.end_attempt(message.seq, now_at)
+    pending = state.pending.end_attempt(message.seq, now_at)
     if pending is None:
         return
     retried = pending.retried
@@ -101,7 +101,7 @@ def _retry(state: BrokerState, pending: Pending, result: AttemptResult, due_at: 
     pending.retried += 1
     pending.due_at = due_at
     state.write(MessageRescheduled(pending.seq, due_at, pending.retried))
-    state.timeline.add(pending)
+    state.pending.wait_for_time(pending)
 
 
 def _fail(

@@ -47,7 +47,7 @@ class Broker:
 
     def next_due_at(self, now_at: int) -> int | None:
         """When time alone will next make something happen to a message, or ``None``."""
-        return _earlier(self.state.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
+        return _earlier(self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
 
     def next_change_at(self, now_at: int) -> int | None:
         """When time alone will next change anything: a message, a schedule, or what a layer waits for."""

@@ -10,11 +10,11 @@ import heapq
 from collections import OrderedDict, deque
 from dataclasses import replace
 
-from emulator.broker.lane_overflow import Backlog, Key
+from emulator.broker.lane_overflow import LaneOverflow
 from emulator.broker.message import Pending, flow_lane
+from emulator.broker.place import Place
 from emulator.broker.resources import FlowKey
-
-DEFAULT_LANE_WINDOW = 5_000
+from emulator.broker.stored_tail import Key
 
 
 class Lane:
@@ -24,17 +24,17 @@ class Lane:
         self.name = name
         self.waiting: OrderedDict[int, Pending] = OrderedDict()
         self.in_flight: set[int] = set()
-        self.backlog: Backlog = Backlog()
+        self.overflow: LaneOverflow = LaneOverflow()
         self._limit = limit
 
     @property
     def is_idle(self) -> bool:
-        return not self.waiting and not self.in_flight and self.backlog.start is None
+        return not self.waiting and not self.in_flight and self.overflow.is_empty
 
     @property
     def waiting_count(self) -> int:
         """How many due messages wait, those left to the store included."""
-        return len(self.waiting) + self.backlog.count
+        return len(self.waiting) + self.overflow.count
 
     def is_open(self, now_at: int) -> bool:
         """Whether one more attempt may start at ``now_at``."""
@@ -87,7 +87,7 @@ class FlowLane(Lane):
 class Lanes:
     """All lanes of a tenant: at most ``capacity`` attempts at a time, ``per_origin`` of them to one origin."""
 
-    def __init__(self, *, capacity: int, per_origin: int, window: int = DEFAULT_LANE_WINDOW) -> None:
+    def __init__(self, *, capacity: int, per_origin: int, window: int) -> None:
         self.capacity = capacity
         self._window = window
         # Lanes that left messages to the store; a dict keeps their order.
@@ -99,18 +99,17 @@ class Lanes:
         self._reopenings: list[tuple[int, str]] = []
         self.in_flight: int = 0
 
-    def enter(self, pending: Pending, now_at: int) -> None:
-        """A due message takes its place at the end of its lane."""
+    def enter(self, pending: Pending, now_at: int) -> bool:
+        """Put a due message at the end of its lane, or leave it to the store; return whether it is in the lane."""
         lane = self._lane(pending.lane)
-        if pending.seq in lane.in_flight:
-            return
         # A queue's messages are few here (its slots), and are not in the index that is read from.
         is_full = len(lane.waiting) >= self._window
-        if pending.queue_name is None and lane.backlog.takes(pending, is_full=is_full):
+        if pending.queue_name is None and lane.overflow.takes(pending, is_full=is_full):
             self._crowded[lane.name] = lane
-            return
+            return False
         lane.waiting[pending.seq] = pending
         self.offer(lane, now_at)
+        return True
 
     def wanting_refill(self) -> list[Lane]:
         """Lanes of which so few are held that the store should be asked for the next ones."""
@@ -119,30 +118,23 @@ class Lanes:
         return [
             lane
             for lane in self._crowded.values()
-            if lane.backlog.wants_reading and 2 * len(lane.waiting) < self._window
+            if lane.overflow.wants_reading and 2 * len(lane.waiting) < self._window
         ]
 
     def begin_refill(self, lane: Lane) -> tuple[Key, int]:
         """From which key, and how many due messages to read."""
-        return lane.backlog.begin_reading(), self._window
+        return lane.overflow.stored.begin_reading(), self._window
 
-    def refill(
-        self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
-    ) -> None:
-        """Take what was read, in order; ``is_complete`` says that nothing due lies behind it in the store."""
-        admitted = lane.backlog.end_reading(read, lane=lane.name, is_complete=is_complete, horizon=horizon)
-        for pending in admitted:
-            if pending.seq not in lane.in_flight:
-                lane.waiting[pending.seq] = pending
-        if lane.backlog.start is None:
+    def refilled(self, lane: Lane) -> None:
+        """Note that what was read for a lane is in its place."""
+        if lane.overflow.is_empty:
             self._crowded.pop(lane.name, None)
-        self.offer(lane, now_at)
         self._forget_if_idle(lane)
 
     def is_left_to_store(self, pending: Pending) -> bool:
         """Whether a due message is one of those that its lane left to the store."""
         lane = self._lanes.get(pending.lane)
-        return lane is not None and pending.queue_name is None and lane.backlog.holds(pending)
+        return lane is not None and pending.queue_name is None and lane.overflow.stored.holds(pending)
 
     def next_start(self, now_at: int) -> Pending | None:
         """Start the message whose turn it is, or ``None`` when capacity or open lanes are used up."""
@@ -184,15 +176,12 @@ class Lanes:
             heapq.heappush(self._reopenings, (reopens_at, lane.name))
 
     def withdraw(self, pending: Pending) -> None:
-        """A waiting message leaves its lane."""
-        lane = self._lanes.get(pending.lane)
-        if lane is not None and lane.waiting.pop(pending.seq, None) is None:
-            lane.backlog.remove(pending)
-
-    def get(self, pending_lane: str, seq: int) -> Pending | None:
-        """A message that waits in the named lane, or ``None``."""
-        lane = self._lanes.get(pending_lane)
-        return None if lane is None else lane.waiting.get(seq)
+        """Let go of a message that waits in its lane or was left to the store; its place changes with this."""
+        lane = self._lanes[pending.lane]
+        if pending.place is Place.LANE:
+            del lane.waiting[pending.seq]
+        else:
+            lane.overflow.remove(pending)
 
     def next_reopening_at(self, now_at: int) -> int | None:
         """When time alone will next open a lane that has something to send."""

@@ -6,6 +6,7 @@ Instants are unix milliseconds, spans carry their unit in their name.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from emulator.broker.place import Place
 from emulator.wire.destination import Destination, origin_of
 from emulator.wire.fast_dataclass import keyword_value
 from emulator.wire.flow_control import FlowControl
@@ -129,6 +130,7 @@ class Pending:
     due_at: int
     lane: str
     state: State = State.CREATED
+    place: Place = Place.NEW
     retried: int = 0
     queue_name: str | None = None
     slot_of: int | None = None

@@ -63,7 +63,7 @@ def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int
         message.seq, State.CREATED, now_at, next_delivery_at=message.not_before_at if is_delayed else None
     )
     pending = Pending.of(message)
-    state.schedule_pending(pending)
+    state.pending.enter(pending)
     return pending
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from emulator.broker.cancelling import cancel
+from emulator.broker.pending_changes import cancel
+from emulator.broker.place import Place
 from emulator.broker.publishing import check_queue_quota
 from emulator.broker.queues import QueueLine
 from emulator.broker.resources import Queue
@@ -47,7 +48,7 @@ def delete_queue(state: BrokerState, now_at: int, *, name: str) -> None:
     line = state.queues.get(name)
     if line is None:
         return
-    cancel(state, [member for member in line.members() if member.seq not in state.active], now_at)
+    cancel(state, [member for member in line.members() if member.place is not Place.ACTIVE], now_at)
     del state.queues[name]
     state.write(QueueDeleted(name))
 
@@ -63,5 +64,5 @@ def find_queue(state: BrokerState, name: str) -> QueueLine:
 def _save(state: BrokerState, queue: Queue) -> None:
     state.queues[queue.name].queue = queue
     state.write(QueueSaved(queue))
-    state.recall(queue.name)
-    state.rouse(queue.name)
+    state.pending.recall(queue.name)
+    state.pending.rouse(queue.name)

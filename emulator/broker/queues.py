@@ -5,8 +5,8 @@ slot through its delay, its attempts, its retries and its callbacks. Messages wi
 timeline at all.
 
 When p is lowered, more than p may hold slots, and more than p attempts may be under way. Attempts under way
-finish; of the slot holders only the first p go on, and each of them only once fewer than p others are admitted:
-wait in their lanes, or are under way.
+finish; of the slot holders only the first p go on, and each of them only once fewer than p others wait in their
+lanes or are under way.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from emulator.broker.message import Pending
+from emulator.broker.place import Place
 from emulator.broker.resources import Queue
+
+_ADMITTED = frozenset({Place.LANE, Place.ACTIVE})
 
 
 class QueueLine:
@@ -26,9 +29,6 @@ class QueueLine:
         # seq → how many things hold the slot: the message itself and its callbacks.
         self._holders: dict[int, int] = {}
         self._granted: dict[int, Pending] = {}
-        # Of those that hold a slot: what waits in its lane or is under way; what is due and may not go there yet.
-        self._admitted: set[int] = set()
-        self._held_back: dict[int, Pending] = {}
 
     def join(self, pending: Pending) -> None:
         """Stand in line."""
@@ -37,8 +37,6 @@ class QueueLine:
     def leave(self, seq: int) -> None:
         """Leave the line, or give up the message's own part of its slot."""
         self._waiting.pop(seq, None)
-        self._admitted.discard(seq)
-        self._held_back.pop(seq, None)
         self._granted.pop(seq, None)
         self.release(seq)
 
@@ -67,37 +65,22 @@ class QueueLine:
         return seq in self._granted
 
     def may_start(self, seq: int) -> bool:
-        """Whether a slot holder's attempt may start now: not while paused, nor past a lowered parallelism."""
-        others = len(self._admitted) - (seq in self._admitted)
-        return (
-            not self.queue.is_paused
-            and others < self.queue.parallelism
-            and seq in islice(self._holders, self.queue.parallelism)
-        )
+        """Return whether a slot holder's attempt may start now: not while paused, nor past a lowered parallelism."""
+        if self.queue.is_paused:
+            return False
+        most = self.queue.parallelism
+        if len(self._holders) <= most:
+            return True
+        others = sum(1 for one in self._granted.values() if one.place in _ADMITTED and one.seq != seq)
+        return others < most and seq in islice(self._holders, most)
 
-    def admit(self, pending: Pending) -> bool:
-        """Whether a due slot holder goes to its lane; else it is held back until ``take_held_back`` admits it."""
-        is_admitted = self.may_start(pending.seq)
-        if is_admitted:
-            self._admitted.add(pending.seq)
-        else:
-            self.hold_back(pending)
-        return is_admitted
+    def held_back(self) -> list[Pending]:
+        """Return the slot holders that are due and were not let go on, the first slots first."""
+        return [pending for pending in self._granted.values() if pending.place is Place.HELD_BACK]
 
-    def hold_back(self, pending: Pending) -> None:
-        """Keep a due slot holder out of its lane until ``take_held_back`` admits it."""
-        self._admitted.discard(pending.seq)
-        self._held_back[pending.seq] = pending
-
-    def take_held_back(self) -> list[Pending]:
-        """Admit those that were held back and may start now, the first slots first; what they are."""
-        held_back, self._held_back = self._held_back, {}
-        in_order = [pending for seq, pending in self._granted.items() if seq in held_back]
-        return [pending for pending in in_order if self.admit(pending)]
-
-    def attempt_ended(self, seq: int) -> None:
-        """A slot holder is not under way any more; what was held back for its sake may start."""
-        self._admitted.discard(seq)
+    def active_count(self) -> int:
+        """Return how many are under way."""
+        return sum(1 for pending in self._granted.values() if pending.place is Place.ACTIVE)
 
     def ahead_of(self, seq: int) -> int | None:
         """How many go before a message that waits for a slot; ``None`` if it has one, or is not here."""
@@ -114,7 +97,3 @@ class QueueLine:
     def members(self) -> list[Pending]:
         """All unfinished messages of the queue, those with a slot first."""
         return [*self._granted.values(), *self._waiting.values()]
-
-    def get(self, seq: int) -> Pending | None:
-        """A message that stands in line or is held back, by its seq."""
-        return self._waiting.get(seq) or self._held_back.get(seq)

@@ -48,17 +48,9 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
         if line is not None and callback.slot_of is not None:
             line.hold(callback.slot_of)
     for pending in snapshot.queued:
-        _stand_in_line(state, pending)
-    state.timeline.start_cold((0, 0))
-    for pending in snapshot.cancel_requested:
-        state.timeline.remove(pending.seq)
-        state.finish(pending, Event.CANCELED, now_at)
+        state.pending.enter(pending)
+    state.pending.timeline.start_cold((0, 0))
+    for candidate in snapshot.cancel_requested:
+        if (found := state.pending.find(candidate)) is not None:
+            state.finish(found, Event.CANCELED, now_at)
     note_cancelled(state, [pending.seq for pending in snapshot.cancel_requested])
-
-
-def _stand_in_line(state: BrokerState, pending: Pending) -> None:
-    if pending.queue_name in state.queues:
-        state.schedule_pending(pending)
-    else:
-        # Its queue was deleted while the attempt was under way.
-        state.timeline.add(pending)

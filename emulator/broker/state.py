@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emulator.broker.daily_limit import DailyLimit
-from emulator.broker.dispatch_lanes import DEFAULT_LANE_WINDOW, FlowLane, Lane, Lanes
+from emulator.broker.dispatch_lanes import FlowLane, Lanes
 from emulator.broker.due_schedules import DueSchedules
 from emulator.broker.layer import Layer
 from emulator.broker.message import ATTEMPT_ENDS, AttemptResult, LogEntry, Message, Pending, State
+from emulator.broker.pending_messages import DEFAULT_WINDOWS, PendingMessages, Windows
 from emulator.broker.queues import QueueLine
 from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
-from emulator.broker.timeline import DEFAULT_WINDOW, Key, Timeline
 from emulator.broker.transitions import LOGGED, Event, after
 from emulator.broker.writes import (
     Attempt,
@@ -48,8 +48,7 @@ class BrokerState:
         limits: Limits = LENIENT,
         capacity: int = DEFAULT_CAPACITY,
         per_origin: int = DEFAULT_PER_ORIGIN,
-        window: int = DEFAULT_WINDOW,
-        lane_window: int = DEFAULT_LANE_WINDOW,
+        windows: Windows = DEFAULT_WINDOWS,
     ) -> None:
         self.ids = ids
         self.next_seq = next_seq
@@ -57,20 +56,17 @@ class BrokerState:
         self.keys = keys
         self._capacity = capacity
         self._per_origin = per_origin
-        self._window = window
-        self._lane_window = lane_window
+        self._windows = windows
         self._effects = Effects()
-        self._advanced_to = 0
         self.layers: dict[str, Layer] = {}
         self._forget()
 
     def _forget(self) -> None:
-        self.timeline: Timeline = Timeline(self._window)
-        self.lanes: Lanes = Lanes(
-            capacity=self._capacity, per_origin=self._per_origin, window=self._lane_window
+        self.pending: PendingMessages = PendingMessages(
+            capacity=self._capacity, per_origin=self._per_origin, windows=self._windows
         )
-        self.active: dict[int, Pending] = {}
-        self.queues: dict[str, QueueLine] = {}
+        self.lanes: Lanes = self.pending.lanes
+        self.queues: dict[str, QueueLine] = self.pending.queues
         self.groups: dict[str, UrlGroup] = {}
         self.schedules: dict[str, Schedule] = {}
         self.due_schedules: DueSchedules = DueSchedules(self.schedules)
@@ -80,8 +76,6 @@ class BrokerState:
         # Those in progress.
         self.bulk_actions: dict[str, BulkAction] = {}
         self.daily: DailyLimit = DailyLimit(self.limits.max_daily_messages)
-        # Queues in which something changed since their slots were last handed out; a dict keeps their order.
-        self._restless: dict[str, None] = {}
 
     def clear(self) -> None:
         """Forget everything but the signing keys; what comes of attempts under way will be ignored."""
@@ -170,20 +164,10 @@ class BrokerState:
         result: AttemptResult | None = None,
         sent: Headers | None = None,
     ) -> None:
-        """Carry out a transition into a final state, and give up the message's part of its queue slot."""
+        """Carry out a transition into a final state; the message leaves its place and its queue slot."""
         self.move(pending, event, now_at, result=result, sent=sent)
         self.write(MessageFinished(pending.seq, pending.state, pending.retried, now_at))
-        self._leave_queue(pending.queue_name, pending.seq)
-        if pending.slot_of is not None:
-            self._release_slot(pending.slot_queue, pending.slot_of)
-
-    def schedule_pending(self, pending: Pending) -> None:
-        """Send a new message on its way: into its queue's line, or onto the timeline."""
-        if pending.queue_name is None:
-            self.timeline.add(pending)
-        else:
-            self.queues[pending.queue_name].join(pending)
-            self.rouse(pending.queue_name)
+        self.pending.end(pending)
 
     def put_schedule(self, schedule: Schedule) -> None:
         """Have a schedule, new or changed, and fire it at its next time."""
@@ -197,79 +181,21 @@ class BrokerState:
             del known[oldest.key]
         known[kept.key] = kept
 
-    def rouse(self, queue_name: str) -> None:
-        """Have a queue's slots handed out anew at the next ``advance``."""
-        self._restless[queue_name] = None
-
-    def recall(self, queue_name: str) -> None:
-        """Hold back what waits for its turn, but may not start any more: its queue was paused or narrowed."""
-        line = self.queues[queue_name]
-        # From the last slot on, so that the first keep their places in their lanes.
-        for pending in reversed(line.with_slot()):
-            if not line.may_start(pending.seq) and self.lanes.get(pending.lane, pending.seq) is not None:
-                self.lanes.withdraw(pending)
-                line.hold_back(pending)
-
     def advance(self, now_at: int) -> None:
-        """Start whatever may start at ``now_at``: slots, due times, lanes, in this order."""
-        if now_at < self._advanced_to:
-            self.lanes.reconsider(now_at)
-        self._advanced_to = now_at
-        self._grant_slots(now_at)
-        while (due := self.timeline.pop_due(now_at)) is not None:
-            self._admit(due, now_at)
-        while (starting := self.lanes.next_start(now_at)) is not None:
-            self._start(starting, now_at)
-
-    def _grant_slots(self, now_at: int) -> None:
-        """Put messages that got a slot onto the timeline, and let go of those held back without need."""
-        restless, self._restless = self._restless, {}
-        for line in (self.queues[name] for name in restless if name in self.queues):
-            for pending in line.grant():
-                self.timeline.add(pending)
-            for pending in line.take_held_back():
-                self.lanes.enter(pending, now_at)
-
-    def _admit(self, pending: Pending, now_at: int) -> None:
-        line = self.queues.get(pending.queue_name) if pending.queue_name else None
-        if line is None or not line.has_slot(pending.seq) or line.admit(pending):
-            self.lanes.enter(pending, now_at)
+        """Start whatever may start at ``now_at``."""
+        for pending in self.pending.advance(now_at):
+            self._start(pending, now_at)
 
     def _start(self, pending: Pending, now_at: int) -> None:
         self.move(pending, Event.ATTEMPT_STARTED, now_at)
-        self.active[pending.seq] = pending
         flow_key = self._flow_key_of(pending)
         if flow_key is not None:
             self.write(FlowKeySaved(flow_key))
         self._effects.attempts.append(Attempt(pending.seq, pending.retried))
 
-    def end_attempt(self, seq: int, now_at: int) -> Pending | None:
-        """Take a message from those under way and give back its place; ``None`` if it is not under way."""
-        pending = self.active.pop(seq, None)
-        if pending is None:
-            return None
-        self.lanes.ended(pending, now_at)
-        line = self.queues.get(pending.queue_name) if pending.queue_name else None
-        if line is not None:
-            line.attempt_ended(seq)
-            self.rouse(line.queue.name)
-        return pending
-
     def _flow_key_of(self, pending: Pending) -> FlowKey | None:
         lane = self.lanes.flow_lane(pending.lane.removeprefix("flow:"))
         return lane.flow_key if lane is not None and lane.name == pending.lane else None
-
-    def _leave_queue(self, queue_name: str | None, seq: int) -> None:
-        line = self.queues.get(queue_name) if queue_name else None
-        if line is not None:
-            line.leave(seq)
-            self.rouse(line.queue.name)
-
-    def _release_slot(self, queue_name: str | None, seq: int) -> None:
-        line = self.queues.get(queue_name) if queue_name else None
-        if line is not None:
-            line.release(seq)
-            self.rouse(line.queue.name)
 
     def ensure_queue(self, name: str, now_at: int) -> QueueLine:
         """The queue of that name, made with parallelism 1 if there is none (contract 2.2)."""
@@ -297,30 +223,6 @@ class BrokerState:
         lane.flow_key = key
         self.write(FlowKeySaved(key))
         self.lanes.offer(lane, now_at)
-
-    def refill_lane(
-        self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
-    ) -> None:
-        """Take what was read for a crowded lane; ``horizon`` is the timeline's when the reading began."""
-        horizons = [key for key in (horizon, self.timeline.horizon) if key is not None]
-        self.lanes.refill(lane, read, now_at, is_complete=is_complete, horizon=min(horizons, default=None))
-
-    def is_left_to_store(self, candidate: Pending) -> bool:
-        """Whether the store alone remembers an unfinished message: far away, or behind a crowded lane's window."""
-        is_far_away = candidate.queue_name is None and self.timeline.is_beyond_horizon(
-            candidate.due_at, candidate.seq
-        )
-        return is_far_away or self.lanes.is_left_to_store(candidate)
-
-    def find(self, seq: int, lane: str, queue_name: str | None) -> Pending | None:
-        """The unfinished message in memory, wherever it waits; ``None`` if it is finished or left to the store."""
-        line = self.queues.get(queue_name) if queue_name else None
-        return (
-            self.active.get(seq)
-            or self.timeline.get(seq)
-            or self.lanes.get(lane, seq)
-            or (line.get(seq) if line else None)
-        )
 
 
 def _error_text(result: AttemptResult | None) -> str | None:

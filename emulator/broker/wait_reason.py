@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from emulator.broker.message import Pending
+from emulator.broker.place import Place
+from emulator.broker.queues import QueueLine
 from emulator.broker.state import BrokerState
 
 
@@ -20,18 +22,27 @@ def waiting_reason(state: BrokerState, candidate: Pending, now_at: int) -> str:
 
 def find_wait(state: BrokerState, candidate: Pending, now_at: int) -> Wait:
     """What an unfinished message waits for. ``candidate`` is as the store has it, which may be behind."""
-    pending = state.find(candidate.seq, candidate.lane, candidate.queue_name) or candidate
-    if pending.seq in state.active:
+    pending = state.pending.find(candidate) or candidate
+    if pending.place is Place.ACTIVE:
         return Wait("an attempt is under way")
     line = state.queues.get(pending.queue_name) if pending.queue_name else None
-    if line is not None and line.queue.is_paused:
-        return Wait(f"queue {line.queue.name} is paused")
-    if line is not None and (ahead := line.ahead_of(pending.seq)) is not None:
-        return Wait(f"{ahead} before it in queue {line.queue.name} (parallelism {line.queue.parallelism})")
+    if line is not None and (wait := _queue_wait(line, pending)) is not None:
+        return wait
     if pending.due_at > now_at:
         why = "the wait before a retry" if pending.retried else "its delay"
         return Wait(f"its time has not come: {why}", pending.due_at)
     return _lane_wait(state, pending, now_at)
+
+
+def _queue_wait(line: QueueLine, pending: Pending) -> Wait | None:
+    queue = line.queue
+    if queue.is_paused:
+        return Wait(f"queue {queue.name} is paused")
+    if (ahead := line.ahead_of(pending.seq)) is not None:
+        return Wait(f"{ahead} before it in queue {queue.name} (parallelism {queue.parallelism})")
+    if pending.place is Place.HELD_BACK:
+        return Wait(f"queue {queue.name} lets no more than {queue.parallelism} start")
+    return None
 
 
 def _lane_wait(state: BrokerState, pending: Pending, now_at: int) -> Wait:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from emulator.broker import bulk_actions, cancelling
+from emulator.broker import bulk_actions, pending_changes
 from emulator.broker.bulk_actions import BulkAction, Filter, Subject
 from emulator.broker.message import Pending
 from emulator.broker.state import BrokerState
@@ -53,7 +53,7 @@ class CancellableMessages:
         return found, (0, found[-1].seq) if found else None
 
     def cancel(self, state: BrokerState, found: Sequence[Pending], now_at: int) -> None:
-        cancelling.cancel(state, found, now_at)
+        pending_changes.cancel(state, found, now_at)
 
 
 class CancellableRuns:

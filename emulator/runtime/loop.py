@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from emulator.broker import cancelling
+from emulator.broker import pending_changes
 from emulator.broker.broker import Broker
 from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
@@ -251,7 +251,7 @@ class Runtime:
         """Cancel up to ``count`` unfinished messages that match; how many were."""
         select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
         candidates = await self._writer.read(select)
-        return await self.change(lambda state, now_at: cancelling.cancel(state, candidates, now_at))
+        return await self.change(lambda state, now_at: pending_changes.cancel(state, candidates, now_at))
 
     async def change(self, operation: Callable[[BrokerState, int], T]) -> T:
         """Carry out an operation of the broker; returns its answer when its effects are durable."""
@@ -300,7 +300,7 @@ class Runtime:
         state = self.broker.state
         is_busy = (
             not self._work.is_settled
-            or state.active
+            or state.pending.active
             or self.next_due_at() is not None
             or state.lanes.waiting_count()
         )

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from emulator.broker.dispatch_lanes import Lane, Lanes
+from emulator.broker.dispatch_lanes import Lane
 from emulator.broker.message import Pending
+from emulator.broker.pending_messages import PendingMessages
 from emulator.broker.state import BrokerState
-from emulator.broker.timeline import Timeline
+from emulator.broker.stored_tail import Key
 from emulator.clock import Clock
 from emulator.runtime.read_retry import at_last
 from emulator.runtime.task_counter import Work
@@ -40,7 +41,7 @@ class Refills:
     def begin_wanted(self, now_at: int) -> None:
         """Have read what is wanted now, in tasks."""
         state = self._state
-        if state.timeline.wants_refill():
+        if state.pending.timeline.wants_refill():
             self._work.spawn(self._refill(*self._begin()))
         for lane in state.lanes.wanting_refill():
             self._begin_lane(lane, now_at)
@@ -49,16 +50,16 @@ class Refills:
         """Read the next of the timeline, and wait for it."""
         await self._refill(*self._begin())
 
-    def _begin(self) -> tuple[Timeline, Query]:
-        timeline = self._state.timeline
-        start, limit = timeline.begin_refill()
+    def _begin(self) -> tuple[PendingMessages, Query]:
+        pending = self._state.pending
+        start, limit = pending.timeline.begin_refill()
         self._work.begin()
-        return timeline, partial(queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit)
+        return pending, partial(queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit)
 
-    async def _refill(self, timeline: Timeline, query: Query) -> None:
+    async def _refill(self, pending: PendingMessages, query: Query) -> None:
         try:
             read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
-            timeline.refill(read, is_complete=is_complete)
+            pending.refill_timeline(read, is_complete=is_complete)
             await self._carry_out(self._clock.now_at())
         finally:
             self._work.end()
@@ -70,17 +71,17 @@ class Refills:
             queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit, until_at=now_at
         )
         self._work.begin()
-        self._work.spawn(self._refill_lane(lane, state.lanes, query, state.timeline.horizon))
+        self._work.spawn(self._refill_lane(lane, state.pending, query, state.pending.timeline.horizon))
 
     async def _refill_lane(
-        self, lane: Lane, lanes: Lanes, query: Query, horizon: tuple[int, int] | None
+        self, lane: Lane, pending: PendingMessages, query: Query, horizon: Key | None
     ) -> None:
         try:
             read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
-            state, now_at = self._state, self._clock.now_at()
-            if state.lanes is lanes:
+            now_at = self._clock.now_at()
+            if self._state.pending is pending:
                 # Else a reset, or a start anew, has forgotten the lane.
-                state.refill_lane(lane, read, now_at, is_complete=is_complete, horizon=horizon)
+                pending.refill_lane(lane, read, now_at, is_complete=is_complete, horizon=horizon)
                 await self._carry_out(now_at)
         finally:
             self._work.end()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from emulator.broker.expediting import expedite
+from emulator.broker.pending_changes import expedite
 from emulator.store.queries import load_due
 from emulator.testing import Harness, Receiver
 
@@ -32,7 +32,7 @@ async def test_a_delayed_message_goes_out_now_and_only_once(qstash: Harness, rec
 async def test_a_message_behind_the_horizon_goes_out_now_and_only_once(
     qstash: Harness, receiver: Receiver
 ) -> None:
-    timeline = qstash.runtime.broker.state.timeline
+    timeline = qstash.runtime.broker.state.pending.timeline
     timeline._window = 2
     made = [await _publish(qstash, str(day), Upstash_Delay=f"{day}d") for day in range(1, 9)]
     assert timeline.horizon is not None
@@ -44,7 +44,7 @@ async def test_a_message_behind_the_horizon_goes_out_now_and_only_once(
 
 
 async def test_what_the_store_is_being_asked_for_meanwhile_does_not_put_it_back(qstash: Harness) -> None:
-    timeline = qstash.runtime.broker.state.timeline
+    timeline = qstash.runtime.broker.state.pending.timeline
     timeline._window = 2
     for day in range(1, 9):
         await _publish(qstash, str(day), Upstash_Delay=f"{day}d")
@@ -58,8 +58,9 @@ async def test_what_the_store_is_being_asked_for_meanwhile_does_not_put_it_back(
         lambda state, now_at: expedite(state, [as_the_store_has_it], now_at)
     )
     assert brought == 1
-    timeline.refill([stale], is_complete=True)
-    assert timeline.get(stale.seq) is not stale
+    pending = qstash.runtime.broker.state.pending
+    pending.refill_timeline([stale], is_complete=True)
+    assert pending.find(as_the_store_has_it) is as_the_store_has_it
 
 
 async def test_a_queue_keeps_its_order(qstash: Harness, receiver: Receiver) -> None:

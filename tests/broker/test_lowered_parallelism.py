@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.broker.broker import Broker
-from emulator.broker.cancelling import cancel
 from emulator.broker.flow_operations import pause_flow, resume_flow
 from emulator.broker.message import AttemptResult, Draft, Message, Pending
+from emulator.broker.pending_changes import cancel
 from emulator.broker.queue_operations import pause_queue, upsert_queue
 from emulator.broker.resources import SigningKeys
 from emulator.broker.state import BrokerState

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from emulator.broker.message import Pending
+from emulator.broker.pending_messages import PendingMessages
 from emulator.broker.queues import QueueLine
-from emulator.broker.timeline import Timeline
 from emulator.store.store import SqlStore
 from emulator.testing.invariants import Invariant
 from emulator.testing.recorder.readers import retry_waits_ms
@@ -64,13 +64,13 @@ def _ignore_parallelism(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    add = Timeline.add
+    wait_for_time = PendingMessages.wait_for_time
 
-    def forget_second_retry(self: Timeline, pending: Pending) -> None:
+    def forget_second_retry(self: PendingMessages, pending: Pending) -> None:
         if pending.retried != 2:
-            add(self, pending)
+            wait_for_time(self, pending)
 
-    monkeypatch.setattr(Timeline, "add", forget_second_retry)
+    monkeypatch.setattr(PendingMessages, "wait_for_time", forget_second_retry)
 
 
 def _first_failure() -> Outcome:

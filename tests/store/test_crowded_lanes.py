@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.broker.dispatch_lanes import Lanes
-from emulator.broker.timeline import Timeline
+from emulator.broker.pending_messages import Windows
 from emulator.testing import Harness, Receiver
 
 NOW_AT = 1_780_315_200_000
@@ -17,9 +16,9 @@ _WINDOW = 10
 def _narrow(qstash: Harness, window: int = 1_000_000) -> None:
     """Small windows, before anything is held."""
     state = qstash.runtime.broker.state
-    state._window, state._lane_window = window, _WINDOW
-    state.timeline = Timeline(window)
-    state.lanes = Lanes(capacity=4, per_origin=2, window=_WINDOW)
+    state._windows = Windows(timeline=window, lane=_WINDOW)
+    state._capacity, state._per_origin = 4, 2
+    state.forget()
 
 
 def _paths(receiver: Receiver) -> list[int]:
@@ -34,8 +33,7 @@ async def _publish_many(qstash: Harness, delay: str | None = None) -> None:
 
 
 def _held(qstash: Harness) -> int:
-    state = qstash.runtime.broker.state
-    return sum(len(lane.waiting) for lane in state.lanes._lanes.values()) + len(state.timeline)
+    return len(qstash.runtime.broker.state.pending)
 
 
 @pytest.mark.parametrize("timeline_window", [1_000_000, 20])
@@ -109,6 +107,8 @@ async def test_a_crowd_survives_a_restart(tmp_path: Path) -> None:
     qstash.mount("https://example.com", receiver)
     async with qstash:
         await qstash.settle()
-        qstash.runtime.broker.state.lanes = Lanes(capacity=4, per_origin=2, window=_WINDOW)
+        # As a crash leaves it: everything is read anew, into the small windows.
+        _narrow(qstash)
+        qstash.runtime.broker.state.pending.timeline.start_cold((0, 0))
         await qstash.advance("1h")
         assert sorted(_paths(receiver)) == list(range(_MANY))

@@ -164,7 +164,7 @@ async def test_what_falls_due_while_the_store_cannot_be_read_is_delivered_when_i
         tables = qstash.emulator.writer.store.engine
         if is_started_anew:
             qstash.runtime.broker.state.forget()
-            qstash.runtime.broker.state.timeline.start_cold((0, 0))
+            qstash.runtime.broker.state.pending.timeline.start_cold((0, 0))
         with tables.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE messages RENAME TO away")
         turned = asyncio.ensure_future(qstash.advance("2m"))

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from emulator.broker.callbacks import report
-from emulator.broker.cancelling import refuse, withdraw
 from emulator.broker.layer import AttemptEnded
 from emulator.broker.message import AttemptResult, Message
+from emulator.broker.pending_changes import refuse, withdraw
 from emulator.broker.publishing import accept
 from emulator.broker.retry import GiveUp
 from emulator.broker.workflow.messages import Parcel, compose, read_parcel, send, step_parcel

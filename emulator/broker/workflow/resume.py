@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from emulator.broker.cancelling import cancel as cancel_messages
 from emulator.broker.message import Message, Pending
+from emulator.broker.pending_changes import cancel as cancel_messages
 from emulator.broker.publishing import accept
 from emulator.broker.workflow.failed_run import FailedRun, what_to_take_up
 from emulator.broker.workflow.run import (

@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from emulator.broker.cancelling import withdraw
 from emulator.broker.message import Accepted, Message
+from emulator.broker.pending_changes import withdraw
 from emulator.broker.publishing import accept
 from emulator.broker.workflow.messages import Parcel, compose, enter, read_parcel, reported
 from emulator.broker.workflow.run import ActiveRun, Entry, Invoker, Run

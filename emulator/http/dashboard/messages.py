@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator.broker.expediting import expedite
 from emulator.broker.message import LogEntry, Message, Pending
+from emulator.broker.pending_changes import expedite
 from emulator.broker.wait_reason import find_wait, waiting_reason
 from emulator.errors import Conflict, InvalidInput, NotFound
 from emulator.http.dashboard.attempts import attempt_view, history_view
@@ -44,7 +44,7 @@ async def list_messages(request: Request, runtime: Runtime) -> Response:
     wanted = _filter(parameters)
     count = whole_number(parameters, "count", least=1, most=_MOST) or 100
     before = whole_number(parameters, "before", least=0, most=2**53)
-    active = frozenset(runtime.broker.state.active)
+    active = frozenset(runtime.broker.state.pending.active)
 
     page = Page(count=count, cursor=None if before is None else (0, before))
 
@@ -87,7 +87,7 @@ class _Story:
 async def get_message(request: Request, runtime: Runtime) -> Response:
     """One message: how it stands and why, its attempts, its history, and what belongs to it."""
     stored = await _find(request, runtime)
-    active = frozenset(runtime.broker.state.active)
+    active = frozenset(runtime.broker.state.pending.active)
     story = await runtime.read(
         partial(_read_story, tenant_id=runtime.tenant.id, message=stored.message, active=active)
     )

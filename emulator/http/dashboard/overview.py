@@ -1,6 +1,5 @@
 """The overview, and the live figures of queues and flow control."""
 
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,7 @@ async def get_overview(request: Request, runtime: Runtime) -> Response:
     check_known(parameters, frozenset({"windowSeconds"}))
     window = whole_number(parameters, "windowSeconds", least=10, most=30 * 86_400) or 3_600
     now_at, window_ms = runtime.clock.now_at(), window * 1000
-    active = frozenset(runtime.broker.state.active)
+    active = frozenset(runtime.broker.state.pending.active)
 
     def select(store: SqlStore) -> tuple[list[dashboard_queries.Step], dict[State, int], int]:
         steps = dashboard_queries.latest_steps(
@@ -55,9 +54,8 @@ async def get_queues(request: Request, runtime: Runtime) -> Response:
     """Queues and flow-control keys with what is in them and under way right now."""
     state, now_at = runtime.broker.state, runtime.clock.now_at()
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
-    in_flight = Counter(pending.queue_name for pending in state.active.values())
     queues: list[dict[str, Any]] = [
-        {**queue_view(line.queue, lag.get(name, 0)), "inFlight": in_flight[name]}
+        {**queue_view(line.queue, lag.get(name, 0)), "inFlight": line.active_count()}
         for name, line in sorted(state.queues.items())
     ]
     return ok(

@@ -43,7 +43,7 @@ async def get_schedule(request: Request, runtime: Runtime) -> Response:
     """One schedule with the messages it made, newest first."""
     now_at = runtime.clock.now_at()
     schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
-    active = frozenset(runtime.broker.state.active)
+    active = frozenset(runtime.broker.state.pending.active)
 
     def select(store: SqlStore) -> tuple[bytes, list[Summary]]:
         wanted = Filter(schedule_ids=(schedule.id,))

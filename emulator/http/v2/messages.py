@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.bulk_actions import Subject
-from emulator.broker.expediting import expedite
+from emulator.broker.pending_changes import expedite
 from emulator.errors import InvalidInput, NotFound
 from emulator.http.models.messages import CancelAccepted, Cancelled, CancelQuery, CancelRequest, Message
 from emulator.http.openapi_types import Operation

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Literal
 
+from emulator.broker.pending_messages import DEFAULT_WINDOWS, Windows
 from tests.simulation.simulator.network import Plan, Reaction
 from tests.simulation.simulator.scenario import Scenario
 from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec, MessageSpec
@@ -42,6 +43,10 @@ FLOWS = (
 SCHEDULES = ("often", "seldom")
 SCHEDULE_CHANGES: tuple[Literal["pause", "resume", "delete"], ...] = ("pause", "resume", "delete")
 CRONS = ("* * * * *", "*/2 * * * *", "*/5 * * * *", "0 * * * *", "CRON_TZ=Asia/Kolkata 15 */2 * * *")
+
+# Few enough that in every other seed the timeline and the lanes leave messages to the store.
+NARROW = Windows(timeline=3, lane=1)
+_EVERY_NARROW = 2
 
 _LEAST_STEPS, _MOST_STEPS = 8, 45
 _SECOND_US = 1_000_000
@@ -85,12 +90,17 @@ class _Generator:
             at_us += self._gap_us()
             [(_, _, make)] = dice.choices(KINDS, weights)
             steps.append(make(self, at_us))
+        windows = DEFAULT_WINDOWS
+        if self._seed % _EVERY_NARROW == 0:
+            windows = NARROW
+            steps += _crowd(self._seed)
+            steps.sort(key=lambda step: step.at_us)
         if not has_runs(self._seed):
-            return Scenario(self._seed, tuple(steps))
+            return Scenario(self._seed, tuple(steps), windows=windows)
         runs = RunGenerator(self._seed)
         steps += runs.steps(_READY_US)
         steps.sort(key=lambda step: step.at_us)
-        return Scenario(self._seed, tuple(steps), lazy_fetch_bytes=runs.lazy_fetch_bytes)
+        return Scenario(self._seed, tuple(steps), lazy_fetch_bytes=runs.lazy_fetch_bytes, windows=windows)
 
     def _gap_us(self) -> int:
         """Mostly close together, so that things happen at the same time; now and then far apart."""
@@ -166,6 +176,25 @@ class _Generator:
     def label(self) -> str:
         """A label that was used, or one that nobody used."""
         return self.dice.choice(self.labels) if self.labels else "m0"
+
+
+def _crowd(seed: int) -> list[Step]:
+    """More messages at once than narrow windows hold, for later or for one slow lane; two are taken back meanwhile."""
+    dice = random.Random(f"crowd {seed}")
+    at_us = dice.randint(_READY_US, 20 * _SECOND_US)
+    is_delayed = dice.random() < 0.5
+    specs = tuple(
+        MessageSpec(
+            label=f"crowd{number}",
+            flow=None if is_delayed else FLOWS[0],
+            delay_seconds=60 * number if is_delayed else None,
+            plan=(Reaction(after_ms=4_000),),
+        )
+        for number in range(1, 10)
+    )
+    cancelled = dice.sample([spec.label for spec in specs], 2)
+    cancels = [Cancel(at_us + dice.randint(1, 9) * _SECOND_US, label) for label in cancelled]
+    return [publish_batch(at_us, specs), *cancels]
 
 
 def _publish(make: _Generator, at_us: int) -> Step:

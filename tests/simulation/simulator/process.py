@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from emulator.broker.pending_messages import Windows
 from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
 from emulator.runtime import Runtime
@@ -40,6 +41,7 @@ class Life:
         *,
         id_seed: int,
         lazy_fetch_bytes: int,
+        windows: Windows,
         timeline: Timeline,
         network: Network,
         app: WorkflowApp,
@@ -68,6 +70,7 @@ class Life:
             ),
             transport=network,
             make_clock=lambda _kept_at: self._clock,
+            windows=windows,
         )
         self._tear: Crash | None = None
         self._tear_into: Path | None = None

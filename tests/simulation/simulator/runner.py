@@ -178,6 +178,7 @@ class _World:
             directory,
             id_seed=self._scenario.seed * 1_000 + self._lives,
             lazy_fetch_bytes=self._scenario.lazy_fetch_bytes,
+            windows=self._scenario.windows,
             timeline=self._timeline,
             network=self._network,
             app=self._app,

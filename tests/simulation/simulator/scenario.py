@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass, replace
 
+from emulator.broker.pending_messages import DEFAULT_WINDOWS, Windows
 from tests.simulation.simulator.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """Steps in the order of their times. ``seed`` also decides all latencies, by the moment. Lists of steps over
-    ``lazy_fetch_bytes`` are left to be fetched.
+    ``lazy_fetch_bytes`` are left to be fetched. ``windows`` bound what is held in memory.
     """
 
     seed: int
     steps: tuple[Step, ...]
     lazy_fetch_bytes: int = 1_000_000
+    windows: Windows = DEFAULT_WINDOWS
 
     def without(self, start: int, count: int) -> "Scenario":
         """The same without ``count`` steps from ``start`` on."""

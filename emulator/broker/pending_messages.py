@@ -1,0 +1,206 @@
+"""Every unfinished message of a tenant, and where it is: what waits, for what, and what goes on next."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from emulator.broker.dispatch_lanes import Lane, Lanes
+from emulator.broker.message import Pending
+from emulator.broker.place import IN_MEMORY, Place, check_move
+from emulator.broker.queues import QueueLine
+from emulator.broker.stored_tail import Key
+from emulator.broker.timeline import Timeline
+
+
+class Windows(NamedTuple):
+    """About how many messages are held in memory, however many there are: of the timeline, and of each lane."""
+
+    timeline: int = 20_000
+    lane: int = 5_000
+
+
+DEFAULT_WINDOWS: Final = Windows()
+
+
+class PendingMessages:
+    """Those in memory by seq, and what holds them: the queues' lines, the timeline, the lanes.
+
+    ``Pending.place`` says where a message is, and ``_put`` alone changes it. The lines, the timeline and the lanes
+    keep the order of theirs.
+    """
+
+    def __init__(self, *, capacity: int, per_origin: int, windows: Windows) -> None:
+        self.timeline: Timeline = Timeline(windows.timeline)
+        self.lanes: Lanes = Lanes(capacity=capacity, per_origin=per_origin, window=windows.lane)
+        self.queues: dict[str, QueueLine] = {}
+        self.active: dict[int, Pending] = {}
+        self._held: dict[int, Pending] = {}
+        self._advanced_to = 0
+        # Queues in which something changed since their slots were last handed out; a dict keeps their order.
+        self._restless: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        """Return how many are in memory."""
+        return len(self._held)
+
+    def find(self, candidate: Pending) -> Pending | None:
+        """Return the unfinished message that ``candidate`` tells of, with its place; ``None`` if it is finished.
+
+        ``candidate`` is as the store has it, which may be behind.
+        """
+        held = self._held.get(candidate.seq)
+        if held is not None:
+            return held
+        if self.timeline.is_beyond_horizon(candidate):
+            candidate.place = Place.BEYOND_HORIZON
+        elif self.lanes.is_left_to_store(candidate):
+            candidate.place = Place.OVERFLOW
+        else:
+            return None
+        return candidate
+
+    def enter(self, pending: Pending) -> None:
+        """Take in a message, new or read at a start: into its queue's line, or onto the timeline.
+
+        Of a deleted queue there is no line: its messages go on without one.
+        """
+        line = self.queues.get(pending.queue_name) if pending.queue_name else None
+        if line is None:
+            self.wait_for_time(pending)
+            return
+        line.join(pending)
+        self._put(pending, Place.QUEUE)
+        self.rouse(line.queue.name)
+
+    def wait_for_time(self, pending: Pending) -> None:
+        """Have a message go on when it is due."""
+        is_held = self.timeline.add(pending)
+        self._put(pending, Place.TIMELINE if is_held else Place.BEYOND_HORIZON)
+        if self.timeline.is_crowded:
+            for left in self.timeline.shrink():
+                self._put(left, Place.BEYOND_HORIZON)
+
+    def bring_forward(self, pending: Pending, due_at: int) -> bool:
+        """Make a message due at ``due_at`` if it waits for a later time; return whether it does."""
+        match pending.place:
+            case Place.QUEUE if pending.due_at > due_at:
+                pending.due_at = due_at
+            case Place.TIMELINE | Place.BEYOND_HORIZON if pending.due_at > due_at:
+                self.timeline.remove(pending)
+                pending.due_at = due_at
+                self.wait_for_time(pending)
+            case _:
+                return False
+        return True
+
+    def advance(self, now_at: int) -> Iterator[Pending]:
+        """Have everything go on that may at ``now_at``: slots, due times, lanes, in this order.
+
+        Yield each message whose attempt starts.
+        """
+        if now_at < self._advanced_to:
+            self.lanes.reconsider(now_at)
+        self._advanced_to = now_at
+        self._grant_slots(now_at)
+        while (due := self.timeline.pop_due(now_at)) is not None:
+            line = self._line_of(due)
+            if line is None or not line.has_slot(due.seq) or line.may_start(due.seq):
+                self._wait_for_turn(due, now_at)
+            else:
+                self._put(due, Place.HELD_BACK)
+        while (starting := self.lanes.next_start(now_at)) is not None:
+            self._put(starting, Place.ACTIVE)
+            self.active[starting.seq] = starting
+            yield starting
+
+    def end_attempt(self, seq: int, now_at: int) -> Pending | None:
+        """Take a message from those under way, and give back its part of its lane; ``None`` if it is not under way.
+
+        It goes on with ``wait_for_time`` or ``end``.
+        """
+        pending = self.active.pop(seq, None)
+        if pending is None:
+            return None
+        self.lanes.ended(pending, now_at)
+        if (line := self._line_of(pending)) is not None:
+            self.rouse(line.queue.name)
+        return pending
+
+    def end(self, pending: Pending) -> None:
+        """Let go of a message that is finished, of its queue slot and its part of another's."""
+        match pending.place:
+            case Place.TIMELINE | Place.BEYOND_HORIZON:
+                self.timeline.remove(pending)
+            case Place.LANE | Place.OVERFLOW:
+                self.lanes.withdraw(pending)
+            case _:
+                pass
+        self._put(pending, Place.ENDED)
+        if (line := self._line_of(pending)) is not None:
+            line.leave(pending.seq)
+            self.rouse(line.queue.name)
+        if pending.slot_of is not None and (line := self.queues.get(pending.slot_queue or "")) is not None:
+            line.release(pending.slot_of)
+            self.rouse(line.queue.name)
+
+    def rouse(self, queue_name: str) -> None:
+        """Have a queue's slots handed out anew at the next ``advance``."""
+        self._restless[queue_name] = None
+
+    def recall(self, queue_name: str) -> None:
+        """Hold back what waits for its turn, but may not start any more: its queue was paused or narrowed."""
+        line = self.queues[queue_name]
+        # From the last slot on, so that the first keep their places in their lanes.
+        for pending in reversed(line.with_slot()):
+            if pending.place is Place.LANE and not line.may_start(pending.seq):
+                self.lanes.withdraw(pending)
+                self._put(pending, Place.HELD_BACK)
+
+    def refill_timeline(self, read: list[Pending], *, is_complete: bool) -> None:
+        """Take what was read for the timeline, in order; ``is_complete`` says that nothing lies behind it."""
+        for pending in self.timeline.stored.end_reading(read, is_complete=is_complete):
+            if pending.seq not in self._held:
+                self.wait_for_time(pending)
+
+    def refill_lane(
+        self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
+    ) -> None:
+        """Take what was read for a crowded lane, in order; ``is_complete`` says that nothing due lies behind it.
+
+        ``horizon`` is the timeline's when the reading began.
+        """
+        horizons = [key for key in (horizon, self.timeline.horizon) if key is not None]
+        found = lane.overflow.end_reading(
+            read, lane=lane.name, is_complete=is_complete, horizon=min(horizons, default=None)
+        )
+        for pending in found:
+            if pending.seq not in self._held:
+                self._wait_for_turn(pending, now_at)
+        self.lanes.refilled(lane)
+
+    def _grant_slots(self, now_at: int) -> None:
+        """Put messages that get a slot onto the timeline, and let go of those held back without need."""
+        restless, self._restless = self._restless, {}
+        for line in (self.queues[name] for name in restless if name in self.queues):
+            for pending in line.grant():
+                self.wait_for_time(pending)
+            for pending in line.held_back():
+                if line.may_start(pending.seq):
+                    self._wait_for_turn(pending, now_at)
+
+    def _wait_for_turn(self, pending: Pending, now_at: int) -> None:
+        is_held = self.lanes.enter(pending, now_at)
+        self._put(pending, Place.LANE if is_held else Place.OVERFLOW)
+
+    def _line_of(self, pending: Pending) -> QueueLine | None:
+        return self.queues.get(pending.queue_name) if pending.queue_name else None
+
+    def _put(self, pending: Pending, place: Place) -> None:
+        """Move a message; nothing else does. Raise ValueError for a move that the table does not have."""
+        if place is pending.place:
+            return
+        check_move(pending.place, place)
+        pending.place = place
+        if place in IN_MEMORY:
+            self._held[pending.seq] = pending
+        else:
+            self._held.pop(pending.seq, None)

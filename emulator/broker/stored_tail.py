@@ -1,0 +1,63 @@
+"""The end of an ordered line that the store alone remembers.
+
+The timeline and the lanes hold their first few thousand messages. What lies behind takes no memory, and is read back
+when few are left. The store is read while messages come and go; that is taken care of here, once for both.
+"""
+
+from emulator.broker.message import Pending
+from emulator.broker.place import Place
+
+Key = tuple[int, int]
+"""``(due_at, seq)``: the order of every line, and of the store's index."""
+
+
+def key_of(pending: Pending) -> Key:
+    return pending.due_at, pending.seq
+
+
+class StoredTail:
+    """Everything of a line from the key ``start`` on; nothing while that is ``None``."""
+
+    def __init__(self, place: Place) -> None:
+        """``place`` is where its messages are."""
+        self.place = place
+        self.start: Key | None = None
+        # What joined and left by seq (``None`` has left) since the reading began; ``None`` if nothing is being read.
+        self._changes: dict[int, Pending | None] | None = None
+
+    @property
+    def is_being_read(self) -> bool:
+        return self._changes is not None
+
+    def holds(self, pending: Pending) -> bool:
+        """Return whether an unfinished message of the line belongs to its end."""
+        return self.start is not None and (pending.due_at, pending.seq) >= self.start
+
+    def join(self, pending: Pending) -> None:
+        """Take in a message that ``holds`` is true of."""
+        if self._changes is not None:
+            self._changes[pending.seq] = pending
+
+    def leave(self, seq: int) -> None:
+        """Let go of a message: it is finished, or has another due time."""
+        if self._changes is not None:
+            self._changes[seq] = None
+
+    def begin_reading(self) -> Key:
+        """Return the key to read from; the store must have every write of before this call."""
+        assert self.start is not None
+        self._changes = {}
+        return self.start
+
+    def end_reading(self, read: list[Pending], *, is_complete: bool) -> list[Pending]:
+        """Take what was read, in order; ``is_complete`` says that nothing lies behind it in the store.
+
+        Return all messages that are to be placed anew, in order: those read, but for those that have left since, and
+        those that joined since. Some of them may belong to the end that remains.
+        """
+        for pending in read:
+            pending.place = self.place
+        self.start = None if is_complete or not read else (read[-1].due_at, read[-1].seq + 1)
+        changes, self._changes = self._changes or {}, None
+        found = {pending.seq: pending for pending in read} | changes
+        return sorted((pending for pending in found.values() if pending is not None), key=key_of)

@@ -1,0 +1,318 @@
+"""Every unfinished message has its place, however few are held in memory and whatever happens while the store is read.
+
+The broker alone, told the time by the test, beside a store that knows nothing but the broker's writes: a message that
+is in neither the broker's memory nor its idea of what the store has is lost.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.broker.broker import Broker
+from emulator.broker.dispatch_lanes import Lane
+from emulator.broker.message import AttemptResult, Draft, Message, Pending, State
+from emulator.broker.pending_changes import cancel, expedite
+from emulator.broker.pending_messages import Windows
+from emulator.broker.place import IN_MEMORY, IN_STORE_ALONE, MOVES, Place, check_move
+from emulator.broker.queue_operations import upsert_queue
+from emulator.broker.resources import SigningKeys
+from emulator.broker.state import BrokerState
+from emulator.broker.writes import MessageAccepted, MessageFinished, MessageRescheduled
+from emulator.wire.destination import Destination, DestinationKind
+from emulator.wire.ids import IdFactory
+from emulator.wire.limits import LENIENT
+from emulator.wire.options import parse_options
+
+_NOW_AT = 1_780_315_200_000
+_HOSTS = ("https://one.com", "https://two.com")
+
+
+@dataclass
+class _Row:
+    """What the store has of an unfinished message."""
+
+    message: Message
+    due_at: int
+    retried: int = 0
+    state: State = State.CREATED
+
+    def pending(self) -> Pending:
+        found = Pending.of(self.message)
+        found.due_at, found.retried, found.state = self.due_at, self.retried, self.state
+        return found
+
+
+@dataclass
+class _Reading:
+    """A read under way: for the timeline, or for a lane. ``rows`` is ``None`` until it has taken place."""
+
+    lane: Lane | None
+    start: tuple[int, int]
+    limit: int
+    horizon: tuple[int, int] | None
+    until_at: int
+    rows: tuple[list[Pending], bool] | None = None
+
+
+@dataclass
+class _World:
+    """A broker with small windows, the store beside it, and the reads between the two."""
+
+    window: int
+    lane_window: int
+    now_at: int = _NOW_AT
+    rows: dict[int, _Row] = field(default_factory=dict)
+    under_way: list[int] = field(default_factory=list)
+    started: list[tuple[int, int]] = field(default_factory=list)
+    finished: set[int] = field(default_factory=set)
+    readings: list[_Reading] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.state = BrokerState(
+            ids=IdFactory(random.Random(1)),
+            next_seq=count(1).__next__,
+            keys=SigningKeys("one", "two"),
+            per_origin=2,
+            windows=Windows(self.window, self.lane_window),
+        )
+        self.broker = Broker(self.state)
+
+    # What happens
+
+    def publish(self, seconds: int, host: int, *, is_queued: bool = False) -> None:
+        lines = [("Upstash-Delay", f"{seconds}s"), ("Upstash-Retries", "2")]
+        if is_queued:
+            lines.append(("Upstash-Queue-Name", "q"))
+        draft = Draft(
+            destination=Destination(DestinationKind.URL, _HOSTS[host]),
+            options=parse_options(lines, limits=LENIENT),
+            body=b"",
+        )
+        self.broker.publish(draft, self.now_at)
+        self.step()
+
+    def cancel(self, number: int) -> None:
+        if (row := self._row(number)) is not None:
+            cancel(self.state, [row.pending()], self.now_at)
+            self.step()
+
+    def expedite(self, number: int) -> None:
+        if (row := self._row(number)) is not None:
+            expedite(self.state, [row.pending()], self.now_at)
+            self.step()
+
+    def answer(self, number: int, status: int, retry_after: int) -> None:
+        if self.under_way:
+            seq = self.under_way.pop(number % len(self.under_way))
+            headers = (("Retry-After", str(retry_after)),) if status == 429 else ()
+            result = AttemptResult(status=status, headers=headers)
+            self.broker.attempt_finished(self.rows[seq].message, b"", result, self.now_at)
+            self.step()
+
+    def turn_clock(self, seconds: int) -> None:
+        self.now_at += 1_000 * seconds
+        self.step()
+
+    def allow(self, parallelism: int, is_paused: bool) -> None:
+        upsert_queue(self.state, self.now_at, name="q", parallelism=parallelism, is_paused=is_paused)
+        self.step()
+
+    def read(self, number: int) -> None:
+        """The store is read now, for one of those who asked."""
+        waiting = [reading for reading in self.readings if reading.rows is None]
+        if waiting:
+            reading = waiting[number % len(waiting)]
+            reading.rows = self._select(reading)
+
+    def answer_reading(self, number: int) -> None:
+        """What was read reaches the broker, which was not waiting for it."""
+        if self.readings:
+            reading = self.readings.pop(number % len(self.readings))
+            found, is_complete = reading.rows or self._select(reading)
+            pending = self.state.pending
+            if reading.lane is None:
+                pending.refill_timeline(found, is_complete=is_complete)
+            else:
+                pending.refill_lane(
+                    reading.lane, found, self.now_at, is_complete=is_complete, horizon=reading.horizon
+                )
+            self.step()
+
+    # What follows
+
+    def step(self) -> None:
+        effects = self.broker.step(self.now_at)
+        for write in effects.writes:
+            match write:
+                case MessageAccepted(message=message):
+                    self.rows[message.seq] = _Row(message, message.not_before_at)
+                case MessageRescheduled(seq=seq, due_at=due_at, retried=retried, state=state):
+                    row = self.rows[seq]
+                    row.due_at, row.retried, row.state = due_at, retried, state
+                case MessageFinished(seq=seq):
+                    del self.rows[seq]
+                    self.finished.add(seq)
+                case _:
+                    pass
+        self.under_way += [attempt.seq for attempt in effects.attempts]
+        self.started += [(attempt.seq, attempt.retried) for attempt in effects.attempts]
+        self._ask()
+        self._check()
+
+    def drain(self) -> None:
+        self.allow(3, is_paused=False)
+        for _ in range(500):
+            while self.readings:
+                self.answer_reading(0)
+            if not self.rows:
+                return
+            if self.under_way:
+                self.answer(0, 200, 0)
+            else:
+                self.turn_clock(60)
+        raise AssertionError(f"left behind: {sorted(self.rows)}")
+
+    def _ask(self) -> None:
+        """Begin the reads that are wanted, as the runtime does."""
+        pending = self.state.pending
+        horizon = pending.timeline.horizon
+        if pending.timeline.wants_refill():
+            start, limit = pending.timeline.begin_refill()
+            self.readings.append(_Reading(None, start, limit, None, self.now_at + 10**9))
+        for lane in pending.lanes.wanting_refill():
+            start, limit = pending.lanes.begin_refill(lane)
+            self.readings.append(_Reading(lane, start, limit, horizon, self.now_at))
+
+    def _select(self, reading: _Reading) -> tuple[list[Pending], bool]:
+        keys = sorted(
+            (row.due_at, seq)
+            for seq, row in self.rows.items()
+            if row.message.queue_name is None and row.due_at <= reading.until_at
+        )
+        chosen = [key for key in keys if key >= reading.start][: reading.limit]
+        return [self.rows[seq].pending() for _, seq in chosen], len(chosen) < reading.limit
+
+    def _check(self) -> None:
+        """Each message of the store has one place, in memory or not; and no more are held than may be."""
+        pending = self.state.pending
+        places = {}
+        for seq, row in self.rows.items():
+            found = pending.find(row.pending())
+            assert found is not None, f"{seq} is lost"
+            places[seq] = found.place
+        assert not {Place.NEW, Place.ENDED} & set(places.values())
+        assert {seq for seq, place in places.items() if place is Place.ACTIVE} == set(self.under_way)
+        assert len(pending) == sum(place in IN_MEMORY for place in places.values())
+
+    def _row(self, number: int) -> _Row | None:
+        return self.rows[sorted(self.rows)[number % len(self.rows)]] if self.rows else None
+
+
+_Step = tuple[Callable[..., None], dict[str, object]]
+
+
+def _does(act: Callable[..., None], **arguments: st.SearchStrategy[object]) -> st.SearchStrategy[_Step]:
+    return st.tuples(st.just(act), st.fixed_dictionaries(arguments))
+
+
+_NUMBER = st.integers(0, 9)
+_PUBLISH = _does(
+    _World.publish,
+    seconds=st.integers(0, 9),
+    host=st.integers(0, 1),
+    is_queued=st.sampled_from((False,) * 4 + (True,)),
+)
+_READ = st.one_of(_does(_World.read, number=_NUMBER), _does(_World.answer_reading, number=_NUMBER))
+# What matters most is named more than once, and is drawn more often.
+_STEPS = st.one_of(
+    _PUBLISH,
+    _PUBLISH,
+    _PUBLISH,
+    _READ,
+    _READ,
+    _does(_World.turn_clock, seconds=st.integers(1, 5)),
+    _does(_World.answer, number=_NUMBER, status=st.sampled_from((200, 429)), retry_after=st.integers(0, 9)),
+    _does(_World.cancel, number=_NUMBER),
+    _does(_World.expedite, number=_NUMBER),
+    _does(_World.allow, parallelism=st.integers(1, 3), is_paused=st.booleans()),
+)
+
+
+@settings(max_examples=150)
+@given(
+    delays=st.lists(st.integers(0, 9), min_size=6, max_size=12),
+    steps=st.lists(_STEPS, min_size=10, max_size=50),
+    window=st.integers(1, 3),
+    lane_window=st.integers(1, 3),
+)
+def test_nothing_is_lost_or_started_twice_whatever_happens_while_the_store_is_read(
+    delays: list[int], steps: list[_Step], window: int, lane_window: int
+) -> None:
+    world = _World(window, lane_window)
+    for seconds in delays:
+        world.publish(seconds, 0)
+    for act, arguments in steps:
+        act(world, **arguments)
+    world.drain()
+    assert len(set(world.started)) == len(world.started)
+
+
+def test_what_is_brought_forward_while_it_is_being_read_and_then_fails_is_tried_again() -> None:
+    """It left the part that is being read, and comes back to it."""
+    world = _World(window=1, lane_window=5)
+    for seconds in (1, 2, 3, 4, 500):
+        world.publish(seconds, 0)
+    world.turn_clock(1)
+    world.answer(0, 200, 0)
+    world.read(0)
+    assert world.readings[0].rows
+    world.expedite(3)
+    assert world.under_way == [5]
+    world.answer(0, 429, retry_after=5)
+    world.drain()
+    assert world.started.count((5, 1)) == 1
+
+
+def test_what_makes_way_for_nearer_ones_while_the_store_is_read_is_not_forgotten() -> None:
+    world = _World(window=2, lane_window=5)
+    for seconds in (1, 100, 101, 102, 103):
+        world.publish(seconds, 0)
+    world.turn_clock(1)
+    world.cancel(1)
+    assert world.readings, "the store is being read"
+    for seconds in (10, 11, 12, 13, 14, 15):
+        world.publish(seconds, 1)
+    world.drain()
+
+
+def test_a_message_of_a_queue_is_held_however_far_away_it_is() -> None:
+    world = _World(window=1, lane_window=5)
+    for seconds in (1, 2, 3, 4):
+        world.publish(seconds, 0)
+    world.publish(100, 0, is_queued=True)
+    found = world.state.pending.find(world.rows[5].pending())
+    assert found is not None
+    assert found.place is Place.TIMELINE
+    assert world.state.pending.find(world.rows[4].pending()).place is Place.BEYOND_HORIZON  # type: ignore[union-attr]
+
+
+def test_every_place_but_the_last_leads_on_and_can_be_reached() -> None:
+    assert set(MOVES) == set(Place)
+    reached = {to for moves in MOVES.values() for to in moves}
+    assert set(Place) - reached == {Place.NEW}
+    assert [place for place, moves in MOVES.items() if not moves] == [Place.ENDED]
+    assert not IN_MEMORY & IN_STORE_ALONE
+
+
+@given(st.sampled_from(Place), st.sampled_from(Place))
+def test_a_move_that_the_table_does_not_have_is_an_error(place: Place, to: Place) -> None:
+    if to in MOVES[place]:
+        check_move(place, to)
+    else:
+        with pytest.raises(ValueError, match=f"from {place} to {to}"):
+            check_move(place, to)
