@@ -1,14 +1,17 @@
-"""``qstash-emulator runs``: list workflow runs, and say how one stands and why."""
+"""``qstash-emulator runs``: list workflow runs, say how one stands and why, start one anew from a step."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from emulator.cli.client import Client
+from emulator.cli.client import Client, fail, read_input
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
 
-app: typer.Typer = typer.Typer(help="List workflow runs, look at one.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(
+    help="List workflow runs, look at one, start one anew from a step.", no_args_is_help=False
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -68,6 +71,42 @@ def show(
     typer.echo()
     rows = [row for bar in story["bars"] for row in _rows(bar)]
     print_table(["STEP", "KIND", "STATE", "STARTED", "WHY"], rows, nothing="no step yet")
+
+
+@app.command("rerun")
+def rerun(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="wfr_…, of a run that has ended.")],
+    from_step: Annotated[
+        str,
+        typer.Option(
+            "--from-step", metavar="N", help="The first step to do again: its number, from 1, or its name."
+        ),
+    ],
+    payload: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="TEXT", help="Another initial payload; @FILE reads a file, @- standard input."
+        ),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run anew from a step, as a new run whose id is printed; the results before it are kept."""
+    asked: dict[str, Any] = {"fromStep": int(from_step) if from_step.isdecimal() else from_step}
+    if payload is not None:
+        asked["input"] = _text(payload)
+    made = Client(url, token).call("POST", f"/emulator/runs/{quote(run_id, safe='')}/rerun", json=asked)
+    print_json(made) if as_json else typer.echo(made["runId"])
+
+
+def _text(given: str) -> str:
+    if not given.startswith("@"):
+        return given
+    try:
+        return read_input(given[1:]).decode()
+    except UnicodeDecodeError:
+        fail(f"--input {given}: it is not UTF-8", 2)
 
 
 def _rows(bar: dict[str, Any]) -> list[list[str]]:

@@ -230,6 +230,23 @@ class Tools:
         answer: Json = await self._api.call("POST", f"/v2/workflows/dlq/{how}/{_part(dlq_id)}")
         return answer
 
+    async def rerun_from_step(
+        self,
+        run_id: RunId,
+        from_step: Annotated[
+            int | str, Field(description="The first step to do again: number from 1, or name.")
+        ],
+        payload: Annotated[str | None, Field(description="Another initial payload, as text.")] = None,
+    ) -> Json:
+        """Start a Workflow run that has ended anew from one of its steps, as a new run whose id is answered; the
+        results before that step are kept, and its code is not run again for them."""
+        answer: Json = await self._api.call(
+            "POST",
+            f"/emulator/runs/{_part(run_id)}/rerun",
+            json=_present({"fromStep": from_step, "input": payload}),
+        )
+        return answer
+
     async def cancel_message(self, message_id: MessageId) -> Json:
         """Cancel a message that is not finished."""
         await self._api.call("DELETE", f"/v2/messages/{_part(message_id)}")
@@ -294,6 +311,7 @@ _TOOLS: tuple[tuple[str, Json], ...] = (
     ("run_schedule_now", {}),
     ("retry_message", {}),
     ("retry_run", {}),
+    ("rerun_from_step", {}),
     ("cancel_message", _DESTROYS),
     ("cancel_run", _DESTROYS),
     ("get_clock", _READS),

@@ -197,6 +197,8 @@ def _copy_entries(connection: Connection, given: Sequence[Given]) -> None:
     columns = [column for column in _E.c if column.name != "run_seq"]
     for _, write in given:
         source = select(literal(write.to_run_seq), *columns).where(_E.c.run_seq == write.from_run_seq)
+        if write.through is not None:
+            source = source.where(_E.c.position <= write.through)
         connection.execute(insert(_E).from_select(["run_seq", *(column.name for column in columns)], source))
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, and_, bindparam, case, func, not_, or_, select
 from emulator.broker.message import LogEntry, Message, State
 from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
 from emulator.broker.workflow.recovery import RunSnapshot
+from emulator.broker.workflow.rerun import EndedRun
 from emulator.broker.workflow.run import ActiveRun, Entry, Waiter
 from emulator.store.codec import Codec, together
 from emulator.store.compiled_statements import Query
@@ -21,6 +22,7 @@ from emulator.store.tables import BodyRow, table_of
 from emulator.wire.workflow import PLAN_SPELLINGS, CallType
 
 _FARTHEST = 2**31 - 1
+_SEQS_AT_A_TIME = 500
 _R, _E, _W, _M, _L = RUN.table.c, ENTRY.table.c, WAITER.table.c, MESSAGE.table.c, LOG.table.c
 _BODIES = table_of(BodyRow)
 # The messages of entries, with their bodies.
@@ -159,6 +161,18 @@ def _load_failed(store: SqlStore, stored: StoredRun) -> FailedRun:
 def _waiters(store: SqlStore, run_seq: int) -> tuple[Waiter, ...]:
     query = select(*WAITER.reading.columns).where(_W.run_seq == run_seq).order_by(_W.seq)
     return tuple(store.read(WAITER.reading, query))
+
+
+def load_ended(store: SqlStore, stored: StoredRun) -> EndedRun:
+    """A run with its steps and their messages, to be started anew from one of them."""
+    steps = tuple(load_steps(store, stored.run.seq))
+    seqs = [entry.message_seq for entry in steps]
+    messages: dict[int, Message] = {}
+    for start in range(0, len(seqs), _SEQS_AT_A_TIME):
+        some = _M.seq.in_(seqs[start : start + _SEQS_AT_A_TIME])
+        query = select(*MESSAGE.reading.columns).where(some)
+        messages |= {message.seq: message for message in store.read(MESSAGE.reading, query)}
+    return EndedRun(run=stored.run, ended_at=stored.ended_at, steps=steps, messages=messages)
 
 
 def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[bytes]:

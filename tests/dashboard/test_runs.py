@@ -23,6 +23,7 @@ class _Workflow:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.is_broken = False
+        self.priced = self.reserved = 0
         client = httpx.AsyncClient(
             base_url=desk.api.base_url,
             headers={"Authorization": desk.api.headers["authorization"]},
@@ -31,7 +32,7 @@ class _Workflow:
         self.sdk = MiniSdk(self._run, client, "")
 
     async def _run(self, context: Context) -> Any:
-        await context.run("price", lambda: 42)
+        await context.run("price", self._price)
         await context.sleep("cool-off", 60)
         await context.run("reserve", self._reserve)
         await context.parallel(
@@ -39,7 +40,12 @@ class _Workflow:
         )
         return await context.wait("approval", "order-7")
 
+    def _price(self) -> int:
+        self.priced += 1
+        return 42
+
     def _reserve(self) -> str:
+        self.reserved += 1
         if self.is_broken:
             raise httpx.TransportError("out of stock")
         return "held"
@@ -107,3 +113,32 @@ def test_a_failed_run_is_resumed_and_a_new_one_cancelled(desk: Desk, workflow: _
     expect(page.get_by_role("button", name="reserve, Run: done")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("main .head .chip")).to_have_text("cancelled")
+
+
+def test_a_run_is_started_anew_from_a_step_with_the_results_before_it(
+    desk: Desk, workflow: _Workflow
+) -> None:
+    workflow.trigger("wfr_again")
+    desk.turn("61s")
+    assert desk.api.post("/v2/notify/order-7", content='"ann"').status_code == 200
+    desk.turn("1s")
+    before = workflow.sdk.deliveries
+    assert workflow.reserved == 1
+    page = desk.page
+    desk.open("runs/wfr_again")
+    expect(page.locator("main .head .chip")).to_have_text("succeeded")
+    page.get_by_role("button", name="reserve, Run: done").click()
+    card = page.get_by_label("Step reserve")
+    card.get_by_text("Start again from this step").click()
+    card.get_by_label("Initial payload").fill('{"orderId":8}')
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    card.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("wfr_again")
+    desk.turn("1s")
+    expect(page.get_by_role("button", name="approval, Wait: waits for order-7")).to_be_visible()
+    expect(page.get_by_role("button", name="cool-off, SleepFor: done")).to_be_visible()
+    expect(page.locator("main")).to_contain_text('"orderId": 8')
+    assert (workflow.priced, workflow.reserved) == (1, 2)
+    # The cool-off once more, the reservation, two plans, the report of a call, two results.
+    assert workflow.sdk.deliveries - before == 7

@@ -18,7 +18,8 @@ from emulator.testing import Listener, Receiver, ServerProcess
 
 NAMES = {
     "explain_message", "explain_run", "explain_schedule", "list_messages", "list_runs", "list_schedules",
-    "list_dead_letters", "publish", "run_schedule_now", "retry_message", "retry_run", "cancel_message", "cancel_run",
+    "list_dead_letters", "publish", "run_schedule_now", "retry_message", "retry_run", "rerun_from_step",
+    "cancel_message", "cancel_run",
     "get_clock", "advance_clock", "run_until_idle", "inject_fault", "clear_faults", "reset",
 }  # fmt: skip
 

@@ -66,11 +66,11 @@ def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at
     active.steps, active.context_bytes = size_of(failed.steps)
     state.broker.write(EntriesCopied(failed.run.seq, active.run.seq))
     delay_ms = overrides.options.delay_ms or 0
-    _deliver_again(
+    deliver_again(
         state, active, failed.messages[failed.failure.message_seq], overrides, now_at + delay_ms, now_at
     )
     for message in what_to_take_up(failed):
-        _deliver_again(state, active, message, overrides, max(now_at, message.not_before_at), now_at)
+        deliver_again(state, active, message, overrides, max(now_at, message.not_before_at), now_at)
     for waiter in failed.waiters:
         state.add_waiter(active, _again(state, waiter, active.run, now_at))
     state.broker.write(RunSaved(active.run))
@@ -126,7 +126,7 @@ def _kept(configuration: Headers, overriding: Headers) -> Headers:
     return tuple(line for line in inherited(overriding, configuration) if line[0].lower() not in names)
 
 
-def _deliver_again(
+def deliver_again(
     state: WorkflowState,
     active: ActiveRun,
     message: Message,
@@ -134,6 +134,7 @@ def _deliver_again(
     due_at: int,
     now_at: int,
 ) -> None:
+    """Have a copy of an old run's message stand at its place of the new run's log, and be delivered at ``due_at``."""
     again = _copy(state, message, active.run, overrides, due_at, now_at)
     note = MessageNote.of(again)
     replace_entry(state, active, again, note.position, None, now_at, call_type=note.call_type)

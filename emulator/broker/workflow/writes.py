@@ -53,10 +53,11 @@ class EntryReplaced(LayerWrite):
 
 @dataclass(frozen=True, slots=True)
 class EntriesCopied(LayerWrite):
-    """The log of one run becomes the beginning of another's."""
+    """The log of one run, or what of it stands up to a position, becomes the beginning of another's."""
 
     from_run_seq: int
     to_run_seq: int
+    through: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def dashboard_routes() -> Sequence[BaseRoute]:
         control_route("/emulator/dlq", "GET", dead_letters.list_dead_letters),
         control_route("/emulator/runs", "GET", runs.get_runs),
         control_route("/emulator/runs/{run_id}", "GET", runs.get_run),
+        control_route("/emulator/runs/{run_id}/rerun", "POST", runs.rerun),
         control_route("/emulator/schedules", "GET", schedules.list_schedules),
         control_route("/emulator/schedules/{schedule_id}", "GET", schedules.get_schedule),
         control_route("/emulator/schedules/{schedule_id}/run-now", "POST", schedules.fire_now),

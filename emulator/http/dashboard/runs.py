@@ -7,18 +7,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator.broker.outcome import Outcome, Reason, explain_entry
+from emulator.broker.workflow import rerun as rerunning
 from emulator.broker.workflow.outcome import describe_run, last_trouble
+from emulator.broker.workflow.rerun import EndedRun
+from emulator.broker.workflow.run import Run
 from emulator.errors import NotFound
-from emulator.http.request_parsing import cursor_text, listed, query_parameters, read_page, whole_number
+from emulator.http.models.workflow import RerunRequest
+from emulator.http.request_parsing import (
+    cursor_text,
+    listed,
+    query_parameters,
+    read_page,
+    read_request,
+    whole_number,
+)
 from emulator.http.routing import ok, path_name
 from emulator.http.v2.workflow_history import STATES, Group, StepState, StepView, read_groups
+from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, run_view, step_view
 from emulator.runtime import Runtime
 from emulator.store.filters import Filter, Page
 from emulator.store.lists import RUNS
 from emulator.store.store import SqlStore
 from emulator.store.stored import StoredRun
-from emulator.store.workflow_queries import EntryHistory, RunHistory, find_run, load_histories
+from emulator.store.workflow_queries import EntryHistory, RunHistory, find_run, load_ended, load_histories
 from emulator.wire.workflow import CallType
 
 Json = dict[str, Any]
@@ -66,6 +78,27 @@ async def get_run(request: Request, runtime: Runtime) -> Response:
     )
 
 
+async def rerun(request: Request, runtime: Runtime) -> Response:
+    """Start a run that has ended anew, from one of its steps; ``createdAt`` (unix ms) tells runs of one id apart."""
+    run_id = path_name(request, "run_id")
+    created_at = whole_number(query_parameters(request), "createdAt", least=0, most=2**53)
+    asked = await read_request(request, RerunRequest, what="rerun", limit=runtime.limits.max_body_bytes)
+    payload = None if asked.input is None else asked.input.encode()
+    state = state_of(runtime)
+
+    def read(store: SqlStore) -> EndedRun:
+        stored = find_run(store, runtime.tenant.id, run_id, created_at)
+        if stored is None:
+            raise NotFound(f"workflow run {run_id} not found")
+        return load_ended(store, stored)
+
+    def start(_broker: object, now_at: int, ended: EndedRun) -> tuple[Run, int]:
+        return rerunning.rerun(state, ended, from_step=asked.fromStep, payload=payload, now_at=now_at)
+
+    _, (run, number) = await runtime.change_dead_letters(read, start)
+    return ok({"runId": run.id, "createdAt": run.created_at, "fromStep": number}, status=201)
+
+
 def outcome_of(history: RunHistory) -> Outcome:
     """How one run stands, with what its pending deliveries wait for."""
     troubles = [
@@ -109,14 +142,19 @@ def bars(history: RunHistory, now_at: int) -> list[Json]:
     attempts are therefore this step's.
     """
     drawn: list[Json] = []
+    following = 1
     ready_at, carrier = history.stored.run.created_at, history.entries[0] if history.entries else None
     for number, group in enumerate(read_groups(history, now_at)):
         if group.kind == "next":
-            drawn += [_next_bar(entry, ready_at, number) for entry in group.next_entries]
+            drawn += [
+                _next_bar(entry, ready_at, number) | {"fromStep": following} for entry in group.next_entries
+            ]
             continue
         for step in group.steps:
             if step.kind != "Initial":
-                drawn.append(_bar(step, group, number, ready_at, carrier))
+                drawn.append(_bar(step, group, number, ready_at, carrier) | {"fromStep": following})
+        if any(step.kind != "Initial" for step in group.steps):
+            following += max(group.size, len(group.steps))
         ended = [step.ended_at for step in group.steps if step.ended_at is not None]
         ready_at = max([ready_at, *ended])
         carrier = _last_result(group) or carrier

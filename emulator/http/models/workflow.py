@@ -217,6 +217,13 @@ class DeadRunQuery(RunQuery, total=False):
 _OneOrMore = str | list[str]
 
 
+class RerunRequest(Request):
+    """Which step a run that has ended is started anew from; ``input`` takes the initial payload's place."""
+
+    fromStep: int | str
+    input: str | None = None
+
+
 class RunBulkRequest(Request):
     """The same filters, as a JSON body."""
 

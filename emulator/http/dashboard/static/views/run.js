@@ -1,6 +1,6 @@
 // One workflow run: its steps on a time axis, what each returned, and what can be done with it.
 
-import { get, post, remove, query as toQuery } from "../api.js";
+import { get, post, postJson, remove, query as toQuery } from "../api.js";
 import { button, field, focused, h, throttle } from "../dom.js";
 import { ago, moment, span } from "../format.js";
 import { bodyView } from "../parts/body.js";
@@ -181,6 +181,43 @@ function actions({ summary, run, isInDlq }, refresh) {
   );
 }
 
+/** Start a run that has ended anew from a step; the results before it are kept. */
+function rerunForm(bar, summary) {
+  const payload = h("textarea", { rows: 2, name: "payload", spellcheck: "false", placeholder: "the same" });
+  return h(
+    "form",
+    {
+      class: "stack",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        focused()?.blur();
+        const id = encodeURIComponent(summary.runId);
+        const made = await attempt(
+          () =>
+            postJson(`/runs/${id}/rerun${toQuery({ createdAt: summary.createdAt })}`, {
+              fromStep: bar.fromStep,
+              input: payload.value || undefined,
+            }),
+          "Begun anew from this step as a new run",
+        );
+        if (made) location.hash = runLink({ runId: made.runId, createdAt: made.createdAt });
+      },
+    },
+    h(
+      "details",
+      {},
+      h("summary", {}, "Start again from this step"),
+      h(
+        "div",
+        { class: "stack" },
+        h("p", { class: "quiet" }, "A new run that keeps the results before it. This one stays as it is."),
+        field("Initial payload", payload),
+        h("div", {}, h("button", { class: "button", type: "submit", data: { act: "rerun" } }, "Start")),
+      ),
+    ),
+  );
+}
+
 function stepCard(bar, { summary }, refresh) {
   const details = bar.details ?? {};
   return h(
@@ -226,6 +263,7 @@ function stepCard(bar, { summary }, refresh) {
         bodyView(error.body, undefined, { label: `Answer ${error.status}` }),
       ),
       bar.dueAt ? h("p", { class: "soft" }, "next attempt ", ago(bar.dueAt)) : null,
+      summary.endedAt === null ? null : rerunForm(bar, summary),
       h(
         "p",
         { class: "row" },
