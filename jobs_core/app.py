@@ -145,14 +145,8 @@ async def running(app: Starlette) -> AsyncIterator[None]:
     dispatcher: JobDispatcher = app.state.dispatcher
     for warning in dispatcher.settings.warnings():
         log.warning("%s", warning, extra={"event": "settings_warning"})
-    intervals = (
-        # What other processes left is found within seconds after their locks end.
-        Interval("the outbox's relay", RELAY_SECONDS, dispatcher.outbox.relay, begins_at_once=True),
-        Interval("the sweep", SWEEP_SECONDS, app.state.closer.sweep),
-        Interval("the check for alerts", dispatcher.settings.alert_interval_seconds, app.state.watch.check),
-    )
     try:
-        async with at_intervals(intervals):
+        async with at_intervals(intervals(app)):
             yield
     finally:
         if busy := dispatcher.context.threads.busy:
@@ -163,6 +157,17 @@ async def running(app: Starlette) -> AsyncIterator[None]:
             )
         if app.state.owns_dispatcher:
             await dispatcher.aclose()
+
+
+def intervals(app: Starlette) -> tuple[Interval, ...]:
+    """What ``running`` does at intervals."""
+    dispatcher: JobDispatcher = app.state.dispatcher
+    return (
+        # What other processes left is found within seconds after their locks end.
+        Interval("the outbox's relay", RELAY_SECONDS, dispatcher.outbox.relay, begins_at_once=True),
+        Interval("the sweep", SWEEP_SECONDS, app.state.closer.sweep),
+        Interval("the check for alerts", dispatcher.settings.alert_interval_seconds, app.state.watch.check),
+    )
 
 
 def public_job(record: JobRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ a transaction. Elsewhere the statement runs once for each row, which costs SQLit
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -268,4 +268,5 @@ def _cursor(connection: Connection) -> Iterator[Any]:
             hide_parameters=True, connection_invalidated=is_lost, dialect=dialect,
         ) from error  # fmt: skip
     finally:
-        cursor.close()
+        with suppress(dialect.loaded_dbapi.Error):  # the connection may be gone, and what came before says so
+            cursor.close()

@@ -14,6 +14,7 @@ from sqlalchemy import (
     CursorResult,
     Dialect,
     Table,
+    Update,
     and_,
     delete,
     func,
@@ -251,6 +252,16 @@ def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
     return changed
 
 
+def has_ended(connection: Connection, ended: Ended) -> bool:
+    """Return whether the attempt is recorded with just this outcome, not taken over or cancelled."""
+    found = select(attempts.c.id).where(
+        attempts.c.job_id == ended.job_id,
+        attempts.c.number == ended.number,
+        attempts.c.outcome == ended.how.outcome,
+    )
+    return connection.execute(found).first() is not None
+
+
 def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -> bool:
     """Fail a job that gets no further attempt, unless one runs under a lease that has not ended. Return
     whether it did.
@@ -272,7 +283,10 @@ def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -
 
 
 def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
-    """Cancel an unfinished job. A running handler is not stopped, but its outcome is not recorded."""
+    """Cancel an unfinished job. A running handler is not stopped, but its outcome is not recorded.
+
+    Its attempt ends here, for its worker may be dead already.
+    """
     values = {
         "status": target(Event.CANCEL),
         "lease_until": None,
@@ -282,6 +296,7 @@ def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
     }
     changed = _change(connection, job_id, Event.CANCEL, values)
     if changed:
+        connection.execute(_running(job_id).values(outcome=AttemptOutcome.CANCELLED, finished_at=now))
         discard_messages(connection, job_id)
     return changed
 
@@ -457,15 +472,17 @@ def _attempt_ending(ended: Ended, *, is_kept: bool) -> dict[str, Any]:
 def _close_lost_attempts(connection: Connection, job_id: str, now: datetime) -> bool:
     """Record that a running attempt's worker died. Return false if none was running."""
     closed = connection.execute(
-        update(attempts)
-        .where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
-        .values(
+        _running(job_id).values(
             outcome=AttemptOutcome.LOST,
             error="the worker died, or ran longer than its lease, without an answer",
             finished_at=now,
         )
     )
     return changed_rows(closed) > 0
+
+
+def _running(job_id: str) -> Update:
+    return update(attempts).where(attempts.c.job_id == job_id, attempts.c.outcome == AttemptOutcome.RUNNING)
 
 
 def _deaths(connection: Connection, job_id: str, *, before: int) -> int:

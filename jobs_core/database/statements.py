@@ -109,15 +109,13 @@ def _claim(given: Given) -> ReturningUpdate[Any]:
     )
 
 
-CLAIM = Prepared(
-    _claim,
-    {
-        "of_job": executions.c.job_id.type,
-        "delivered_as": executions.c.message_id.type,
-        "now": executions.c.updated_at.type,
-        "until": executions.c.lease_until.type,
-    },
-)
+_CLAIMING: _Types = {
+    "of_job": executions.c.job_id.type,
+    "delivered_as": executions.c.message_id.type,
+    "now": executions.c.updated_at.type,
+    "until": executions.c.lease_until.type,
+}
+CLAIM = Prepared(_claim, _CLAIMING)
 ADD_ATTEMPT = Prepared(
     lambda given: given.into(attempts, outcome=AttemptOutcome.RUNNING.value),
     types_of(attempts, "job_id", "number", "message_id", "started_at"),

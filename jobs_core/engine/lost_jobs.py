@@ -29,6 +29,7 @@ from jobs_core.model.message import Message
 from jobs_core.model.outcome import Answer
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
+from jobs_core.qstash.client import MessageEnd
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -68,15 +69,6 @@ class FailureNotice(BaseModel):
             return JobEnvelope.parse(base64.b64decode(self.source_body, validate=True))
         except binascii.Error:
             raise JobValidationError("the failure callback's sourceBody is not base64") from None
-
-    def said_by_worker(self, job_id: str) -> str | None:
-        """Return the ``status`` in the last response, if that was a worker's about this job."""
-        try:
-            said = json.loads(base64.b64decode(self.body))
-        except ValueError:
-            return None
-        is_ours = isinstance(said, dict) and said.get("jobId") == job_id
-        return str(said.get("status")) if is_ours else None
 
     def describe(self) -> str:
         """Return why the job has failed, for its record."""
@@ -140,7 +132,10 @@ class Closer:
             # Of the run's own message it is not known yet whether it is the one that has ended.
             is_own = bool(waiting & {record.job_id, f"{record.job_id}.{record.run}"})
             return record.model_copy(update={"message_id": notice.source_message_id}) if is_own else None
-        if not record.is_finished and (again_at := next_run(record, notice, now)) is not None:
+        if (
+            not record.is_finished
+            and (again_at := next_run(record, said_by_worker(notice.body, record.job_id), now)) is not None
+        ):
             self._write_further(connection, record, notice.source_message_id, now, again_at)
         elif not record.is_finished:
             job_store.abandon(connection, job.job_id, error=notice.describe(), now=now)
@@ -178,8 +173,8 @@ class Closer:
         """Look after jobs without news for too long whose message has ended or is missing. Return the ids of
         those that failed.
 
-        A job whose worker died during an attempt is delivered again; the others fail. Jobs whose message is
-        still to be delivered are left to QStash.
+        They are treated as by the failure callback, which may have been lost: those that go on are delivered
+        again, the others fail. Jobs whose message is still to be delivered are left to QStash.
         """
         now = self._clock.now()
         late = await self._database.read(
@@ -188,27 +183,26 @@ class Closer:
         return [
             record.job_id
             for record in late
-            if (why := await self._why_lost(record)) is not None
-            and not await self._run_again(record)
-            and await self._close_lost(record, why)
+            if (end := await self._message_end(record)) is not None
+            and not await self._run_again(record, end)
+            and await self._close_lost(record, end.why)
         ]
 
-    async def _run_again(self, record: JobRecord) -> bool:
-        """Deliver a job again that was abandoned during an attempt. Return false if it was not, or has no
-        retries left.
-        """
-        if record.status is not JobStatus.PROCESSING or record.job_type not in self._context.registry:
-            return False
+    async def _run_again(self, record: JobRecord, end: MessageEnd) -> bool:
+        """Deliver a job again that is not at its end. Return false if it is, or cannot be delivered."""
         now = self._clock.now()
+        again_at = next_run(record, said_by_worker(end.answer, record.job_id), now)
+        if again_at is None or record.job_type not in self._context.registry:
+            return False
         is_written = await self._database.write(
-            lambda connection: self._write_further(connection, record, record.message_id, now, now)
+            lambda connection: self._write_further(connection, record, record.message_id, now, again_at)
         )
         self._context.outbox.wake()
         return is_written
 
-    async def _why_lost(self, record: JobRecord) -> str | None:
+    async def _message_end(self, record: JobRecord) -> MessageEnd | None:
         if record.message_id is None:
-            return "it has no message, and none is to be published"
+            return MessageEnd("it has no message, and none is to be published")
         try:
             return await self._context.client.message_end(record.message_id)
         except PublishError as error:
@@ -226,16 +220,29 @@ class Closer:
         return closed
 
 
-def next_run(record: JobRecord, notice: FailureNotice, now: datetime) -> datetime | None:
+def said_by_worker(answer: str, job_id: str) -> str | None:
+    """Return the ``status`` in the last response to a delivery (base64), if that was a worker's about this job.
+
+    Pure.
+    """
+    try:
+        said = json.loads(base64.b64decode(answer))
+    except ValueError:
+        return None
+    is_ours = isinstance(said, dict) and said.get("jobId") == job_id
+    return str(said.get("status")) if is_ours else None
+
+
+def next_run(record: JobRecord, said: str | None, now: datetime) -> datetime | None:
     """Return when a job runs again whose message QStash has given up; ``None`` if the job has failed with it.
     Pure.
 
-    A running attempt may belong to a dead worker: that is certain when its lease has ended. A waiting job
-    goes on if the last response that QStash received was a worker's own, saying that it will.
+    ``said`` is the worker's status in the last response that QStash received. A running attempt may belong to a
+    dead worker: that is certain when its lease has ended. A waiting job goes on if the last response was a worker's
+    own, saying that it will.
     """
     if record.status is JobStatus.PROCESSING:
         return max(record.lease_until or now, now)
-    said = notice.said_by_worker(record.job_id)
     if said in outcome.NOT_THE_JOBS_FAILURE:
         return now + _NOT_NOW_PAUSE
     if said == outcome.RETRIED and record.retry_count <= record.max_retries:

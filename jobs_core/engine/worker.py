@@ -37,6 +37,7 @@ from jobs_core.model.options import DeliveryOptions
 from jobs_core.model.outcome import Answer, Attempt, Verdict
 from jobs_core.model.recordable import not_recorded
 from jobs_core.model.records import JobRecord
+from jobs_core.model.states import Event
 from jobs_core.qstash.signature import Rejected, Verified, Verifier
 from jobs_core.settings.regions import region_of
 from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
@@ -108,6 +109,7 @@ class _Held:
     message_id: str | None
     timeout: timedelta
     deadline: datetime
+    begins_by: datetime  # later, the handler would outlive the lease
 
 
 class Worker:
@@ -190,6 +192,8 @@ class Worker:
             claimed = await self._claim(definition, job_id, envelope, delivery)
             if isinstance(claimed, Answer):
                 return claimed
+            if self._clock.now() > claimed.begins_by:
+                return await self._begun_late(definition, claimed.attempt)
             with process_span(
                 definition.job_type,
                 delivery.trace,
@@ -225,7 +229,13 @@ class Worker:
             found.message_id,
             timeout,
             deadline=wish.now + timeout,
+            begins_by=wish.now + ANSWER_MARGIN,
         )
+
+    async def _begun_late(self, definition: JobDefinition[Any], attempt: Attempt) -> Answer:
+        """Do not run what was claimed long ago: this process stood still, and another may have the job by now."""
+        await self._give_back(attempt.job_id, attempt.number)
+        return outcome.busy(attempt.job_id)
 
     async def _not_claimed(self, record: JobRecord, wish: _Wish) -> Answer:
         message_id = wish.delivery.message_id
@@ -275,7 +285,7 @@ class Worker:
         try:
             verdict = await self._run(definition, envelope, job, held, place)
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(job))
+            await asyncio.shield(self._give_back(job.id, job.attempt_number))
             raise
         verdict, kept = await self._recorded(job, held, verdict)
         _report(job, verdict, kept=kept)
@@ -316,18 +326,19 @@ class Worker:
                 raise
             return verdict, await self._record(job, verdict)
 
-    async def _give_back(self, job: Job) -> None:
+    async def _give_back(self, job_id: str, number: int) -> None:
         """End the lease of an interrupted attempt, so that the next delivery need not wait for it."""
         now = self._clock.now()
+        extra = {"job_id": job_id, "attempt": number}
         try:
             await self._database.write(
-                lambda connection: job_store.give_back(connection, job.id, job.attempt_number, now=now)
+                lambda connection: job_store.give_back(connection, job_id, number, now=now)
             )
         except Exception as error:  # noqa: BLE001 -- the attempt is cut off all the same, and its lease ends by itself
-            extra = {"event": "lease_kept", "error": str(error)}
-            job.log.warning("cut off %s, which keeps its lease: %s", job.id, error, extra=extra)
+            extra |= {"event": "lease_kept", "error": str(error)}
+            log.warning("cut off %s, which keeps its lease: %s", job_id, error, extra=extra)
         else:
-            job.log.warning("cut off %s", job.id, extra={"event": "cut_off"})
+            log.warning("cut off %s", job_id, extra=extra | {"event": "cut_off"})
 
     async def _record(self, job: Job, verdict: Verdict) -> bool:
         """Write how the attempt ended, and retry for some seconds while the database does not answer."""
@@ -342,12 +353,18 @@ class Worker:
 
     async def _record_once(self, job: Job, verdict: Verdict) -> bool:
         ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
+        # Where a commit was done and only its answer lost, it is done once more, and finds nothing to change.
+        return await self._write_end(job, ended) or await self._database.read(
+            lambda connection: job_store.has_ended(connection, ended)
+        )
+
+    async def _write_end(self, job: Job, ended: Ended) -> bool:
         if not job.writes:
             return await self._database.write_jointly(job_store.finish, ended)
 
         def write(connection: Connection) -> bool:
             [kept] = job_store.finish(connection, [ended])
-            if kept and verdict.answer.status == 200:
+            if kept and ended.how.event is Event.COMPLETE:
                 for further in job.writes:
                     further(connection)
             return kept

@@ -14,6 +14,7 @@ The tests use that SDK against the same server, so the two stay alike.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -36,6 +37,14 @@ _LONGEST_SAID = 500
 _NOT_FOUND = re.compile(r"\b(?:message|schedule)\b.*\bnot found\b(?! in this region)", re.IGNORECASE)
 _FINAL_STATES = frozenset({"DELIVERED", "FAILED", "CANCELED", "CANCELLED"})
 _MAYBE_LATER = frozenset({401, 402, 403, 408, 409, 423, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    """Why a message is over, in words, and the last answer's body (base64; empty where QStash has none)."""
+
+    why: str
+    answer: str = ""
 
 
 class QStashClient:
@@ -101,13 +110,13 @@ class QStashClient:
         path = f"/v2/messages/{quote(message_id, safe='')}/retry"
         return await self._is_there("POST", path) is not None
 
-    async def message_end(self, message_id: str) -> str | None:
-        """Return, in words, why a message gets no further delivery; ``None`` while QStash still delivers it.
+    async def message_end(self, message_id: str) -> MessageEnd | None:
+        """Return why a message gets no further delivery; ``None`` while QStash still delivers it.
 
         QStash keeps the record of an ended message, so its log is read too. Raise PublishError.
         """
         if await self._is_there("GET", f"/v2/messages/{quote(message_id, safe='')}") is None:
-            return f"QStash no longer has its message {message_id}"
+            return MessageEnd(f"QStash no longer has its message {message_id}")
         answer = _json(await self._request("GET", f"/v2/logs?messageId={quote(message_id, safe='')}"))
         entries = answer.get("logs") or answer.get("events") if isinstance(answer, dict) else None
         ends = [entry for entry in entries or () if entry.get("state") in _FINAL_STATES]
@@ -233,12 +242,12 @@ def _clock_ahead(response: httpx.Response, now: datetime) -> timedelta | None:
         return None
 
 
-def _end(message_id: str, entry: Mapping[str, Any]) -> str:
+def _end(message_id: str, entry: Mapping[str, Any]) -> MessageEnd:
     if entry["state"] != "FAILED":
-        return f"QStash is done with its message {message_id} ({entry['state']})"
+        return MessageEnd(f"QStash is done with its message {message_id} ({entry['state']})")
     status, error = entry.get("responseStatus"), entry.get("error")
     why = str(error) if error else f"the last attempt was answered {status}" if status else "no reason given"
-    return f"QStash gave up its message {message_id}: {why}"
+    return MessageEnd(f"QStash gave up its message {message_id}: {why}", str(entry.get("responseBody") or ""))
 
 
 def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:

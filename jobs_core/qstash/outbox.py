@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from jobs_core.database import job_store
 from jobs_core.database.batching import Coalescer, PerLoop
-from jobs_core.database.connections import Database
+from jobs_core.database.connections import Database, is_unavailable
 from jobs_core.database.statements import FORGET_MESSAGE, NOTE_MESSAGE
 from jobs_core.database.tables import outbox
 from jobs_core.model.clock import Clock
@@ -107,7 +107,10 @@ class Outbox:
         return taken
 
     def wake(self) -> None:
-        """Have ``relay`` run soon, in the background; once more if one is running that has read the rows already."""
+        """Have ``relay`` run soon, in the background; once more if one is running that has read the rows already.
+
+        What it cannot publish is left to the relay at intervals.
+        """
         relay = self._relay.here()
         relay.is_woken = True
         if relay.task is None or relay.task.done():
@@ -117,7 +120,11 @@ class Outbox:
         relay = self._relay.here()
         while relay.is_woken:
             relay.is_woken = False
-            await self.relay()
+            try:
+                await self.relay()
+            except Exception as error:
+                if not is_unavailable(error):  # of that the database has told
+                    log.exception("the outbox's relay failed", extra={"event": "relay_failed"})
 
     async def flush(self) -> None:
         """Publish every committed message that nobody has locked, and wait for those that this process is

@@ -30,19 +30,19 @@ class Summary:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 if nothing was violated, 1 if something was, 2 for bad arguments."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    given = make_parser(
+        "simulate",
+        "Run the emulator in a simulated world, where processes crash, disks tear writes, clocks jump and"
+        " destinations fail, and check its invariants. The same seed gives the same run.",
+    ).parse_args(arguments)
     if given.seed is not None:
         return _run_one(given.seed, is_shrinking=given.shrink, is_verbose=given.verbose)
     return _run_many(range(given.start, given.start + given.seeds), given.workers, is_shrinking=given.shrink)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="simulate",
-        description="Run the emulator in a simulated world, where processes crash, disks tear writes, clocks jump and"
-        " destinations fail, and check its invariants. The same seed gives the same run.",
-    )
+def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """What every simulator's command line takes."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument(
         "--seeds", type=_whole, default=200, help="how many seeds to run (default: %(default)s)"
     )
@@ -84,13 +84,14 @@ def _run_one(seed: int, *, is_shrinking: bool, is_verbose: bool) -> int:
     if outcome.is_good:
         return 0
     if is_shrinking:
-        outcome = shrink(outcome, note=_say_shrinking)
+        outcome = shrink(outcome, note=say_shrinking)
         print(file=sys.stderr)
     print(describe_failure(outcome))
     return 1
 
 
-def _say_shrinking(runs: int, steps: int) -> None:
+def say_shrinking(runs: int, steps: int) -> None:
+    """Tell how far the search for a smaller scenario is."""
     print(f"\rshrinking: {runs} runs, {steps} steps left ", end="", file=sys.stderr, flush=True)
 
 
@@ -107,9 +108,9 @@ def _run_many(seeds: range, workers: int, *, is_shrinking: bool) -> int:
             )
         if time.monotonic() - last_said > _PROGRESS_SECONDS:
             last_said = time.monotonic()
-            _say_progress(done, len(seeds), last_said - started)
+            _say_done(done, len(seeds), last_said - started)
     failed = sorted(summary.seed for summary in done if not summary.is_good)
-    _say_progress(done, len(seeds), time.monotonic() - started)
+    _say_done(done, len(seeds), time.monotonic() - started)
     print(file=sys.stderr)
     messages, attempts, lives = (
         sum(getattr(summary, name) for summary in done) for name in ("messages", "attempts", "lives")
@@ -138,8 +139,10 @@ def _summary_of(seed: int) -> Summary:
     return Summary(seed, outcome.is_good, outcome.messages, outcome.attempts, outcome.lives)
 
 
-def _say_progress(done: Sequence[Summary], of: int, seconds: float) -> None:
-    failed = sum(not summary.is_good for summary in done)
-    print(
-        f"\r{len(done)} of {of} seeds, {failed} failed, {seconds:.0f} s ", end="", file=sys.stderr, flush=True
-    )
+def _say_done(done: Sequence[Summary], of: int, seconds: float) -> None:
+    say_progress(len(done), of, sum(not summary.is_good for summary in done), seconds)
+
+
+def say_progress(done: int, of: int, failed: int, seconds: float) -> None:
+    """Tell how many seeds are done."""
+    print(f"\r{done} of {of} seeds, {failed} failed, {seconds:.0f} s ", end="", file=sys.stderr, flush=True)

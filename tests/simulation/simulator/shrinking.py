@@ -1,11 +1,34 @@
 """From a scenario that fails to a small one that fails in the same way: steps are dropped while it still does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 from tests.simulation.simulator.runner import Outcome, run_scenario
 from tests.simulation.simulator.scenario import Scenario
 
 _MOST_RUNS = 300
+
+
+class _Scenario(Protocol):
+    """Steps, some of which can be left out."""
+
+    @property
+    def steps(self) -> Sequence[object]: ...
+
+    def without(self, start: int, count: int) -> Self: ...
+
+
+class _Outcome(Protocol):
+    """What came of a scenario."""
+
+    @property
+    def scenario(self) -> Any: ...
+
+    def fails_like(self, other: Any) -> bool: ...
+
+
+S = TypeVar("S", bound=_Scenario)
+Came = TypeVar("Came", bound=_Outcome)
 
 
 def shrink(
@@ -15,6 +38,13 @@ def shrink(
     note: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """The smallest failing run that was found. ``note`` is told how many runs it took so far, and the steps left."""
+    return shrink_steps(failed, run=run, note=note)
+
+
+def shrink_steps(
+    failed: Came, *, run: Callable[[S], Came], note: Callable[[int, int], None] | None = None
+) -> Came:
+    """As ``shrink``, for scenarios and outcomes of any kind."""
     smallest, runs = failed, 0
     chunk = max(1, len(failed.scenario.steps) // 2)
     while runs < _MOST_RUNS:

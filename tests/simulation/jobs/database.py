@@ -1,0 +1,186 @@
+"""The database that all processes share: SQLite on a file, which goes away, restarts, and loses what it answered.
+
+It is reached by SQLAlchemy as always; what is ours is the driver's connection, which refuses as a server's would, and
+knows what each transaction did, so that a process can be killed right before or after it.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from tests.simulation.jobs.loop import Killed
+
+
+class Act(StrEnum):
+    """What a transaction does, by its statements."""
+
+    ENQUEUE = "enqueue"
+    CLAIM = "claim"
+    RECORD = "record"
+    PUBLISHED = "published"
+    TAKE = "take"
+    FURTHER = "further"
+
+
+_ACTS: tuple[tuple[Act, re.Pattern[str]], ...] = (
+    (Act.ENQUEUE, re.compile(r"INSERT INTO job_executions")),
+    (Act.CLAIM, re.compile(r"INSERT INTO job_attempts")),
+    (Act.RECORD, re.compile(r"UPDATE job_attempts")),
+    (Act.PUBLISHED, re.compile(r"DELETE FROM job_outbox")),
+    (Act.TAKE, re.compile(r"UPDATE job_outbox")),
+    (Act.FURTHER, re.compile(r"INSERT INTO job_outbox")),
+)
+
+
+class Side(StrEnum):
+    """Of a commit."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Gone(sqlite3.OperationalError):
+    """The connection is dead, and its driver says so as one does that speaks to a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Right before or after the next commit of a transaction that does ``act``."""
+
+    act: Act
+    side: Side
+
+
+@dataclass
+class SimulatedDatabase:
+    """The server, as far as there is one: ``generation`` counts its starts."""
+
+    path: Path
+    note: Callable[[str], None]
+    is_away: bool = False
+    generation: int = 0
+    refused_commits: list[Moment] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    def restart(self) -> None:
+        """All connections die; new ones work at once."""
+        self.generation += 1
+
+    def serve(self, engine: Engine, doom: "Doom") -> None:
+        """Have an engine's connections lead here; they are of a process with this doom."""
+
+        dialect: Any = engine.dialect
+        dialect.is_disconnect = lambda error, *_: isinstance(error, Gone)
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> sqlite3.Connection:
+            self.check()
+            return self.connect(doom, *arguments, **options)
+
+    def connect(self, doom: "Doom", *arguments: Any, **options: Any) -> "SimulatedConnection":
+        """A connection of the driver."""
+        made = sqlite3.connect(*arguments, factory=SimulatedConnection, **options)
+        made.attach_to(self, doom)
+        doom.connections.append(made)
+        return made
+
+    def check(self) -> None:
+        if self.is_away:
+            raise sqlite3.OperationalError("connection refused: the database is not there")
+
+
+@dataclass
+class Doom:
+    """When a process will be killed, and what the operating system then closes of it."""
+
+    moment: Moment | None = None
+    connections: list[sqlite3.Connection] = field(default_factory=list)
+
+    def strike(self, acts: set[Act], side: Side) -> None:
+        """Raises Killed if this is the moment."""
+        if self.moment is not None and self.moment.side is side and self.moment.act in acts:
+            self.moment = None
+            raise Killed
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.connections.clear()
+
+
+class SimulatedConnection(sqlite3.Connection):
+    """A connection to the simulated database."""
+
+    _database: SimulatedDatabase
+    _doom: Doom
+    _generation: int
+    _acts: set[Act]
+
+    def attach_to(self, database: SimulatedDatabase, doom: Doom) -> None:
+        self._database, self._doom = database, doom
+        self._generation, self._acts = database.generation, set()
+
+    def cursor(self, *_: Any, **__: Any) -> "SimulatedCursor":  # type: ignore[override]  # the only kind there is
+        return super().cursor(SimulatedCursor)
+
+    def check(self) -> None:
+        """Raises as a driver does whose server is not there, or not the one it was connected to."""
+        self._database.check()
+        if self._generation != self._database.generation:
+            raise Gone("the server closed the connection")
+
+    def see(self, sql: str) -> None:
+        if sql.startswith("BEGIN"):
+            self._acts = set()
+        self._acts |= {act for act, pattern in _ACTS if pattern.match(sql.lstrip())}
+
+    def commit(self) -> None:
+        self.check()
+        self._doom.strike(self._acts, Side.BEFORE)
+        lost = self._lost()
+        if lost is Side.BEFORE:
+            super().rollback()
+        else:
+            super().commit()
+            self._doom.strike(self._acts, Side.AFTER)
+        if lost is not None:
+            self._generation = -1
+            raise Gone(f"the server closed the connection {lost} the commit")
+
+    def _lost(self) -> Side | None:
+        for moment in self._database.refused_commits:
+            if moment.act in self._acts:
+                self._database.refused_commits.remove(moment)
+                self._database.note(f"database  the {moment.act} is lost {moment.side} its commit")
+                return moment.side
+        return None
+
+
+class SimulatedCursor(sqlite3.Cursor):
+    """Every statement passes here."""
+
+    def execute(self, sql: str, *parameters: Any) -> "SimulatedCursor":
+        self._seen(sql)
+        super().execute(sql, *parameters)
+        return self
+
+    def executemany(self, sql: str, parameters: Any) -> "SimulatedCursor":
+        self._seen(sql)
+        super().executemany(sql, parameters)
+        return self
+
+    def _seen(self, sql: str) -> None:
+        connection: Any = self.connection
+        # A server's driver begins with the first statement, and only that finds out.
+        if not sql.startswith("BEGIN"):
+            connection.check()
+        connection.see(sql)

@@ -1,0 +1,249 @@
+"""The job system broken on purpose, in ways that it was broken or could be: what the simulation must find."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, delete, func, null, or_, update
+
+from jobs_core.database import job_store
+from jobs_core.database.compiled import Given, Prepared
+from jobs_core.database.statements import _CLAIMING, _ENDING, FINISH
+from jobs_core.database.tables import executions, outbox
+from jobs_core.engine import dispatcher as dispatching
+from jobs_core.engine import lost_jobs
+from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.engine.worker import Worker
+from jobs_core.model.states import Event, JobStatus, sources, target
+from jobs_core.qstash.client import MessageEnd, QStashClient
+from jobs_core.qstash.outbox import Outbox
+from tests.simulation.jobs.rules import Rule
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def sweep_believes_the_dead(patch: pytest.MonkeyPatch) -> None:
+    """QStash keeps the record of a message that has ended, and the sweep takes that for life."""
+
+    async def message_end(self: QStashClient, message_id: str) -> MessageEnd | None:
+        is_there = await self._is_there("GET", f"/v2/messages/{message_id}") is not None
+        return None if is_there else MessageEnd("it is gone")
+
+    patch.setattr(QStashClient, "message_end", message_end)
+
+
+def a_lease_uses_up_retries(patch: pytest.MonkeyPatch) -> None:
+    """A delivery that meets a running attempt is told to come again, and when QStash has given up the job fails."""
+
+    async def come_back(*_: Any) -> bool:
+        return False
+
+    patch.setattr(Worker, "_come_back", come_back)
+    patch.setattr(lost_jobs, "next_run", lambda *_: None)
+
+
+def claim_ignores_the_lease(patch: pytest.MonkeyPatch) -> None:
+    """A delivery takes a job that another attempt holds."""
+
+    def build(given: Given) -> Any:
+        columns = executions.c
+        is_free = or_(columns.status == JobStatus.PENDING, columns.status == JobStatus.PROCESSING)
+        return (
+            update(executions)
+            .where(columns.job_id == given["of_job"], is_free)
+            .values(
+                status=target(Event.CLAIM),
+                attempt_count=columns.attempt_count + 1,
+                message_id=func.coalesce(columns.message_id, given["delivered_as"]),
+                started_at=func.coalesce(columns.started_at, given["now"], type_=columns.started_at.type),
+                lease_until=given["until"],
+                next_attempt_at=null(),
+                updated_at=given["now"],
+            )
+            .returning(
+                columns.job_id,
+                columns.attempt_count,
+                columns.message_id,
+                columns.retry_count,
+                columns.max_retries,
+                columns.options,
+            )
+        )
+
+    patch.setattr(job_store, "CLAIM", Prepared(build, _CLAIMING))
+
+
+def relay_sees_nothing(patch: pytest.MonkeyPatch) -> None:
+    """What its writer did not publish is published by nobody."""
+
+    async def relay(*_: Any) -> int:
+        return 0
+
+    patch.setattr(Outbox, "relay", relay)
+
+
+def postponed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A message that QStash cannot take now leaves the outbox."""
+
+    async def postpone(self: Outbox, message: Any, *_: Any) -> None:
+        gone = delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id)
+        await self._database.write(lambda connection: connection.execute(gone))
+
+    patch.setattr(Outbox, "_postpone", postpone)
+
+
+def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """A job of a caller's transaction is published when it is written."""
+
+    def write_within(
+        self: JobDispatcher, session: Any, requests: Sequence[Any], loop: asyncio.AbstractEventLoop
+    ) -> Sequence[str]:
+        jobs = [self.composer.prepare(request) for request in requests]
+        connection = dispatching._connection_of(session)
+        written = job_store.insert_jobs(connection, jobs, locked_until=self.clock.now())
+        for job in jobs:
+            assert job.message is not None
+            loop.create_task(self.outbox.publish(job.message))
+        return written
+
+    patch.setattr(JobDispatcher, "write_within", write_within)
+
+
+def message_in_a_second_transaction(patch: pytest.MonkeyPatch) -> None:
+    """The record is committed, and then its message."""
+
+    async def enqueue_many(self: JobDispatcher, requests: Sequence[Any], **given: Any) -> Sequence[str]:
+        if given.get("session") or given.get("connection"):
+            return await original(self, requests, **given)
+        jobs = [self.composer.prepare(request) for request in requests]
+        for job in jobs:
+            await self.database.write(partial(job_store.add_job, job=job))
+        now = self.clock.now()
+        for job in jobs:
+            assert job.message is not None
+            add = partial(job_store.add_message, message=job.message, created_at=now, locked_until=now)
+            await self.database.write(add)
+        self.outbox.wake()
+        return [job.job_id for job in jobs]
+
+    original = JobDispatcher.enqueue_many
+    patch.setattr(JobDispatcher, "enqueue_many", enqueue_many)
+
+
+def superseded_attempts_count(patch: pytest.MonkeyPatch) -> None:
+    """An attempt that has lost its job to another still records how it ended."""
+
+    def build(event: Event, given: Given) -> Any:
+        columns = executions.c
+        values: dict[str, Any] = {
+            "status": target(event),
+            "error": given["what_failed"],
+            "lease_until": null(),
+            "next_attempt_at": given["again_at"],
+            "completed_at": null() if event is Event.RETRY else given["now"],
+            "updated_at": given["now"],
+        }
+        if event is Event.COMPLETE:
+            values |= {"result": given["returned"], "progress": 1.0}
+        if event is Event.RETRY:
+            values["retry_count"] = columns.retry_count + 1
+        return (
+            update(executions)
+            .where(columns.job_id == given["of_job"], columns.status.in_(sources(event)))
+            .values(**values)
+            .returning(columns.job_id, given["of_number"])
+        )
+
+    events = (Event.COMPLETE, Event.RETRY, Event.FAIL)
+    patch.setattr(job_store, "FINISH", {event: Prepared(partial(build, event), _ENDING) for event in events})
+
+
+def retries_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """A failure that will be retried leaves the count as it was."""
+
+    def build(given: Given) -> Any:
+        columns = executions.c
+        return (
+            update(executions)
+            .where(
+                columns.job_id == given["of_job"],
+                columns.status == JobStatus.PROCESSING,
+                columns.attempt_count == given["of_number"],
+            )
+            .values(
+                status=JobStatus.PENDING,
+                error=given["what_failed"],
+                lease_until=null(),
+                next_attempt_at=given["again_at"],
+                updated_at=given["now"],
+            )
+            .returning(columns.job_id, columns.attempt_count)
+        )
+
+    patch.setattr(job_store, "FINISH", FINISH | {Event.RETRY: Prepared(build, _ENDING)})
+
+
+def keys_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    """The idempotency key is written nowhere."""
+    row = job_store._row
+    patch.setattr(job_store, "_row", lambda job: row(job) | {"idempotency_key": None})
+
+
+def callback_ends_what_runs(patch: pytest.MonkeyPatch) -> None:
+    """QStash's word that it gave up a message ends the job, though an attempt holds it."""
+
+    def abandon(connection: Connection, job_id: str, *, error: str, now: Any) -> bool:
+        values = {"status": JobStatus.FAILED, "error": error, "lease_until": None, "completed_at": now}
+        changed = job_store._change(connection, job_id, Event.ABANDON, values)
+        if changed:
+            job_store._close_lost_attempts(connection, job_id, now)
+        return changed
+
+    def next_run(record: Any, said: str | None, now: Any) -> Any:
+        return None if record.status is JobStatus.PROCESSING else original(record, said, now)
+
+    original = lost_jobs.next_run
+    patch.setattr(job_store, "abandon", abandon)
+    patch.setattr(lost_jobs, "next_run", next_run)
+
+
+def one_death_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """A job fails with its first dead worker."""
+    patch.setattr(job_store, "MOST_DEATHS", 1)
+
+
+def answered_before_recorded(patch: pytest.MonkeyPatch) -> None:
+    """QStash is told the outcome while it is still being written."""
+
+    async def recorded(self: Worker, job: Any, held: Any, verdict: Any) -> tuple[Any, bool]:
+        under_way.add(asyncio.create_task(original(self, job, held, verdict)))
+        return verdict, True
+
+    under_way: set[asyncio.Task[Any]] = set()
+    original = Worker._recorded
+    patch.setattr(Worker, "_recorded", recorded)
+
+
+def lost_answers_are_believed(patch: pytest.MonkeyPatch) -> None:
+    """An end that is written twice, because the answer to its commit was lost, passes for another attempt's."""
+    patch.setattr(job_store, "has_ended", lambda *_: False)
+
+
+MUTATIONS: tuple[tuple[Mutation, Rule], ...] = (
+    (sweep_believes_the_dead, Rule.ONE_END),
+    (a_lease_uses_up_retries, Rule.RUNS),
+    (claim_ignores_the_lease, Rule.LEASE),
+    (relay_sees_nothing, Rule.ONE_END),
+    (postponed_is_forgotten, Rule.RUNS),
+    (published_before_the_commit, Rule.COMMITTED),
+    (message_in_a_second_transaction, Rule.RUNS),
+    (superseded_attempts_count, Rule.ONE_COMPLETION),
+    (retries_are_not_counted, Rule.RUNS),
+    (keys_are_ignored, Rule.KEYS),
+    (callback_ends_what_runs, Rule.RUNS),
+    (one_death_is_enough, Rule.RUNS),
+    (answered_before_recorded, Rule.TRUE),
+    (lost_answers_are_believed, Rule.RUNS),
+)

@@ -1,0 +1,325 @@
+"""What must hold, whatever went wrong. Written from the promises of docs/core-concepts.md; uses nothing of jobs_core.
+
+A job is looked at in spans: what happened until it was first done again by hand, and from then on.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from tests.simulation.jobs.history import Delivery, Enqueued, Run, Trouble
+from tests.simulation.jobs.recording import AttemptRow, JobRow, Record
+
+SECOND = 1_000_000
+# docs/core-concepts.md: a lease is the handler's timeout and ten seconds more; three deaths in a row fail a job.
+_LEASE_MARGIN_US = 10 * SECOND
+_MOST_DEATHS = 3
+_CUT_OFF = 503
+_ENDS = frozenset({"completed", "failed", "cancelled"})
+_OWN_FAILURES = frozenset({"retry", "later", "failed"})
+# A trouble is noted when it is made, and felt a moment later.
+_MOMENT_US = SECOND
+
+
+class Rule(StrEnum):
+    """The promises."""
+
+    COMMITTED = "1. a committed job has a record, and a rolled back one has none and never runs"
+    ONE_END = "2. every job comes to exactly one end, and nothing is pending when the world is idle"
+    ONE_COMPLETION = (
+        "3. a job is completed by exactly one attempt, and what it writes with that is written once"
+    )
+    KEYS = "4. an idempotency key never makes a second job"
+    RUNS = "5. the handler runs as often as promised, and where a job fails for another reason the record says why"
+    TRUE = "6. what the record says is what happened"
+    LEASE = "7. no attempt begins while another holds the job, nor before its time"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that does not hold, for one job."""
+
+    rule: Rule
+    label: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}\n    {self.label}: {self.text}"
+
+
+def check(record: Record) -> list[Violation]:
+    """Everything that does not hold, in the order of the rules. Pure."""
+    found = [*_committed(record), *_keys(record), *_left_over(record)]
+    for job in record.jobs:
+        found += [
+            *_one_end(job),
+            *_one_completion(job),
+            *_runs(record, job),
+            *_true(record, job),
+            *_lease(record, job),
+        ]
+    return found
+
+
+# --- 1
+
+
+def _committed(record: Record) -> Iterator[Violation]:
+    recorded, ids = {job.label for job in record.jobs}, {job.job_id for job in record.jobs}
+    ran = {run.label for run in record.history.runs}
+    for label, one in record.history.enqueued.items():
+        if one.is_acknowledged and one.job_id not in ids:
+            yield Violation(Rule.COMMITTED, label, "it was acknowledged, and has no record")
+        if one.is_rolled_back and label in recorded | ran:
+            yield Violation(Rule.COMMITTED, label, "its transaction was rolled back, and it is there")
+    for job in record.jobs:
+        one = record.history.enqueued[job.label]
+        if one.parent_label is None and one.spec.idempotency_key is None and _is_with_order(record, one):
+            yield Violation(Rule.COMMITTED, job.label, "it is there without the row that was written with it")
+
+
+def _is_with_order(record: Record, one: Enqueued) -> bool:
+    return one.is_in_transaction and one.spec.label not in record.orders
+
+
+def _keys(record: Record) -> Iterator[Violation]:
+    by_key: dict[str, set[str]] = {}
+    for job in record.jobs:
+        if job.idempotency_key is not None:
+            by_key.setdefault(job.idempotency_key, set()).add(job.job_id)
+    for one in record.history.enqueued.values():
+        key = one.spec.idempotency_key
+        if key is not None and one.is_acknowledged and one.job_id is not None:
+            by_key.setdefault(key, set()).add(one.job_id)
+    for key, ids in by_key.items():
+        if len(ids) > 1:
+            yield Violation(Rule.KEYS, key, f"it has {len(ids)} jobs")
+
+
+# --- 2 and 3
+
+
+def _left_over(record: Record) -> Iterator[Violation]:
+    if record.unpublished:
+        yield Violation(Rule.ONE_END, "outbox", f"{record.unpublished} messages were never published")
+    if record.undelivered:
+        yield Violation(Rule.ONE_END, "QStash", "messages were never delivered")
+
+
+def _one_end(job: JobRow) -> Iterator[Violation]:
+    if job.status not in _ENDS or job.completed_us is None:
+        yield Violation(Rule.ONE_END, job.label, f"it is left {job.status}")
+    before, run_before = "pending", 0
+    for status, run, _ in job.seen:
+        if before in _ENDS and run == run_before:
+            yield Violation(Rule.ONE_END, job.label, f"it was {before}, and then {status}")
+        before, run_before = status, run
+    if job.status in _ENDS and before != job.status:
+        yield Violation(Rule.ONE_END, job.label, f"it is {job.status}, and its last change made it {before}")
+
+
+def _one_completion(job: JobRow) -> Iterator[Violation]:
+    for span in _spans(job):
+        completed = [row for row in span.attempts if row.outcome == "completed"]
+        expected = int(span.end == "completed")
+        if len(completed) != expected:
+            text = f"it ended {span.end}, and {len(completed)} attempts are completed"
+            yield Violation(Rule.ONE_COMPLETION, job.label, text)
+        if completed and completed[-1] != span.attempts[-1]:
+            yield Violation(Rule.ONE_COMPLETION, job.label, "another attempt followed the completed one")
+    written = sorted(job.effects)
+    due = sorted(row.number for row in job.attempts if row.outcome == "completed")
+    if written != due:
+        yield Violation(Rule.ONE_COMPLETION, job.label, f"completed in {due}, but written in {written}")
+
+
+# --- 5
+
+
+def _runs(record: Record, job: JobRow) -> Iterator[Violation]:
+    for span in _spans(job):
+        failures = [row for row in span.attempts if row.outcome in _OWN_FAILURES]
+        if len(failures) > job.max_retries + 1:
+            yield Violation(
+                Rule.RUNS, job.label, f"it failed {len(failures)} times with {job.max_retries} retries"
+            )
+        if span.end == "failed" and not _is_due_to_itself(record, job, failures) and not _has_died(span):
+            yield from _given_up(record, job, span)
+
+
+def _is_due_to_itself(record: Record, job: JobRow, failures: list[AttemptRow]) -> bool:
+    if not failures or failures[-1].outcome != "failed":
+        return False
+    run = _run_of(record, job, failures[-1].number)
+    is_permanent = run is not None and run.end == "permanent"
+    return is_permanent or len(failures) == job.max_retries + 1
+
+
+def _has_died(span: "_Span") -> bool:
+    last = span.attempts[-_MOST_DEATHS:]
+    return len(last) == _MOST_DEATHS and all(
+        row.outcome == "lost" and row.status_code != _CUT_OFF for row in last
+    )
+
+
+def _given_up(record: Record, job: JobRow, span: "_Span") -> Iterator[Violation]:
+    """It failed though it had retries left: only QStash can have given it up, for what happened on the way."""
+    if not job.error and span.is_last:
+        yield Violation(Rule.RUNS, job.label, "it failed, and the record does not say why")
+    heard = [one for one in _deliveries(record, job) if not one.is_callback]
+    until_us = span.ended_us
+    heard = [
+        one for one in heard if one.ended_us is not None and (until_us is None or one.ended_us <= until_us)
+    ]
+    if not heard:
+        yield Violation(Rule.RUNS, job.label, f"it failed, and was never delivered: {job.error}")
+    elif heard[-1].said not in {None, "failed"}:
+        text = f"it was given up, and the last thing that QStash had heard is {heard[-1].said!r}: {job.error}"
+        yield Violation(Rule.RUNS, job.label, text)
+
+
+# --- 6
+
+
+def _true(record: Record, job: JobRow) -> Iterator[Violation]:
+    for row in job.attempts:
+        run = _run_of(record, job, row.number)
+        if (text := _is_untrue(record, job, row, run)) is not None:
+            yield Violation(Rule.TRUE, job.label, f"attempt {row.number} is {row.outcome}, but {text}")
+    numbers = [run.number for run in record.history.runs if run.job_id == job.job_id]
+    for number, count in Counter(numbers).items():
+        if count > 1:
+            yield Violation(Rule.TRUE, job.label, f"it ran {count} times as attempt {number}")
+        if number not in {row.number for row in job.attempts}:
+            yield Violation(Rule.TRUE, job.label, f"it ran as attempt {number}, of which there is no record")
+    if job.status == "completed" and job.result != f"{job.label} in run {job.attempts[-1].number}":
+        yield Violation(Rule.TRUE, job.label, f"its result is {job.result!r}")
+    was_told = any(one.said == "completed" for one in _deliveries(record, job))
+    if was_told and all(row.outcome != "completed" for row in job.attempts):
+        yield Violation(Rule.TRUE, job.label, "QStash was told that it is completed, and it never was")
+    last = _spans(job)[-1]
+    counted = sum(row.outcome in {"retry", "later"} for row in last.attempts)
+    if job.retry_count != counted:
+        yield Violation(Rule.TRUE, job.label, f"it says {job.retry_count} retries, and had {counted}")
+
+
+def _is_untrue(record: Record, job: JobRow, row: AttemptRow, run: Run | None) -> str | None:
+    """What speaks against an attempt's outcome; ``None`` if nothing does."""
+    end = run.end if run else None
+    match row.outcome:
+        case "completed":
+            return None if end == "returns" or _is_after_trouble(run) else f"the handler {end}"
+        case "retry" | "failed" | "later":
+            return _is_untrue_failure(job, row, run)
+        case "lost":
+            return None if _was_lost(record, job, row, run) else f"nothing happened to its worker; it {end}"
+        case "cancelled":
+            is_asked = any(a.label == job.label and a.what == "cancel" for a in record.history.asked)
+            return None if is_asked or _was_lost(record, job, row, run) else "nobody cancelled it"
+    return "the world is idle"
+
+
+def _is_after_trouble(run: Run | None) -> bool:
+    """Killed and frozen ends return, if nothing came of them."""
+    return run is not None and run.end in {"frozen", "killed", "hangs"}
+
+
+def _is_untrue_failure(job: JobRow, row: AttemptRow, run: Run | None) -> str | None:
+    if run is None or run.end is None:
+        return "its handler never said so"
+    ends = {"cancelled": {"retry", "failed"}, "raises": {"retry", "failed"}, "permanent": {"failed"}}
+    allowed = ends.get(run.end, {"later", "failed"} if run.end == "later" else set())
+    if row.outcome not in allowed:
+        return f"the handler {run.end}"
+    words = "ran longer than its timeout" if run.end == "cancelled" else f"{job.label} in run {row.number}"
+    return None if words in (row.error or "") else f"its error is {row.error!r}"
+
+
+def _was_lost(record: Record, job: JobRow, row: AttemptRow, run: Run | None) -> bool:
+    """Whether its worker died, was frozen, stopped, or lost the database; or the handler outlived the lease."""
+    from_us, until_us = row.started_us - _MOMENT_US, (row.finished_us or row.started_us) + _MOMENT_US
+    process = run.process if run else None
+    if any(_is_felt(trouble, process, from_us, until_us) for trouble in record.history.troubles):
+        return True
+    lasted_us = (run.ended_us or 0) - run.began_us if run else 0
+    return run is not None and lasted_us > run.timeout_seconds * SECOND + _LEASE_MARGIN_US
+
+
+def _is_felt(trouble: Trouble, process: str | None, from_us: int, until_us: int) -> bool:
+    is_here = process is None or trouble.process in {"", process}
+    return is_here and trouble.from_us <= until_us and trouble.to_us >= from_us
+
+
+# --- 7
+
+
+def _lease(record: Record, job: JobRow) -> Iterator[Violation]:
+    runs = sorted(
+        (run for run in record.history.runs if run.job_id == job.job_id), key=lambda run: run.began_us
+    )
+    one = record.history.enqueued[job.label]
+    due_us = one.asked_us + one.spec.delay_seconds * SECOND
+    if runs and runs[0].began_us < due_us - 1_000 and not _was_hurried(record, job):
+        yield Violation(Rule.LEASE, job.label, f"it ran {(due_us - runs[0].began_us) / SECOND:g} s early")
+    for before, after in pairwise(runs):
+        lease_us = before.began_us + before.timeout_seconds * SECOND + _LEASE_MARGIN_US - _MOMENT_US
+        if after.began_us < lease_us and not _is_free(record, job, before, after.began_us):
+            text = f"run {after.number} began while run {before.number} held it"
+            yield Violation(Rule.LEASE, job.label, text)
+
+
+def _was_hurried(record: Record, job: JobRow) -> bool:
+    return any(asked.label == job.label and asked.what == "run_now" for asked in record.history.asked)
+
+
+def _is_free(record: Record, job: JobRow, before: Run, at_us: int) -> bool:
+    """Whether it had ended, or was cut off with its worker, or cancelled and asked for again."""
+    if before.ended_us is not None and before.ended_us <= at_us:
+        return True
+    stopped = any(
+        trouble.kind == "stopped" and trouble.process == before.process and trouble.from_us <= at_us
+        for trouble in record.history.troubles
+    )
+    was_cancelled = {asked.what for asked in record.history.asked if asked.label == job.label} >= {
+        "cancel",
+        "retry",
+    }
+    return stopped or was_cancelled
+
+
+# --- helpers
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A job from its beginning, or from when it was done again by hand, to its end."""
+
+    attempts: tuple[AttemptRow, ...]
+    end: str
+    is_last: bool
+    ended_us: int | None
+
+
+def _spans(job: JobRow) -> list[_Span]:
+    """By the changes that the database saw. Attempts are counted on through all spans."""
+    ends: dict[int, tuple[str, int]] = {0: (job.status, 0)}
+    for status, run, attempts in job.seen:
+        ends[run] = status, attempts
+    spans, first = [], 0
+    for run, (end, attempts) in sorted(ends.items()):
+        is_last = run == max(ends)
+        upto = len(job.attempts) if is_last else attempts
+        spans.append(_Span(job.attempts[first:upto], end, is_last, job.completed_us if is_last else None))
+        first = upto
+    return spans
+
+
+def _run_of(record: Record, job: JobRow, number: int) -> Run | None:
+    found = (run for run in record.history.runs if run.job_id == job.job_id and run.number == number)
+    return next(found, None)
+
+
+def _deliveries(record: Record, job: JobRow) -> list[Delivery]:
+    return [one for one in record.history.deliveries if one.job_id == job.job_id]
