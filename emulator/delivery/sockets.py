@@ -136,9 +136,10 @@ def _raw_lines(request: OutboundRequest, authority: str, userinfo: str) -> list[
 
 
 def raw_request(request: OutboundRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """The target and the header lines of a request, as they are written on a connection to its own URL."""
+    """The target and the header lines of a request as servers read them: without blanks before a value."""
     userinfo, _, _ = urlsplit(request.url).netloc.rpartition("@")
-    return _target(request.url), _raw_lines(request, _authority(urlsplit(request.url).netloc), userinfo)
+    lines = _raw_lines(request, _authority(urlsplit(request.url).netloc), userinfo)
+    return _target(request.url), [(name, value.lstrip(b" \t")) for name, value in lines]
 
 
 def basic_authorization(userinfo: str) -> str:
