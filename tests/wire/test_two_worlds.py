@@ -143,7 +143,7 @@ def _by_flasks_server(app: Any) -> Iterator[str]:
 
 
 class _Silent(WSGIRequestHandler):
-    def log(self, *_: object) -> None:  # type: ignore[override]
+    def log(self, *_: object) -> None:
         """Nothing."""
 
 
