@@ -306,9 +306,23 @@ _MOST_VALUES = 500
 
 
 def message_filter(parameters: Parameters) -> Filter:
-    """The filters among ``parameters``. Names and ids have no comma in their alphabet, so those may be comma lists.
+    """The filters among ``parameters``, to read by. Names and ids have no comma in their alphabet, so those may be
+    comma lists.
 
     Raises InvalidInput for more values of one filter than a database takes.
+    """
+    wanted = deleting_filter(parameters)
+    return replace(
+        wanted,
+        topic_names=_split(wanted.topic_names),
+        queue_names=_split(wanted.queue_names),
+        schedule_ids=_split(wanted.schedule_ids),
+    )
+
+
+def deleting_filter(parameters: Parameters) -> Filter:
+    """The filters among ``parameters``, to delete, cancel or retry by: of what is no id, ``label`` alone may be a comma
+    list, so that a comma never widens what is hit (contract U44). Raises InvalidInput as ``message_filter`` does.
     """
     return Filter(
         dlq_ids=_listed(parameters, "dlqIds"),
@@ -318,9 +332,9 @@ def message_filter(parameters: Parameters) -> Filter:
         hosts=_plain(parameters, "host"),
         paths=_plain(parameters, "path"),
         labels=_listed(parameters, "label"),
-        topic_names=_listed(parameters, "topicName"),
-        queue_names=_listed(parameters, "queueName"),
-        schedule_ids=_listed(parameters, "scheduleId"),
+        topic_names=_plain(parameters, "topicName"),
+        queue_names=_plain(parameters, "queueName"),
+        schedule_ids=_plain(parameters, "scheduleId"),
         flow_keys=_plain(parameters, "flowControlKey"),
         caller_ips=tuple(map(one_form, _plain(parameters, "callerIp"))),
         from_at=_instant(parameters, "fromDate"),

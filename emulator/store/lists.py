@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, literal, or_, select, tuple_
 
 from emulator.store.codec import Reading
 from emulator.store.filters import Filter, Found, Page
@@ -122,11 +122,16 @@ def between(column: ColumnElement[int]) -> dict[str, Criterion]:
     }
 
 
+def _find(store: SqlStore) -> Callable[..., Any]:
+    """The database's function for where a text stands in another, from 1; 0 is nowhere."""
+    return func.instr if store.engine.dialect.name == "sqlite" else func.strpos
+
+
 def has_label(column: ColumnElement[Any]) -> Criterion:
     """The column of labels has one of the values."""
 
     def condition(store: SqlStore, labels: tuple[str, ...]) -> Condition:
-        find = func.instr if store.engine.dialect.name == "sqlite" else func.strpos
+        find = _find(store)
         return or_(*(find(column, f",{label},") > 0 for label in labels))
 
     return condition
@@ -202,23 +207,45 @@ PENDING_MESSAGES = Listing(
 _R, _E = RUN.table.c, ENTRY.table.c
 
 
-def _run_has_host(host: str) -> Condition:
-    """Whether the workflow's URL is of the host; without a port, of any port (contract U36)."""
-    starts = [f"{scheme}://{host.lower()}" for scheme in ("http", "https")]
-    ends = ("/", "?") if ":" in host.rpartition("]")[2] else ("/", "?", ":")
-    lowered = func.lower(_R.url)
-    return or_(
-        lowered.in_(starts),
-        *(lowered.startswith(f"{start}{end}", autoescape=True) for start in starts for end in ends),
+def _runs_of_host(store: SqlStore, hosts: tuple[str, ...]) -> Condition:
+    """The workflow's URL is of one of the hosts; without a port, of any port (contract U36)."""
+    authority, _ = _authority_and_path(store)
+    without_port = func.rtrim(authority, "0123456789")
+    host = func.rtrim(without_port, ":")
+    lowered = [one.lower() for one in hosts]
+    return or_(authority.in_(lowered), and_(host != without_port, host.in_(lowered)))
+
+
+def _runs_of_path(store: SqlStore, paths: tuple[str, ...]) -> Condition:
+    """The workflow's URL has one of the paths, whatever its query."""
+    _, path = _authority_and_path(store)
+    return path.in_(paths)
+
+
+def _authority_and_path(store: SqlStore) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Of the workflow's URL, as the columns ``host`` and ``path`` of messages have them of theirs.
+
+    By position, not by patterns: LIKE knows no upper case on SQLite, and a path may stand in a query, too.
+    """
+    find = _find(store)
+    plain = _before(find, _before(find, _R.url, "#"), "?")
+    rest = func.substr(plain, find(plain, "://") + 3)
+    slash = find(rest, "/")
+    authority = case((slash > 0, func.substr(rest, 1, slash - 1)), else_=rest)
+    return (
+        func.lower(func.substr(authority, find(authority, "@") + 1)),
+        case((slash > 0, func.substr(rest, slash)), else_="/"),
     )
 
 
-def _run_has_path(path: str) -> Condition:
-    """Whether the workflow's URL has the path, whatever its query."""
-    escaped = path.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    bare = [_R.url.like(f"%://{end}", escape="\\") for end in (f"%{escaped}", f"%{escaped}?%")]
-    deeper = [_R.url.like(f"%://%/%{escaped}", escape="\\"), _R.url.like(f"%://%/%{escaped}?%", escape="\\")]
-    return and_(or_(*bare), not_(or_(*deeper)))
+def _before(find: Callable[..., Any], text: ColumnElement[Any], mark: str) -> ColumnElement[Any]:
+    found: ColumnElement[int] = find(text, mark)
+    return case((found > 0, func.substr(text, 1, found - 1)), else_=text)
+
+
+def _runs_below(store: SqlStore, starts: tuple[str, ...]) -> Condition:
+    """The workflow's URL begins with one of the values, in the same letters."""
+    return or_(*(func.substr(_R.url, 1, len(start)) == start for start in starts))
 
 
 RUNS = Listing(
@@ -229,9 +256,9 @@ RUNS = Listing(
         "run_ids": one_of(_R.id),
         "id_times": any_of(lambda given: and_(_R.id == given[0], _R.created_at == given[1])),
         "urls": one_of(_R.url),
-        "url_prefixes": any_of(lambda start: _R.url.startswith(start, autoescape=True)),
-        "hosts": any_of(_run_has_host),
-        "paths": any_of(_run_has_path),
+        "url_prefixes": _runs_below,
+        "hosts": _runs_of_host,
+        "paths": _runs_of_path,
         "states": one_of(_R.state),
         "labels": has_label(_R.labels),
         "caller_ips": one_of(_R.caller_ip),

@@ -327,3 +327,19 @@ async def test_a_comma_in_a_filter_reads_as_a_list_only_where_the_whole_matches_
     assert await urls("https://c.com/x,https://d.com/x") == {"https://c.com/x,https://d.com/x"}
     deleted = await qstash.client.delete("/v2/messages", params={"url": "https://a.com/x,https://b.com/x"})
     assert deleted.json() == {"cancelled": 0}
+
+
+async def test_a_comma_in_what_is_deleted_by_is_a_list_of_labels_or_ids_alone(qstash) -> None:
+    for queue in ("one", "two"):
+        await qstash.client.post("/v2/queues", json={"queueName": queue, "parallelism": 1, "paused": True})
+        await qstash.client.post(f"/v2/enqueue/{queue}/https://a.com/x", headers={"Upstash-Label": queue})
+    listed = await qstash.client.get("/v2/logs", params={"queueName": "one,two"})
+    assert {one["queueName"] for one in listed.json()["logs"]} == {"one", "two"}
+
+    async def cancelled(**query: str) -> int:
+        return int((await qstash.client.delete("/v2/messages", params=query)).json()["cancelled"])
+
+    assert await cancelled(queueName="one,two") == 0
+    assert await cancelled(queueName="one,two", label="one,two") == 0
+    assert await cancelled(label="one,two") == 2
+    assert (await qstash.client.delete("/v2/dlq", params={"queueName": "one,two"})).json()["deleted"] == 0

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -98,6 +99,59 @@ async def test_many_runs_are_cancelled_by_a_filter(qstash: Harness) -> None:
         assert answer.json() == {"cancelled": count}
     await asyncio.sleep(0)
     assert qstash.next_due is None
+
+
+_URLS = (
+    "http://app:3000/order",
+    "http://app:3000/Order?x=/order",
+    "http://APP/order?to=/deep/order#/x",
+    "http://app/a/order",
+    "http://app/100%25_x",
+    "http://app/100%25yx",
+    "https://user@app:8443",
+    "http://[::1]:3000/order",
+    "http://[::1]/?/order",
+    "http://app.example/order",
+)
+
+
+async def _urls(qstash: Harness, **query: str) -> set[str]:
+    answer = await qstash.client.get("/v2/workflows/logs", params={**query, "count": "100"})
+    return {run["workflowUrl"] for run in answer.json()["runs"]}
+
+
+async def test_runs_are_found_by_what_python_takes_for_the_host_and_the_path_of_their_url(
+    qstash: Harness,
+) -> None:
+    for number, url in enumerate(_URLS):
+        headers = {
+            **raw.run_headers(f"wfr_{number}", init=True),
+            "Upstash-Workflow-Url": url,
+            "Upstash-Delay": "1h",
+        }
+        answer = await raw.batch(qstash, {"destination": url, "headers": headers, "body": ""})
+        assert answer.status_code == 200, answer.text
+    paths = {urlsplit(url).path or "/" for url in _URLS}
+    for path in (*paths, "/ORDER", "/100%25%", "/rder", "/%", "_order"):
+        wanted = {url for url in _URLS if (urlsplit(url).path or "/") == path}
+        assert await _urls(qstash, path=path) == wanted, path
+    authorities = {urlsplit(url).netloc.rpartition("@")[2].lower() for url in _URLS}
+    hosts = {f"[{name}]" if ":" in name else name for url in _URLS if (name := urlsplit(url).hostname)}
+    for host in (*authorities, *hosts, "App", "ap%", "a_p", "app:"):
+        wanted = {url for url in _URLS if host.lower() in (_authority(url), _host(url))}
+        assert await _urls(qstash, host=host) == wanted, host
+    # A beginning of the URL, letter by letter.
+    assert await _urls(qstash, workflowUrl="http://app:3000/o", workflowUrlExactMatch="false") == {_URLS[0]}
+    assert await _urls(qstash, workflowUrl="http://app/100%25_", workflowUrlExactMatch="false") == {_URLS[4]}
+
+
+def _authority(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
+
+
+def _host(url: str) -> str:
+    name = urlsplit(url).hostname or ""
+    return f"[{name}]" if ":" in name else name
 
 
 async def test_a_stricter_plan_stalls_no_run(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from emulator.http.request_parsing import (
     Parameters,
     bulk_parameters,
     check_known,
+    deleting_filter,
     header_lines,
     listed,
     message_filter,
@@ -173,7 +174,7 @@ def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlSt
     """What a bulk action is about; ids alone count where they are given, and bring no cursor (contract 1.7)."""
     if "dlqIds" in parameters:
         return _by_ids(runtime, listed(parameters, "dlqIds"))
-    return _by_filters(runtime, parameters, message_filter(parameters))
+    return _by_filters(runtime, parameters, deleting_filter(parameters))
 
 
 def _by_ids(runtime: Runtime, dlq_ids: Sequence[str]) -> Callable[[SqlStore], Selected]:

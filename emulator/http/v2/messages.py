@@ -11,7 +11,7 @@ from emulator.broker.pending_changes import expedite
 from emulator.errors import InvalidInput, NotFound
 from emulator.http.models.messages import CancelAccepted, Cancelled, CancelQuery, CancelRequest, Message
 from emulator.http.openapi_types import Operation
-from emulator.http.request_parsing import FILTERS, bulk_parameters, message_filter, whole_number
+from emulator.http.request_parsing import FILTERS, bulk_parameters, deleting_filter, whole_number
 from emulator.http.routing import ok, path_name, route
 from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.wire_objects import message_view
@@ -83,7 +83,7 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
     """Cancel by ids, or all that match as a bulk action; ids alone count where they are given."""
     parameters = await bulk_parameters(request, known=_BULK_PARAMETERS)
     is_async = take_async(parameters)
-    wanted = message_filter(parameters)
+    wanted = deleting_filter(parameters)
     # Deprecated and ignored, but what is none is still said.
     whole_number(parameters, "count", least=1, most=_MOST_CANCELLED)
     if not wanted.message_ids:
