@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from django.tasks.base import Task, TaskError
     from django.tasks.exceptions import TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
+    from django.utils.json import normalize_json
 else:
     try:
         from django.tasks import TaskContext, TaskResult, TaskResultStatus
@@ -29,12 +30,14 @@ else:
         from django.tasks.base import Task, TaskError
         from django.tasks.exceptions import TaskResultDoesNotExist
         from django.tasks.signals import task_enqueued, task_finished, task_started
+        from django.utils.json import normalize_json
     except ModuleNotFoundError:
         from django_tasks import TaskContext, TaskResult, TaskResultStatus
         from django_tasks.backends.base import BaseTaskBackend
         from django_tasks.base import Task, TaskError
         from django_tasks.exceptions import TaskResultDoesNotExist
         from django_tasks.signals import task_enqueued, task_finished, task_started
+        from django_tasks.utils import normalize_json
 
 from jobs_core.django import project
 from jobs_core.django.enqueueing import enqueue
@@ -174,7 +177,7 @@ def perform(payload: DjangoTask, job: Job) -> Any:
     context: list[Any] = [TaskContext(task_result=result)] if task.takes_context else []
     try:
         returned = _as_json(task.call(*context, *payload.args, **payload.kwargs))
-    except Exception as error:
+    except BaseException as error:
         if job.is_last_attempt or isinstance(error, PermanentJobError):
             _end(result, TaskResultStatus.FAILED, now())
             task_finished.send(sender, task_result=result)
@@ -251,9 +254,9 @@ def _worker_id(number: int) -> str:
 
 
 def _as_json(value: Any) -> Any:
-    """As JSON has it: tuples are lists, keys are text. Raises TypeError."""
+    """As Django's own backends have it, and then as JSON has it: tuples are lists, keys are text. Raises TypeError."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        return json.loads(json.dumps(normalize_json(value), allow_nan=False))
     except ValueError as error:
         raise TypeError(f"it has no form in JSON: {error}") from error
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import django
+
 FOLDER = Path(os.environ.get("SHOP_FOLDER", Path(__file__).parent.parent))
 SECRET_KEY = "only for this example"
 ALLOWED_HOSTS = ["*"]
@@ -17,7 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django_tasks",
+    *([] if django.VERSION >= (6,) else ["django_tasks"]),
     "jobs_core.django",
     "tea_shop",
 ]

@@ -1,6 +1,9 @@
 """The same work, and some more, as Django's own tasks."""
 
-from django_tasks import TaskContext, task
+try:
+    from django.tasks import TaskContext, task
+except ImportError:  # before Django 6
+    from django_tasks import TaskContext, task
 
 from tea_shop.models import Order
 
