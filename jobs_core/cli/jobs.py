@@ -17,6 +17,7 @@ from jobs_core.cli.session import (
     print_json,
     run,
 )
+from jobs_core.model.envelope import PROBE_JOB_TYPE
 from jobs_core.model.states import JobStatus
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def tail(
     from jobs_core.engine.job_feed import Follower
 
     async def go(dispatcher: "JobDispatcher") -> None:
-        follower = Follower(dispatcher.context)
+        follower = Follower(dispatcher.context, has_probes=job_type == PROBE_JOB_TYPE)
         await follower.poll()
         typer.echo("jobs-core: following what happens; Ctrl-C ends it", err=True)
         while True:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from jobs_core.database.tables import attempts, executions
 from jobs_core.engine.app_context import AppContext
+from jobs_core.model.envelope import PROBE_JOB_TYPE
 from jobs_core.model.states import FINISHED, JobStatus
 
 # Transactions commit in another order than their ids were given out, so the last few are looked at again.
@@ -81,10 +82,14 @@ def changes(before: Seen | None, now: Seen) -> list[Happening]:
 
 
 class Follower:
-    """Polls the records of one application. The first poll reports nothing."""
+    """Polls the records of one application. The first poll reports nothing.
 
-    def __init__(self, context: AppContext) -> None:
+    The deployment check's probes are left out unless ``has_probes``.
+    """
+
+    def __init__(self, context: AppContext, *, has_probes: bool = False) -> None:
         self._database = context.database
+        self._has_probes = has_probes
         self._seen: dict[int, Seen] = {}  # of jobs that may still change, and the newest of all
         self._newest_job: int | None = None
         self._newest_attempt = 0
@@ -107,7 +112,7 @@ class Follower:
     def _look(self, connection: Connection) -> list[Seen]:
         newest = connection.execute(select(func.max(attempts.c.id))).scalar() or 0
         if self._newest_job is None:
-            query = _query().order_by(executions.c.id.desc())
+            query = self._query().order_by(executions.c.id.desc())
             unfinished = executions.c.status.not_in([str(status) for status in FINISHED])
             rows = [
                 *connection.execute(query.limit(_OVERLAP)),
@@ -123,11 +128,15 @@ class Follower:
                     executions.c.job_id.in_(tried),
                     *(executions.c.id.in_(part) for part in _parts(watched)),
                 )
-                for row in connection.execute(_query().where(condition))
+                for row in connection.execute(self._query().where(condition))
             ]
         self._newest_attempt = newest
         found = {row.id: Seen(**{**row._mapping, "status": JobStatus(row.status)}) for row in rows}  # noqa: SLF001
         return [found[key] for key in sorted(found)]
+
+    def _query(self) -> Select[Any]:
+        query = select(*(executions.c[name] for name in Seen.__dataclass_fields__))
+        return query if self._has_probes else query.where(executions.c.job_type != PROBE_JOB_TYPE)
 
     def _forget(self) -> None:
         """Keep only the newest jobs, and the newest unfinished ones of the others."""
@@ -136,10 +145,6 @@ class Follower:
         kept = [seen for seen in self._seen.values() if seen.id > recent or not seen.is_finished]
         kept.sort(key=lambda seen: seen.id)
         self._seen = {seen.id: seen for seen in kept[-_MOST_WATCHED:]}
-
-
-def _query() -> Select[Any]:
-    return select(*(executions.c[name] for name in Seen.__dataclass_fields__))
 
 
 def _parts(ids: list[int]) -> Iterable[list[int]]:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.metrics_hook import Observer
+from jobs_core.model.envelope import PROBE_JOB_TYPE
 from jobs_core.model.states import AttemptOutcome, JobStatus
 from jobs_core.monitoring import statistics
 
@@ -26,7 +27,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class ProcessMetrics(Observer):
-    """Counts what happens in this process."""
+    """Counts what happens in this process, but for the deployment check's probes."""
 
     def __init__(self) -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
@@ -54,9 +55,12 @@ class ProcessMetrics(Observer):
         )
 
     def enqueued(self, job_type: str) -> None:
-        self._enqueued.labels(job_type).inc()
+        if job_type != PROBE_JOB_TYPE:
+            self._enqueued.labels(job_type).inc()
 
     def attempted(self, job_type: str, outcome: AttemptOutcome, seconds: float) -> None:
+        if job_type == PROBE_JOB_TYPE:
+            return
         self._attempts.labels(job_type, outcome.value).inc()
         self._seconds.labels(job_type).observe(max(seconds, 0.0))
 

@@ -108,7 +108,11 @@ def stuck(connection: Connection, *, started_before: datetime, limit: int = 20) 
             attempts,
             and_(attempts.c.job_id == columns.job_id, attempts.c.number == columns.attempt_count),
         )
-        .where(columns.status == JobStatus.PROCESSING, attempts.c.started_at < started_before)
+        .where(
+            columns.status == JobStatus.PROCESSING,
+            attempts.c.started_at < started_before,
+            columns.job_type != PROBE_JOB_TYPE,
+        )
         .order_by(attempts.c.started_at)
         .limit(limit)
     )
@@ -125,7 +129,9 @@ def unfinished(connection: Connection) -> list[tuple[str, JobStatus, int]]:
     columns = executions.c
     rows = connection.execute(
         select(columns.job_type, columns.status, func.count())
-        .where(columns.status.in_((JobStatus.PENDING, JobStatus.PROCESSING)))
+        .where(
+            columns.status.in_((JobStatus.PENDING, JobStatus.PROCESSING)), columns.job_type != PROBE_JOB_TYPE
+        )
         .group_by(columns.job_type, columns.status)
         .order_by(columns.job_type, columns.status)
     )
@@ -137,7 +143,9 @@ def oldest_overdue_at(connection: Connection, *, now: datetime) -> datetime | No
     columns = executions.c
     due_at: datetime | None = connection.execute(
         select(func.min(columns.next_attempt_at, type_=columns.next_attempt_at.type)).where(
-            columns.status == JobStatus.PENDING, columns.next_attempt_at <= now
+            columns.status == JobStatus.PENDING,
+            columns.next_attempt_at <= now,
+            columns.job_type != PROBE_JOB_TYPE,
         )
     ).scalar_one()
     return due_at

@@ -13,16 +13,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobs_core import JobStatus, ManualClock, PermanentJobError
+from jobs_core import (
+    JobDispatcher,
+    JobStatus,
+    ManualClock,
+    PermanentJobError,
+    Registry,
+    Resources,
+    Settings,
+    create_app,
+)
 from jobs_core.emails.message import Email
 from jobs_core.emails.senders import EmailSender
+from jobs_core.engine.job_feed import Follower
 from jobs_core.monitoring import statistics
 from jobs_core.monitoring.alert_channels import EmailChannel, WebhookChannel
 from jobs_core.monitoring.alert_loop import Watch
 from jobs_core.monitoring.alerts import Alert, Observed, Thresholds, judge
 from jobs_core.monitoring.statistics import Health, Stuck, TypeFigures
 
-from .conftest import START, App, Handlers
+from .conftest import START, App, Handlers, RecordingQStash
 
 
 async def run(
@@ -107,6 +117,32 @@ async def test_prometheus_parses_the_metrics_and_finds_what_happened(
     assert samples["jobs_core_outbox_messages",] == 0
     assert samples["jobs_core_most_overdue_job_seconds",] == pytest.approx(30)
     assert sum(value for name, value in samples.items() if name[0].endswith("rejected_total")) == 1
+
+
+async def test_the_deployment_checks_probes_are_in_no_figure_and_not_followed(
+    settings: Settings, handlers: Handlers, clock: ManualClock, qstash: RecordingQStash
+) -> None:
+    registry = Registry([*handlers.registry, *Registry.of("jobs_core.engine.check_round_trip")])
+    async with JobDispatcher(
+        settings, registry=registry, clock=clock, transport=qstash.transport()
+    ) as dispatcher:
+        asgi = create_app(dispatcher=dispatcher, resources=Resources())
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(asgi), base_url="http://127.0.0.1"
+        ) as client:
+            app = App(asgi, client, dispatcher, qstash)
+            follower = Follower(dispatcher.context)
+            probes = Follower(dispatcher.context, has_probes=True)
+            for one in (follower, probes):
+                await one.poll()
+            done, _ = [qstash.of(await dispatcher.enqueue("check-round-trip", {}))[0] for _ in range(2)]
+            await app.deliver(done)
+            clock.advance(timedelta(minutes=1))
+            assert await follower.poll() == []
+            assert {seen.event for seen in await probes.poll()} == {"enqueued", "completed"}
+            text = (await get(app, "/metrics")).text
+            assert "check-round-trip" not in text
+            assert "jobs_core_most_overdue_job_seconds 0.0" in text
 
 
 async def test_metric_names_follow_the_conventions(app: App, handlers: Handlers) -> None:
