@@ -43,8 +43,18 @@ class AppTransport:
     Everything else goes to ``fallback``, if there is one: by default nothing leaves the machine.
     """
 
-    def __init__(self, fallback: Transport | None = None, *, run_blocking: RunBlocking | None = None) -> None:
-        """``run_blocking`` runs a WSGI app's call; by default on a worker thread."""
+    def __init__(
+        self,
+        fallback: Transport | None = None,
+        *,
+        run_blocking: RunBlocking | None = None,
+        max_response_bytes: int = LENIENT.max_body_bytes,
+    ) -> None:
+        """``run_blocking`` runs a WSGI app's call; by default on a worker thread.
+
+        Response bodies are cut at ``max_response_bytes``, as over a socket.
+        """
+        self._max_response_bytes = max_response_bytes
         self._fallback = fallback
         self._run_blocking = run_blocking or asyncio.to_thread
         self._mounted: dict[str, Send] = {}
@@ -88,17 +98,18 @@ class AppTransport:
             check_url(app, what=f"URL to mount at {origin}")
             return self._open_sockets({origin: app}).send
         if (interface or _interface_of(app)) == "asgi":
-            return _asgi_way(app, running_loop())
+            return _asgi_way(app, running_loop(), self._max_response_bytes)
         return self._wsgi_way(app)
 
     def _wsgi_way(self, app: Any) -> Send:
         async def send(request: OutboundRequest) -> AttemptResult:
-            return _result(request, await self._run_blocking(lambda: _call_wsgi(app, request)))
+            answer = await self._run_blocking(lambda: _call_wsgi(app, request))
+            return _result(request, answer, self._max_response_bytes)
 
         return send
 
     def _open_sockets(self, connect_to: Mapping[str, str] | None = None) -> Transport:
-        sockets = SocketTransport(max_response_bytes=LENIENT.max_body_bytes, connect_to=connect_to)
+        sockets = SocketTransport(max_response_bytes=self._max_response_bytes, connect_to=connect_to)
         self._opened.append(sockets)
         return sockets
 
@@ -121,9 +132,9 @@ def _interface_of(app: object) -> Interface:
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _asgi_way(app: Any, loop: asyncio.AbstractEventLoop | None) -> Send:
+def _asgi_way(app: Any, loop: asyncio.AbstractEventLoop | None, most: int) -> Send:
     async def send(request: OutboundRequest) -> AttemptResult:
-        call = _call_asgi(app, request)
+        call = _call_asgi(app, request, most)
         if loop is None or loop is asyncio.get_running_loop() or not loop.is_running():
             return await call
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, loop))
@@ -131,7 +142,7 @@ def _asgi_way(app: Any, loop: asyncio.AbstractEventLoop | None) -> Send:
     return send
 
 
-async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
+async def _call_asgi(app: Any, request: OutboundRequest, most: int) -> AttemptResult:
     target, lines = raw_request(request)
     path, _, query = target.partition("?")
     scope = http_scope(request.method, httpx.URL(f"{origin_of(request.url)}/"), lines)
@@ -139,7 +150,7 @@ async def _call_asgi(app: Any, request: OutboundRequest) -> AttemptResult:
     scope["query_string"] = query.encode("ascii")
     try:
         async with asyncio.timeout(request.timeout_ms / 1000):
-            return _result(request, await call_asgi(app, scope, request.body))
+            return _result(request, await call_asgi(app, scope, request.body), most)
     except TimeoutError:
         return AttemptResult(status=0, error=connection_errors.TIMED_OUT)
 
@@ -197,11 +208,11 @@ def _environ(request: OutboundRequest) -> dict[str, Any]:
     return environ
 
 
-def _result(request: OutboundRequest, answer: Answer) -> AttemptResult:
+def _result(request: OutboundRequest, answer: Answer, most: int) -> AttemptResult:
     """The answer, its body read as over a socket."""
     if answer.error is not None:
         log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)
-    reader = ResponseReader(is_head_request=request.method == "HEAD", most_body_bytes=LENIENT.max_body_bytes)
+    reader = ResponseReader(is_head_request=request.method == "HEAD", most_body_bytes=most)
     encodings = [line for line in answer.headers if line[0].lower() == b"content-encoding"]
     head = [b"HTTP/1.1 200 OK", *(b"%s: %s" % line for line in encodings)]
     reader.feed(b"\r\n".join(head) + b"\r\n\r\n" + answer.body)

@@ -96,13 +96,16 @@ class Harness(Observations):
         variables name it, and clients made for the real service are answered by it too. With the setting
         ``like_production``, ``resolve`` finds a host's addresses; origins with an app are not looked up.
         """
-        self.apps: AppTransport = AppTransport(fallback, run_blocking=self._run_blocking)
         self._given_at: int | None = None if now_at is None else _instant(now_at)
         self._start_at: int = wall_now_at() if self._given_at is None else self._given_at
         # What a test looks at must not go, however far it turns the clock.
         settings.setdefault("keep_messages_hours", _HOURS_OF_A_CENTURY)
+        chosen = Settings(db=db, clock="manual", seed=seed, **settings)
+        self.apps: AppTransport = AppTransport(
+            fallback, run_blocking=self._run_blocking, max_response_bytes=chosen.limits.max_body_bytes
+        )
         self._emulator = Emulator(
-            Settings(db=db, clock="manual", seed=seed, **settings),
+            chosen,
             transport=_Watched(self.apps, self._note_request),
             make_clock=self._make_clock,
             resolve=resolve,

@@ -12,6 +12,7 @@ import uvloop
 from scripts.benchmarks.figures import Report, say
 from scripts.benchmarks.job_queries import measure_job_queries
 from scripts.benchmarks.jobs import job_path
+from scripts.benchmarks.neighbours import closing_destination, huge_batch, many_schedules
 from scripts.benchmarks.profile import profile
 from scripts.benchmarks.punctuality import lateness
 from scripts.benchmarks.rates import end_to_end, publishing
@@ -34,7 +35,13 @@ SECTIONS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "workflows": workflows,
 }
 # Only when asked for by name: they answer other questions than "how fast is it".
-EXTRAS: dict[str, Callable[[Bench], Awaitable[None]]] = {"transports": transports, "profile": profile}
+EXTRAS: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "transports": transports,
+    "profile": profile,
+    "huge-batch": huge_batch,
+    "closing-destination": closing_destination,
+    "many-schedules": many_schedules,
+}
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "bench-results"
 

@@ -1,6 +1,7 @@
 """Publish, enqueue and batch (contract 2.1 to 2.3): from request to draft, from accepted to answer."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,9 @@ from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 log: logging.Logger = logging.getLogger(__name__)
 
 _ITEM_KEYS = ("destination", "headers", "body", "queue")
+
+
+_SAYS_RUN: re.Pattern[bytes] = re.compile(re.escape(RUN_ID_HEADER.encode()), re.IGNORECASE)
 
 
 def routes() -> list[BaseRoute]:
@@ -76,7 +80,7 @@ async def batch(request: Request, runtime: Runtime) -> Response:
     limit = runtime.limits.max_batch_bytes
     body = await read_body(request, limit=limit, what="batch")
     # A step's body may spell U+0000: it is kept as bytes, and a refusal would stall its run.
-    has_steps = RUN_ID_HEADER.lower().encode() in body.lower()
+    has_steps = _SAYS_RUN.search(body) is not None
     items = await parse_items(body, what="batch", most=runtime.limits.max_batch_items, allows_nul=has_steps)
     runtime.note_warnings(tuple(_ignored_by_batch(header_lines(request))))
     if has_steps and any(_is_of_workflow(item) for item in items):
