@@ -22,6 +22,7 @@ from emulator.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from emulator.http.models.common import Error
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def _headers_of(error: EmulatorError) -> dict[str, str] | None:
     return None
 
 
-def error_fields(error: EmulatorError) -> dict[str, str]:
+def error_fields(error: EmulatorError) -> Error:
     """What is told of an error; its hint goes to the log, too."""
     if error.hint is None:
         return {"error": str(error)}

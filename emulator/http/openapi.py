@@ -157,7 +157,8 @@ def _path_parameter(name: str) -> Json:
 
 
 def _query_parameters(query: Any) -> Iterator[Json]:
-    for name, one in TypeAdapter(query).json_schema()["properties"].items():
+    written = TypeAdapter(query).json_schema(ref_template=_REF)
+    for name, one in written["properties"].items():
         kept = {key: value for key, value in one.items() if key not in ("title", "description")}
         said = {"description": one["description"]} if "description" in one else {}
         yield {"name": name, "in": "query", **said, "schema": kept}

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from emulator.http.models.common import Empty
-
 ANY_BYTES = bytes
 
 
@@ -14,13 +12,13 @@ ANY_BYTES = bytes
 class Operation:
     """Types as in ``emulator.http.models``; the operation's summary is its endpoint's docstring.
 
-    ``answer`` comes with ``status``; ``further`` maps other successful statuses to their answers. ``body`` is a
-    request model, ``ANY_BYTES``, or ``None`` for none. ``errors`` are the statuses to expect beside 401, and 403
-    for what changes something. ``may_stream`` says that the answer may be server-sent events,
-    ``is_open`` that no token is needed.
+    ``answer`` comes with ``status``, and is the endpoint's return type if that says it all; ``further`` maps other
+    successful statuses to their answers. ``body`` is a request model, ``ANY_BYTES``, or ``None`` for none. ``errors``
+    are the statuses to expect beside 401, and 403 for what changes something. ``may_stream`` says that the answer may
+    be server-sent events, ``is_open`` that no token is needed.
     """
 
-    answer: Any = Empty
+    answer: Any = None
     status: int = 200
     further: Mapping[int, Any] = field(default_factory=dict)
     body: Any = None
@@ -37,9 +35,14 @@ class Operation:
         return {self.status: self.answer, **self.further}
 
 
-def summary_of(endpoint: Any) -> str:
-    """The first paragraph of the docstring of the function behind ``endpoint``."""
+def function_of(endpoint: Any) -> Any:
+    """Return the function behind ``endpoint``."""
     while isinstance(endpoint, partial):
         endpoint = endpoint.func
-    paragraph: str = (endpoint.__doc__ or "").strip().split("\n\n")[0]
+    return endpoint
+
+
+def summary_of(endpoint: Any) -> str:
+    """Return the first paragraph of the docstring of the function behind ``endpoint``."""
+    paragraph: str = (function_of(endpoint).__doc__ or "").strip().split("\n\n")[0]
     return " ".join(paragraph.split())

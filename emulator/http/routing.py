@@ -8,9 +8,10 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, Generic, TypeVar, get_args, get_origin
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,13 +20,17 @@ from starlette.routing import Route
 
 from emulator.errors import EmulatorError, Forbidden, NotFound, Unauthorized
 from emulator.http.errors import error_response
-from emulator.http.openapi_types import Operation, summary_of
+from emulator.http.models.common import Empty
+from emulator.http.openapi_types import Operation, function_of, summary_of
 from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.tenants import user_of
 from emulator.wire.destination import check_text, token_parameter
 
 log: logging.Logger = logging.getLogger(__name__)
+
+A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 
 Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 
@@ -68,8 +73,11 @@ def route(
 ) -> TargetRoute:
     """A route of the API: the endpoint is given the runtime that the token belongs to.
 
-    ``operation`` describes it at ``/openapi.json``, where it is left out without one.
+    ``operation`` describes it at ``/openapi.json``, where it is left out without one. What it answers is what its
+    return type says, unless the operation does.
     """
+    if operation is not None and operation.answer is None:
+        operation = replace(operation, answer=_answer_of(endpoint))
 
     async def handle(request: Request) -> Response:
         try:
@@ -89,6 +97,14 @@ def route(
 
     methods = [method] if isinstance(method, str) else method
     return TargetRoute(path, handle, methods, operation=operation, summary=summary_of(endpoint))
+
+
+def _answer_of(endpoint: Any) -> Any:
+    """The wire object that an endpoint answers."""
+    returned = function_of(endpoint).__annotations__["return"]
+    assert get_origin(returned) is JsonAnswer, f"{endpoint} does not say what it answers"
+    [answer] = get_args(returned)
+    return answer
 
 
 def authenticate(request: Request) -> Runtime:
@@ -185,7 +201,18 @@ def one_form(address: str) -> str:
     return str(mapped or parsed)
 
 
-def ok(content: Any = None, status: int = 200) -> Response:
-    """A JSON answer; ``{}`` where no SDK reads the body."""
-    body = "{}" if content is None else _encode(content)
-    return Response(body, status_code=status, media_type="application/json")
+class JsonAnswer(Response, Generic[A_co]):
+    """A successful answer: a wire object as JSON. An endpoint says by its return type which one, and the API's
+    description says the same."""
+
+    media_type = "application/json"
+
+
+def ok(content: A, status: int = 200) -> JsonAnswer[A]:
+    """Return the answer that holds ``content``."""
+    return JsonAnswer(_encode(content), status_code=status)
+
+
+def done() -> JsonAnswer[Empty]:
+    """Return the answer of what has nothing to say: no SDK reads the body."""
+    return JsonAnswer("{}")

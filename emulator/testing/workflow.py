@@ -171,7 +171,7 @@ def _load(store: SqlStore, tenant_id: int, run_id: str) -> RunHistory:
 
 
 def _step(group: Group, view: StepView) -> WorkflowStep:
-    details = step_view(view)
+    details: dict[str, Any] = {**step_view(view), "state": view.state.value}
     return WorkflowStep(
         name=view.name,
         kind=view.kind,

@@ -10,7 +10,7 @@ from emulator.errors import InvalidInput
 from emulator.faults import Fault, FaultBook
 from emulator.http.control.guard import control_route
 from emulator.http.request_parsing import parse_json, query_parameters, read_body
-from emulator.http.routing import ok, path_name
+from emulator.http.routing import done, ok, path_name
 from emulator.runtime import Runtime
 
 
@@ -56,10 +56,10 @@ async def remove_faults(request: Request, runtime: Runtime) -> Response:
         runtime.faults.remove(fault_id)
     if "id" not in parameters:
         runtime.faults.clear()
-    return ok()
+    return done()
 
 
 async def remove_fault(request: Request, runtime: Runtime) -> Response:
     """End one fault."""
     runtime.faults.remove(path_name(request, "fault_id"))
-    return ok()
+    return done()

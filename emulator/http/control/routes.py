@@ -17,7 +17,7 @@ from emulator.http.control.guard import control_route, open_route
 from emulator.http.control.metrics import metrics_routes
 from emulator.http.control.snapshots import snapshot_routes
 from emulator.http.request_parsing import check_object, parse_json, read_body
-from emulator.http.routing import ok
+from emulator.http.routing import done, ok
 from emulator.http.wire_objects import keys_view
 from emulator.runtime import Runtime
 from emulator.server import Emulator
@@ -106,7 +106,7 @@ async def run_until_idle(request: Request, runtime: Runtime) -> Response:
 async def reset(request: Request, runtime: Runtime) -> Response:
     """Forget this tenant's state and faults; its token, keys and clock stay."""
     await runtime.reset()
-    return ok()
+    return done()
 
 
 async def reset_keys(request: Request, runtime: Runtime) -> Response:

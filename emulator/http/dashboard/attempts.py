@@ -48,7 +48,7 @@ def _end_view(attempt: Attempt, message: Message) -> dict[str, Any]:
         view["response"] = {
             "status": response.status,
             "headers": [list(line) for line in response.headers],
-            **body_fields("body", response.body),
+            **body_fields(response.body),
         }
     if attempt.next_at is not None:
         view["next"] = {

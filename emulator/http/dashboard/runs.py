@@ -12,7 +12,7 @@ from emulator.broker.workflow.outcome import describe_run, last_trouble
 from emulator.broker.workflow.rerun import EndedRun
 from emulator.broker.workflow.run import Run
 from emulator.errors import NotFound
-from emulator.http.models.workflow import RerunRequest
+from emulator.http.models.workflow import RerunRequest, StepState
 from emulator.http.request_parsing import (
     cursor_text,
     listed,
@@ -22,7 +22,7 @@ from emulator.http.request_parsing import (
     whole_number,
 )
 from emulator.http.routing import ok, path_name
-from emulator.http.v2.workflow_history import STATES, Group, StepState, StepView, read_groups
+from emulator.http.v2.workflow_history import STATES, Group, StepView, read_groups
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, run_view, step_view
 from emulator.runtime import Runtime

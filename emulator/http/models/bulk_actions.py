@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from emulator.http.models.common import Count, Cursor, Text, UnixMs, wire
+from emulator.http.models.common import Count, NextPage, Text, UnixMs, wire
 
 
 @wire
@@ -23,11 +23,10 @@ class BulkAction(TypedDict):
 
 
 @wire
-class BulkActionPage(TypedDict):
+class BulkActionPage(NextPage):
     """Newest first."""
 
     bulkActions: list[BulkAction]
-    cursor: NotRequired[Cursor]
 
 
 class BulkActionQuery(TypedDict, total=False):

@@ -30,7 +30,7 @@ HeaderMap = Annotated[
     dict[str, Annotated[list[str], Field(min_length=1)]],
     Field(min_length=1, description="Canonical names, each with all its values."),
 ]
-Labels = Annotated[list[Text], Field(min_length=1)]
+LabelList = Annotated[list[Text], Field(min_length=1)]
 
 # Query parameters that may be given several times.
 Several = Annotated[
@@ -59,29 +59,48 @@ class NextPage(TypedDict, total=False):
     cursor: Cursor
 
 
-class Options(TypedDict, total=False):
+class Labelled(TypedDict, total=False):
+    """The labels of a message, a schedule or a run; ``label`` is the first."""
+
+    label: Text
+    labels: LabelList
+
+
+class FlowLimits(TypedDict, total=False):
+    """The flow control that a publisher asked for."""
+
+    flowControlKey: Text
+    parallelism: Count
+    rate: Count
+    period: PeriodSeconds
+
+
+class Options(Labelled, FlowLimits, total=False):
     """What a publisher may say, as messages, their log entries and schedules show it."""
 
     header: HeaderMap
     callback: Text
     failureCallback: Text
     queueName: Text
-    label: Text
-    labels: Labels
-    flowControlKey: Text
-    parallelism: Count
-    rate: Count
-    period: PeriodSeconds
     retryDelayExpression: Text
 
 
-class Stored(Options, total=False):
-    """A message's or schedule's options, and its body: text where the bytes are UTF-8, else base64."""
+class Body(TypedDict, total=False):
+    """A body: text where the bytes are UTF-8, else base64; neither for an empty one."""
 
     body: Text
     bodyBase64: Base64
+
+
+class CallbackHeaders(TypedDict, total=False):
+    """The header lines of callbacks."""
+
     callbackHeader: HeaderMap
     failureCallbackHeader: HeaderMap
+
+
+class Stored(Options, Body, CallbackHeaders, total=False):
+    """A message's or schedule's options, and its body."""
 
 
 class Request(BaseModel):

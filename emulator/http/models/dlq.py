@@ -8,12 +8,12 @@ from typing_extensions import TypedDict
 from emulator.http.models.common import (
     Base64,
     Count,
-    Cursor,
     DlqId,
     FilterRequest,
     HeaderMap,
     MessageId,
     MessageQuery,
+    NextPage,
     OneOrMore,
     Order,
     SeveralOrList,
@@ -23,29 +23,34 @@ from emulator.http.models.common import (
 from emulator.http.models.messages import Message, OneOrMoreNumbers
 
 
+class ResponseBody(TypedDict, total=False):
+    """The body of a response: text where the bytes are UTF-8, else base64; neither for an empty one."""
+
+    responseBody: Text
+    responseBodyBase64: Base64
+
+
 @wire
-class DlqMessage(Message):
+class DlqMessage(Message, ResponseBody):
     """A message that was given up, with the last response; status 0 says that there was none."""
 
     dlqId: DlqId
     responseStatus: Count
     responseHeader: NotRequired[HeaderMap]
-    responseBody: NotRequired[Text]
-    responseBodyBase64: NotRequired[Base64]
 
 
 @wire
-class DlqPage(TypedDict):
+class DlqPage(NextPage):
+    """One page of the dead letter queue."""
+
     messages: list[DlqMessage]
-    cursor: NotRequired[Cursor]
 
 
 @wire
-class Deleted(TypedDict):
+class Deleted(NextPage):
     """How many entries are gone."""
 
     deleted: Count
-    cursor: NotRequired[Cursor]
 
 
 @wire
@@ -56,9 +61,10 @@ class Retried(TypedDict):
 
 
 @wire
-class RetriedMany(TypedDict):
+class RetriedMany(NextPage):
+    """The messages that entries were published anew as."""
+
     responses: list[Retried]
-    cursor: NotRequired[Cursor]
 
 
 class DlqBulkQuery(MessageQuery, total=False):

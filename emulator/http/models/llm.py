@@ -1,41 +1,14 @@
 """The deprecated chat proxy (contract 2.12)."""
 
-from typing import Any, ClassVar, Literal, NotRequired
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
-from typing_extensions import TypedDict
 
-from emulator.http.models.common import Count, Text, wire
+from emulator.http.models.common import wire
+from emulator.wire.canned_completion import ChatMessage, Choice, Completion, Usage
 
-
-@wire
-class ChatMessage(TypedDict):
-    role: Literal["assistant"]
-    content: Text
-
-
-@wire
-class Choice(TypedDict):
-    index: Count
-    message: ChatMessage
-    finish_reason: NotRequired[Literal["stop"]]
-
-
-@wire
-class Usage(TypedDict):
-    prompt_tokens: Count
-    completion_tokens: Count
-    total_tokens: Count
-
-
-@wire
-class Completion(TypedDict):
-    id: Text
-    object: Literal["chat.completion"]
-    created: Count
-    model: Text
-    choices: list[Choice]
-    usage: Usage
+for _answer in (ChatMessage, Choice, Usage, Completion):
+    wire(_answer)
 
 
 class CompletionRequest(BaseModel):

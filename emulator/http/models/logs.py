@@ -5,14 +5,15 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from emulator.broker.message import State
 from emulator.http.models.common import (
     Base64,
     Count,
-    Cursor,
     HeaderMap,
     MessageId,
     MessageQuery,
     Method,
+    NextPage,
     Options,
     Order,
     Several,
@@ -22,11 +23,18 @@ from emulator.http.models.common import (
     wire,
 )
 
-State = Literal["CREATED", "ACTIVE", "RETRY", "ERROR", "DELIVERED", "FAILED", "CANCEL_REQUESTED", "CANCELED"]
+
+class LogResponse(TypedDict, total=False):
+    """What a failed attempt was answered; some fields have two spellings."""
+
+    responseStatus: Count
+    responseBody: Base64
+    responseHeaders: HeaderMap
+    responseHeader: HeaderMap
 
 
 @wire
-class LogEntry(Options):
+class LogEntry(Options, LogResponse):
     """What happened to a message at one moment. Bodies are base64 here; some fields have two spellings."""
 
     time: UnixMs
@@ -45,27 +53,22 @@ class LogEntry(Options):
     failureCallbackHeaders: NotRequired[HeaderMap]
     timeout: NotRequired[Annotated[int, Field(ge=1, description="Milliseconds.")]]
     retryDelayExpr: NotRequired[Text]
-    responseStatus: NotRequired[Count]
-    responseBody: NotRequired[Base64]
-    responseHeaders: NotRequired[HeaderMap]
-    responseHeader: NotRequired[HeaderMap]
     callerIp: NotRequired[Text]
     callerIP: NotRequired[Text]
 
 
 @wire
-class LogPage(TypedDict):
-    """``events`` is the same list as ``logs``, for clients that read the older name."""
+class EventPage(NextPage):
+    """One page of entries, under the older name."""
 
-    logs: list[LogEntry]
     events: list[LogEntry]
-    cursor: NotRequired[Cursor]
 
 
 @wire
-class EventPage(TypedDict):
-    events: list[LogEntry]
-    cursor: NotRequired[Cursor]
+class LogPage(EventPage):
+    """``events`` is the same list as ``logs``, for clients that read the older name."""
+
+    logs: list[LogEntry]
 
 
 @wire
@@ -77,11 +80,10 @@ class MessageLogs(TypedDict):
 
 
 @wire
-class GroupedLogPage(TypedDict):
+class GroupedLogPage(NextPage):
     """With ``groupBy=messageId``: the message heard of last comes first."""
 
     messages: list[MessageLogs]
-    cursor: NotRequired[Cursor]
 
 
 class LogQuery(MessageQuery, total=False):

@@ -32,7 +32,7 @@ class ScheduleCreated(TypedDict):
 
 # A message of a workflow run is answered with its URL, too.
 PublishAnswer = Published | PublishedToEndpoint | list[PublishedToEndpoint]
-BatchAnswer = list[Published | list[PublishedToEndpoint] | Error]
+ItemAnswer = Published | list[PublishedToEndpoint] | Error
 
 
 class BatchItem(Request):

@@ -1,16 +1,19 @@
 """Upstash Workflow: triggers, waits and events, the runs' dead letter queue (contract W4, W5, W7 and W8.2)."""
 
+from enum import StrEnum
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field, JsonValue
 from typing_extensions import TypedDict
 
+from emulator.broker.workflow.run import CallbackState, RunState
 from emulator.http.models.common import (
     Base64,
+    Body,
     Count,
     DlqId,
     HeaderMap,
-    Labels,
+    Labelled,
     MessageId,
     Method,
     Order,
@@ -22,9 +25,16 @@ from emulator.http.models.common import (
     wire,
 )
 
-RunState = Literal["RUN_STARTED", "RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED"]
-StepState = Literal["STEP_PROGRESS", "STEP_SUCCESS", "STEP_RETRY", "STEP_FAILED", "STEP_CANCELED"]
-CallbackState = Literal["CALLBACK_INPROGRESS", "CALLBACK_SUCCESS", "CALLBACK_FAIL", "CALLBACK_CANCELED"]
+
+class StepState(StrEnum):
+    """A step's state."""
+
+    PROGRESS = "STEP_PROGRESS"
+    SUCCESS = "STEP_SUCCESS"
+    RETRY = "STEP_RETRY"
+    FAILED = "STEP_FAILED"
+    CANCELED = "STEP_CANCELED"
+
 
 HeadersOrNone = Annotated[
     dict[str, list[str]], Field(description="Canonical names, each with all its values.")
@@ -109,39 +119,50 @@ class Notified(RunName):
 # The dead letter queue
 
 
+class CallbackAnswer(TypedDict, total=False):
+    """The last answer to a failure callback."""
+
+    responseStatus: Count
+    responseBody: str
+    responseHeaders: HeadersOrNone
+
+
 @wire
-class FailureCallbackInfo(TypedDict):
+class FailureCallbackInfo(CallbackAnswer):
     """How a failed run's failure callback stands, with its last answer."""
 
     state: CallbackState
     messageId: MessageId
-    responseStatus: NotRequired[Count]
-    responseBody: NotRequired[str]
-    responseHeaders: NotRequired[HeadersOrNone]
 
 
-@wire
-class DeadRun(RunName):
-    """A failed run: the message that failed, and its last answer. Without that message's log its id is empty."""
+class FailedMessage(Body):
+    """The message that failed a run. Without its log its id is empty."""
 
     messageId: MessageId | Literal[""]
-    dlqId: DlqId
     url: Text
     method: Method
     maxRetries: Count
+    header: NotRequired[HeadersOrNone]
+    notBefore: NotRequired[UnixMs]
+    createdAt: NotRequired[UnixMs]
+
+
+class LastAnswer(TypedDict, total=False):
+    """The body of the answer that failed a run, which may be empty."""
+
+    responseBody: str
+    responseBodyBase64: Base64
+
+
+@wire
+class DeadRun(RunName, FailedMessage, LastAnswer, Labelled):
+    """A failed run: the message that failed, and its last answer."""
+
+    dlqId: DlqId
     workflowUrl: Text
     responseStatus: Count
     responseHeader: HeadersOrNone
-    responseBody: NotRequired[str]
-    responseBodyBase64: NotRequired[Base64]
-    header: NotRequired[HeadersOrNone]
-    body: NotRequired[Text]
-    bodyBase64: NotRequired[Base64]
-    notBefore: NotRequired[UnixMs]
-    createdAt: NotRequired[UnixMs]
     callerIP: NotRequired[Text]
-    label: NotRequired[Text]
-    labels: NotRequired[Labels]
     flowControlKey: NotRequired[Text]
     failureCallback: NotRequired[Text]
     failureCallbackInfo: NotRequired[FailureCallbackInfo]

@@ -5,8 +5,9 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from emulator.http.models.common import Count, DlqId, Labels, MessageId, Method, Text, UnixMs, wire
-from emulator.http.models.workflow import CallbackState, HeadersOrNone, RunCursor, RunState, StepState
+from emulator.broker.workflow.run import CallbackState, RunState
+from emulator.http.models.common import Count, DlqId, Labelled, MessageId, Method, Text, UnixMs, wire
+from emulator.http.models.workflow import CallbackAnswer, HeadersOrNone, RunCursor, StepState
 
 # Of these a step's publisher may have said anything.
 _Ms = Annotated[int, Field(description="Milliseconds.")]
@@ -27,8 +28,45 @@ class AttemptError(TypedDict):
 _Errors = Annotated[list[AttemptError], Field(min_length=1)]
 
 
+class SleepFields(TypedDict, total=False):
+    """What a step that sleeps waits for."""
+
+    sleepFor: _Ms
+    sleepUntil: _UnixMs
+
+
+class WaitFields(TypedDict, total=False):
+    """The event that a step waits for."""
+
+    waitEventId: str
+    waitTimeoutDuration: str
+    waitTimeoutDeadline: UnixMs
+    waitTimeout: bool
+
+
+class CallFields(TypedDict, total=False):
+    """The call of a third party, and its answer."""
+
+    callUrl: Text
+    callMethod: Method
+    callHeaders: HeadersOrNone
+    callBody: str
+    callResponseStatus: Count
+    callResponseBody: str
+    callResponseHeaders: HeadersOrNone
+
+
+class InvokeFields(TypedDict, total=False):
+    """The run that a step invoked."""
+
+    invokedWorkflowRunId: Text
+    invokedWorkflowUrl: Text
+    invokedWorkflowCreatedAt: UnixMs
+    invokedWorkflowRunHeaders: HeadersOrNone
+
+
 @wire
-class StepLog(TypedDict):
+class StepLog(SleepFields, WaitFields, CallFields, InvokeFields):
     """A step, merged from its plan, its call and its result. ``out`` is what it returned, as text."""
 
     stepId: NotRequired[int]
@@ -43,23 +81,6 @@ class StepLog(TypedDict):
     headers: HeadersOrNone
     retries: Count
     errors: NotRequired[_Errors]
-    sleepFor: NotRequired[_Ms]
-    sleepUntil: NotRequired[_UnixMs]
-    waitEventId: NotRequired[str]
-    waitTimeoutDuration: NotRequired[str]
-    waitTimeoutDeadline: NotRequired[UnixMs]
-    waitTimeout: NotRequired[bool]
-    callUrl: NotRequired[Text]
-    callMethod: NotRequired[Method]
-    callHeaders: NotRequired[HeadersOrNone]
-    callBody: NotRequired[str]
-    callResponseStatus: NotRequired[Count]
-    callResponseBody: NotRequired[str]
-    callResponseHeaders: NotRequired[HeadersOrNone]
-    invokedWorkflowRunId: NotRequired[Text]
-    invokedWorkflowUrl: NotRequired[Text]
-    invokedWorkflowCreatedAt: NotRequired[UnixMs]
-    invokedWorkflowRunHeaders: NotRequired[HeadersOrNone]
 
 
 @wire
@@ -99,7 +120,7 @@ class RunInvoker(TypedDict):
 
 
 @wire
-class FailureFunctionLog(TypedDict):
+class FailureFunctionLog(CallbackAnswer):
     """Why a run failed, and what became of telling its failure function or URL."""
 
     messageId: MessageId
@@ -110,14 +131,11 @@ class FailureFunctionLog(TypedDict):
     failResponse: str
     dlqId: DlqId
     maxRetries: Count
-    responseStatus: NotRequired[Count]
-    responseBody: NotRequired[str]
-    responseHeaders: NotRequired[HeadersOrNone]
     errors: NotRequired[_Errors]
 
 
 @wire
-class RunLog(TypedDict):
+class RunLog(Labelled):
     """A run with its steps in the order of their beginning."""
 
     workflowRunId: Text
@@ -127,8 +145,6 @@ class RunLog(TypedDict):
     workflowRunCompletedAt: NotRequired[UnixMs]
     workflowRunResponse: NotRequired[str]
     workflowRunCallerIp: NotRequired[Text]
-    label: NotRequired[Text]
-    labels: NotRequired[Labels]
     flowControlKey: NotRequired[Text]
     dlqId: NotRequired[DlqId]
     invoker: NotRequired[RunInvoker]

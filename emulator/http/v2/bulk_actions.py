@@ -1,21 +1,20 @@
 """Bulk actions: many messages or runs cancelled by a filter, and how far that is (contract 2.13)."""
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.bulk_actions import KEPT_MS, BulkAction, Subject
 from emulator.errors import InvalidInput, NotFound, StillInProgress
 from emulator.http.models.bulk_actions import BulkAction as BulkActionObject
 from emulator.http.models.bulk_actions import BulkActionPage, BulkActionQuery
+from emulator.http.models.messages import CancelAccepted
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import Parameters, check_known, next_page, query_parameters, read_page
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, ok, path_name, route
+from emulator.http.wire_objects import optional, present
 from emulator.runtime import Runtime
 from emulator.store.bulk_queries import find_action, list_actions
 from emulator.store.filters import Filter
@@ -37,8 +36,8 @@ _RUN_NAMES = _WIRE_NAMES | {
 
 
 def routes() -> list[BaseRoute]:
-    listed = Operation(answer=BulkActionPage, query=BulkActionQuery, errors=(400,))
-    one = Operation(answer=BulkActionObject, errors=(404,))
+    listed = Operation(query=BulkActionQuery, errors=(400,))
+    one = Operation(errors=(404,))
     return [
         made
         for prefix, subject in (("/v2", Subject.MESSAGES), ("/v2/workflows", Subject.RUNS))
@@ -49,7 +48,7 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> Response:
+async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> JsonAnswer[BulkActionPage]:
     """Actions of the last seven days, newest first; a filter for a state holds for each page."""
     parameters = query_parameters(request)
     check_known(parameters, frozenset(BulkActionQuery.__annotations__))
@@ -68,7 +67,7 @@ async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> R
     return ok({"bulkActions": views, **next_page(found)})
 
 
-async def get(request: Request, runtime: Runtime, *, subject: Subject) -> Response:
+async def get(request: Request, runtime: Runtime, *, subject: Subject) -> JsonAnswer[BulkActionObject]:
     """One action."""
     action_id = path_name(request, "action_id")
     action = await runtime.read(
@@ -79,17 +78,19 @@ async def get(request: Request, runtime: Runtime, *, subject: Subject) -> Respon
     return ok(_view(action))
 
 
-async def cancel_by_filter(runtime: Runtime, subject: Subject, wanted: Filter, *, is_async: bool) -> Response:
+async def cancel_by_filter(
+    runtime: Runtime, subject: Subject, wanted: Filter, *, is_async: bool
+) -> JsonAnswer[CancelAccepted]:
     """Cancel whatever matches. Raises StillInProgress where that takes longer than the caller waits."""
     action, done = await runtime.bulk_cancels.start(subject, dict(wanted.given()))
     if is_async:
-        return ok({"cancelled": action.total, "actionId": action.id}, status=202)
+        return ok(CancelAccepted(cancelled=action.total, actionId=action.id), status=202)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await done.wait()
     except TimeoutError:
         raise StillInProgress(f"bulk action {action.id} is still in progress") from None
-    return ok({"cancelled": action.total}, status=202)
+    return ok(CancelAccepted(cancelled=action.total), status=202)
 
 
 def take_async(parameters: Parameters) -> bool:
@@ -108,21 +109,22 @@ def _states(parameters: Parameters) -> tuple[str, ...]:
     return wanted
 
 
-def _view(action: BulkAction) -> dict[str, Any]:
-    completed = {} if action.completed_at is None else {"completedAt": action.completed_at}
-    return {
-        "actionId": action.id,
-        "kind": "cancel",
-        "state": "IN_PROGRESS" if action.completed_at is None else "FINISHED",
-        "total": action.total,
-        "processed": action.processed,
-        "createdAt": action.created_at,
-        **completed,
-        "filter": _filter_view(action),
-    }
+def _view(action: BulkAction) -> BulkActionObject:
+    return present(
+        BulkActionObject(
+            actionId=action.id,
+            kind="cancel",
+            state="IN_PROGRESS" if action.completed_at is None else "FINISHED",
+            total=action.total,
+            processed=action.processed,
+            createdAt=action.created_at,
+            completedAt=optional(action.completed_at),
+            filter=_filter_view(action),
+        )
+    )
 
 
-def _filter_view(action: BulkAction) -> Mapping[str, list[str]]:
+def _filter_view(action: BulkAction) -> dict[str, list[str]]:
     names = _WIRE_NAMES if action.subject is Subject.MESSAGES else _RUN_NAMES
     return {
         names[field]: [str(one) for one in value] if isinstance(value, tuple | list) else [str(value)]

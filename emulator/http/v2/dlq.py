@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker import dead_letters
 from emulator.broker.state import BrokerState
 from emulator.errors import NotFound
+from emulator.http.models.common import Empty
 from emulator.http.models.dlq import (
     Deleted,
     DlqBulkQuery,
@@ -38,7 +38,7 @@ from emulator.http.request_parsing import (
     split_filter,
     whole_number,
 )
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.v2 import workflow_dlq
 from emulator.http.wire_objects import dead_letter_view
 from emulator.runtime import Runtime
@@ -58,21 +58,21 @@ Selected = Found[StoredDeadLetter]
 
 
 # With source=workflow the entries are runs.
-_LISTING = Operation(answer=DlqPage | DeadRunPage, query=DlqQuery, errors=(400,))
+_LISTING = Operation(query=DlqQuery, errors=(400,))
 
 
 def routes() -> list[BaseRoute]:
     return [
         route("/v2/dlq", "GET", list_entries, _LISTING),
-        route("/v2/dlq", "DELETE", delete_many, _bulk(answer=Deleted)),
-        route("/v2/dlq/retry", "POST", retry_many, _bulk(answer=RetriedMany, status=201, takes_options=True)),
+        route("/v2/dlq", "DELETE", delete_many, _bulk()),
+        route("/v2/dlq/retry", "POST", retry_many, _bulk(status=201, takes_options=True)),
         route(
             "/v2/dlq/retry/{dlq_id}",
             "POST",
             retry,
-            Operation(answer=Retried, status=201, takes_options=True, errors=(400, 404)),
+            Operation(status=201, takes_options=True, errors=(400, 404)),
         ),
-        route("/v2/dlq/{dlq_id}", "GET", get, Operation(answer=DlqMessage, errors=(404,))),
+        route("/v2/dlq/{dlq_id}", "GET", get, Operation(errors=(404,))),
         route("/v2/dlq/{dlq_id}", "DELETE", delete, Operation(errors=(404,))),
     ]
 
@@ -83,7 +83,7 @@ def _bulk(**said: Any) -> Operation:
     )
 
 
-async def list_entries(request: Request, runtime: Runtime) -> Response:
+async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DlqPage | DeadRunPage]:
     """Entries that match, newest first unless told otherwise."""
     parameters = query_parameters(request)
     if parameters.get("source") == ["workflow"]:
@@ -96,10 +96,10 @@ async def list_entries(request: Request, runtime: Runtime) -> Response:
     if split is not None:
         found = await runtime.read(_by_filters(runtime, parameters, split))
     views = [dead_letter_view(entry, trim=trim) for entry in found.items]
-    return ok({"messages": views, **next_page(found)})
+    return ok(DlqPage(messages=views, **next_page(found)))
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[DlqMessage]:
     """One entry."""
     dlq_id = path_name(request, "dlq_id")
     found = await runtime.read(_by_ids(runtime, [dlq_id]))
@@ -108,41 +108,41 @@ async def get(request: Request, runtime: Runtime) -> Response:
     return ok(dead_letter_view(found.items[0]))
 
 
-async def delete(request: Request, runtime: Runtime) -> Response:
+async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Delete one entry."""
     dlq_id = path_name(request, "dlq_id")
     found, _ = await runtime.change_dead_letters(_by_ids(runtime, [dlq_id]), _remove)
     if not found.items:
         raise _not_found(dlq_id)
-    return ok()
+    return done()
 
 
-async def delete_many(request: Request, runtime: Runtime) -> Response:
+async def delete_many(request: Request, runtime: Runtime) -> JsonAnswer[Deleted]:
     """Delete by ids, by filters, or everything, at most 100 at a time; ids that are gone do not count."""
     parameters = await bulk_parameters(request, known=_BULK)
     select = _bulk_selection(runtime, parameters)
     found, _ = await runtime.change_dead_letters(select, _remove)
-    return ok({"deleted": len(found.items), **next_page(found)})
+    return ok(Deleted(deleted=len(found.items), **next_page(found)))
 
 
-async def retry(request: Request, runtime: Runtime) -> Response:
+async def retry(request: Request, runtime: Runtime) -> JsonAnswer[Retried]:
     """Publish one entry's message anew."""
     dlq_id = path_name(request, "dlq_id")
     _, [message_id] = await runtime.change_dead_letters(
         _by_ids(runtime, [dlq_id]), _publishing_anew(request, runtime, [dlq_id])
     )
-    return ok({"messageId": message_id}, status=201)
+    return ok(Retried(messageId=message_id), status=201)
 
 
-async def retry_many(request: Request, runtime: Runtime) -> Response:
+async def retry_many(request: Request, runtime: Runtime) -> JsonAnswer[RetriedMany]:
     """Publish many anew; of ids that are given, all or none."""
     parameters = await bulk_parameters(request, known=_BULK)
     found, message_ids = await runtime.change_dead_letters(
         _bulk_selection(runtime, parameters),
         _publishing_anew(request, runtime, listed(parameters, "dlqIds")),
     )
-    responses = [{"messageId": message_id} for message_id in message_ids]
-    return ok({"responses": responses, **next_page(found)}, status=201)
+    responses = [Retried(messageId=message_id) for message_id in message_ids]
+    return ok(RetriedMany(responses=responses, **next_page(found)), status=201)
 
 
 def _remove(state: BrokerState, now_at: int, selected: Selected) -> None:

@@ -3,7 +3,6 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.flow_operations import (
@@ -15,6 +14,7 @@ from emulator.broker.flow_operations import (
     unpin_flow,
 )
 from emulator.errors import InvalidInput
+from emulator.http.models.common import Empty
 from emulator.http.models.flow_control import (
     FlowControlKey,
     GlobalParallelism,
@@ -24,7 +24,7 @@ from emulator.http.models.flow_control import (
 )
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import Parameters, query_parameters, whole_number
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.wire_objects import flow_view
 from emulator.runtime import Runtime
 from emulator.wire.flow_control import MAX_PERIOD_SECONDS
@@ -36,19 +36,19 @@ def routes() -> list[BaseRoute]:
     # SDKs put keys into the path as they are, slashes and all.
     key = "/v2/flowControl/{key:path}"
     return [
-        route("/v2/flowControl", "GET", list_keys, Operation(answer=list[FlowControlKey], query=SearchQuery)),
-        route(key, "GET", get, Operation(answer=FlowControlKey, errors=(404,))),
+        route("/v2/flowControl", "GET", list_keys, Operation(query=SearchQuery)),
+        route(key, "GET", get, Operation(errors=(404,))),
         route(f"{key}/pause", "POST", pause, Operation(errors=(400,))),
         route(f"{key}/resume", "POST", resume, Operation(errors=(400,))),
         route(f"{key}/pin", "POST", pin, Operation(query=PinQuery, errors=(400,))),
         route(f"{key}/unpin", "POST", unpin, Operation(query=UnpinQuery, errors=(400,))),
         route(f"{key}/resetRate", "POST", partial(reset, with_parallelism=False), Operation(errors=(400,))),
         route(f"{key}/reset", "POST", partial(reset, with_parallelism=True), Operation(errors=(400,))),
-        route("/v2/globalParallelism", "GET", global_parallelism, Operation(answer=GlobalParallelism)),
+        route("/v2/globalParallelism", "GET", global_parallelism, Operation()),
     ]
 
 
-async def list_keys(request: Request, runtime: Runtime) -> Response:
+async def list_keys(request: Request, runtime: Runtime) -> JsonAnswer[list[FlowControlKey]]:
     """All keys, or those that contain ``search``, by key."""
     search = query_parameters(request).get("search", [""])[-1]
     now_at = runtime.clock.now_at()
@@ -56,25 +56,25 @@ async def list_keys(request: Request, runtime: Runtime) -> Response:
     return ok([flow_view(lane, now_at) for lane in lanes if search in lane.flow_key.key])
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[FlowControlKey]:
     """One key."""
     lane = find_flow(runtime.broker.state, _key(request))
     return ok(flow_view(lane, runtime.clock.now_at()))
 
 
-async def pause(request: Request, runtime: Runtime) -> Response:
+async def pause(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Start nothing of the key."""
     await runtime.change(partial(pause_flow, key=_key(request)))
-    return ok()
+    return done()
 
 
-async def resume(request: Request, runtime: Runtime) -> Response:
+async def resume(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Go on."""
     await runtime.change(partial(resume_flow, key=_key(request)))
-    return ok()
+    return done()
 
 
-async def pin(request: Request, runtime: Runtime) -> Response:
+async def pin(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Fix limits that messages cannot change."""
     parameters = query_parameters(request)
     parallelism, rate = (_limit(parameters, name, _MOST) for name in ("parallelism", "rate"))
@@ -87,10 +87,10 @@ async def pin(request: Request, runtime: Runtime) -> Response:
     await runtime.change(
         partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)
     )
-    return ok()
+    return done()
 
 
-async def unpin(request: Request, runtime: Runtime) -> Response:
+async def unpin(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Let the next message bring new limits."""
     parameters = query_parameters(request)
     parallelism, rate = (
@@ -98,17 +98,17 @@ async def unpin(request: Request, runtime: Runtime) -> Response:
     )
     key = _key(request)
     await runtime.change(partial(unpin_flow, key=key, parallelism=parallelism, rate=rate))
-    return ok()
+    return done()
 
 
-async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> Response:
+async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> JsonAnswer[Empty]:
     """Start counting anew."""
     key = _key(request)
     await runtime.change(partial(reset_flow, key=key, with_parallelism=with_parallelism))
-    return ok()
+    return done()
 
 
-async def global_parallelism(request: Request, runtime: Runtime) -> Response:
+async def global_parallelism(request: Request, runtime: Runtime) -> JsonAnswer[GlobalParallelism]:
     """Attempts under way, and how many may be."""
     lanes = runtime.broker.state.lanes
     return ok({"parallelismMax": lanes.capacity, "parallelismCount": lanes.in_flight})

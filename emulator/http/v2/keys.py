@@ -1,19 +1,18 @@
 """Signing keys (contract 2.11)."""
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.key_operations import rotate_keys
 from emulator.http.models.keys import SigningKeys
 from emulator.http.openapi_types import Operation
-from emulator.http.routing import ok, route
+from emulator.http.routing import JsonAnswer, ok, route
 from emulator.http.wire_objects import keys_view
 from emulator.runtime import Runtime
 
 
 def routes() -> list[BaseRoute]:
-    pair = Operation(answer=SigningKeys)
+    pair = Operation()
     return [
         route("/v2/keys", "GET", get, pair),
         route("/v2/keys/rotate", "POST", rotate, pair),
@@ -22,12 +21,12 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeys]:
     """The present pair."""
     return ok(keys_view(runtime.broker.state))
 
 
-async def rotate(request: Request, runtime: Runtime) -> Response:
+async def rotate(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeys]:
     """The next key becomes the current one; attempts that start from now on are signed with it."""
     await runtime.change(rotate_keys)
     return ok(keys_view(runtime.broker.state))

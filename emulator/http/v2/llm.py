@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.errors import InvalidInput
-from emulator.http.models.llm import Completion, CompletionRequest
+from emulator.http.models.llm import CompletionRequest
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import parse_json, read_body
-from emulator.http.routing import ok, route
+from emulator.http.routing import JsonAnswer, ok, route
 from emulator.runtime import Runtime
-from emulator.wire.canned_completion import CANNED_TEXT, completion
+from emulator.wire.canned_completion import CANNED_TEXT, Completion, completion
 
 
 def routes() -> list[BaseRoute]:
@@ -23,12 +21,12 @@ def routes() -> list[BaseRoute]:
             "/llm/v1/chat/completions",
             "POST",
             complete,
-            Operation(answer=Completion, body=CompletionRequest, may_stream=True, errors=(400, 413)),
+            Operation(body=CompletionRequest, may_stream=True, errors=(400, 413)),
         )
     ]
 
 
-async def complete(request: Request, runtime: Runtime) -> Response:
+async def complete(request: Request, runtime: Runtime) -> JsonAnswer[Completion]:
     """A completion, or a stream of its chunks when asked for."""
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
     asked = parse_json(body, what="chat completion")
@@ -40,12 +38,12 @@ async def complete(request: Request, runtime: Runtime) -> Response:
         model=str(asked.get("model", "emulator")),
     )
     if asked.get("stream") is True:
-        return Response("".join(_chunks(canned)), media_type="text/event-stream")
+        return JsonAnswer("".join(_chunks(canned)), media_type="text/event-stream")
     return ok(canned)
 
 
-def _chunks(canned: dict[str, Any]) -> Iterator[str]:
-    base = {name: canned[name] for name in ("id", "created", "model")}
+def _chunks(canned: Completion) -> Iterator[str]:
+    base = {"id": canned["id"], "created": canned["created"], "model": canned["model"]}
     for delta, reason in (({"role": "assistant", "content": CANNED_TEXT}, None), ({}, "stop")):
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         chunk = {**base, "object": "chat.completion.chunk", "choices": [choice]}

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.errors import InvalidInput
-from emulator.http.models.logs import EventPage, GroupedLogPage, LogPage, LogQuery
+from emulator.http.models.common import NextPage
+from emulator.http.models.logs import EventPage, GroupedLogPage, LogEntry, LogPage, LogQuery, MessageLogs
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import (
     Parameters,
@@ -22,7 +22,7 @@ from emulator.http.request_parsing import (
     split_filter,
     whole_number,
 )
-from emulator.http.routing import ok, route
+from emulator.http.routing import JsonAnswer, ok, route
 from emulator.http.wire_objects import log_view
 from emulator.runtime import Runtime
 from emulator.store.filters import Found
@@ -38,26 +38,27 @@ _KNOWN = frozenset(LogQuery.__annotations__) | {"api"}
 
 
 def routes() -> list[BaseRoute]:
-    return [
-        route(
-            "/v2/logs",
-            "GET",
-            partial(list_entries, default=100, names=("logs", "events")),
-            Operation(answer=LogPage | GroupedLogPage, query=LogQuery, errors=(400,)),
-        ),
-        route(
-            "/v2/events",
-            "GET",
-            partial(list_entries, default=1_000, names=("events",)),
-            Operation(answer=EventPage | GroupedLogPage, query=LogQuery, errors=(400,)),
-        ),
-    ]
+    said = Operation(query=LogQuery, errors=(400,))
+    return [route("/v2/logs", "GET", list_logs, said), route("/v2/events", "GET", list_events, said)]
 
 
-async def list_entries(
-    request: Request, runtime: Runtime, *, default: int, names: tuple[str, ...]
-) -> Response:
+async def list_logs(request: Request, runtime: Runtime) -> JsonAnswer[LogPage | GroupedLogPage]:
     """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
+    return ok(
+        await _list(
+            request, runtime, lambda entries, rest: LogPage(logs=entries, events=entries, **rest), 100
+        )
+    )
+
+
+async def list_events(request: Request, runtime: Runtime) -> JsonAnswer[EventPage | GroupedLogPage]:
+    """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
+    return ok(await _list(request, runtime, lambda entries, rest: EventPage(events=entries, **rest), 1_000))
+
+
+async def _list(
+    request: Request, runtime: Runtime, page_of: Callable[[list[LogEntry], NextPage], T], default: int
+) -> T | GroupedLogPage:
     given = query_parameters(request)
     runtime.note_warnings([f"unknown parameter {name} is ignored" for name in given if name not in _KNOWN])
     parameters = {name: values for name, values in given.items() if name in _KNOWN}
@@ -65,19 +66,18 @@ async def list_entries(
     if "groupBy" in parameters:
         return await _grouped(runtime, parameters, trim)
     found = await _read(runtime, LOGS.page, parameters, default=default)
-    views = [log_view(entry, trim=trim) for entry in found.items]
-    return ok({**dict.fromkeys(names, views), **next_page(found)})
+    return page_of([log_view(entry, trim=trim) for entry in found.items], next_page(found))
 
 
-async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -> Response:
+async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -> GroupedLogPage:
     if parameters["groupBy"] != ["messageId"]:
         raise InvalidInput(f"invalid groupBy {parameters['groupBy'][-1]!r}: expected messageId")
     found = await _read(runtime, list_logs_by_message, parameters, default=_DEFAULT_GROUPS)
-    messages: list[dict[str, Any]] = [
-        {"messageId": entries[0].message.id, "events": [log_view(entry, trim=trim) for entry in entries]}
+    messages = [
+        MessageLogs(messageId=entries[0].message.id, events=[log_view(entry, trim=trim) for entry in entries])
         for entries in found.items
     ]
-    return ok({"messages": messages, **next_page(found)})
+    return GroupedLogPage(messages=messages, **next_page(found))
 
 
 async def _read(

@@ -3,16 +3,16 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.bulk_actions import Subject
 from emulator.broker.pending_changes import expedite
 from emulator.errors import InvalidInput, NotFound
+from emulator.http.models.common import Empty
 from emulator.http.models.messages import CancelAccepted, Cancelled, CancelQuery, CancelRequest, Message
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import FILTERS, bulk_parameters, deleting_filter, whole_number
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.wire_objects import message_view
 from emulator.runtime import Runtime
@@ -30,7 +30,6 @@ def routes() -> list[BaseRoute]:
             "DELETE",
             cancel_many,
             Operation(
-                answer=CancelAccepted,
                 status=202,
                 query=CancelQuery,
                 body=CancelRequest,
@@ -38,18 +37,18 @@ def routes() -> list[BaseRoute]:
                 errors=(400, 412, 413, 429),
             ),
         ),
-        route("/v2/messages/{message_id}", "GET", get, Operation(answer=Message, errors=(404,))),
+        route("/v2/messages/{message_id}", "GET", get, Operation(errors=(404,))),
         route(
             "/v2/messages/{message_id}",
             "DELETE",
             cancel,
-            Operation(answer=Cancelled, status=202, errors=(404,)),
+            Operation(status=202, errors=(404,)),
         ),
         route("/v2/messages/{message_id}/retry", "POST", retry_now, Operation(errors=(400, 404))),
     ]
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[Message]:
     """One message, finished or not, for as long as logs are kept."""
     message_id = path_name(request, "message_id")
     stored = await runtime.read(partial(find_message, tenant_id=runtime.tenant.id, message_id=message_id))
@@ -58,15 +57,15 @@ async def get(request: Request, runtime: Runtime) -> Response:
     return ok(message_view(stored.message, stored.body))
 
 
-async def cancel(request: Request, runtime: Runtime) -> Response:
+async def cancel(request: Request, runtime: Runtime) -> JsonAnswer[Cancelled]:
     """Cancel one unfinished message."""
     message_id = path_name(request, "message_id")
     if not await runtime.cancel(Filter(message_ids=(message_id,))):
         raise NotFound(f"message {message_id} not found", hint="it is unknown, or has finished already")
-    return ok({"cancelled": 1}, status=202)
+    return ok(Cancelled(cancelled=1), status=202)
 
 
-async def retry_now(request: Request, runtime: Runtime) -> Response:
+async def retry_now(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Make a message that waits for its time due at once; it adds no attempt."""
     message_id = path_name(request, "message_id")
     wanted = Filter(message_ids=(message_id,))
@@ -76,10 +75,10 @@ async def retry_now(request: Request, runtime: Runtime) -> Response:
         raise InvalidInput(f"message {message_id} is in a queue, whose order would break")
     if not await runtime.change(lambda state, now_at: expedite(state, candidates, now_at)):
         raise NotFound(f"message {message_id} not found", hint="it is unknown, or does not wait for its time")
-    return ok()
+    return done()
 
 
-async def cancel_many(request: Request, runtime: Runtime) -> Response:
+async def cancel_many(request: Request, runtime: Runtime) -> JsonAnswer[CancelAccepted]:
     """Cancel by ids, or all that match as a bulk action; ids alone count where they are given."""
     parameters = await bulk_parameters(request, known=_BULK_PARAMETERS)
     is_async = take_async(parameters)

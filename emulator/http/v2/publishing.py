@@ -7,17 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.message import Accepted, Draft
 from emulator.broker.workflow.publishing import WorkflowDraft
 from emulator.errors import BodyTooLarge, DailyLimitReached, EmulatorError, InvalidInput
 from emulator.http.errors import error_fields
-from emulator.http.models.publishing import BatchAnswer, BatchRequest, PublishAnswer, ScheduleCreated
+from emulator.http.models.publishing import (
+    BatchRequest,
+    ItemAnswer,
+    PublishAnswer,
+    Published,
+    PublishedToEndpoint,
+    ScheduleCreated,
+)
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import check_object, header_lines, in_slices, parse_items, read_body
-from emulator.http.routing import caller_ip, ok, path_name, raw_header, raw_query, route
+from emulator.http.routing import JsonAnswer, caller_ip, ok, path_name, raw_header, raw_query, route
 from emulator.http.v2.schedules import save_schedule_from
 from emulator.http.v2.workflow_publishing import (
     accepted_fields,
@@ -58,24 +64,24 @@ def routes() -> list[BaseRoute]:
             "/v2/batch",
             "POST",
             batch,
-            Operation(answer=BatchAnswer, body=BatchRequest, errors=(400, 413, 429)),
+            Operation(body=BatchRequest, errors=(400, 413, 429)),
         ),
     ]
 
 
-async def publish(request: Request, runtime: Runtime) -> Response:
+async def publish(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
     """One message, or one for each endpoint of a URL group; with ``Upstash-Cron`` a schedule."""
     return await _publish(request, runtime, queue_name=None)
 
 
-async def enqueue(request: Request, runtime: Runtime) -> Response:
+async def enqueue(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
     """Publish into a queue."""
     return await _publish(
         request, runtime, queue_name=check_name(path_name(request, "queue"), what="queue name")
     )
 
 
-async def batch(request: Request, runtime: Runtime) -> Response:
+async def batch(request: Request, runtime: Runtime) -> JsonAnswer[list[ItemAnswer]]:
     """Many messages in one call, each on its own: a bad one does not stop the others."""
     limit = runtime.limits.max_batch_bytes
     body = await read_body(request, limit=limit, what="batch")
@@ -101,7 +107,9 @@ async def batch(request: Request, runtime: Runtime) -> Response:
     return ok(answers)
 
 
-async def _publish(request: Request, runtime: Runtime, queue_name: str | None) -> Response:
+async def _publish(
+    request: Request, runtime: Runtime, queue_name: str | None
+) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
     lines = header_lines(request)
     query = raw_query(request)
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
@@ -165,22 +173,14 @@ def _ignored_by_batch(lines: Headers) -> Iterator[str]:
             yield f"{canonical_name(name)} of the batch itself is ignored: options belong into each item's headers"
 
 
-def accepted_view(draft: Draft, accepted: Sequence[Accepted]) -> Any:
-    """An object for one message, an array for a URL group."""
+def accepted_view(draft: Draft, accepted: Sequence[Accepted]) -> Published | list[PublishedToEndpoint]:
+    """Return an object for one message, an array for a URL group."""
     if draft.destination.kind is not DestinationKind.URL_GROUP:
-        return _one_accepted(accepted[0])
-    return [{**_one_accepted(one), "url": one.url} for one in accepted]
+        return accepted_fields(accepted[0])
+    return [PublishedToEndpoint(**accepted_fields(one), url=one.url) for one in accepted]
 
 
-def _one_accepted(one: Accepted) -> dict[str, Any]:
-    return (
-        {"messageId": one.message_id, "deduplicated": True}
-        if one.is_duplicate
-        else {"messageId": one.message_id}
-    )
-
-
-def _item_answer(result: list[Accepted] | EmulatorError, read: Draft | EmulatorError) -> Any:
+def _item_answer(result: list[Accepted] | EmulatorError, read: Draft | EmulatorError) -> ItemAnswer:
     if isinstance(read, EmulatorError):
         return error_fields(read)
     return error_fields(result) if isinstance(result, EmulatorError) else accepted_view(read, result)
@@ -221,7 +221,7 @@ def _is_of_workflow(item: Any) -> bool:
     return isinstance(headers, dict) and any(name.lower() == RUN_ID_HEADER.lower() for name in headers)
 
 
-async def _workflow_batch(runtime: Runtime, items: list[Any], ip: str | None) -> Response:
+async def _workflow_batch(runtime: Runtime, items: list[Any], ip: str | None) -> JsonAnswer[list[ItemAnswer]]:
     read = [
         _read_workflow_item(item, ip) if _is_of_workflow(item) else _read_item(runtime, item, ip)
         for item in items
@@ -242,7 +242,7 @@ def _read_workflow_item(item: Any, ip: str | None) -> WorkflowDraft:
     return read_workflow_draft(target, query, lines, item_body(fields.get("body")), ip)
 
 
-def _batch_answer(answer: list[Accepted] | EmulatorError, read: WorkflowDraft | Draft) -> Any:
+def _batch_answer(answer: list[Accepted] | EmulatorError, read: WorkflowDraft | Draft) -> ItemAnswer:
     if isinstance(read, Draft):
         return _item_answer(answer, read)
     return error_fields(answer) if isinstance(answer, EmulatorError) else accepted_fields(answer[0])

@@ -3,14 +3,14 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.queue_operations import delete_queue, find_queue, pause_queue, upsert_queue
+from emulator.http.models.common import Empty
 from emulator.http.models.queues import Queue, QueueRequest
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import read_request
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.wire_objects import queue_view
 from emulator.runtime import Runtime
 from emulator.store.queries import count_lag
@@ -20,26 +20,26 @@ from emulator.wire.destination import check_name
 def routes() -> list[BaseRoute]:
     changes = Operation(errors=(400, 404))
     return [
-        route("/v2/queues", "GET", list_queues, Operation(answer=list[Queue])),
+        route("/v2/queues", "GET", list_queues, Operation()),
         route("/v2/queues", "POST", upsert, Operation(body=QueueRequest, errors=(400, 412))),
-        route("/v2/queues/{queue}", "GET", get, Operation(answer=Queue, errors=(400, 404))),
+        route("/v2/queues/{queue}", "GET", get, Operation(errors=(400, 404))),
         route("/v2/queues/{queue}", "DELETE", delete, Operation(errors=(400,))),
         route("/v2/queues/{queue}/pause", "POST", partial(set_paused, is_paused=True), changes),
         route("/v2/queues/{queue}/resume", "POST", partial(set_paused, is_paused=False), changes),
     ]
 
 
-async def upsert(request: Request, runtime: Runtime) -> Response:
+async def upsert(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Make a queue, or change it."""
     asked = await read_request(request, QueueRequest, what="queue")
     name = check_name(asked.queueName, what="queue name")
     await runtime.change(
         partial(upsert_queue, name=name, parallelism=asked.parallelism, is_paused=asked.paused)
     )
-    return ok()
+    return done()
 
 
-async def list_queues(request: Request, runtime: Runtime) -> Response:
+async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[Queue]]:
     """All queues, by name."""
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
     lines = runtime.broker.state.queues.values()
@@ -47,23 +47,23 @@ async def list_queues(request: Request, runtime: Runtime) -> Response:
     return ok([queue_view(queue, lag.get(queue.name, 0)) for queue in queues])
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[Queue]:
     """One queue."""
     queue = find_queue(runtime.broker.state, _name(request)).queue
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
     return ok(queue_view(queue, lag.get(queue.name, 0)))
 
 
-async def delete(request: Request, runtime: Runtime) -> Response:
+async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Delete a queue with what waits in it; fine if there is none."""
     await runtime.change(partial(delete_queue, name=_name(request)))
-    return ok()
+    return done()
 
 
-async def set_paused(request: Request, runtime: Runtime, *, is_paused: bool) -> Response:
+async def set_paused(request: Request, runtime: Runtime, *, is_paused: bool) -> JsonAnswer[Empty]:
     """Pause or resume."""
     await runtime.change(partial(pause_queue, name=_name(request), is_paused=is_paused))
-    return ok()
+    return done()
 
 
 def _name(request: Request) -> str:

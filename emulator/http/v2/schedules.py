@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.publishing import deduplication_key
@@ -18,10 +17,11 @@ from emulator.broker.schedule_operations import (
 )
 from emulator.errors import InvalidInput
 from emulator.http.models import schedules as models
+from emulator.http.models.common import Empty
 from emulator.http.models.publishing import ScheduleCreated
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import header_lines, read_body
-from emulator.http.routing import caller_ip, ok, path_name, raw_query, route
+from emulator.http.routing import JsonAnswer, caller_ip, done, ok, path_name, raw_query, route
 from emulator.http.wire_objects import schedule_view
 from emulator.runtime import Runtime
 from emulator.store.queries import load_body
@@ -34,7 +34,7 @@ from emulator.wire.options import parse_options
 def routes() -> list[BaseRoute]:
     pausing, known = ["PATCH", "POST"], Operation(errors=(404,))
     return [
-        route("/v2/schedules", "GET", list_schedules, Operation(answer=list[models.Schedule])),
+        route("/v2/schedules", "GET", list_schedules, Operation()),
         # Before create: "id/pause" also looks like a destination (contract 2.6).
         route("/v2/schedules/{schedule_id}/pause", pausing, partial(set_paused, is_paused=True), known),
         route("/v2/schedules/{schedule_id}/resume", pausing, partial(set_paused, is_paused=False), known),
@@ -43,19 +43,18 @@ def routes() -> list[BaseRoute]:
             "POST",
             create,
             Operation(
-                answer=ScheduleCreated,
                 further={202: ScheduleCreated},
                 body=ANY_BYTES,
                 takes_options=True,
                 errors=(400, 404, 412, 413),
             ),
         ),
-        route("/v2/schedules/{schedule_id}", "GET", get, Operation(answer=models.Schedule, errors=(404,))),
+        route("/v2/schedules/{schedule_id}", "GET", get, Operation(errors=(404,))),
         route("/v2/schedules/{schedule_id}", "DELETE", delete, known),
     ]
 
 
-async def create(request: Request, runtime: Runtime) -> Response:
+async def create(request: Request, runtime: Runtime) -> JsonAnswer[ScheduleCreated]:
     """Make a schedule, or overwrite the one that ``Upstash-Schedule-Id`` names."""
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
     target = request.path_params["destination"]
@@ -72,7 +71,7 @@ async def save_schedule_from(
     body: bytes,
     ip: str | None,
     queue_name: str | None,
-) -> Response:
+) -> JsonAnswer[ScheduleCreated]:
     """Create from a request, whichever endpoint it came by; answers ``{"scheduleId"}``."""
     raw, kept, parameters = split_target(target, query)
     destination = parse_destination(raw, kept)
@@ -101,32 +100,32 @@ async def save_schedule_from(
     return ok({"scheduleId": schedule_id}, status=202 if is_duplicate else 200)
 
 
-async def list_schedules(request: Request, runtime: Runtime) -> Response:
+async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[list[models.Schedule]]:
     """All schedules, by id."""
     schedules = sorted(runtime.broker.state.schedules.values(), key=lambda one: (one.created_at, one.id))
     return ok([await _view(runtime, schedule) for schedule in schedules])
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[models.Schedule]:
     """One schedule."""
     schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
     return ok(await _view(runtime, schedule))
 
 
-async def delete(request: Request, runtime: Runtime) -> Response:
+async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Delete a schedule; the messages it made live on."""
     await runtime.change(partial(delete_schedule, schedule_id=path_name(request, "schedule_id")))
-    return ok()
+    return done()
 
 
-async def set_paused(request: Request, runtime: Runtime, *, is_paused: bool) -> Response:
+async def set_paused(request: Request, runtime: Runtime, *, is_paused: bool) -> JsonAnswer[Empty]:
     """Pause or resume."""
     schedule_id = path_name(request, "schedule_id")
     await runtime.change(partial(pause_schedule, schedule_id=schedule_id, is_paused=is_paused))
-    return ok()
+    return done()
 
 
-async def _view(runtime: Runtime, schedule: Schedule) -> dict[str, object]:
+async def _view(runtime: Runtime, schedule: Schedule) -> models.Schedule:
     body_seq = schedule.body_seq
     body = b"" if body_seq is None else await runtime.read(lambda store: load_body(store, body_seq))
     return schedule_view(schedule, body)

@@ -3,7 +3,6 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.group_operations import (
@@ -15,6 +14,7 @@ from emulator.broker.group_operations import (
 )
 from emulator.broker.resources import Endpoint
 from emulator.errors import InvalidInput
+from emulator.http.models.common import Empty
 from emulator.http.models.url_groups import (
     AddEndpointsRequest,
     GroupHeadersRequest,
@@ -23,7 +23,7 @@ from emulator.http.models.url_groups import (
 )
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import read_request
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.wire_objects import group_view
 from emulator.runtime import Runtime
 from emulator.wire.destination import check_line, check_name, check_url
@@ -33,8 +33,8 @@ from emulator.wire.options import parse_options
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/topics", "GET", list_groups, Operation(answer=list[UrlGroup])),
-        route("/v2/topics/{name}", "GET", get, Operation(answer=UrlGroup, errors=(400, 404))),
+        route("/v2/topics", "GET", list_groups, Operation()),
+        route("/v2/topics/{name}", "GET", get, Operation(errors=(400, 404))),
         route("/v2/topics/{name}", "DELETE", delete, Operation(errors=(400,))),
         route("/v2/topics/{name}", "PATCH", patch, Operation(body=GroupHeadersRequest, errors=(400, 404))),
         route(
@@ -49,34 +49,34 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def list_groups(request: Request, runtime: Runtime) -> Response:
+async def list_groups(request: Request, runtime: Runtime) -> JsonAnswer[list[UrlGroup]]:
     """All groups, by name."""
     groups = sorted(runtime.broker.state.groups.values(), key=lambda group: group.name)
     return ok([group_view(group) for group in groups])
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[UrlGroup]:
     """One group."""
     return ok(group_view(find_group(runtime.broker.state, _name(request))))
 
 
-async def delete(request: Request, runtime: Runtime) -> Response:
+async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Delete a group; fine if there is none."""
     await runtime.change(partial(delete_group, name=_name(request)))
-    return ok()
+    return done()
 
 
-async def add(request: Request, runtime: Runtime) -> Response:
+async def add(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Add or change endpoints."""
     asked = await read_request(request, AddEndpointsRequest, what="endpoints")
     endpoints = [
         Endpoint(check_url(one.url, what="endpoint url"), one.name or None) for one in asked.endpoints
     ]
     await runtime.change(partial(add_endpoints, name=_name(request), endpoints=endpoints))
-    return ok()
+    return done()
 
 
-async def remove(request: Request, runtime: Runtime) -> Response:
+async def remove(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Remove endpoints, each by its url or its name."""
     asked = await read_request(request, RemoveEndpointsRequest, what="endpoints")
     for index, one in enumerate(asked.endpoints):
@@ -85,10 +85,10 @@ async def remove(request: Request, runtime: Runtime) -> Response:
     urls = [one.url for one in asked.endpoints if one.url]
     names = [one.name for one in asked.endpoints if one.name]
     await runtime.change(partial(remove_endpoints, name=_name(request), urls=urls, names=names))
-    return ok()
+    return done()
 
 
-async def patch(request: Request, runtime: Runtime) -> Response:
+async def patch(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Replace the group's default publish options."""
     asked = await read_request(request, GroupHeadersRequest, what="URL group")
     lines = tuple(
@@ -101,7 +101,7 @@ async def patch(request: Request, runtime: Runtime) -> Response:
             "Upstash-Cron is not accepted among a URL group's defaults; create a schedule to the group"
         )
     await runtime.change(partial(set_headers, name=_name(request), headers=lines))
-    return ok()
+    return done()
 
 
 def _name(request: Request) -> str:

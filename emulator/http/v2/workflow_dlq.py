@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.message import Pending
@@ -13,6 +12,7 @@ from emulator.broker.workflow import resume as resuming
 from emulator.broker.workflow.failed_run import FailedRun
 from emulator.broker.workflow.run import Run
 from emulator.errors import InvalidInput, NotFound
+from emulator.http.models.common import Empty
 from emulator.http.models.workflow import (
     DeadRun,
     DeadRunBulkRequest,
@@ -32,7 +32,7 @@ from emulator.http.request_parsing import (
     query_parameters,
     read_page,
 )
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.v2.workflow_logs import run_filter
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import dead_run_view
@@ -60,27 +60,26 @@ Selected = tuple[list[FailedRun], str]
 
 def routes() -> list[BaseRoute]:
     base = "/v2/workflows/dlq"
-    listing = Operation(answer=DeadRunPage, query=DeadRunQuery, errors=(400,))
-    many = _bulk(RunsAgain, takes_options=True)
-    one = Operation(answer=RunName, takes_options=True, errors=(400, 404, 412))
-    callback = Operation(answer=RunName, errors=(400, 404))
+    listing = Operation(query=DeadRunQuery, errors=(400,))
+    many = _bulk(takes_options=True)
+    one = Operation(takes_options=True, errors=(400, 404, 412))
+    callback = Operation(errors=(400, 404))
     return [
         route(base, "GET", list_entries, listing),
-        route(base, "DELETE", delete_many, _bulk(DeadRunsDeleted)),
+        route(base, "DELETE", delete_many, _bulk()),
         route(f"{base}/resume", "POST", resume_many, many),
         route(f"{base}/restart", "POST", restart_many, many),
         route(f"{base}/resume/{{dlq_id}}", "POST", resume, one),
         route(f"{base}/restart/{{dlq_id}}", "POST", restart, one),
         route(f"{base}/callback/{{dlq_id}}", "POST", retry_callback, callback),
         route(f"{base}/callback/{{dlq_id}}", "DELETE", cancel_callback, callback),
-        route(f"{base}/{{dlq_id}}", "GET", get, Operation(answer=DeadRun, errors=(404,))),
+        route(f"{base}/{{dlq_id}}", "GET", get, Operation(errors=(404,))),
         route(f"{base}/{{dlq_id}}", "DELETE", delete, Operation(errors=(404,))),
     ]
 
 
-def _bulk(answer: Any, *, takes_options: bool = False) -> Operation:
+def _bulk(*, takes_options: bool = False) -> Operation:
     return Operation(
-        answer=answer,
         query=DeadRunQuery,
         body=DeadRunBulkRequest,
         needs_body=False,
@@ -89,43 +88,43 @@ def _bulk(answer: Any, *, takes_options: bool = False) -> Operation:
     )
 
 
-async def list_entries(request: Request, runtime: Runtime) -> Response:
+async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DeadRunPage]:
     """Failed runs that were not resumed, restarted or thrown away, newest first."""
     parameters = query_parameters(request)
     check_known(parameters, _LIST)
     select = _by_filters(runtime, parameters)
 
-    def read(store: SqlStore) -> tuple[list[Any], str]:
+    def read(store: SqlStore) -> tuple[list[DeadRun], str]:
         failed, cursor = select(store)
         bodies = load_failing_bodies(store, failed)
         return [dead_run_view(one, body) for one, body in zip(failed, bodies, strict=True)], cursor
 
     views, cursor = await runtime.read(read)
-    return ok({"cursor": cursor, "messages": views})
+    return ok(DeadRunPage(cursor=cursor, messages=views))
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[DeadRun]:
     """One failed run."""
     dlq_id = path_name(request, "dlq_id")
     select = _by_id(runtime, dlq_id)
 
-    def read(store: SqlStore) -> Any:
+    def read(store: SqlStore) -> DeadRun:
         failed = _the_one(select(store), dlq_id)
         return dead_run_view(failed, load_failing_bodies(store, [failed])[0])
 
     return ok(await runtime.read(read))
 
 
-async def delete(request: Request, runtime: Runtime) -> Response:
+async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Throw one away."""
     dlq_id = path_name(request, "dlq_id")
     await _change_one(
         runtime, dlq_id, lambda failed, _now_at: resuming.discard(state_of(runtime), [failed.run.seq])
     )
-    return ok()
+    return done()
 
 
-async def delete_many(request: Request, runtime: Runtime) -> Response:
+async def delete_many(request: Request, runtime: Runtime) -> JsonAnswer[DeadRunsDeleted]:
     """Throw many away: by ids, by filters, or all with ``count``."""
     parameters = await bulk_parameters(request, known=_BULK)
     state = state_of(runtime)
@@ -134,25 +133,25 @@ async def delete_many(request: Request, runtime: Runtime) -> Response:
         return resuming.discard(state, [failed.run.seq for failed in selected[0]])
 
     (_, cursor), deleted = await runtime.change_dead_letters(_bulk_selection(runtime, parameters), discard)
-    return ok({"deleted": deleted, "cursor": cursor})
+    return ok(DeadRunsDeleted(deleted=deleted, cursor=cursor))
 
 
-async def resume(request: Request, runtime: Runtime) -> Response:
+async def resume(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
     """Go on where a run failed, as a new run; options override those of its trigger."""
     return await _one_again(request, runtime, resuming.resume)
 
 
-async def restart(request: Request, runtime: Runtime) -> Response:
+async def restart(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
     """Run once more from the initial payload; options override those of its trigger."""
     return await _one_again(request, runtime, resuming.restart)
 
 
-async def resume_many(request: Request, runtime: Runtime) -> Response:
+async def resume_many(request: Request, runtime: Runtime) -> JsonAnswer[RunsAgain]:
     """Resume many: by ids, by filters, or all with ``count``."""
     return await _many_again(request, runtime, resuming.resume)
 
 
-async def restart_many(request: Request, runtime: Runtime) -> Response:
+async def restart_many(request: Request, runtime: Runtime) -> JsonAnswer[RunsAgain]:
     """Restart many: by ids, by filters, or all with ``count``."""
     return await _many_again(request, runtime, resuming.restart)
 
@@ -160,7 +159,7 @@ async def restart_many(request: Request, runtime: Runtime) -> Response:
 Again = Callable[..., Run]
 
 
-async def _one_again(request: Request, runtime: Runtime, operation: Again) -> Response:
+async def _one_again(request: Request, runtime: Runtime, operation: Again) -> JsonAnswer[RunName]:
     state = state_of(runtime)
     overrides = resuming.read_overrides(state, header_lines(request))
     run = await _change_one(
@@ -171,7 +170,7 @@ async def _one_again(request: Request, runtime: Runtime, operation: Again) -> Re
     return ok(_run_fields(run))
 
 
-async def _many_again(request: Request, runtime: Runtime, operation: Again) -> Response:
+async def _many_again(request: Request, runtime: Runtime, operation: Again) -> JsonAnswer[RunsAgain]:
     parameters = await bulk_parameters(request, known=_BULK)
     state = state_of(runtime)
     overrides = resuming.read_overrides(state, header_lines(request))
@@ -180,10 +179,10 @@ async def _many_again(request: Request, runtime: Runtime, operation: Again) -> R
         return [operation(state, failed, overrides, now_at) for failed in selected[0]]
 
     (_, cursor), runs = await runtime.change_dead_letters(_bulk_selection(runtime, parameters), start)
-    return ok({"cursor": cursor, "workflowRuns": [_run_fields(run) for run in runs]})
+    return ok(RunsAgain(cursor=cursor, workflowRuns=[_run_fields(run) for run in runs]))
 
 
-async def retry_callback(request: Request, runtime: Runtime) -> Response:
+async def retry_callback(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
     """Send a failure callback that has failed once more."""
     state = state_of(runtime)
 
@@ -194,7 +193,7 @@ async def retry_callback(request: Request, runtime: Runtime) -> Response:
     return ok(_run_fields(await _change_one(runtime, path_name(request, "dlq_id"), send)))
 
 
-async def cancel_callback(request: Request, runtime: Runtime) -> Response:
+async def cancel_callback(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
     """Take back a failure callback that is still under way."""
     dlq_id, state = path_name(request, "dlq_id"), state_of(runtime)
     select = _by_id(runtime, dlq_id)
@@ -212,7 +211,7 @@ async def cancel_callback(request: Request, runtime: Runtime) -> Response:
     return ok(_run_fields(run))
 
 
-def _run_fields(run: Run) -> dict[str, Any]:
+def _run_fields(run: Run) -> RunName:
     return {"workflowRunId": run.id, "workflowCreatedAt": run.created_at}
 
 

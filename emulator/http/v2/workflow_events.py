@@ -14,13 +14,14 @@ from emulator.broker.workflow.events import Notified, WaitRequest
 from emulator.broker.workflow.run import Waiter
 from emulator.errors import EmulatorError, InvalidInput, NotFound
 from emulator.http.errors import error_response
+from emulator.http.models.common import Empty
 from emulator.http.models.workflow import Notified as NotifiedAnswer
 from emulator.http.models.workflow import Waiter as WaiterAnswer
 from emulator.http.models.workflow import Waiting
 from emulator.http.models.workflow import WaitRequest as WaitBody
 from emulator.http.openapi_types import ANY_BYTES, Operation, summary_of
 from emulator.http.request_parsing import header_lines, parse_json, read_body
-from emulator.http.routing import TargetRoute, caller_ip, ok, path_name, raw_query, route
+from emulator.http.routing import JsonAnswer, TargetRoute, caller_ip, done, ok, path_name, raw_query, route
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.runtime import Runtime
 from emulator.server import Emulator
@@ -35,25 +36,25 @@ def routes() -> list[BaseRoute]:
             "/v2/wait/{event_id:path}",
             "POST",
             wait,
-            Operation(answer=Waiting, body=WaitBody, errors=(400, 412, 413)),
+            Operation(body=WaitBody, errors=(400, 412, 413)),
         ),
         route(
             "/v2/notify/{event_id:path}",
             "POST",
             notify,
-            Operation(answer=list[NotifiedAnswer], body=ANY_BYTES, errors=(400, 404, 413)),
+            Operation(body=ANY_BYTES, errors=(400, 404, 413)),
         ),
         route(
             "/v2/waiters/{event_id:path}",
             "GET",
             list_waiters,
-            Operation(answer=list[WaiterAnswer], errors=(400,)),
+            Operation(errors=(400,)),
         ),
         _hook_route(),
     ]
 
 
-async def wait(request: Request, runtime: Runtime) -> Response:
+async def wait(request: Request, runtime: Runtime) -> JsonAnswer[Waiting]:
     """Register a run's wait for an event."""
     body = await read_body(request, limit=runtime.limits.max_body_bytes, what="wait")
     fields = parse_json(body, what="wait", allows_nul=True)
@@ -67,10 +68,10 @@ async def wait(request: Request, runtime: Runtime) -> Response:
     )
     state = state_of(runtime)
     message_id = await runtime.change(lambda _broker, now_at: events.wait(state, asked, now_at))
-    return ok({"messageId": message_id})
+    return ok(Waiting(messageId=message_id))
 
 
-async def notify(request: Request, runtime: Runtime) -> Response:
+async def notify(request: Request, runtime: Runtime) -> JsonAnswer[list[NotifiedAnswer]]:
     """An event for all that wait for it; with a run id before the event's, for that run alone, and kept for it."""
     data = await read_body(request, limit=runtime.limits.max_body_bytes, what="event")
     raw: str = request.path_params["event_id"]
@@ -82,7 +83,9 @@ async def notify(request: Request, runtime: Runtime) -> Response:
     return ok(_notified_views(notified))
 
 
-async def _notify_run(runtime: Runtime, run_id: str, event_id: str, data: bytes) -> Response:
+async def _notify_run(
+    runtime: Runtime, run_id: str, event_id: str, data: bytes
+) -> JsonAnswer[list[NotifiedAnswer]]:
     state = state_of(runtime)
     notified = await runtime.change(
         lambda _broker, now_at: events.notify_run(state, run_id, event_id, data, now_at)
@@ -90,7 +93,7 @@ async def _notify_run(runtime: Runtime, run_id: str, event_id: str, data: bytes)
     return ok(_notified_views(notified))
 
 
-async def list_waiters(request: Request, runtime: Runtime) -> Response:
+async def list_waiters(request: Request, runtime: Runtime) -> JsonAnswer[list[WaiterAnswer]]:
     """Who waits for an event."""
     waiters = state_of(runtime).waiters_of(path_name(request, "event_id"))
     return ok([waiter_view(waiter) for waiter in waiters])
@@ -100,7 +103,7 @@ def _name(raw: str) -> str:
     return check_text(unquote(raw), what="event id")
 
 
-def waiter_view(waiter: Waiter) -> dict[str, Any]:
+def waiter_view(waiter: Waiter) -> WaiterAnswer:
     """A Waiter; its deadline is in unix seconds."""
     headers = header_map(waiter.headers)
     return {
@@ -113,7 +116,7 @@ def waiter_view(waiter: Waiter) -> dict[str, Any]:
     }
 
 
-def _notified_views(notified: Sequence[Notified]) -> list[dict[str, Any]]:
+def _notified_views(notified: Sequence[Notified]) -> list[NotifiedAnswer]:
     return [
         {
             "waiter": waiter_view(one.waiter) if one.waiter else None,
@@ -138,13 +141,13 @@ def _hook_route() -> TargetRoute:
         except EmulatorError as error:
             return error_response(error)
 
-    said = Operation(body=ANY_BYTES, is_open=True, errors=(404, 413))
+    said = Operation(answer=Empty, body=ANY_BYTES, is_open=True, errors=(404, 413))
     made = TargetRoute(path, handle, [], operation=said, summary=summary_of(_hook))
     made.methods = None
     return made
 
 
-async def _hook(request: Request) -> Response:
+async def _hook(request: Request) -> JsonAnswer[Empty]:
     """An event for one run, by any method: the request itself is the event's data."""
     emulator: Emulator = request.app.state.emulator
     user = path_name(request, "user")
@@ -155,9 +158,9 @@ async def _hook(request: Request) -> Response:
     return await _notify_hook(request, runtime, _hook_event(request, body))
 
 
-async def _notify_hook(request: Request, runtime: Runtime, data: bytes) -> Response:
+async def _notify_hook(request: Request, runtime: Runtime, data: bytes) -> JsonAnswer[Empty]:
     await _notify_run(runtime, path_name(request, "run_id"), path_name(request, "event_id"), data)
-    return ok()
+    return done()
 
 
 def _hook_event(request: Request, body: bytes) -> bytes:

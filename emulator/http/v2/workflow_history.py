@@ -6,26 +6,15 @@ A step may show in several messages: a plan, the call it leads to, the result. T
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Literal
 
 from emulator.broker.message import AttemptResult, State
 from emulator.broker.workflow.run import RunState, Waiter
+from emulator.http.models.workflow import StepState
 from emulator.store.stored import StoredRun
 from emulator.store.workflow_queries import EntryHistory, RunHistory
 from emulator.wire.headers import Headers, first_value
 from emulator.wire.workflow import CallType, Step, read_step
-
-
-class StepState(StrEnum):
-    """A step's state, as on the wire."""
-
-    PROGRESS = "STEP_PROGRESS"
-    SUCCESS = "STEP_SUCCESS"
-    RETRY = "STEP_RETRY"
-    FAILED = "STEP_FAILED"
-    CANCELED = "STEP_CANCELED"
-
 
 STATES = {
     State.CREATED: StepState.PROGRESS,

@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.bulk_actions import Subject
@@ -26,7 +25,7 @@ from emulator.http.request_parsing import (
     read_statuses,
     whole_number,
 )
-from emulator.http.routing import ok, one_form, route
+from emulator.http.routing import JsonAnswer, ok, one_form, route
 from emulator.http.v2.bulk_actions import cancel_by_filter, take_async
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import event_views, run_view
@@ -47,9 +46,8 @@ _LOGS = _SHARED | {"state", "messageId", "workflowRuns", "cursor", "order", "tri
 
 
 def routes() -> list[BaseRoute]:
-    events = Operation(answer=RunLogPage | RunEventPage, query=RunLogQuery, errors=(400,))
+    events = Operation(query=RunLogQuery, errors=(400,))
     cancels = Operation(
-        answer=CancelAccepted,
         status=202,
         query=RunQuery,
         body=RunBulkRequest,
@@ -63,7 +61,7 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def logs(request: Request, runtime: Runtime) -> Response:
+async def logs(request: Request, runtime: Runtime) -> JsonAnswer[RunLogPage | RunEventPage]:
     """Runs with their steps, newest first; without ``groupBy=workflowRunId`` at ``/events``, as single events."""
     parameters = query_parameters(request)
     check_known(parameters, _LOGS)
@@ -75,8 +73,8 @@ async def logs(request: Request, runtime: Runtime) -> Response:
     now_at = runtime.clock.now_at()
     if request.url.path.lower().endswith("/events") and "groupBy" not in parameters:
         events = [event for history in histories for event in event_views(history, now_at)]
-        return ok({"cursor": cursor, "events": sorted(events, key=lambda one: -int(one["time"]))})
-    return ok({"cursor": cursor, "runs": [run_view(history, now_at) for history in histories]})
+        return ok(RunEventPage(cursor=cursor, events=sorted(events, key=lambda one: -one["time"])))
+    return ok(RunLogPage(cursor=cursor, runs=[run_view(history, now_at) for history in histories]))
 
 
 def _read_histories(
@@ -86,7 +84,7 @@ def _read_histories(
     return load_histories(store, found.items), cursor_text(found)
 
 
-async def cancel_many(request: Request, runtime: Runtime) -> Response:
+async def cancel_many(request: Request, runtime: Runtime) -> JsonAnswer[CancelAccepted]:
     """Take back active runs: by ids, or all that match as a bulk action."""
     parameters = await bulk_parameters(request, known=_SHARED | {"async"})
     is_async = take_async(parameters)
@@ -103,7 +101,7 @@ async def cancel_many(request: Request, runtime: Runtime) -> Response:
             end_of_run.cancel(state, active, now_at)
         return len(runs)
 
-    return ok({"cancelled": await runtime.change(cancel)}, status=202)
+    return ok(CancelAccepted(cancelled=await runtime.change(cancel)), status=202)
 
 
 def run_filter(parameters: Parameters, *, is_exact: bool) -> Filter:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.message import Accepted, Draft
@@ -13,10 +12,11 @@ from emulator.broker.workflow.publishing import Answer, WorkflowDraft
 from emulator.broker.workflow.run import LAYER
 from emulator.broker.workflow.state import WorkflowState
 from emulator.errors import EmulatorError, InvalidInput, RunLimitExceeded
+from emulator.http.models.publishing import Published, PublishedToEndpoint
 from emulator.http.models.workflow import RunName, Triggered, TriggerItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import check_object, header_lines, parse_items, read_body
-from emulator.http.routing import caller_ip, ok, raw_query, route
+from emulator.http.routing import JsonAnswer, caller_ip, ok, raw_query, route
 from emulator.runtime import Runtime
 from emulator.runtime.step_lists import WorkflowShell
 from emulator.wire.destination import (
@@ -52,8 +52,8 @@ def state_of(runtime: Runtime) -> WorkflowState:
 
 
 def routes() -> list[BaseRoute]:
-    one = Operation(answer=RunName, body=ANY_BYTES, takes_options=True, errors=(400, 412, 413))
-    many = Operation(answer=list[Triggered], status=201, body=list[TriggerItem], errors=(400, 412, 413))
+    one = Operation(body=ANY_BYTES, takes_options=True, errors=(400, 412, 413))
+    many = Operation(status=201, body=list[TriggerItem], errors=(400, 412, 413))
     return [
         route("/v2/trigger/{destination:path}", "POST", trigger, one),
         route("/v2/batch/trigger", "POST", trigger_many, many),
@@ -84,18 +84,19 @@ def _raise_over_limit(answers: Sequence[Answer]) -> None:
 
 async def publish_one(
     runtime: Runtime, target: str, query: str, lines: Headers, body: bytes, ip: str | None
-) -> Response:
+) -> JsonAnswer[PublishedToEndpoint]:
     """The answer to publishing one message of a run."""
     draft = read_workflow_draft(target, query, lines, body, ip)
     accepted = _only(await publish_all(runtime, [draft]))
     status = 202 if accepted.is_duplicate else 201
-    return ok({**accepted_fields(accepted), "url": accepted.url}, status=status)
+    return ok(PublishedToEndpoint(**accepted_fields(accepted), url=accepted.url), status=status)
 
 
-def accepted_fields(accepted: Accepted) -> dict[str, Any]:
-    """What a publisher is told about one message of a run."""
-    fields: dict[str, Any] = {"messageId": accepted.message_id}
-    return {**fields, "deduplicated": True} if accepted.is_duplicate else fields
+def accepted_fields(accepted: Accepted) -> Published:
+    """Return what a publisher is told about one message."""
+    if accepted.is_duplicate:
+        return {"messageId": accepted.message_id, "deduplicated": True}
+    return {"messageId": accepted.message_id}
 
 
 def read_workflow_draft(
@@ -121,7 +122,7 @@ def _only(answers: Sequence[Answer]) -> Accepted:
 # Triggers over the REST API: the server does what the SDK's client does
 
 
-async def trigger(request: Request, runtime: Runtime) -> Response:
+async def trigger(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
     """Start a run of the workflow at a URL; the body is its initial payload."""
     lines = header_lines(request)
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
@@ -130,10 +131,10 @@ async def trigger(request: Request, runtime: Runtime) -> Response:
     )
     [(accepted, created_at)] = await _start(runtime, [draft])
     _only([accepted])
-    return ok({"workflowRunId": _run_id_of(draft), "workflowCreatedAt": created_at})
+    return ok(RunName(workflowRunId=_run_id_of(draft), workflowCreatedAt=created_at))
 
 
-async def trigger_many(request: Request, runtime: Runtime) -> Response:
+async def trigger_many(request: Request, runtime: Runtime) -> JsonAnswer[list[Triggered]]:
     """Start a run for each item."""
     limit = runtime.limits.max_batch_bytes
     body = await read_body(request, limit=limit, what="batch")
@@ -142,11 +143,11 @@ async def trigger_many(request: Request, runtime: Runtime) -> Response:
     started = await _start(runtime, drafts)
     return ok(
         [
-            {
-                "workflowRunId": _run_id_of(draft),
-                "workflowCreatedAt": created_at,
-                "deduplicated": _only([answer]).is_duplicate,
-            }
+            Triggered(
+                workflowRunId=_run_id_of(draft),
+                workflowCreatedAt=created_at,
+                deduplicated=_only([answer]).is_duplicate,
+            )
             for draft, (answer, created_at) in zip(drafts, started, strict=True)
         ],
         status=201,

@@ -3,16 +3,16 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 from typing_extensions import TypedDict
 
 from emulator.broker.workflow import end_of_run
 from emulator.errors import NotFound
+from emulator.http.models.common import Empty
 from emulator.http.models.workflow import Step
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import query_parameters, read_body
-from emulator.http.routing import ok, path_name, route
+from emulator.http.routing import JsonAnswer, done, path_name, route
 from emulator.http.v2.workflow_publishing import shell_of, state_of
 from emulator.runtime import Runtime
 
@@ -25,7 +25,7 @@ class EndQuery(TypedDict, total=False):
 
 def routes() -> list[BaseRoute]:
     return [
-        route("/v2/workflows/runs/{run_id}", "GET", get, Operation(answer=list[Step], errors=(404,))),
+        route("/v2/workflows/runs/{run_id}", "GET", get, Operation(errors=(404,))),
         route(
             "/v2/workflows/runs/{run_id}",
             "DELETE",
@@ -35,17 +35,17 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def get(request: Request, runtime: Runtime) -> Response:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[list[Step]]:
     """The whole log of an active run, as it is delivered: for endpoints that got an empty body."""
     run_id = path_name(request, "run_id")
     active = state_of(runtime).runs.get(run_id)
     if active is None:
         raise NotFound(f"workflow run {run_id} not found, or it has ended")
     steps = await shell_of(runtime).all_steps(active.run.seq)
-    return Response(steps, media_type="application/json")
+    return JsonAnswer(steps)
 
 
-async def end(request: Request, runtime: Runtime) -> Response:
+async def end(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """``cancel=false``: the run has returned, the body is what. Else take it back."""
     run_id = path_name(request, "run_id")
     parameters = query_parameters(request)
@@ -56,7 +56,7 @@ async def end(request: Request, runtime: Runtime) -> Response:
         # Branches and retries may say more than once that the run has returned.
         if is_cancel:
             raise NotFound(f"workflow run {run_id} not found, or it has ended")
-        return ok()
+        return done()
     state = state_of(runtime)
     # No database's text holds U+0000.
     response = body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}") if body else None
@@ -66,4 +66,4 @@ async def end(request: Request, runtime: Runtime) -> Response:
         else partial(end_of_run.succeed, state, active, response)
     )
     await runtime.change(lambda _broker, now_at: operation(now_at))
-    return ok()
+    return done()
