@@ -167,7 +167,7 @@ def _advice(status: int, words: str, client: AccountClient) -> str:
     if status == 401:
         return f"; is the token of {client.name} right?"
     if status == 403:
-        return f"; a read-only token of {client.name} can pull, diff and plan, and nothing else"
+        return f"; a read-only token of {client.name} can pull, diff, plan and replay, and nothing else"
     if status == 404 and "not found in this region" in words:
         return f"; the token of {client.name} and {client.url} are of different regions"
     return ""

@@ -6,11 +6,21 @@ Of the account only ``/v2`` is used. Not yet tried on a real account.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emulator.cli.account_servers import (
+    ACCOUNT,
+    EMULATOR,
+    AccountToken,
+    AccountUrl,
+    EmulatorToken,
+    EmulatorUrl,
+    MaxWait,
+    Servers,
+    load_file,
+)
 from emulator.cli.client import NOT_RUNNING, REFUSED, fail
 from emulator.cli.options import DEFAULT_URL
 from emulator.cli.output import print_json
@@ -22,43 +32,10 @@ if TYPE_CHECKING:
     from emulator.account.values import AccountState
 
 app = typer.Typer(
-    help="A real account and this machine: pull, diff, plan, apply. Not yet tried on a real account.",
+    help="A real account and this machine: pull, diff, plan, apply, replay. Not yet tried on a real account.",
     no_args_is_help=True,
 )
 
-_ACCOUNT, _EMULATOR = "account", "emulator"
-
-AccountUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--account-url", envvar="QSTASH_URL", show_envvar=True, rich_help_panel="Servers",
-        help="The account's region, such as https://qstash-us-east-1.upstash.io.",
-    ),
-]  # fmt: skip
-AccountToken = Annotated[
-    str | None,
-    typer.Option(
-        "--account-token", envvar="QSTASH_TOKEN", show_envvar=True, show_default=False, rich_help_panel="Servers",
-        help="The account's token; the read-only one will do for all but apply.",
-    ),
-]  # fmt: skip
-EmulatorUrl = Annotated[str, typer.Option("--emulator-url", help="The emulator.", rich_help_panel="Servers")]
-EmulatorToken = Annotated[
-    str | None,
-    typer.Option(
-        "--emulator-token", help="Whose tenant; the default user's if not given.", show_default=False,
-        rich_help_panel="Servers",
-    ),
-]  # fmt: skip
-MaxWait = Annotated[
-    float,
-    typer.Option(
-        "--max-wait",
-        min=0,
-        help="Seconds to wait at most where a rate limit asks for it.",
-        rich_help_panel="Servers",
-    ),
-]
 Rewrite = Annotated[
     list[str] | None,
     typer.Option(
@@ -102,7 +79,7 @@ def pull(
 
     The account is only read.
     """
-    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
     with _said():
         from emulator.account.rewriting import Rules
 
@@ -115,14 +92,14 @@ def pull(
         if not keep_destinations:
             _check_destinations(state)
         with servers.emulator() as target:
-            plan = _planned(target, state, (_EMULATOR, _ACCOUNT), prune=prune)
+            plan = _planned(target, state, (EMULATOR, ACCOUNT), prune=prune)
             _carry_out(plan, target, yes=yes)
 
 
 @app.command("diff")
 def diff_(
-    first: Annotated[str, typer.Argument(metavar="[FIRST]", help="account, emulator, or a file.")] = _ACCOUNT,
-    second: Annotated[str, typer.Argument(metavar="[SECOND]", help="The same.")] = _EMULATOR,
+    first: Annotated[str, typer.Argument(metavar="[FIRST]", help="account, emulator, or a file.")] = ACCOUNT,
+    second: Annotated[str, typer.Argument(metavar="[SECOND]", help="The same.")] = EMULATOR,
     rewrite: Rewrite = None,
     as_json: AsJson = False,
     account_url: AccountUrl = None,
@@ -132,7 +109,7 @@ def diff_(
     max_wait: MaxWait = 60,
 ) -> None:
     """Compare two of the account, the emulator and a file. Exits with 1 when they differ."""
-    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
     with _said():
         from emulator.account.difference import diff
 
@@ -151,7 +128,7 @@ def diff_(
 @app.command()
 def plan(
     file: File = "qstash.yaml",
-    to: To = _ACCOUNT,
+    to: To = ACCOUNT,
     prune: Prune = False,
     as_json: AsJson = False,
     account_url: AccountUrl = None,
@@ -161,12 +138,12 @@ def plan(
     max_wait: MaxWait = 60,
 ) -> None:
     """Say what apply would do. Changes nothing."""
-    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
     with (
         _said(),
         servers.named(to) as client,
     ):
-        made = _planned(client, _load(file), (client.name, file), prune=prune)
+        made = _planned(client, load_file(file), (client.name, file), prune=prune)
     if as_json:
         print_json({"steps": [_step_as_json(step) for step in made.steps], "kept": list(made.kept)})
         return
@@ -178,7 +155,7 @@ def plan(
 @app.command()
 def apply(
     file: File = "qstash.yaml",
-    to: To = _ACCOUNT,
+    to: To = ACCOUNT,
     prune: Prune = False,
     yes: Yes = False,
     account_url: AccountUrl = None,
@@ -188,13 +165,60 @@ def apply(
     max_wait: MaxWait = 60,
 ) -> None:
     """Bring the account, or the emulator, to what the file says. Again does nothing; only --prune deletes."""
-    servers = _Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
     with (
         _said(),
         servers.named(to) as client,
     ):
-        made = _planned(client, _load(file), (client.name, file), prune=prune)
+        made = _planned(client, load_file(file), (client.name, file), prune=prune)
         _carry_out(made, client, yes=yes)
+
+
+@app.command()
+def replay(
+    dlq_id: Annotated[
+        str | None, typer.Argument(metavar="[DLQ_ID]", help="Which entry; the newest if none is named.")
+    ] = None,
+    rewrite: Rewrite = None,
+    body: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Another body, such as where the account redacts it; - is standard input."
+        ),
+    ] = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Deliver again on every save below it, until Ctrl-C. Repeatable."),
+    ] = None,
+    until_delivered: Annotated[
+        bool, typer.Option("--until-delivered", help="With --watch: end when the app answers 2xx.")
+    ] = False,
+    signing_key: Annotated[
+        str | None, typer.Option(help="Sign with this key.", show_default="the emulator's")
+    ] = None,
+    account_url: AccountUrl = None,
+    account_token: AccountToken = None,
+    emulator_url: EmulatorUrl = DEFAULT_URL,
+    emulator_token: EmulatorToken = None,
+    max_wait: MaxWait = 60,
+) -> None:
+    """Deliver an entry of the account's dead letter queue to the app on this machine, signed with the local key.
+
+    The account is only read, and the entry stays in it. Exits with 1 when the app does not answer 2xx.
+    """
+    servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
+    with _said():
+        from emulator.cli.account_replay import replay as replay_
+
+        replay_(
+            servers,
+            dlq_id,
+            rewrite=rewrite or [],
+            body_file=body,
+            watch=watch or [],
+            until_delivered=until_delivered,
+            signing_key=signing_key,
+        )
 
 
 @contextmanager
@@ -214,69 +238,6 @@ def _said() -> Iterator[None]:
         fail(str(error), REFUSED)
     except ModuleNotFoundError as error:
         fail(f"this needs {error.name}: add the extra 'account'", 2)
-
-
-@dataclass(frozen=True, slots=True)
-class _Servers:
-    """Which two servers the command line means."""
-
-    account_url: str | None
-    account_token: str | None
-    emulator_url: str
-    emulator_token: str | None
-    max_wait: float
-
-    def account(self) -> "AccountClient":
-        if not self.account_url or not self.account_token:
-            fail(
-                "which account? Set QSTASH_URL and QSTASH_TOKEN, or give --account-url and --account-token", 2
-            )
-        return self._client(self.account_url, self.account_token, _ACCOUNT)
-
-    def emulator(self) -> "AccountClient":
-        from emulator.tenants import PUBLISHED_USERS
-
-        return self._client(self.emulator_url, self.emulator_token or PUBLISHED_USERS[0].token, _EMULATOR)
-
-    def named(self, to: str) -> "AccountClient":
-        if to not in (_ACCOUNT, _EMULATOR):
-            fail(f"--to {to!r}: expected account or emulator", 2)
-        return self.account() if to == _ACCOUNT else self.emulator()
-
-    def state(self, name: str, rewrite: list[str] | None) -> "AccountState":
-        """Of the account with its destinations rewritten, of the emulator, or of a file."""
-        from emulator.account.rewriting import Rules
-
-        rules = Rules.parse(rewrite or [])
-        if name not in (_ACCOUNT, _EMULATOR):
-            return _load(name)
-        with self.named(name) as client:
-            state = client.state()
-        return rules.state(state) if name == _ACCOUNT else state
-
-    def _client(self, url: str, token: str, name: str) -> "AccountClient":
-        from emulator.account.client import AccountClient
-
-        return AccountClient(
-            url,
-            token,
-            name=name,
-            longest_wait_seconds=self.max_wait,
-            say=lambda words: typer.echo(words, err=True),
-        )
-
-
-def _load(file: str) -> "AccountState":
-    import os
-
-    from emulator.account.file import load
-    from emulator.cli.client import read_input
-
-    try:
-        text = read_input(file).decode()
-    except UnicodeDecodeError:
-        fail(f"{file} is not UTF-8", 2)
-    return load(text, file=file, environment=os.environ)
 
 
 def _write(file: str, state: "AccountState", with_secrets: list[str]) -> None:

@@ -197,7 +197,7 @@ def test_a_read_only_token_reads_and_its_refusal_says_that_nothing_was_done(
     run("diff", "account", "qstash.yaml", code=1)
     refused = run("apply", code=1).stderr
     assert "403" in refused
-    assert "a read-only token of account can pull, diff and plan" in refused
+    assert "a read-only token of account can pull, diff, plan and replay" in refused
     assert "0 of 8 steps are done" in refused
     assert refused.count("NOT TRIED") == 7
 

@@ -1,0 +1,76 @@
+"""Delivering one request to an app on this machine, as the emulator would."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import httpx
+
+from emulator.delivery.request import OutboundRequest
+from emulator.wire.headers import header_bytes
+
+_WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""An app that reloads itself does not listen for a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What the app answered; ``status`` is 0 and ``words`` say why where no answer came."""
+
+    status: int
+    words: str
+    millis: int
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status <= 299
+
+
+def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None = None) -> Delivered:
+    """Send it once. With ``sleep`` an app that does not listen is asked again for some seconds."""
+    waits = iter(_WAITS_SECONDS if sleep is not None else ())
+    started = perf_counter()
+    with httpx.Client(trust_env=False, timeout=request.timeout_ms / 1000) as client:
+        while True:
+            try:
+                answer = _sent(client, request)
+            except httpx.ConnectError as error:
+                wait = next(waits, None)
+                if wait is None or sleep is None:
+                    return _none(error, started)
+                sleep(wait)
+            except httpx.TransportError as error:
+                return _none(error, started)
+            else:
+                return Delivered(status=answer.status_code, words=answer.text, millis=_since(started))
+
+
+def _sent(client: httpx.Client, request: OutboundRequest) -> httpx.Response:
+    parts = urlsplit(request.url)
+    target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    return client.request(
+        request.method,
+        f"{parts.scheme}://{parts.netloc}",
+        headers=[(name.encode(), header_bytes(value)) for name, value in request.headers],
+        content=request.body,
+        # As it stands in the message: nothing may spell it anew (contract 1.1).
+        extensions={"target": target.encode("ascii")},
+    )
+
+
+def _none(error: httpx.TransportError, started: float) -> Delivered:
+    return Delivered(status=0, words=str(error) or type(error).__name__, millis=_since(started))
+
+
+def _since(started: float) -> int:
+    return round((perf_counter() - started) * 1000)
+
+
+def saves(paths: list[Path]) -> Iterator[None]:
+    """Once for each time that something below ``paths`` was saved, until Ctrl-C. Needs watchfiles."""
+    from watchfiles import watch
+
+    for _ in watch(*paths, raise_interrupt=False):
+        yield
