@@ -1,1 +1,1 @@
-"""Customers and their subscriptions, kept as Stripe's events tell of them, in whatever order they come."""
+"""Customers and their subscriptions, kept up to date by Stripe's events, in whatever order they arrive."""

@@ -16,7 +16,7 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a subscription costs for one interval, in minor units."""
+    """The price of a subscription for one interval, in minor units."""
 
     name: str | None
     amount: int | None
@@ -27,20 +27,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a customer is here."""
+    """The user and organization that a customer belongs to."""
 
     user_id: Subject | None
     organization_id: Subject | None
 
 
 def text(value: Json, name: str, limit: int = 255) -> str | None:
-    """A field that is text, cut to ``limit`` characters."""
+    """Return a text field, cut to ``limit`` characters; ``None`` if it is no text."""
     found = value.get(name)
     return found[:limit].replace("\0", "") if isinstance(found, str) and found else None
 
 
 def number(value: Json, name: str) -> int | None:
-    """A field that is a whole number of 64 bits."""
+    """Return a field that is a whole number of 64 bits; else ``None``."""
     found = value.get(name)
     if not isinstance(found, int) or isinstance(found, bool):
         return None
@@ -48,7 +48,7 @@ def number(value: Json, name: str) -> int | None:
 
 
 def instant(value: Json, name: str) -> datetime | None:
-    """A field in unix seconds."""
+    """Return a field in unix seconds as an instant; ``None`` if it is none."""
     seconds = number(value, name)
     return (
         None if seconds is None or not 0 <= seconds <= _LAST_SECOND else datetime.fromtimestamp(seconds, UTC)
@@ -56,7 +56,7 @@ def instant(value: Json, name: str) -> datetime | None:
 
 
 def part(value: Json, *names: str) -> Json:
-    """An object inside, or an empty one."""
+    """Return an object inside, or an empty one."""
     found: Any = value
     for name in names:
         found = found.get(name) if isinstance(found, dict) else None
@@ -64,26 +64,26 @@ def part(value: Json, *names: str) -> Json:
 
 
 def reference(value: Json, name: str) -> str | None:
-    """The id of another object, given as its id or expanded."""
+    """Return the id of another object, given as its id or expanded."""
     found = value.get(name)
     return text(found, "id") if isinstance(found, dict) else text(value, name)
 
 
 def subscription_of_invoice(invoice: Json) -> str | None:
-    """API versions from 2025-03-31 on name the subscription in ``parent``; earlier ones on top."""
+    """Return an invoice's subscription: in ``parent`` from API version 2025-03-31 on, at the top level before."""
     return reference(invoice, "subscription") or reference(
         part(invoice, "parent", "subscription_details"), "subscription"
     )
 
 
 def period_end(subscription: Json) -> datetime | None:
-    """API versions from 2025-03-31 on keep the period with the items; earlier ones on top."""
+    """Return the end of the period: in the items from API version 2025-03-31 on, at the top level before."""
     ends = [end for item in _items(subscription) if (end := instant(item, "current_period_end")) is not None]
     return instant(subscription, "current_period_end") or max(ends, default=None)
 
 
 def plan(subscription: Json) -> Plan:
-    """The sum of the items; their names joined. Items of different intervals are priced by the first's."""
+    """Return the sum of the items, their names joined. The first item's interval is taken for all."""
     items = _items(subscription)
     prices = [part(item, "price") or part(item, "plan") for item in items]
     if not prices:
@@ -102,9 +102,9 @@ def plan(subscription: Json) -> Plan:
 
 
 def owner(value: Json) -> Owner:
-    """Whose it is, from ``client_reference_id`` or the metadata ``userId`` and ``organizationId``.
+    """Return the owner, from ``client_reference_id`` or the metadata ``userId`` and ``organizationId``.
 
-    Stripe keeps them as text, so a whole number is taken as one.
+    Stripe keeps them as text, so a whole number is read as an int.
     """
     metadata = part(value, "metadata")
     user = text(value, "client_reference_id") or text(metadata, "userId") or text(metadata, "user_id")

@@ -30,28 +30,28 @@ _FIRST_END = 8
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When an event happened, how far its object had come, and which it was."""
+    """The order of an event: its time, how far its object had come, and its id."""
 
     at: datetime
     rank: int
     event_id: str
 
     def supersedes(self, other: "Stamp | None") -> bool:
-        """Whether what this event says is newer than what ``other`` said; not newer than itself."""
+        """Return whether this event is newer than ``other``; an event is not newer than itself."""
         return other is None or self.order > other.order
 
     def columns(self, prefix: str) -> dict[str, Any]:
-        """As the tables keep it."""
+        """Return the stamp as the tables' columns."""
         return {f"{prefix}_at": self.at, f"{prefix}_rank": self.rank, f"{prefix}_event_id": self.event_id}
 
     @property
     def order(self) -> tuple[bool, datetime, int, str]:
-        """What stamps are compared by, as the module says."""
+        """Return the key that stamps are compared by, as the module says."""
         return (self.rank >= _FIRST_END, self.at.astimezone(UTC), self.rank, self.event_id)
 
 
 def stored_stamp(row: Any, prefix: str) -> Stamp | None:
-    """The stamp in a row, ``None`` before the first event."""
+    """Return the stamp in a row, ``None`` before the first event."""
     at = getattr(row, f"{prefix}_at")
     return (
         None if at is None else Stamp(at, getattr(row, f"{prefix}_rank"), getattr(row, f"{prefix}_event_id"))
@@ -59,10 +59,10 @@ def stored_stamp(row: Any, prefix: str) -> Stamp | None:
 
 
 def progress_of(status: str) -> int:
-    """How far a subscription in this state has come; unknown states come first."""
+    """Return how far a subscription in this state has come; unknown states come first."""
     return _PROGRESS.get(status, 0)
 
 
 def has_ended(status: str) -> bool:
-    """Whether a subscription in this state will never change again."""
+    """Return whether a subscription in this state never changes again."""
     return progress_of(status) >= _FIRST_END

@@ -1,7 +1,7 @@
-"""Writes what events say into the tables, unless something newer stands there.
+"""Writes events into the tables, unless newer ones are there.
 
-Every function works inside a transaction that its caller commits, and takes the row's lock first, so that two
-events of one subscription are applied one after the other.
+Every function runs inside a transaction that its caller commits, and locks the row first, so that two events
+of one subscription are applied one after the other.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ def write_customer(
     *,
     now: datetime,
 ) -> bool:
-    """Write one group of a customer's columns (``contact`` or ``owner``); false if newer ones stand there."""
+    """Write one group of a customer's columns (``contact`` or ``owner``). Return false if newer ones are there."""
     return _write(connection, customers, "customer_id", customer_id, group, stamp, values, now)
 
 
@@ -36,17 +36,19 @@ def write_subscription(
     *,
     now: datetime,
 ) -> bool:
-    """Write one group of a subscription's columns (``state`` or ``payment``); false if newer ones stand there."""
+    """Write one group of a subscription's columns (``state`` or ``payment``). Return false if newer ones are
+    there.
+    """
     return _write(connection, subscriptions, "subscription_id", subscription_id, group, stamp, values, now)
 
 
 def find_customer(connection: Connection, customer_id: str | None) -> Row[Any] | None:
-    """One customer."""
+    """Return one customer."""
     return connection.execute(select(customers).where(customers.c.customer_id == customer_id)).one_or_none()
 
 
 def find_subscription(connection: Connection, subscription_id: str | None) -> Row[Any] | None:
-    """One subscription."""
+    """Return one subscription."""
     columns = subscriptions.c
     return connection.execute(
         select(subscriptions).where(columns.subscription_id == subscription_id)
@@ -75,7 +77,7 @@ def _write(
 
 
 def _defaults(table: Table) -> dict[str, Any]:
-    """What a row is before any event has spoken."""
+    """Return a row's values before any event."""
     if table is customers:
         return {"contact_rank": 0, "contact_event_id": "", "owner_rank": 0, "owner_event_id": ""}
     return {

@@ -1,7 +1,7 @@
-"""Stripe's events, applied to customers and subscriptions, with the e-mails and notifications that follow.
+"""Applies Stripe's events to customers and subscriptions, and enqueues the e-mails and notifications that follow.
 
-What an event changes and the jobs that follow from it are written in one transaction, so that neither happens
-without the other, and neither twice. What follows is a child of the job that worked on the event; its idempotency
+An event's changes and the jobs that follow from it are written in one transaction, so that neither happens
+without the other, and neither twice. Such a job is a child of the job that handled the event; its idempotency
 key is made from the event's id.
 """
 
@@ -30,7 +30,7 @@ _PAID, _FAILED = 2, 1  # of two events of one second about one invoice, the paid
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an event: whether it was news, and what follows."""
+    """The result of an event: whether it was new, and what follows."""
 
     applied: bool
     follow_ups: Sequence[JobRequest] = field(default_factory=tuple)
@@ -38,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """An event while it is applied."""
+    """An event being applied."""
 
     id: str
     type: str
@@ -56,7 +56,7 @@ Apply = Callable[[Connection, _Event], Outcome]
 
 @on_stripe("checkout.session.completed", "checkout.session.async_payment_succeeded")
 async def checkout_completed(event: ProcessStripeWebhook, job: Job) -> dict[str, Any]:
-    """A customer has come: whose it is, how to reach them; welcome their subscription once it is paid."""
+    """Record a new customer's owner and contact; welcome the subscription once it is paid."""
     return await _apply(event, job, _checkout)
 
 
@@ -67,13 +67,13 @@ async def checkout_completed(event: ProcessStripeWebhook, job: Job) -> dict[str,
     "customer.subscription.trial_will_end",
 )
 async def subscription_changed(event: ProcessStripeWebhook, job: Job) -> dict[str, Any]:
-    """The event carries the whole subscription, so each of them says the same: this is how it is now."""
+    """Record a subscription's state: each of these events carries all of it."""
     return await _apply(event, job, _subscription)
 
 
 @on_stripe("invoice.payment_succeeded", "invoice.payment_failed")
 async def invoice_settled(event: ProcessStripeWebhook, job: Job) -> dict[str, Any]:
-    """How the latest invoice went; a failure is mailed, for the customer must act."""
+    """Record how the latest invoice went; mail a failure, for the customer must act."""
     return await _apply(event, job, _invoice)
 
 
@@ -106,7 +106,7 @@ async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[st
 
 
 def _prepare(context: AppContext, requests: Sequence[JobRequest], job: Job) -> list[NewJob]:
-    """A message that cannot be sent must not keep the state from being written."""
+    """Return the jobs of the requests. A message that cannot be sent must not keep the state from being written."""
     prepared = []
     for request in requests:
         try:
@@ -187,7 +187,7 @@ def _subscription(connection: Connection, event: _Event) -> Outcome:
 
 
 def _is_trial_still_ending(event: _Event, stored: Any) -> bool:
-    """Whether an older event's word that a trial ends soon is still true: its customer has not been told."""
+    """Return whether an older event's notice that a trial ends soon is still true and not yet sent."""
     until = objects.instant(event.object, "trial_end")
     is_trial_ending = event.type == "customer.subscription.trial_will_end" and until is not None
     return (
@@ -217,7 +217,7 @@ def _state(
 
 
 def _news_of(event: _Event, customer: Any, *, was_cancelling: bool) -> list[JobRequest]:
-    """What of a subscription's change its owner wants to hear of."""
+    """Return the e-mails and notifications for a subscription's change."""
     subscription = event.object
     name = objects.plan(subscription).name or "Your subscription"
     if event.type == "customer.subscription.trial_will_end":

@@ -1,8 +1,8 @@
-"""What is known of customers and subscriptions.
+"""Customers and subscriptions.
 
-Each group of columns that one kind of event speaks of carries the stamp of the event that wrote it (when, rank,
-event id), so that an older event which arrives later changes nothing (``billing.ordering``). Amounts are in the
-currency's minor unit, as Stripe gives them.
+Each group of columns that one kind of event writes carries the stamp of that event (when, rank, event id), so
+that an older event which arrives later changes nothing (``billing.ordering``). Amounts are in the currency's
+minor unit, as Stripe gives them.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ from jobs_core.database.tables import BigKey, JobsModel, SubjectId, UtcDateTime,
 
 
 class Customer(JobsModel, table=True):
-    """One customer of the payment provider, and whose it is here."""
+    """One customer of the payment provider, and its owner here."""
 
     __tablename__: ClassVar[str] = "billing_customers"
     __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_billing_customers_user_id", "user_id"),)

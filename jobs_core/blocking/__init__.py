@@ -1,1 +1,1 @@
-"""The synchronous face, for Django, Flask and scripts."""
+"""The blocking API, for Django, Flask and scripts."""

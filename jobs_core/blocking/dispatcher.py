@@ -1,7 +1,7 @@
-"""The dispatcher for code that blocks: Django, Flask, scripts, and handlers that run in a thread.
+"""The dispatcher for blocking code: Django, Flask, scripts, and handlers that run in a thread.
 
-One background thread runs an event loop with an ordinary `JobDispatcher` on it; each call here waits for one
-call there. What is written into the caller's own transaction is written in the caller's thread.
+One background thread runs an event loop with an ordinary `JobDispatcher`; each call here waits for a call
+there. Rows in the caller's own transaction are written in the caller's thread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ P = TypeVar("P", bound=BaseModel)
 
 
 class SyncJobDispatcher:
-    """`JobDispatcher`, blocking. Safe to share between threads; one for each process; ``close`` when done.
+    """`JobDispatcher`, blocking. Threads may share it; make one a process, and ``close`` it at the end.
 
     Its thread starts with the first call, which must not happen before a server forks.
     """
@@ -55,7 +55,7 @@ class SyncJobDispatcher:
         self.close()
 
     def close(self) -> None:
-        """Finish what is under way, and stop the thread."""
+        """Finish the work under way and stop the thread."""
         self.background.run(self.dispatcher.aclose())
         self.background.close()
 
@@ -68,7 +68,7 @@ class SyncJobDispatcher:
         connection: Any = None,
         **options: Any,
     ) -> str:
-        """As ``JobDispatcher.enqueue``, with the same options; ``connection`` is one that blocks."""
+        """As ``JobDispatcher.enqueue``, with the same options; ``connection`` is a blocking one."""
         if session is None and connection is None:
             return self.background.run(self.dispatcher.enqueue(job_type, payload, **options))
         request = JobRequest.of(job_type, payload, **options)
@@ -81,7 +81,7 @@ class SyncJobDispatcher:
         session: Session | scoped_session[Session] | None = None,
         connection: Any = None,
     ) -> Sequence[str]:
-        """As ``JobDispatcher.enqueue_many``; ``connection`` is one that blocks."""
+        """As ``JobDispatcher.enqueue_many``; ``connection`` is a blocking one."""
         if session is not None and connection is not None:
             raise TypeError("give session or connection, not both")
         if connection is not None:

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for code that has none."""
+"""An event loop in a thread of its own, for code without one."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ T = TypeVar("T")
 class BackgroundLoop:
     """Runs coroutines for threads that wait for them.
 
-    The thread starts with the first use, so what is made before a server forks works in each of its children,
-    provided that nobody used it before.
+    The thread starts with the first use. So an object made before a server forks works in each child,
+    provided it was not used before.
     """
 
     def __init__(self, name: str) -> None:
@@ -28,7 +28,7 @@ class BackgroundLoop:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, running."""
+        """Return the running loop."""
         with self._lock:
             if self._loop is not None and self._process != os.getpid():
                 raise RuntimeError(
@@ -43,7 +43,7 @@ class BackgroundLoop:
             return self._loop
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Wait for ``call`` and answer its result.
+        """Wait for ``call`` and return its result.
 
         Raises:
             RuntimeError: from within the loop itself, or after a fork: both would wait for ever.
@@ -61,7 +61,7 @@ class BackgroundLoop:
         return asyncio.run_coroutine_threadsafe(call, loop).result()
 
     def close(self) -> None:
-        """Stop the thread; the next use would start another."""
+        """Stop the thread. A later use starts another."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:
@@ -72,7 +72,7 @@ class BackgroundLoop:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run ``loop`` until it is told to stop. A task that raises SystemExit or KeyboardInterrupt ends only itself."""
+    """Run ``loop`` until it is stopped. A task that raises SystemExit or KeyboardInterrupt ends only itself."""
     while True:
         try:
             loop.run_forever()

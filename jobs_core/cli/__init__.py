@@ -1,7 +1,7 @@
 """``jobs-core``: the job system in the terminal, configured by the environment alone.
 
-Exit codes: 0 done; 1 it could not be done, or the job failed, the reason is on standard error; 2 the command
-line is wrong; 3 there is no such job or schedule; 4 it took longer than was allowed.
+Exit codes: 0 success; 1 failure, or a failed job, with the reason on standard error; 2 a wrong command line;
+3 no such job or schedule; 4 a timeout.
 """
 
 from jobs_core.cli.main import app, main

@@ -1,4 +1,4 @@
-"""Tables and lines for people. On a terminal they fit its width and have colours; in a pipe nothing is cut."""
+"""Tables and lines for people. On a terminal they fit its width and have colours; in a pipe nothing is cut off."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ _COLOURS = {
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
 ) -> None:
-    """A table without borders; the columns named in ``right`` are flush right."""
+    """Print a table without borders; the columns named in ``right`` are aligned right."""
     aligned = frozenset(right)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -44,7 +44,7 @@ def print_table(
 
 
 def jobs(records: Iterable[JobRecord], troubles: Mapping[str, str] | None = None) -> None:
-    """One row for each job; ``troubles`` say by job id why one has not arrived."""
+    """Print one row for each job. ``troubles`` are, by job id, the reasons why jobs have not arrived."""
     known = troubles or {}
     print_table(
         ("job", "created", "status", "type", "attempts", "error"),
@@ -64,9 +64,9 @@ def jobs(records: Iterable[JobRecord], troubles: Mapping[str, str] | None = None
 
 
 def job(record: JobRecord, *, trouble: str | None = None, with_tracebacks: bool) -> None:
-    """Everything about one job but its payload, and a table of its attempts.
+    """Print everything about one job but its payload, and a table of its attempts.
 
-    ``trouble`` says why it has not arrived.
+    ``trouble`` is the reason why it has not arrived.
     """
     facts = {
         "job": record.job_id,
@@ -121,7 +121,7 @@ def job(record: JobRecord, *, trouble: str | None = None, with_tracebacks: bool)
 
 
 def stats(found: Sequence[TypeStats]) -> None:
-    """Job types down, states across."""
+    """Print job types as rows and states as columns."""
     counts = {(row.job_type, row.status): row.count for row in found}
     types = sorted({row.job_type for row in found})
     rows = [[name, *(counts.get((name, status), 0) for status in JobStatus)] for name in types]
@@ -130,7 +130,7 @@ def stats(found: Sequence[TypeStats]) -> None:
 
 
 def schedules(found: Iterable[Schedule]) -> None:
-    """One row for each schedule."""
+    """Print one row for each schedule."""
     print_table(
         ("schedule", "cron", "state", "next", "destination"),
         (
@@ -147,7 +147,7 @@ def schedules(found: Iterable[Schedule]) -> None:
 
 
 def happening(seen: Happening) -> None:
-    """One line of ``tail``."""
+    """Print one line of ``tail``."""
     line = Text()
     line.append(f"{seen.at:%H:%M:%S}  ", "bright_black")
     line.append(f"{seen.event:<10}  ", _COLOURS.get(seen.event, ""))

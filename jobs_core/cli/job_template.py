@@ -1,6 +1,6 @@
 """The first draft of a job type: a module with payload model and handler, and a test that passes.
 
-The draft is complete, and does next to nothing: what it takes and what it does is for its author to say.
+The draft is complete and does nearly nothing: its author fills in the payload and the work.
 """
 
 import re

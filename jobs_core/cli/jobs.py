@@ -72,7 +72,7 @@ def show(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show one job with its attempts, and why it has not arrived if it has not."""
+    """Show one job with its attempts and, if it has not arrived, the reason."""
 
     async def go(dispatcher: "JobDispatcher") -> "tuple[JobRecord, str | None, bool]":
         from jobs_core.engine.delivery_trouble import find_troubles
@@ -143,7 +143,7 @@ def wait(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds.")] = 30,
     as_json: JsonFlag = False,
 ) -> None:
-    """Wait until a job is finished; ends with 1 if it failed or was cancelled, with 4 if it is not finished."""
+    """Wait until a job is finished. Exits with 1 if it failed or was cancelled, with 4 on a timeout."""
 
     async def go(dispatcher: "JobDispatcher") -> "JobRecord | None":
         try:
@@ -160,17 +160,17 @@ def wait(
 
 
 def retry(job_id: JobIdArgument, as_json: JsonFlag = False) -> None:
-    """Do a finished job once more."""
+    """Run a finished job again."""
     _answer(run(lambda dispatcher: dispatcher.retry(job_id)), as_json=as_json)
 
 
 def run_now(job_id: JobIdArgument, as_json: JsonFlag = False) -> None:
-    """Skip the wait of a job for its delay or its next attempt."""
+    """Deliver a job now that waits for its delay or its next attempt."""
     _answer(run(lambda dispatcher: dispatcher.run_now(job_id)), as_json=as_json)
 
 
 def cancel(job_id: JobIdArgument, as_json: JsonFlag = False) -> None:
-    """Cancel a job that is not finished."""
+    """Cancel an unfinished job."""
     _answer(run(lambda dispatcher: dispatcher.cancel(job_id)), as_json=as_json)
 
 
@@ -194,7 +194,7 @@ def tail(
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 0.5,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print what happens to jobs, as it happens, one line each, until interrupted."""
+    """Print changes of jobs as they happen, one line each, until interrupted."""
 
     from jobs_core.cli import display
     from jobs_core.engine.job_feed import Follower

@@ -1,4 +1,4 @@
-"""The command line's root: the deployment's own commands, and where the others are added."""
+"""The root of the command line: the commands about the deployment, and the groups of others."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,7 @@ def migrate(
 
 
 def _confirm_removal(settings: "Settings", revision: str) -> None:
-    """Ask before tables are removed with their records. Raises typer.Exit unless someone says yes."""
+    """Ask before tables are dropped with their records. Raise typer.Exit unless the answer is yes."""
     from sqlalchemy import make_url
 
     from jobs_core.settings.settings import Environment
@@ -181,6 +181,6 @@ app.add_typer(schedules.app, name="schedules")
 
 
 def main() -> None:
-    """The console script. As with ``python -m``, what lies in the working directory can be imported."""
+    """Run the console script. As with ``python -m``, modules of the working directory can be imported."""
     sys.path.insert(0, "")
     app()

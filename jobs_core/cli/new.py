@@ -1,4 +1,4 @@
-"""The command that begins a new job type."""
+"""The command that starts a new job type."""
 
 from pathlib import Path
 from typing import Annotated

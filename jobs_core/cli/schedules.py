@@ -1,4 +1,4 @@
-"""Commands about jobs that repeat."""
+"""Commands about schedules."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,9 +63,9 @@ def sync(
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make QStash match the schedules that the code declares.
+    """Make QStash's schedules match the code's.
 
-    What the code no longer declares is removed after a confirmation; with --json, only with --yes.
+    Schedules that the code no longer declares are removed after a confirmation; with --json, only with --yes.
     """
     plan = run(lambda dispatcher: dispatcher.schedules.plan())
     remove = bool(plan.undeclared) and (yes or (not as_json and _confirm(plan.undeclared)))
@@ -112,13 +112,13 @@ def pause(schedule_id: ScheduleId, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def resume(schedule_id: ScheduleId, as_json: JsonFlag = False) -> None:
-    """Fire again."""
+    """Fire again from the next matching time."""
     _change(schedule_id, "resume", as_json=as_json)
 
 
 @app.command()
 def remove(schedule_id: ScheduleId, as_json: JsonFlag = False) -> None:
-    """Remove a schedule; jobs it has made live on."""
+    """Remove a schedule; its jobs stay."""
     _change(schedule_id, "delete", as_json=as_json)
 
 

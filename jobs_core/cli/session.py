@@ -1,4 +1,4 @@
-"""What every command needs: the settings, a dispatcher, and errors that become a line and an exit code."""
+"""What every command needs: the settings, a dispatcher, and an exit code and one line for each error."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON, for prog
 
 @dataclass(frozen=True, slots=True)
 class _Project:
-    """Where settings and job types come from, if not from the environment."""
+    """The source of settings and job types, if it is not the environment."""
 
     load: "Callable[[], Settings]"
     registry: "Callable[[Settings], Registry]"
@@ -48,12 +48,12 @@ def of_project(load: "Callable[[], Settings]", registry: "Callable[[Settings], R
 
 
 def job_types(settings: "Settings") -> "Registry | None":
-    """The project's job types; ``None`` means those that the settings name. Raises RegistryError."""
+    """Return the project's job types; ``None`` means those that the settings name. Raise RegistryError."""
     return None if _project is None else _project.registry(settings)
 
 
 def run(go: "Callable[[JobDispatcher], Coroutine[Any, Any, T]]") -> T:
-    """Do one thing with a dispatcher. Raises typer.Exit with the code that fits what went wrong."""
+    """Run one call with a dispatcher and return its result. Raise typer.Exit with the exit code of its error."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from jobs_core import log_format
@@ -81,7 +81,7 @@ def run(go: "Callable[[JobDispatcher], Coroutine[Any, Any, T]]") -> T:
 
 
 def load_settings() -> "Settings":
-    """The settings of the environment, or the reason why there are none and the end."""
+    """Return the settings of the environment, or print why there are none and exit."""
     from jobs_core.model.errors import SettingsError
     from jobs_core.settings.settings import Settings
 
@@ -92,18 +92,18 @@ def load_settings() -> "Settings":
 
 
 def die(reason: str, code: int = FAILED) -> NoReturn:
-    """Say why on standard error, and end."""
+    """Print the reason on standard error and exit."""
     typer.echo(f"jobs-core: {reason}", err=True)
     raise typer.Exit(code)
 
 
 def print_json(value: object) -> None:
-    """One JSON document on one line."""
+    """Print one JSON document on one line."""
     typer.echo(json.dumps(value))
 
 
 def parse_payload(text: str) -> dict[str, Any]:
-    """A payload from the command line. Raises typer.BadParameter."""
+    """Return a payload from the command line. Raise typer.BadParameter."""
     try:
         parsed = json.loads(text)
     except ValueError as error:
@@ -114,7 +114,7 @@ def parse_payload(text: str) -> dict[str, Any]:
 
 
 def parse_subject(text: str | None) -> "Subject | None":
-    """A user's or organization's id: a whole number is taken as one."""
+    """Return a user's or organization's id from the command line: an int where it is a whole number."""
     if text is None:
         return None
     return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text

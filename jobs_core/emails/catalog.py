@@ -24,7 +24,7 @@ _FONT = Markup("-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Ari
 
 
 def _a_web_address(value: str) -> str:
-    """http or https, so that no link runs a script; kept as it was written."""
+    """Return an http or https URL unchanged; others, which might run a script, are refused."""
     _URL.validate_python(value)
     return value
 
@@ -35,25 +35,25 @@ Shown = Annotated[str, Field(min_length=1, max_length=100)]  # text ready to be 
 
 
 class TemplateData(Payload):
-    """What every template is told."""
+    """What every template is given."""
 
     recipient_name: Name
 
 
 class Welcome(TemplateData):
-    """After signing up."""
+    """Sent after signing up."""
 
     dashboard_url: WebAddress | None = None
 
 
 class PasswordReset(TemplateData):
-    """Someone forgot a password, or says so."""
+    """Sent to whoever asks to reset a password."""
 
     reset_url: WebAddress
 
 
 class PasswordChanged(TemplateData):
-    """To notice it if it was someone else."""
+    """Sent after a password was changed, so that a stranger's change is noticed."""
 
 
 class EmailChange(TemplateData):
@@ -64,7 +64,7 @@ class EmailChange(TemplateData):
 
 
 class TeamInvitation(TemplateData):
-    """Someone asks someone into an organization."""
+    """Sent to someone who is invited into an organization."""
 
     inviter_name: Name
     organization_name: Name
@@ -72,7 +72,7 @@ class TeamInvitation(TemplateData):
 
 
 class SubscriptionCreated(TemplateData):
-    """A subscription has been paid for. ``amount`` is ready to be read."""
+    """Sent when a subscription has been paid for. ``amount`` is formatted."""
 
     plan_name: Name
     amount: Shown
@@ -80,14 +80,14 @@ class SubscriptionCreated(TemplateData):
 
 
 class PaymentFailed(TemplateData):
-    """A payment was refused. ``amount_due`` is ready to be read."""
+    """Sent when a payment was refused. ``amount_due`` is formatted."""
 
     amount_due: Shown
     payment_details_url: WebAddress
 
 
 class ReportReady(TemplateData):
-    """A report that was asked for; sent by the job that makes reports."""
+    """Sent by the job that makes reports, with a link to one."""
 
     report_title: Name
     period: Shown
@@ -99,7 +99,7 @@ class ReportReady(TemplateData):
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """Who writes. An empty name is left out."""
+    """The sender's name and address in templates. An empty name is left out."""
 
     name: str = ""
 
@@ -169,7 +169,7 @@ TEMPLATES: dict[str, Template] = {
 
 
 def find_template(name: str) -> Template:
-    """The template of that name. Raises ValueError naming those there are."""
+    """Return the template of that name. Raise ValueError, naming the existing ones."""
     try:
         return TEMPLATES[name]
     except KeyError:
@@ -177,7 +177,7 @@ def find_template(name: str) -> Template:
 
 
 def template_of(data: TemplateData) -> Template:
-    """The template that takes this model. Raises ValueError if none does."""
+    """Return the template that takes this model. Raise ValueError if none does."""
     for template in TEMPLATES.values():
         if template.model is type(data):
             return template
@@ -185,7 +185,7 @@ def template_of(data: TemplateData) -> Template:
 
 
 def parse_data(template: Template, data: BaseModel | dict[str, Any]) -> TemplateData:
-    """Template data as its model. Raises JobValidationError."""
+    """Return template data as its model. Raise JobValidationError."""
     try:
         return template.model.model_validate(data)
     except ValidationError as error:
@@ -200,7 +200,7 @@ def render(
     brand: Brand = Brand(),
     attachments: tuple[Attachment, ...] = (),
 ) -> Email:
-    """The e-mail for ``to``."""
+    """Return the e-mail for ``to``."""
     values = {name: getattr(data, name) for name in type(data).model_fields}
     subject = _one_line(template.subject.format_map(values))
     values |= {
@@ -220,7 +220,7 @@ def render(
 
 
 def _one_line(text: str) -> str:
-    """A line break in a name must not become a header of its own."""
+    """Return text on one line: a line break in a name must not become a header of its own."""
     return " ".join(text.split())
 
 

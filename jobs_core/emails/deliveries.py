@@ -1,4 +1,4 @@
-"""What became of each e-mail: told by our own sending, and by the provider's webhooks in whatever order."""
+"""The status of each e-mail: from our own sending, and from the provider's webhooks in whatever order."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ def record_sent(
     recipients: Sequence[str],
     now: datetime,
 ) -> None:
-    """The provider took an e-mail. Its webhook may have been quicker, and then knows more than we do."""
+    """Record that the provider accepted an e-mail. A webhook that came before is newer, and stays."""
     row = {
         "provider_id": provider_id,
         "job_id": job_id,
@@ -48,7 +48,7 @@ def record_status(
     recipients: Sequence[str] = (),
     detail: str | None = None,
 ) -> bool:
-    """The provider says what became of an e-mail at ``at``; false if something newer is known already."""
+    """Record the provider's status of an e-mail at ``at``. Return false if something newer is known."""
     row = {
         "provider_id": provider_id,
         "recipients": list(recipients),
@@ -70,7 +70,7 @@ def record_status(
 
 
 def status_of(connection: Connection, provider_id: str) -> str | None:
-    """The newest status, ``None`` if the e-mail is not known."""
+    """Return the newest status, ``None`` if the e-mail is not known."""
     found: str | None = connection.execute(
         select(email_deliveries.c.status).where(email_deliveries.c.provider_id == provider_id)
     ).scalar_one_or_none()

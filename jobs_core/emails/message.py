@@ -1,4 +1,4 @@
-"""An e-mail that is ready to be sent, and what may go wrong with it."""
+"""An e-mail that is ready to be sent, and the errors of sending one."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +8,7 @@ from jobs_core.emails.addresses import check_address
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that goes along. ``content_type`` is such as ``application/pdf``."""
+    """An attached file. ``content_type`` is such as ``application/pdf``."""
 
     filename: str
     content_type: str
@@ -43,7 +43,7 @@ class EmailError(Exception):
 
 
 class TemporaryEmailError(EmailError):
-    """It may be sent later. ``retry_after`` is the provider's own wish, if it has one."""
+    """It may be sent later. ``retry_after`` is the wait that the provider asks for, if it does."""
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
@@ -51,4 +51,4 @@ class TemporaryEmailError(EmailError):
 
 
 class PermanentEmailError(EmailError):
-    """It will never be sent as it is."""
+    """It can never be sent as it is."""

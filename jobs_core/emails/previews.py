@@ -1,4 +1,4 @@
-"""Sample data for each template: what the previews show, and a place to start from when writing a test."""
+"""Sample data for each template, for previews and as a start for tests."""
 
 from collections.abc import Mapping
 
@@ -60,6 +60,6 @@ SAMPLES: Mapping[str, TemplateData] = {
 
 
 def preview(name: str, brand: Brand) -> Email:
-    """The template with its sample data. Raises ValueError for a name nobody knows."""
+    """Return the template with its sample data. Raise ValueError for an unknown name."""
     template = find_template(name)
     return render(template, SAMPLES[name], to=("ada@example.com",), brand=brand)

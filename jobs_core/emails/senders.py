@@ -1,4 +1,4 @@
-"""How e-mails leave: by Resend, by any SMTP server, or, where neither is set, onto the log."""
+"""Sending e-mails: by Resend, by an SMTP server, or, where neither is set, to the log."""
 
 import base64
 import logging
@@ -24,10 +24,10 @@ _SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 
 class EmailSender:
-    """Sends e-mails. A plain base class, not a protocol: handlers find their sender by this type."""
+    """Sends e-mails. A base class, not a protocol: handlers find their sender by this type."""
 
     async def send(self, email: Email, *, idempotency_key: str) -> str:
-        """Send ``email`` and answer the provider's id for it.
+        """Send ``email`` and return the provider's id for it.
 
         ``idempotency_key`` is the same for every attempt at the same e-mail, so that a retry after a lost
         answer sends no second one.
@@ -40,7 +40,7 @@ class EmailSender:
 
 
 def create_sender(settings: Settings) -> EmailSender:
-    """The sender that the settings ask for: Resend before SMTP before the log."""
+    """Return the sender that the settings configure: Resend before SMTP before the log."""
     if settings.resend_api_key is not None and settings.resend_from_email is not None:
         return ResendSender(settings.resend_api_key.get_secret_value(), sender=settings.resend_from_email)
     sender = settings.resend_from_email or DEFAULT_SENDER
@@ -50,7 +50,7 @@ def create_sender(settings: Settings) -> EmailSender:
 
 
 class ConsoleSender(EmailSender):
-    """Writes e-mails onto the log instead of sending them."""
+    """Writes e-mails to the log instead of sending them."""
 
     def __init__(self, *, sender: str = DEFAULT_SENDER) -> None:
         self._sender = sender
@@ -77,7 +77,7 @@ class SmtpSender(EmailSender):
     def __init__(
         self, url: str, *, sender: str = DEFAULT_SENDER, tls_context: ssl.SSLContext | None = None
     ) -> None:
-        """``tls_context`` is for servers whose certificate only you can judge; default: the system's trust."""
+        """``tls_context`` is for servers with a certificate of your own; default: the system's trusted ones."""
         parts = urlsplit(url)
         if parts.scheme not in _SMTP_PORTS or not parts.hostname:
             raise ValueError("SMTP_URL must look like smtp://user:password@host:587")
@@ -126,7 +126,7 @@ class SmtpSender(EmailSender):
 
 
 class ResendSender(EmailSender):
-    """Sends through Resend's HTTP API, which knows idempotency keys."""
+    """Sends through Resend's HTTP API, which has idempotency keys."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class ResendSender(EmailSender):
 
 
 def mime(email: Email, *, sender: str, key: str) -> EmailMessage:
-    """The e-mail as SMTP sends it: plain text first, HTML as the better alternative."""
+    """Return the e-mail as SMTP sends it: plain text first, HTML as the better alternative."""
     message = EmailMessage()
     message["From"] = sender
     message["To"] = ", ".join(email.to)
@@ -190,7 +190,7 @@ def mime(email: Email, *, sender: str, key: str) -> EmailMessage:
 
 
 def _smtp_error(answers: Sequence[tuple[int, str]]) -> TemporaryEmailError | PermanentEmailError:
-    """Permanent only if every answer is: 5xx is for good, 4xx for now (RFC 5321, 4.2.1)."""
+    """Return the error: permanent only if every response is. 5xx is permanent, 4xx temporary (RFC 5321, 4.2.1)."""
     said = "; ".join(f"{code} {text}" for code, text in answers)
     if all(code >= 500 for code, _ in answers):
         return PermanentEmailError(f"the SMTP server refused the e-mail: {said}")
@@ -208,7 +208,7 @@ def _resend_error(response: httpx.Response) -> TemporaryEmailError | PermanentEm
 
 
 def _resend_id(response: httpx.Response) -> str | None:
-    """The e-mail's id; it was taken even if the answer cannot be read."""
+    """Return the e-mail's id; it was accepted even if the response cannot be read."""
     try:
         answer = response.json()
     except ValueError:

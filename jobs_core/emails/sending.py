@@ -63,7 +63,7 @@ async def send_welcome_email(
     dashboard_url: str | None = None,
     **options: Unpack[SendOptions],
 ) -> str:
-    """After signing up."""
+    """Send the e-mail for someone who has signed up."""
     data = {"recipient_name": recipient_name, "dashboard_url": dashboard_url}
     return await _send(sender, "welcome", to, data, options)
 
@@ -89,7 +89,7 @@ async def send_password_reset_email(
     reset_url: str,
     **options: Unpack[SendOptions],
 ) -> str:
-    """A link to choose a new password by."""
+    """Send a link to choose a new password."""
     data = {"recipient_name": recipient_name, "reset_url": reset_url}
     return await _send(sender, "passwordReset", to, data, options)
 
@@ -140,7 +140,7 @@ async def send_email_change_email(
     confirmation_url: str,
     **options: Unpack[SendOptions],
 ) -> str:
-    """Send it to the new address."""
+    """Send the request for a confirmation to the new address."""
     data = {"recipient_name": recipient_name, "new_email": new_email, "confirmation_url": confirmation_url}
     return await _send(sender, "emailChange", to, data, options)
 
@@ -169,7 +169,7 @@ async def send_team_invitation_email(
     invitation_url: str,
     **options: Unpack[SendOptions],
 ) -> str:
-    """Someone asks someone into an organization."""
+    """Send an invitation into an organization."""
     data = {
         "recipient_name": recipient_name,
         "inviter_name": inviter_name,
@@ -209,7 +209,7 @@ async def send_subscription_created_email(
     dashboard_url: str,
     **options: Unpack[SendOptions],
 ) -> str:
-    """``amount`` is ready to be read, such as ``billing.money.format_price`` makes it."""
+    """Send the e-mail for a paid subscription. ``amount`` is formatted, as by ``billing.money.format_price``."""
     data = {
         "recipient_name": recipient_name,
         "plan_name": plan_name,
@@ -248,7 +248,7 @@ async def send_payment_failed_email(
     payment_details_url: str,
     **options: Unpack[SendOptions],
 ) -> str:
-    """``amount_due`` is ready to be read, such as ``billing.money.format_amount`` makes it."""
+    """Send the e-mail for a refused payment. ``amount_due`` is formatted, as by ``billing.money.format_amount``."""
     data = {
         "recipient_name": recipient_name,
         "amount_due": amount_due,

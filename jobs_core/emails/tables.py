@@ -1,4 +1,4 @@
-"""What became of the e-mails that were handed to the provider."""
+"""The status of e-mails that the provider accepted."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -10,7 +10,7 @@ from jobs_core.database.tables import BigKey, JobsModel, UtcDateTime, table_of
 
 
 class EmailDelivery(JobsModel, table=True):
-    """One e-mail by the provider's id, with the newest status that the provider told of."""
+    """One e-mail by the provider's id, with the newest status from the provider."""
 
     __tablename__: ClassVar[str] = "email_deliveries"
     __table_args__: ClassVar[tuple[Index, ...]] = (

@@ -1,8 +1,8 @@
-"""Values as cells hold them. Pure.
+"""Values of cells. Pure.
 
-A spreadsheet takes text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break for a formula, and a
-formula can send what stands in the other cells elsewhere. In CSV such text gets an apostrophe in front, which
-makes it text everywhere; in Excel files cells have types, so there it stays as it is. Numbers are not text.
+A spreadsheet takes text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break for a formula, and
+a formula can send the content of other cells elsewhere. In CSV such text gets an apostrophe in front, which
+makes it text everywhere; in Excel files cells have types, so there it is unchanged. Numbers are not text.
 Source: OWASP, CSV injection (read 2026-11).
 """
 
@@ -20,7 +20,7 @@ Plain = str | int | float | Decimal | bool | datetime | date | time | timedelta 
 
 
 def is_dangerous(text: str) -> bool:
-    """Whether a spreadsheet might take the text for a formula, also behind spaces."""
+    """Return whether a spreadsheet might take the text for a formula, also behind spaces."""
     return text.lstrip(" ").startswith(_DANGEROUS)
 
 
@@ -34,7 +34,7 @@ def neutralised(text: str) -> str:
 
 
 def plain(value: Any) -> Plain:
-    """One of the kinds that a cell may hold; instants in UTC, and what has structure as JSON."""
+    """Return a value of a kind that a cell may hold; instants in UTC, structures as JSON."""
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, datetime):
@@ -49,7 +49,7 @@ def plain(value: Any) -> Plain:
 
 
 def csv_text(value: Any) -> str:
-    """The cell as CSV spells it: nothing for ``None``, ISO 8601 for instants."""
+    """Return the cell as CSV spells it: empty for ``None``, ISO 8601 for instants."""
     cell = plain(value)
     if cell is None:
         return ""
@@ -65,7 +65,7 @@ def csv_text(value: Any) -> str:
 
 
 def _elapsed(value: timedelta) -> str:
-    """Hours, minutes and seconds, as spreadsheets read and write a duration: ``-1:30:00``, ``49:00:00.5``."""
+    """Return hours, minutes and seconds, as spreadsheets read and write a duration: ``-1:30:00``, ``49:00:00.5``."""
     seconds = abs(value)
     hours, rest = divmod(seconds, timedelta(hours=1))
     minutes, rest = divmod(rest, timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""The package's own tables, as they are exported. What jobs carry and answer is left out."""
+"""The export of the package's own tables. Payloads and results of jobs are left out."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from jobs_core.webhooks.tables import webhook_events
 
 
 def _major(row: Row[Any]) -> Any:
-    """In the currency's major unit."""
+    """Return the amount in the currency's major unit."""
     return None if row.amount is None or row.currency is None else to_major(row.amount, row.currency)
 
 

@@ -28,12 +28,12 @@ _MOST_VALUES = 500
 
 
 class ExportRefusedError(ValueError):
-    """There is no such entity, or it cannot be filtered so; the text says what there is."""
+    """There is no such entity or filter; the text lists the existing ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportColumn:
-    """One column of the file: its heading, the database's column, and perhaps what is made of a row."""
+    """One column of the file: its heading, the database's column, and a function of the row, if any."""
 
     heading: str
     column: Column[Any]
@@ -42,7 +42,7 @@ class ExportColumn:
 
 @dataclass(frozen=True, slots=True)
 class ExportEntity:
-    """One thing that can be exported. ``filters`` are camelCase names; ``created`` makes it filterable by time."""
+    """One exportable table. ``filters`` are camelCase names; ``created`` makes it filterable by time."""
 
     name: str
     table: Table
@@ -51,7 +51,8 @@ class ExportEntity:
     filters: Mapping[str, Column[Any]] = field(default_factory=dict)
 
     def conditions(self, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-        """What rows must fulfil. A value may be a list of values; ``None`` is the absence of one.
+        """Return the conditions of the filters. A value may be a list of values; ``None`` matches the absence
+        of one.
 
         Raises:
             ExportRefusedError: for a filter nobody knows, or a value that cannot be one.
@@ -59,7 +60,7 @@ class ExportEntity:
         return [self._condition(name, value) for name, value in filters.items()]
 
     def bounds(self, connection: Connection, conditions: list[ColumnElement[bool]]) -> tuple[int, int]:
-        """How many rows there are now, and the greatest key among them (0 if there are none)."""
+        """Return how many rows there are now, and the greatest key among them (0 if there are none)."""
         key = self.table.c.id
         count, last = connection.execute(select(func.count(), func.max(key)).where(*conditions)).one()
         return count, last or 0
@@ -67,7 +68,7 @@ class ExportEntity:
     def page(
         self, conditions: list[ColumnElement[bool]], *, after: int, up_to: int, limit: int
     ) -> Select[tuple[Any, ...]]:
-        """The next rows by their key, which comes first."""
+        """Return the next rows by their key, which is the first column."""
         key = self.table.c.id
         columns = {column.key: column for column in [key, *self._needed()]}
         return (
@@ -75,7 +76,7 @@ class ExportEntity:
         )
 
     def values(self, row: Row[Any]) -> list[Any]:
-        """The row as the file shows it."""
+        """Return the row's values in the file."""
         return [
             column.value(row) if column.value is not None else getattr(row, column.column.key)
             for column in self.columns
@@ -86,7 +87,7 @@ class ExportEntity:
         return [column.heading for column in self.columns]
 
     def _needed(self) -> Iterable[Column[Any]]:
-        """A value may be made of any column."""
+        """Return every column: a value may be made of any."""
         is_computed = any(column.value is not None for column in self.columns)
         return self.table.columns if is_computed else [column.column for column in self.columns]
 
@@ -118,11 +119,11 @@ class ExportEntities:
 
     @classmethod
     def of(cls, *packages: str) -> "ExportEntities":
-        """All entities defined in these packages (or modules), and in every module below them."""
+        """Return all entities defined in these packages (or modules) and in every module below them."""
         return cls(defined_in(ExportEntity, *packages))
 
     def get(self, name: str) -> ExportEntity:
-        """The entity of that name. Raises ExportRefusedError naming those there are."""
+        """Return the entity of that name. Raise ExportRefusedError, naming the existing ones."""
         try:
             return self._by_name[name]
         except KeyError:
@@ -131,7 +132,7 @@ class ExportEntities:
 
 
 def default_entities(modules: str = "") -> ExportEntities:
-    """The package's own entities, and those of ``modules`` (a comma list of packages)."""
+    """Return the package's own entities, and those of ``modules`` (a comma-separated list of packages)."""
     return ExportEntities.of("jobs_core.exports.default_entities", *packages_named(modules))
 
 

@@ -19,12 +19,12 @@ _LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001 -- a cell has
 
 
 class RowWriter(Protocol):
-    """Writes rows under headings. Blocking; not for two threads at once."""
+    """Writes rows under headings. Blocking; only one thread at a time may use it."""
 
     def write(self, rows: Iterable[Sequence[Any]]) -> None: ...
 
     def close(self) -> None:
-        """Finish the file. Without it there is none."""
+        """Finish the file. Without this call there is none."""
         ...
 
 
@@ -45,7 +45,7 @@ class CsvWriter:
 
 
 class XlsxWriter:
-    """An Excel file. Rows go to disk as they come; what does not fit on one sheet goes on the next."""
+    """An Excel file. Rows are written to disk as they come; rows beyond a sheet's limit go to the next sheet."""
 
     def __init__(self, path: Path, headings: Sequence[str], *, sheet_rows: int = SHEET_ROWS) -> None:
         import xlsxwriter  # slow to import; only who writes for Excel pays
@@ -112,7 +112,7 @@ class XlsxWriter:
 
 
 def _is_excels(value: date) -> bool:
-    """Whether Excel has the date: from 1900 on, and the last second of 9999 rounded up is beyond it."""
+    """Return whether Excel has the date: from 1900 on, and before the last second of 9999 rounded up."""
     return value.year >= _OLDEST_DATE and not (
         isinstance(value, datetime) and value.replace(tzinfo=None) > _LAST_INSTANT
     )
@@ -126,5 +126,5 @@ def _fits_a_number(value: float | Decimal) -> bool:
 
 
 def open_writer(kind: str, path: Path, headings: Sequence[str]) -> RowWriter:
-    """The writer of ``csv`` or ``xlsx``."""
+    """Return the writer of ``csv`` or ``xlsx``."""
     return XlsxWriter(path, headings) if kind == "xlsx" else CsvWriter(path, headings)

@@ -1,4 +1,4 @@
-"""``cleanup-old-data``: what is old and done with goes, in batches."""
+"""``cleanup-old-data``: deletes old finished data in batches."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ class CleanupOldData(Payload):
     description="Remove old finished jobs, files and events.",
 )
 async def cleanup_old_data(payload: CleanupOldData, job: Job) -> dict[str, Any]:
-    """Remove what is older than the retention; answers how many of each, and whether something is left."""
+    """Delete what is older than the retention. Return how many of each, and whether some is left."""
     cleaner = _Cleaner(job, job.use(AppContext).clock.now() - timedelta(days=payload.retention))
     await cleaner.run()
     if not cleaner.is_complete:

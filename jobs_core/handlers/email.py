@@ -22,14 +22,14 @@ def _as_list(value: object) -> object:
 
 
 class StoredAttachment(Payload):
-    """A file of the storage that goes along."""
+    """An attachment: a file of the storage."""
 
     file: str = Field(min_length=1, max_length=500)
     filename: str = Field(min_length=1, max_length=200, pattern=r'^[^/\\\x00-\x1f"]+$')
 
 
 class SendEmail(Payload):
-    """Which template, to whom, with what. ``to`` is one address or a list."""
+    """Which template, to whom, with which data. ``to`` is one address or a list."""
 
     template: Annotated[str, AfterValidator(lambda name: find_template(name).name)]
     to: Annotated[list[Address], BeforeValidator(_as_list), Field(min_length=1, max_length=50)]
@@ -53,7 +53,7 @@ class SendEmail(Payload):
     description="Send a transactional e-mail.",
 )
 async def send_email(payload: SendEmail, job: Job) -> dict[str, Any]:
-    """Render the template and hand it to the sender; the job's id keeps a retry from sending it twice."""
+    """Render the template and send it; the job's id keeps a retry from sending it twice."""
     template = find_template(payload.template)
     context = job.use(AppContext)
     email = render(

@@ -38,7 +38,7 @@ class ExportData(Payload):
     description="Export data as CSV or Excel.",
 )
 async def export_data(payload: ExportData, job: Job) -> dict[str, Any]:
-    """Write the rows that there are now into a file, page by page, and answer where it is and how to get it."""
+    """Write the present rows into a file, page by page. Return where it is and how to get it."""
     try:
         entity = job.use(ExportEntities).get(payload.entity_type)
         conditions = entity.conditions(payload.filters)
@@ -65,10 +65,10 @@ async def export_data(payload: ExportData, job: Job) -> dict[str, Any]:
 async def _write(
     entity: ExportEntity, conditions: list[ColumnElement[bool]], kind: str, path: Path, job: Job
 ) -> int:
-    """Write every row up to the greatest key there is at the beginning; answers how many.
+    """Write every row up to the greatest key at the start. Return how many.
 
-    A page is a short transaction of its own: a table of millions is not kept from changing for minutes, and
-    each row is as it was when its page was read.
+    Each page is a short transaction of its own, so that a table of millions can change meanwhile; each row is
+    as it was when its page was read.
     """
     database = job.use(AppContext).database
     total, last = await database.read(lambda connection: entity.bounds(connection, conditions))

@@ -1,4 +1,4 @@
-"""``generate-report``: figures over a period, as a file, mailed to those who want it."""
+"""``generate-report``: figures over a period, as a file, mailed to the recipients."""
 
 import asyncio
 from datetime import UTC, date, datetime, time, timedelta
@@ -25,7 +25,7 @@ _FIGURES_MAILED = 6
 
 
 def _no_time(value: object) -> object:
-    """A naive instant at midnight is no date: it lacks its zone."""
+    """Refuse a naive instant at midnight: it is no date, and lacks its zone."""
     if isinstance(value, str) and len(value) != len("2026-05-01"):
         raise ValueError("must be a date such as 2026-05-01, or an instant with a zone")
     return value
@@ -35,7 +35,7 @@ Day = Annotated[date, BeforeValidator(_no_time)]
 
 
 class DateRange(Payload):
-    """Dates (the last one is part of it) or instants with a zone (the last one is not)."""
+    """Dates (the last one included) or instants with a zone (the last one excluded)."""
 
     from_: AwareDatetime | Day = Field(alias="from")
     to: AwareDatetime | Day
@@ -51,12 +51,12 @@ class DateRange(Payload):
         return self
 
     def period(self) -> Period:
-        """In UTC, the end exclusive."""
+        """Return the period in UTC, its end exclusive."""
         return Period(_instant(self.from_, days=0), _instant(self.to, days=1))
 
 
 class CustomReport(Payload):
-    """What a custom report counts; empty lists mean all."""
+    """The jobs that a custom report counts; empty lists mean all."""
 
     group_by: kinds.GroupBy = "jobType"
     job_types: list[str] = Field(default_factory=list, max_length=100)
@@ -64,7 +64,7 @@ class CustomReport(Payload):
 
 
 class GenerateReport(Payload):
-    """Which report, over which time, in which form, for whom."""
+    """Which report, over which period, in which format, for whom."""
 
     report_type: Literal["analytics", "usage", "billing", "custom"]
     date_range: DateRange
@@ -88,7 +88,7 @@ class GenerateReport(Payload):
     description="Make a report and mail it.",
 )
 async def generate_report(payload: GenerateReport, job: Job) -> dict[str, Any]:
-    """Make the report, store it, and have a job of its own mail it to each recipient."""
+    """Make the report, store it, and enqueue an e-mail to each recipient."""
     dispatcher = job.use(JobDispatcher)
     request = _request(payload, dispatcher)
     report = await dispatcher.database.read(lambda connection: kinds.build(connection, request))
@@ -130,7 +130,9 @@ async def _store(report: Report, form: Form, job: Job, *, now: datetime) -> Stor
 
 
 def _mail(report: Report, file: StoredFile, link: Link, address: str, job: Job) -> JobRequest:
-    """One e-mail for each recipient, so that they do not see each other and one's mailbox does not stop the rest."""
+    """Return one e-mail for one recipient, so that recipients do not see each other, and one's error stops no
+    other.
+    """
     is_attached = file.size <= _LARGEST_ATTACHMENT
     filename = f"{report.kind}-{report.period.start:%Y-%m-%d}.{file.name.rpartition('.')[2]}"
     data = {
@@ -159,7 +161,7 @@ def _mail(report: Report, file: StoredFile, link: Link, address: str, job: Job) 
 
 
 def _instant(value: datetime | date, *, days: int) -> datetime:
-    """An instant as it is; a date's midnight, ``days`` later."""
+    """Return an instant as it is; of a date, its midnight ``days`` later."""
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     return datetime.combine(value, time(), UTC) + timedelta(days=days)

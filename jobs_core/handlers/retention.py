@@ -1,8 +1,7 @@
-"""Removes what is old and done with, a batch at a time.
+"""Deletes old finished data, a batch at a time.
 
-A batch is one short transaction, so that whoever enqueues meanwhile waits for one batch at most. Every condition
-stands in the DELETE itself, not only in the query that finds its rows: a job that is revived between the two is
-left alone.
+A batch is one short transaction, so that enqueueing waits for one batch at most. Every condition is in the
+DELETE itself, not only in the query that finds its rows: a job that is revived between the two is left alone.
 """
 
 from collections.abc import Callable
@@ -22,7 +21,9 @@ Batch = Callable[[Connection, datetime, int], int]  # (connection, before, limit
 
 
 def executions_batch(connection: Connection, before: datetime, limit: int) -> int:
-    """Jobs that ended before then, with their attempts; never one that is not finished, or has more to publish."""
+    """Delete jobs that ended before then, with their attempts; never unfinished ones, or ones with messages
+    to publish.
+    """
     columns = executions.c
     waiting = select(outbox.c.job_id).where(outbox.c.job_id == columns.job_id).exists()
     is_old = and_(
@@ -35,7 +36,7 @@ def executions_batch(connection: Connection, before: datetime, limit: int) -> in
 
 
 def notifications_batch(connection: Connection, before: datetime, limit: int) -> int:
-    """Notifications that were made and read before then; unread ones stay."""
+    """Delete notifications that were made and read before then; unread ones stay."""
     columns = notifications.c
     return _delete_batch(
         connection, notifications, and_(columns.created_at < before, columns.read_at < before), limit
@@ -43,12 +44,12 @@ def notifications_batch(connection: Connection, before: datetime, limit: int) ->
 
 
 def webhook_events_batch(connection: Connection, before: datetime, limit: int) -> int:
-    """Webhook events received before then: their replays are no longer known."""
+    """Delete webhook events received before then: their replays are no longer recognized."""
     return _delete_batch(connection, webhook_events, webhook_events.c.received_at < before, limit)
 
 
 def email_deliveries_batch(connection: Connection, before: datetime, limit: int) -> int:
-    """What is known of e-mails sent before then."""
+    """Delete the status of e-mails sent before then."""
     return _delete_batch(connection, email_deliveries, email_deliveries.c.created_at < before, limit)
 
 

@@ -17,5 +17,5 @@ from jobs_core.webhooks.events import STRIPE, ProcessStripeWebhook
     description="Work on an event of Stripe.",
 )
 async def process_stripe_webhook(payload: ProcessStripeWebhook, job: Job) -> dict[str, Any]:
-    """Call the handlers of the event; one that nobody handles is logged, and done with."""
+    """Call the handlers of the event. An event without one is logged, and done."""
     return await run_handlers(payload, job, source=STRIPE, event=payload.event_type)

@@ -16,12 +16,12 @@ from jobs_core.webhooks.events import EventHandlers, ProcessWebhook
     description="Work on a webhook of a third party.",
 )
 async def process_webhook(payload: ProcessWebhook, job: Job) -> dict[str, Any]:
-    """Call the handlers of the event; one that nobody handles is logged, and done with."""
+    """Call the handlers of the event. An event without one is logged, and done."""
     return await run_handlers(payload, job, source=payload.source, event=payload.event)
 
 
 async def run_handlers(payload: Any, job: Job, *, source: str, event: str) -> dict[str, Any]:
-    """What each handler of an event returned, by its name."""
+    """Run an event's handlers. Return what each returned, by its name."""
     handlers = job.use(EventHandlers).find(source, event)
     if not handlers:
         job.log.info("nothing handles %s of %s", event, source, extra={"event": "webhook_unhandled"})

@@ -1,1 +1,1 @@
-"""What the endpoints share: bounded bodies, and routes found by path."""
+"""Shared by the endpoints: bounded bodies, and routes found by path."""

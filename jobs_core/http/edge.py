@@ -1,11 +1,11 @@
-"""What is refused before any endpoint sees it."""
+"""Requests that are refused before any endpoint."""
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RefuseNul:
-    """Answers 400 to a path or a query with a NUL character in it, which no text column of PostgreSQL takes."""
+    """Answers 400 to a path or a query with a NUL character, which no text column of PostgreSQL takes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

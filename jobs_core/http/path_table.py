@@ -9,7 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 
 class ByPath(BaseRoute):
-    """Routes without parameters as one: Starlette's router would try them one after the other at each request."""
+    """Routes without parameters as one route: Starlette's router would try them one after the other at each
+    request.
+    """
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = {route.path: route for route in routes}

@@ -1,4 +1,4 @@
-"""Request bodies, read no further than a limit."""
+"""Request bodies, read up to a limit."""
 
 from starlette.requests import Request
 
@@ -8,14 +8,14 @@ class BodyTooLargeError(Exception):
 
 
 class BodyLostError(Exception):
-    """Less of the body came than the request announced: a server in front of the app has lost the rest."""
+    """The body is shorter than announced: a proxy in front of the app has lost the rest."""
 
 
 async def bounded_body(request: Request, limit: int) -> bytes:
-    """The whole body.
+    """Return the whole body.
 
-    Raises BodyTooLargeError as soon as it is over ``limit`` bytes, and BodyLostError for one that is not as long as
-    its Content-Length, or empty though it was announced.
+    Raise BodyTooLargeError as soon as it is over ``limit`` bytes, and BodyLostError for one that is not as
+    long as its Content-Length, or empty though it was announced.
     """
     body = bytearray()
     async for chunk in request.stream():

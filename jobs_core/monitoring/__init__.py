@@ -1,1 +1,1 @@
-"""What an operator sees and is told: health, metrics, alerts, and the jobs page."""
+"""Monitoring for operators: health, metrics, alerts, and the jobs page."""

@@ -1,4 +1,4 @@
-"""How people hear of alerts. A channel is anything with this one method; add your own to ``Watch``."""
+"""The channels that alerts are sent on. A channel is anything with this one method; add your own to ``Watch``."""
 
 import logging
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ _TIMEOUT_SECONDS = 10.0
 
 
 class AlertChannel(Protocol):
-    """Tells somebody."""
+    """Sends alerts to somebody."""
 
     async def tell(self, raised: Sequence[Alert], resolved: Sequence[str], *, key: str) -> None:
-        """Say what is newly wrong, and which alerts (by name) are over.
+        """Send which alerts are new, and which (by name) are over.
 
-        ``key`` is the same when the same news is told again after an error. May raise: it is told once more at
-        the next check.
+        ``key`` is the same when the same news is sent again after an error. May raise: the next check then
+        sends it again.
         """
         ...
 
 
 class LogChannel:
-    """Writes a line for each, at error level for what is wrong."""
+    """Writes a line for each, new alerts at error level."""
 
     async def tell(self, raised: Sequence[Alert], resolved: Sequence[str], *, key: str) -> None:
         for alert in raised:
@@ -39,7 +39,7 @@ class LogChannel:
 
 
 class EmailChannel:
-    """Sends an e-mail to some people."""
+    """Sends an e-mail to configured addresses."""
 
     def __init__(self, sender: EmailSender, to: Sequence[str]) -> None:
         self._sender = sender
@@ -62,7 +62,7 @@ class EmailChannel:
 class WebhookChannel:
     """Posts JSON to a URL: ``{"text", "raised": [{"name", "text"}], "resolved": [name]}``.
 
-    ``text`` alone is what the incoming webhooks of chat services show.
+    The incoming webhooks of chat services show ``text`` alone.
     """
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Looks at the alerts' rules again and again, and tells what is new.
+"""Checks the alerts' rules at intervals, and sends what is new.
 
-Every worker looks; the row in ``job_alerts`` decides which of them tells, so that people hear of a thing once
-however many workers there are. A worker that dies between writing the row and telling leaves it untold.
+Every worker checks; the row in ``job_alerts`` decides which of them sends, so that an alert is sent once
+however many workers there are. A worker that dies between writing the row and sending leaves it unsent.
 """
 
 import logging
@@ -35,11 +35,11 @@ class Watch:
         self.channels: list[AlertChannel] = list(channels)
 
     async def look(self) -> list[Alert]:
-        """Everything that is wrong now; nobody is told."""
+        """Return all present alerts; send nothing."""
         return judge(await self._database.read(self._observe), self._thresholds)
 
     async def check(self) -> list[Alert]:
-        """Everything that is wrong now; what is new, and what is over, is told."""
+        """Return all present alerts; send those that are new, and those that are over."""
         now = self._clock.now()
         found = await self.look()
         raised, resolved = await self._database.write(lambda connection: _note(connection, found, now))
@@ -75,7 +75,7 @@ class Watch:
 
 
 def create_watch(settings: Settings, database: Database, clock: Clock, sender: EmailSender) -> Watch:
-    """The watch that the settings ask for: on the log always, by e-mail and webhook where they are set."""
+    """Return the watch that the settings configure: always on the log, by e-mail and webhook where they are set."""
     channels: list[AlertChannel] = [LogChannel()]
     if addresses := [address.strip() for address in settings.alert_emails.split(",") if address.strip()]:
         channels.append(EmailChannel(sender, addresses))
@@ -92,7 +92,7 @@ def create_watch(settings: Settings, database: Database, clock: Clock, sender: E
 
 
 def _note(connection: Connection, found: Sequence[Alert], now: datetime) -> tuple[set[str], set[str]]:
-    """Names of alerts that this caller is to tell: newly raised, and over."""
+    """Return the names of alerts that this caller is to send: newly raised, and over."""
     known = set(connection.execute(select(alerts.c.name)).scalars())
     current = {alert.name for alert in found}
     raised = {alert.name for alert in found if alert.name not in known and _is_first(connection, alert, now)}
@@ -105,6 +105,6 @@ def _note(connection: Connection, found: Sequence[Alert], now: datetime) -> tupl
 
 
 def _is_first(connection: Connection, alert: Alert, now: datetime) -> bool:
-    """Whether this caller, and no other worker, wrote the alert's row."""
+    """Return whether this caller, and no other worker, wrote the alert's row."""
     row = {"name": alert.name, "text": alert.text, "raised_at": now}
     return insert_unless_there(connection, alerts, row)

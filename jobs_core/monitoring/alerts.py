@@ -1,4 +1,4 @@
-"""When somebody should be told. Rules are pure: figures in, alerts out."""
+"""The rules of alerts. They are pure: figures in, alerts out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that is wrong. ``name`` stays the same while it lasts, so that it is told once."""
+    """Something that is wrong. ``name`` stays the same while it lasts, so that it is sent once."""
 
     name: str
     text: str
@@ -29,7 +29,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the rules look at: the last hour's figures, and what hangs."""
+    """The input of the rules: the last hour's figures, and the stuck jobs."""
 
     health: Health
     types: Sequence[TypeFigures]
@@ -37,7 +37,7 @@ class Observed:
 
 
 def judge(observed: Observed, thresholds: Thresholds) -> list[Alert]:
-    """What is wrong, by these thresholds."""
+    """Return the alerts of these figures and thresholds."""
     return [
         *_failures(observed.health, thresholds),
         *_stuck(observed.stuck, thresholds.processing_for),

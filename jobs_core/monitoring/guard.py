@@ -28,7 +28,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class NotAllowedError(Exception):
-    """``status`` (401 or 403) answers it; the text says what would be accepted."""
+    """Access is refused. ``status`` is 401 or 403; the text says what would be accepted."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ class NotAllowedError(Exception):
 
 
 class AdminGuard:
-    """Decides, for one application's settings, who is let in."""
+    """Decides who has access, by one application's settings."""
 
     def __init__(self, settings: Settings) -> None:
         token = settings.admin_token.get_secret_value() if settings.admin_token else None
@@ -46,11 +46,11 @@ class AdminGuard:
 
     @property
     def asks_for_token(self) -> bool:
-        """Whether a token is what is missing; if not, the settings are."""
+        """Return whether a token is what is missing; if not, the settings are."""
         return self._token is not None
 
     def check(self, request: Request) -> None:
-        """Let the request pass. Raises NotAllowedError."""
+        """Raise NotAllowedError unless the request has access."""
         if request.method not in _READING:
             self._check_same_origin(request)
         if self._token is None:
@@ -59,15 +59,15 @@ class AdminGuard:
             raise NotAllowedError(401, "expected ADMIN_TOKEN as a bearer token")
 
     def accepts(self, token: str) -> bool:
-        """Whether ``token`` is the one that is set, told in constant time."""
+        """Compare ``token`` with the configured one, in constant time."""
         return self._token is not None and hmac.compare_digest(token.encode(), self._token)
 
     def cookie(self) -> str:
-        """What a browser that has shown the token keeps."""
+        """Return the cookie for a browser that has shown the token."""
         return _cookie_value(self._token or b"")
 
     def route(self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
-        """A route for programs: who is not let in gets JSON that says why."""
+        """Return a route for programs: without access the response is JSON that says why."""
 
         async def guarded(request: Request) -> Response:
             try:
@@ -107,7 +107,7 @@ def _cookie_value(token: bytes) -> str:
 
 
 def _netloc(origin: str) -> str | None:
-    """``None`` for what is no URL: foreign in any case."""
+    """Return the origin's host and port; ``None`` for what is no URL, which is foreign in any case."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can work: for orchestrators and balancers.
+"""Whether this process is alive, and whether it can work: for orchestrators and load balancers.
 
 ::
 
@@ -58,7 +58,7 @@ def health_routes(context: AppContext) -> list[Route]:
 
 
 async def on_database_error(_: Request, error: Exception) -> Response:
-    """Answer 503 where the database does not answer; other errors of it are raised as they are."""
+    """Answer 503 where the database cannot be reached; raise its other errors."""
     if not is_unavailable(error):
         raise error
     answer = {"error": "the database does not answer", "code": "database_unavailable"}
@@ -89,7 +89,7 @@ def _thread_problem(context: AppContext) -> str | None:
 
 
 def _facts(context: AppContext) -> dict[str, Any]:
-    """What is worth knowing beside: only what is not as usual."""
+    """Return further facts: only those that are not as usual."""
     facts: dict[str, Any] = {}
     if context.threads.hung:
         facts["hungThreads"] = context.threads.hung

@@ -50,7 +50,7 @@ _COOKIE_SECONDS = 12 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A page of the application that belongs beside the jobs: a mailbox, files."""
+    """A page of the application that the jobs page links to: a mailbox, files."""
 
     title: str
     href: str
@@ -82,7 +82,7 @@ class _Pages:
         self._links = links
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """``endpoint`` for whoever is let in; others are asked for the token, or told why not."""
+        """Return ``endpoint`` for those with access; others are asked for the token, or told why not."""
 
         async def handle(request: Request) -> Response:
             try:
@@ -172,7 +172,7 @@ class _Pages:
         return RedirectResponse(request.url_for("job", job_id=record.job_id).path, status_code=303)
 
     async def bulk(self, request: Request) -> Response:
-        """Run again, or cancel, what was chosen; what cannot be is counted and said."""
+        """Run the chosen jobs again, or cancel them; count those that could not be, and say so."""
         fields = _form_fields(await request.body())
         ids = [value for name, value in fields if name == "job"][:_PAGE_SIZE]
         actions = {
@@ -226,7 +226,7 @@ _STATES = {
 
 
 def story_of(record: JobRecord, now: datetime) -> dict[str, Any]:
-    """The attempts as the dashboard's picture takes them. Times are unix milliseconds."""
+    """Return the attempts in the form that the dashboard's chart takes. Times are unix milliseconds."""
     due_at = record.next_attempt_at if record.status is JobStatus.PENDING else None
     return {
         "now": _ms(now),
@@ -251,7 +251,7 @@ def story_of(record: JobRecord, now: datetime) -> dict[str, Any]:
 
 
 def _waits(record: JobRecord, now: datetime) -> str:
-    """What a pending job waits for that has had no trouble; empty for every other job."""
+    """Return what a pending job without trouble waits for; empty for every other job."""
     at = record.next_attempt_at
     if record.status is not JobStatus.PENDING or at is None or at <= now:
         return ""
@@ -259,7 +259,7 @@ def _waits(record: JobRecord, now: datetime) -> str:
 
 
 def working_seconds(record: JobRecord) -> float:
-    """How long the handler worked, over all attempts that have ended; waits between them are left out."""
+    """Return how long the handler worked over all ended attempts, in seconds, without the waits between them."""
     return sum(
         (attempt.finished_at - attempt.started_at).total_seconds()
         for attempt in record.attempts
@@ -272,7 +272,7 @@ def _ms(at: datetime | None) -> int | None:
 
 
 def _message_link(qstash_url: str, message_id: str | None) -> str | None:
-    """Where the emulator shows the message; the vendor's console has no address for one."""
+    """Return the emulator's URL of the message; the vendor's console has none for one."""
     host = urlsplit(qstash_url).hostname or ""
     if message_id is None or not (host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")):
         return None
@@ -280,7 +280,7 @@ def _message_link(qstash_url: str, message_id: str | None) -> str | None:
 
 
 def _wanted(query: Any) -> JobFilter:
-    """The filters of the list's query string; what does not read as one is left out."""
+    """Return the filters of the list's query string, without those that cannot be read."""
     status = query.get("status", "")
     before = query.get("before", "")
     return JobFilter(
@@ -308,12 +308,12 @@ def _pretty(value: Any) -> str:
 
 
 def _ago(at: datetime, until: datetime) -> str:
-    """A span between two instants as people read it."""
+    """Return the time between two instants in words."""
     return _span((until - at).total_seconds())
 
 
 def _span(seconds: float) -> str:
-    """``1.2 s``, ``3 min``, ``5 h``, ``2 d``."""
+    """Return ``1.2 s``, ``3 min``, ``5 h``, ``2 d``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
@@ -323,7 +323,7 @@ def _span(seconds: float) -> str:
 
 
 async def _static(request: Request) -> Response:
-    """A style sheet or script of the page's own. Answers 404 for everything that is not one of them."""
+    """Answer with one of the page's style sheets or scripts, or with 404."""
     path = _files().get(request.path_params["file"])
     if path is None:
         return Response("there is no such file", status_code=404)
@@ -335,7 +335,7 @@ async def _static(request: Request) -> Response:
 
 @cache
 def _files() -> dict[str, Path]:
-    """The files by the names they are asked for: no name is ever made into a path."""
+    """Return the files by their names: a requested name is never made into a path."""
     return {path.relative_to(_STATIC).as_posix(): path for path in _STATIC.rglob("*") if path.is_file()}
 
 

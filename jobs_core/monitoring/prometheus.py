@@ -1,7 +1,7 @@
 """Prometheus metrics: counters of this process, and gauges read from the records at each scrape.
 
-Names follow Prometheus' conventions: a prefix for the system, base units (seconds), ``_total`` for counters. The
-gauges are the same from every worker; a query takes their ``max``, and sums the counters.
+Names follow Prometheus' conventions: a prefix for the system, base units (seconds), ``_total`` for counters.
+The gauges are the same from every worker: a query takes their ``max``, and sums the counters.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class ProcessMetrics(Observer):
-    """Counts what happens in this process, but for the deployment check's probes."""
+    """The counters of this process, without the deployment check's probes."""
 
     def __init__(self) -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
@@ -69,7 +69,7 @@ class ProcessMetrics(Observer):
 
 
 class Records:
-    """What the records say, as metric families."""
+    """The gauges read from the records, as metric families."""
 
     def __init__(
         self, unfinished: list[tuple[str, JobStatus, int]], outbox: int, overdue_seconds: float
@@ -113,10 +113,10 @@ class ThreadGauges:
 
 
 async def expose(metrics: ProcessMetrics, context: AppContext) -> bytes:
-    """All metrics in Prometheus' text format.
+    """Return all metrics in Prometheus' text format.
 
-    With PROMETHEUS_MULTIPROC_DIR set, the counters are those of all processes that share the directory: whichever
-    of them is asked, the answer is the same.
+    With PROMETHEUS_MULTIPROC_DIR set, the counters are those of all processes that share the directory, from
+    whichever process they are read.
     """
     now = context.clock.now()
     found = CollectorRegistry()
@@ -130,7 +130,7 @@ async def expose(metrics: ProcessMetrics, context: AppContext) -> bytes:
 
 
 def is_shared() -> bool:
-    """Whether prometheus_client keeps its values in files for all processes: decided when it is imported."""
+    """Return whether prometheus_client keeps its values in shared files, which is decided when it is imported."""
     return bool(ValueClass.__name__ == "MmapedValue")
 
 

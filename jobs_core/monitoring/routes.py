@@ -1,4 +1,4 @@
-"""Health and metrics over HTTP, for operators and their machines.
+"""Health and metrics over HTTP, for operators and their programs.
 
 ::
 
@@ -54,7 +54,7 @@ def monitoring_routes(
 
 
 def health_view(health: Health) -> dict[str, Any]:
-    """``{"healthy", "failureRate", "total", "counts": {status: n}, "since"}``."""
+    """Return ``{"healthy", "failureRate", "total", "counts": {status: n}, "since"}``."""
     return {
         "healthy": health.is_healthy,
         "failureRate": round(health.failure_rate, 4),
@@ -65,7 +65,7 @@ def health_view(health: Health) -> dict[str, Any]:
 
 
 def type_view(found: TypeFigures) -> dict[str, Any]:
-    """``{"type", "total", "counts": {status: n}, "averageSeconds", "percentileSeconds": {"p50": …}}``."""
+    """Return ``{"type", "total", "counts": {status: n}, "averageSeconds", "percentileSeconds": {"p50": …}}``."""
     return {
         "type": found.job_type,
         "total": sum(found.counts.values()),

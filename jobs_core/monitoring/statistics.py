@@ -21,35 +21,35 @@ UNHEALTHY_FAILURE_RATE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What became of the jobs created since ``since``; ``counts`` has every status."""
+    """The states of the jobs created since ``since``; ``counts`` has every status."""
 
     since: datetime
     counts: dict[JobStatus, int]
 
     @property
     def total(self) -> int:
-        """How many jobs there were."""
+        """Return how many jobs there were."""
         return sum(self.counts.values())
 
     @property
     def ended(self) -> int:
-        """How many were done or failed."""
+        """Return how many completed or failed."""
         return self.counts[JobStatus.FAILED] + self.counts[JobStatus.COMPLETED]
 
     @property
     def failure_rate(self) -> float:
-        """The share of failed jobs among those that were done or failed, 0 to 1; 0 if there were none."""
+        """Return the share of failed jobs among those that ended, from 0 to 1; 0 if there were none."""
         return self.counts[JobStatus.FAILED] / self.ended if self.ended else 0.0
 
     @property
     def is_healthy(self) -> bool:
-        """Whether fewer than one in twenty failed."""
+        """Return whether fewer than one in twenty failed."""
         return self.failure_rate < UNHEALTHY_FAILURE_RATE
 
 
 @dataclass(frozen=True, slots=True)
 class TypeFigures:
-    """Jobs of one type: how many in which state, and how long the completed ones took, in seconds."""
+    """Jobs of one type: how many in which state, and the durations of the completed ones in seconds."""
 
     job_type: str
     counts: dict[JobStatus, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class TypeFigures:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A job that has been processing for longer than anyone should."""
+    """A job that has been processing for too long."""
 
     job_id: str
     job_type: str
@@ -70,7 +70,7 @@ PERCENTILES = (50, 95, 99)
 
 
 def health(connection: Connection, *, since: datetime) -> Health:
-    """Counts by status of the jobs created from ``since`` on."""
+    """Return the counts by status of the jobs created from ``since`` on."""
     columns = executions.c
     rows = connection.execute(
         select(columns.status, func.count())
@@ -82,7 +82,7 @@ def health(connection: Connection, *, since: datetime) -> Health:
 
 
 def by_type(connection: Connection, *, since: datetime) -> list[TypeFigures]:
-    """Counts by type and status, and the completed jobs' durations, of the jobs created from ``since`` on."""
+    """Return counts by type and status, and the completed jobs' durations, of the jobs created from ``since`` on."""
     columns = executions.c
     counts: dict[str, dict[JobStatus, int]] = {}
     for job_type, status, count in connection.execute(
@@ -100,7 +100,7 @@ def by_type(connection: Connection, *, since: datetime) -> list[TypeFigures]:
 
 
 def stuck(connection: Connection, *, started_before: datetime, limit: int = 20) -> list[Stuck]:
-    """Jobs in ``processing`` whose present attempt began before ``started_before``, the oldest first."""
+    """Return jobs in ``processing`` whose present attempt began before ``started_before``, the oldest first."""
     columns = executions.c
     rows = connection.execute(
         select(columns.job_id, columns.job_type, attempts.c.started_at)
@@ -120,12 +120,12 @@ def stuck(connection: Connection, *, started_before: datetime, limit: int = 20) 
 
 
 def outbox_size(connection: Connection) -> int:
-    """How many messages are still to be published."""
+    """Return how many messages are still to be published."""
     return connection.execute(select(func.count()).select_from(outbox)).scalar_one()
 
 
 def unfinished(connection: Connection) -> list[tuple[str, JobStatus, int]]:
-    """How many jobs of which type are pending or processing, however old."""
+    """Return how many jobs of which type are pending or processing, however old."""
     columns = executions.c
     rows = connection.execute(
         select(columns.job_type, columns.status, func.count())
@@ -139,7 +139,7 @@ def unfinished(connection: Connection) -> list[tuple[str, JobStatus, int]]:
 
 
 def oldest_overdue_at(connection: Connection, *, now: datetime) -> datetime | None:
-    """Since when the most overdue pending job should have been tried; ``None`` if none is overdue."""
+    """Return since when the most overdue pending job should have been tried; ``None`` if none is overdue."""
     columns = executions.c
     due_at: datetime | None = connection.execute(
         select(func.min(columns.next_attempt_at, type_=columns.next_attempt_at.type)).where(
@@ -152,7 +152,7 @@ def oldest_overdue_at(connection: Connection, *, now: datetime) -> datetime | No
 
 
 def _durations(connection: Connection, since: datetime) -> dict[str, tuple[float, dict[int, float]]]:
-    """Average and percentiles for each type, in one pass: the ranks that are asked for are picked by the database."""
+    """Return average and percentiles for each type, in one pass: the database picks the ranks that are needed."""
     columns = executions.c
     working = (
         select(func.sum(_seconds_between(connection, attempts.c.started_at, attempts.c.finished_at)))
@@ -195,7 +195,7 @@ def _durations(connection: Connection, since: datetime) -> dict[str, tuple[float
 
 
 def _at_percentile(rank: ColumnElement[int], total: ColumnElement[int], percent: int) -> ColumnElement[bool]:
-    """Whether ``rank`` is ceil(percent / 100 * total), in whole numbers."""
+    """Return whether ``rank`` is ceil(percent / 100 * total), in whole numbers."""
     return and_(rank * 100 >= total * percent, (rank - 1) * 100 < total * percent)
 
 
@@ -209,12 +209,12 @@ def _seconds_between(
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Seconds as people read them: to the millisecond."""
+    """Return seconds rounded to the millisecond."""
     return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
 
 
 def is_recent(connection: Connection, *, since: datetime) -> bool:
-    """Whether any job was created from ``since`` on."""
+    """Return whether any job was created from ``since`` on."""
     columns = executions.c
     return (
         connection.execute(select(columns.id).where(columns.created_at >= since).limit(1)).first() is not None

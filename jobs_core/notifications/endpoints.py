@@ -36,10 +36,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class CurrentUser:
-    """Tells who sends a request. Subclass it, and provide it: ``Resources().provide(CurrentUser, …)``."""
+    """Tells which user sends a request. Subclass it, and provide it: ``Resources().provide(CurrentUser, …)``."""
 
     async def identify(self, request: Request) -> Subject | None:
-        """The user's id, ``None`` for nobody (answered 401)."""
+        """Return the user's id, ``None`` for nobody (answered 401)."""
         raise NotImplementedError
 
 
@@ -57,7 +57,7 @@ class _Refused(Exception):
 
 
 def notification_routes(context: AppContext, resources: Resources) -> list[Route]:
-    """The endpoints."""
+    """Return the endpoints."""
     api = _Api(context, resources.use(CurrentUser) if CurrentUser in resources else None)
     guard = AdminGuard(context.settings)
     paths: list[tuple[str, Endpoint, str]] = [

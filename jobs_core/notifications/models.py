@@ -1,4 +1,4 @@
-"""What a notification says, on the wire and as it is stored."""
+"""A notification, on the wire and as it is stored."""
 
 import re
 from datetime import datetime
@@ -17,7 +17,7 @@ MOST_USERS = 10_000
 
 
 class Priority(StrEnum):
-    """How much it matters."""
+    """How important a notification is."""
 
     LOW = "low"
     INFO = "info"
@@ -52,7 +52,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 
 
 class NotificationEvent(Payload):
-    """One thing to tell. Without ``category`` it is derived from ``type``."""
+    """One notification. Without ``category`` it is derived from ``type``."""
 
     type: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_a_type)]
     title: Annotated[Text, Field(min_length=1, max_length=255)]
@@ -70,7 +70,7 @@ class NotificationEvent(Payload):
 
 
 class CreateNotification(Payload):
-    """For whom, and what. One event with its ``userId`` beside it will do as well; it is taken apart here."""
+    """The users, and the notification. One event with its ``userId`` beside it is accepted as well."""
 
     user_ids: Annotated[
         list[int | Name],
@@ -113,5 +113,5 @@ class Notification(BaseModel):
     job_id: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """In camelCase, times as ISO 8601 in UTC."""
+        """Return it in camelCase, with times as ISO 8601 in UTC."""
         return self.model_dump(mode="json", by_alias=True)

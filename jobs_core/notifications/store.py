@@ -20,7 +20,7 @@ _Row = notifications.c
 
 @dataclass(frozen=True, slots=True)
 class NotificationPage:
-    """Some of a user's notifications, the newest first, and how many are unread in all."""
+    """One page of a user's notifications, the newest first, and how many are unread in all."""
 
     notifications: tuple[Notification, ...]
     unread_count: int
@@ -28,7 +28,7 @@ class NotificationPage:
 
 
 def notification_id(job_id: str, user_id: Subject) -> str:
-    """The same for every attempt of a job at telling a user."""
+    """Return the notification's id, the same for every attempt of a job for one user."""
     return str(uuid.uuid5(_NAMESPACE, f"{job_id}\n{encode_subject(user_id)}"))
 
 
@@ -40,7 +40,7 @@ def add(
     organization_id: Subject | None,
     now: datetime,
 ) -> int:
-    """Write one notification for each user; answers how many were not there yet."""
+    """Write one notification for each user. Return how many were new."""
     event = created.event.model_dump(mode="json")
     rows = [
         {
@@ -69,7 +69,7 @@ def page(
     before: str | None = None,
     limit: int = 50,
 ) -> NotificationPage:
-    """A user's notifications, the newest first; ``before`` is the last page's ``next_before``."""
+    """Return a page of a user's notifications, the newest first; ``before`` is the last page's ``next_before``."""
     conditions = [_Row.user_id == user_id]
     if unread_only:
         conditions.append(_Row.read_at.is_(None))
@@ -89,13 +89,13 @@ def page(
 
 
 def unread_count(connection: Connection, user_id: Subject) -> int:
-    """How many of a user's notifications are unread."""
+    """Return how many of a user's notifications are unread."""
     statement = select(func.count()).where(_Row.user_id == user_id, _Row.read_at.is_(None))
     return connection.execute(statement.select_from(notifications)).scalar_one()
 
 
 def mark_read(connection: Connection, user_id: Subject, ids: Sequence[str] | None, *, now: datetime) -> int:
-    """Mark a user's notifications as read, those of ``ids`` or (``None``) all; answers how many were unread."""
+    """Mark a user's notifications as read, those of ``ids`` or (``None``) all. Return how many were unread."""
     conditions = [_Row.user_id == user_id, _Row.read_at.is_(None)]
     if ids is not None:
         conditions.append(_Row.notification_id.in_(ids))
@@ -105,6 +105,6 @@ def mark_read(connection: Connection, user_id: Subject, ids: Sequence[str] | Non
 
 
 def exists(connection: Connection, user_id: Subject, notification: str) -> bool:
-    """Whether the user has a notification of that id."""
+    """Return whether the user has a notification of that id."""
     statement = select(_Row.id).where(_Row.user_id == user_id, _Row.notification_id == notification)
     return connection.execute(statement).first() is not None

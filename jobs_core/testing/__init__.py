@@ -1,7 +1,7 @@
 """For the tests of applications: run one handler, or the whole path; make records and payloads.
 
-``perform_job`` runs one job through the real worker, without a server. ``jobs_running`` puts a worker behind an
-emulator whose clock a test turns. Nothing here imports a test framework.
+``perform_job`` runs one job through the real worker, without a server. ``jobs_running`` puts a worker behind
+an emulator with a manual clock. Nothing here imports a test framework.
 """
 
 from jobs_core.testing.builders import add_execution, build_envelope, build_payload, build_record

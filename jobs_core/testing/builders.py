@@ -1,4 +1,4 @@
-"""Valid values to begin with; name what matters to the test."""
+"""Builders of valid values; a test names only the fields that matter to it."""
 
 import enum
 import types
@@ -27,7 +27,7 @@ BUILT_AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def build_payload(model: type[M] | JobDefinition[M], **fields: Any) -> M:
-    """A payload that fits its model: ``fields``, and for each other required field a simple value that will do.
+    """Return a payload that fits its model: ``fields``, and a simple valid value for each other required field.
 
     A field's own ``examples`` come first.
 
@@ -47,19 +47,19 @@ def build_payload(model: type[M] | JobDefinition[M], **fields: Any) -> M:
 def build_envelope(
     job_type: str = "send-email", payload: Mapping[str, Any] | None = None, **fields: Any
 ) -> JobEnvelope:
-    """A job on the wire."""
+    """Return a job's envelope."""
     return JobEnvelope(
         **{"job_id": new_job_id(BUILT_AT), "type": job_type, "payload": dict(payload or {}), **fields}
     )
 
 
 def build_record(**fields: Any) -> JobRecord:
-    """A job's record that stands in no database. Times follow from ``status`` and ``created_at``."""
+    """Return a job's record that is in no database. Its times follow from ``status`` and ``created_at``."""
     return JobRecord.model_validate(_row(fields))
 
 
 async def add_execution(dispatcher: JobDispatcher, **fields: Any) -> JobRecord:
-    """Put a job into the records, in whatever state the test begins with; nothing is published."""
+    """Write a job into the database, in any state. Nothing is published."""
     row = _row({"created_at": dispatcher.clock.now(), **fields})
     await dispatcher.database.write(lambda connection: connection.execute(executions.insert().values(**row)))
     return await dispatcher.get(row["job_id"])
@@ -111,7 +111,7 @@ def _guess(model: type[BaseModel], name: str, info: FieldInfo) -> Any:
 
 
 def _value(kind: Any, metadata: list[Any]) -> Any:
-    """The simplest value of a type. Raises LookupError."""
+    """Return the simplest value of a type. Raise LookupError."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return build_payload(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

@@ -20,9 +20,10 @@ _MODULES = (tables, billing_tables, email_tables, notification_tables, webhook_t
 
 @contextmanager
 def temporary_database() -> Iterator[str]:
-    """The URL of an empty SQLite database with all tables, which is gone afterwards. Takes a few milliseconds.
+    """Yield the URL of an empty SQLite database with all tables, which is removed afterwards. Takes a few
+    milliseconds.
 
-    The tables are made from the models, not by the migrations; the package's own tests hold the two together.
+    The tables are made from the models, not by the migrations; the package's own tests compare the two.
     """
     with tempfile.TemporaryDirectory(prefix="jobs_core-") as folder:
         url = f"sqlite:///{Path(folder) / 'jobs.db'}"

@@ -33,7 +33,7 @@ P = TypeVar("P", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class PerformedJob:
-    """What came of a job: its record after one delivery, what QStash was answered, the jobs it enqueued."""
+    """The result of a job: its record after one delivery, the response to QStash, and the jobs it enqueued."""
 
     record: JobRecord
     answer: Answer
@@ -41,7 +41,7 @@ class PerformedJob:
 
     @property
     def result(self) -> Any:
-        """What the handler returned, as JSON keeps it.
+        """Return what the handler returned, in its JSON form.
 
         Raises:
             AssertionError: it did not complete; with the traceback of the handler.
@@ -65,7 +65,7 @@ async def perform_job(
     clock: Clock | None = None,
     settings: Settings | None = None,
 ) -> PerformedJob:
-    """Deliver one job to the real worker, once, with a database that is gone afterwards and no server.
+    """Deliver one job to the real worker, once, with a temporary database and no server.
 
     Args:
         retried: how many deliveries failed before this one; at the type's ``retries`` it is the last attempt.
@@ -123,7 +123,7 @@ async def _pretend_earlier_attempts(dispatcher: JobDispatcher, job_id: str, coun
 
 
 def _take(request: httpx.Request) -> httpx.Response:
-    """QStash, as far as it is needed here: it takes every message, and delivers none."""
+    """Accept every message as QStash does, and deliver none."""
     if request.method != "POST":
         return httpx.Response(404, json={"error": "there is nothing here"})
     if request.url.path == "/v2/batch":

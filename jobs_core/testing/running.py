@@ -1,4 +1,4 @@
-"""A worker behind an emulator whose clock a test turns."""
+"""A worker behind an emulator with a manual clock."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -20,22 +20,22 @@ from jobs_core.testing.databases import temporary_database
 
 
 class TurnedQStash(Protocol):
-    """What is needed of an emulator in the test's process; its ``qstash`` fixture is one."""
+    """The interface of an emulator in the test's process; its ``qstash`` fixture is one."""
 
     app: ASGIApp
 
     @property
     def now(self) -> int:
-        """Unix milliseconds."""
+        """Return the present time in unix milliseconds."""
         ...
 
     def mount(self, origin: str, app: object) -> None:
-        """Have an ASGI app answer for an origin."""
+        """Have an ASGI app answer requests to an origin."""
         ...
 
 
 class TurnedClock:
-    """The emulator's clock, for the records: both are turned together."""
+    """The emulator's clock, for the records: turning it turns both."""
 
     def __init__(self, qstash: TurnedQStash) -> None:
         self._qstash = qstash
@@ -53,7 +53,7 @@ async def jobs_running(
     settings: Settings | None = None,
     base_url: str = "https://app.example.com",
 ) -> AsyncIterator[JobDispatcher]:
-    """A dispatcher that publishes to ``qstash``, and a worker mounted at ``base_url`` to which it delivers.
+    """Yield a dispatcher that publishes to ``qstash``, and mount a worker at ``base_url`` for its deliveries.
 
     Args:
         registry: default: the package's job types and those of JOBS_MODULES.
@@ -84,7 +84,7 @@ async def wait_for_job(
     timeout: Duration = 10,  # noqa: ASYNC109 -- as JobDispatcher.wait
     turn: Callable[[], Awaitable[object]] | None = None,
 ) -> JobRecord:
-    """The job's record once it is finished, in the state that was expected.
+    """Return the job's record once it is finished in the expected state.
 
     What is committed is published first; then ``turn`` is awaited, ``qstash.run_until_idle`` for one.
     ``timeout`` is real time.

@@ -13,10 +13,10 @@ VALID_FOR = timedelta(minutes=5)
 
 
 def sign_delivery(url: str, body: bytes, *, key: str, at: datetime | None = None, **changed: Any) -> str:
-    """The ``Upstash-Signature`` of a delivery of ``body`` to ``url``.
+    """Return the ``Upstash-Signature`` of a delivery of ``body`` to ``url``.
 
     ``at`` defaults to now, for receivers check signatures by the wall clock; ``changed`` replaces claims, to
-    make wrong ones.
+    make wrong signatures.
     """
     at = at or SystemClock().now()
     issued = int(at.timestamp())

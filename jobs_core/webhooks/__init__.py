@@ -1,1 +1,1 @@
-"""Webhooks of third parties: verified, written down, answered at once, and worked on as jobs."""
+"""Third parties' webhooks: verified, recorded, answered at once, and handled as jobs."""

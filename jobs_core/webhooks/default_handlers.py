@@ -1,4 +1,4 @@
-"""The handlers that come with the package for webhooks of GitHub and Resend, and for those nobody else handles."""
+"""The package's handlers for webhooks of GitHub and Resend, and for those without another handler."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from jobs_core.webhooks.events import ProcessWebhook, on_webhook
 
 @on_webhook("github", "push")
 async def github_push(event: ProcessWebhook, job: Job) -> dict[str, Any]:
-    """Which commits reached which branch."""
+    """Return which commits were pushed to which branch."""
     commits = event.data.get("commits")
     return _github(event) | {
         "ref": event.data.get("ref"),
@@ -26,7 +26,7 @@ async def github_push(event: ProcessWebhook, job: Job) -> dict[str, Any]:
 
 @on_webhook("github", "pull_request")
 async def github_pull_request(event: ProcessWebhook, job: Job) -> dict[str, Any]:
-    """What happened to which pull request."""
+    """Return what happened to which pull request."""
     request = _part(event.data, "pull_request")
     return _github(event) | {
         "action": event.data.get("action"),
@@ -39,7 +39,7 @@ async def github_pull_request(event: ProcessWebhook, job: Job) -> dict[str, Any]
 
 @on_webhook("github", "issues")
 async def github_issues(event: ProcessWebhook, job: Job) -> dict[str, Any]:
-    """What happened to which issue."""
+    """Return what happened to which issue."""
     issue = _part(event.data, "issue")
     return _github(event) | {
         "action": event.data.get("action"),
@@ -51,7 +51,7 @@ async def github_issues(event: ProcessWebhook, job: Job) -> dict[str, Any]:
 
 @on_webhook("resend")
 async def resend_delivery_status(event: ProcessWebhook, job: Job) -> dict[str, Any]:
-    """Keeps what became of an e-mail, by the id under which Resend took it."""
+    """Store the status of an e-mail, by Resend's id."""
     data = _part(event.data, "data")
     provider_id = data.get("email_id")
     if not event.event.startswith("email.") or not isinstance(provider_id, str):

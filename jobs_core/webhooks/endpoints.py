@@ -44,7 +44,7 @@ _SECRETS = {
 
 
 def webhook_routes(context: AppContext, *, wall_clock: Clock | None = None) -> list[Route]:
-    """The endpoints. ``wall_clock`` is what the age of signatures is measured by."""
+    """Return the endpoints. The age of signatures is measured by ``wall_clock``."""
     sources = configured_sources(context.settings)
     clock = wall_clock or SystemClock()
     return [
@@ -54,7 +54,7 @@ def webhook_routes(context: AppContext, *, wall_clock: Clock | None = None) -> l
 
 
 def configured_sources(settings: Settings) -> dict[str, Source]:
-    """Those whose secrets are set, by name."""
+    """Return the sources whose secrets are set, by name."""
     tolerance = timedelta(seconds=settings.webhook_tolerance_seconds)
     sources: dict[str, Source] = {
         name: source_of(config, tolerance) for name, config in settings.webhook_sources.items()

@@ -1,4 +1,4 @@
-"""What is done with an event: functions, tied to sources and events by a decorator.
+"""The handlers of webhook events: functions, registered for sources and events by a decorator.
 
 ::
 
@@ -30,7 +30,7 @@ E = TypeVar("E", bound="ProcessWebhook | ProcessStripeWebhook")
 
 
 class ProcessWebhook(Payload):
-    """An event of any source but Stripe. ``data`` is the body that was received."""
+    """An event of any source but Stripe. ``data`` is the received body."""
 
     source: str = Field(min_length=1, max_length=64)
     event: str = Field(min_length=1, max_length=255)
@@ -45,7 +45,8 @@ STRIPE_ENVELOPE = "_event"
 class ProcessStripeWebhook(Payload):
     """An event of Stripe. ``event_data`` is its ``data.object``; ``created`` its time, in unix seconds.
 
-    Of a thin event (``v2.core.event``) ``event_data`` is its ``data``, and ``related_object`` says what it is about.
+    Of a thin event (``v2.core.event``) ``event_data`` is its ``data``, and ``related_object`` is the object
+    it is about.
     """
 
     event_type: str = Field(min_length=1, max_length=255)
@@ -58,31 +59,31 @@ class ProcessStripeWebhook(Payload):
 
     @property
     def account(self) -> str | None:
-        """The connected account that it is about; ``None`` for one's own."""
+        """Return the connected account it is about; ``None`` for one's own."""
         account = self._around("account")
         return account if isinstance(account, str) else None
 
     @property
     def livemode(self) -> bool | None:
-        """Whether it is of live mode, not of a sandbox."""
+        """Return whether it is of live mode, not of a sandbox; ``None`` if it does not say."""
         livemode = self._around("livemode")
         return livemode if isinstance(livemode, bool) else None
 
     @property
     def context(self) -> str | None:
-        """The context that it is about, as Stripe names it."""
+        """Return the context it is about, as Stripe names it."""
         context = self._around("context")
         return context if isinstance(context, str) else None
 
     @property
     def previous_attributes(self) -> dict[str, Any]:
-        """What the object's changed attributes were before; empty where nothing is said."""
+        """Return the former values of the object's changed attributes; empty if it does not say."""
         previous = self._around("previous_attributes")
         return previous if isinstance(previous, dict) else {}
 
     @property
     def related_object(self) -> dict[str, Any]:
-        """What a thin event is about: ``{"id", "type", "url"}``; empty for others."""
+        """Return what a thin event is about: ``{"id", "type", "url"}``; empty for others."""
         related = self._around("related_object")
         return related if isinstance(related, dict) else {}
 
@@ -96,19 +97,19 @@ Handle = Callable[[E, Job], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class EventHandler(Generic[E]):
-    """One function and what it is called for."""
+    """One function, with the source and events that it handles."""
 
     source: str
     events: tuple[str, ...]
     handle: Handle[E]
 
     def __call__(self, event: E, job: Job) -> Awaitable[Any]:
-        """Call it, as if the decorator were not there."""
+        """Call the function directly, as if it were not decorated."""
         return self.handle(event, job)
 
 
 def on_webhook(source: str, *events: str) -> Callable[[Handle[ProcessWebhook]], EventHandler[ProcessWebhook]]:
-    """Handle these events of a source; without any, or with ``*``, all of them.
+    """Register a handler for these events of a source; without events, or with ``*``, for all of them.
 
     ``custom`` is every source that is neither built in nor named by a handler of its own.
 
@@ -121,7 +122,7 @@ def on_webhook(source: str, *events: str) -> Callable[[Handle[ProcessWebhook]], 
 
 
 def on_stripe(*events: str) -> Callable[[Handle[ProcessStripeWebhook]], EventHandler[ProcessStripeWebhook]]:
-    """Handle these events of Stripe."""
+    """Register a handler for these events of Stripe."""
     return lambda handle: EventHandler(STRIPE, events or (ANY,), handle)
 
 
@@ -134,11 +135,11 @@ class EventHandlers:
 
     @classmethod
     def of(cls, *packages: str) -> "EventHandlers":
-        """All handlers defined in these packages (or modules), and in every module below them."""
+        """Return all handlers defined in these packages (or modules) and in every module below them."""
         return cls(defined_in(EventHandler, *packages))
 
     def find(self, source: str, event: str) -> list[EventHandler[Any]]:
-        """Those for one event, in order."""
+        """Return the handlers of one event, in order."""
         name = source if source in self._sources else "custom"
         return [
             handler
@@ -148,6 +149,6 @@ class EventHandlers:
 
 
 def default_handlers(modules: str = "") -> EventHandlers:
-    """The package's own handlers, and those of ``modules`` (a comma list of packages)."""
+    """Return the package's own handlers, and those of ``modules`` (a comma-separated list of packages)."""
     own = ("jobs_core.billing.stripe_events", "jobs_core.webhooks.default_handlers")
     return EventHandlers.of(*own, *packages_named(modules))

@@ -1,8 +1,8 @@
-"""From a genuine event to a job: written down once, in one transaction, and answered without waiting for QStash.
+"""Makes a genuine event into a job: recorded once, in one transaction, and answered without waiting for QStash.
 
-The event's id is the job's idempotency key, and stands in ``webhook_events``, which outlives the job. Where the id
-is not signed, whoever has one signed body could send it again under another id, so there the body itself must be
-new as well.
+The event's id is the job's idempotency key, and is stored in ``webhook_events``, which outlives the job.
+Where the id is not signed, anyone with one signed body could send it again under another id, so there the
+body itself must be new as well.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _THIN = "v2.core.event"
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of an event. ``is_new`` is false for one that was received before."""
+    """The result of receiving an event. ``is_new`` is false for one that was received before."""
 
     job_id: str
     is_new: bool
@@ -35,7 +35,7 @@ class Receipt:
 async def accept(
     context: AppContext, source: str, received: Received, body: bytes, *, ip_address: str | None = None
 ) -> Receipt:
-    """Record the event and its job; returns after the commit, and the job is published right after.
+    """Record the event and its job, and publish the job after the commit. Return after the commit.
 
     Raises:
         JobValidationError: the event cannot be carried by a job.
@@ -94,7 +94,7 @@ def _object(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _around(event: dict[str, Any]) -> dict[str, Any]:
-    """What Stripe says around the object, as far as it says anything."""
+    """Return the given fields of Stripe's event beside its object."""
     data = event.get("data")
     found = {name: event.get(name) for name in ("account", "livemode", "context", "related_object")}
     found["previous_attributes"] = data.get("previous_attributes") if isinstance(data, dict) else None
@@ -102,7 +102,7 @@ def _around(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(created: object) -> object:
-    """An event's time in unix seconds; thin events spell it as ISO 8601."""
+    """Return an event's time in unix seconds; thin events spell it as ISO 8601."""
     if not isinstance(created, str):
         return created
     try:
@@ -112,7 +112,7 @@ def _seconds(created: object) -> object:
 
 
 def _id_of(subject: dict[str, Any], kind: str) -> str | None:
-    """The id of the ``kind`` that the object is, or points to (as an id or as the expanded object)."""
+    """Return the id of the ``kind`` that the object is, or refers to (by an id or as the expanded object)."""
     value = subject.get("id") if subject.get("object") == kind else subject.get(kind)
     if isinstance(value, dict):
         value = value.get("id")

@@ -1,4 +1,4 @@
-"""The webhook events that were received: what makes a replay known for one, long after its job is cleaned up."""
+"""The received webhook events, by which a replay is recognized long after its job is cleaned up."""
 
 from datetime import datetime
 from typing import ClassVar

@@ -32,7 +32,7 @@ _LONGEST_ID = 200
 
 
 class WebhookRejected(Exception):
-    """Not taken. ``code`` is for programs, the message for people, ``status`` for HTTP."""
+    """A webhook that is not accepted. ``code`` is for programs, the message for people, ``status`` for HTTP."""
 
     def __init__(self, status: int, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -43,7 +43,7 @@ class WebhookRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A genuine event. ``data`` is the parsed body; ``is_id_signed`` says whether a replay could change the id."""
+    """A genuine event. ``data`` is the parsed body; ``is_id_signed`` is false where a replay could change the id."""
 
     event: str
     event_id: str
@@ -55,7 +55,7 @@ class Source(Protocol):
     """One sender of webhooks."""
 
     def receive(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Received:
-        """The event in a request (header names in lower case, or in a case-blind mapping).
+        """Return the event in a request (header names in lower case, or in a case-insensitive mapping).
 
         Raises:
             WebhookRejected: it is not genuine, not fresh, or not an event.
@@ -64,7 +64,7 @@ class Source(Protocol):
 
 
 def source_of(config: WebhookSource, tolerance: timedelta) -> Source:
-    """What verifies a source that the settings describe."""
+    """Return the verifier of a source from the settings."""
     if config.scheme == "standard":
         return StandardSource(config.secret.get_secret_value(), tolerance)
     return HmacSource(config, tolerance)
@@ -99,7 +99,7 @@ class StripeSource:
 
 @dataclass(frozen=True, slots=True)
 class GitHubSource:
-    """GitHub's webhooks: the body is signed, nothing else, so neither its age nor its id can be trusted."""
+    """GitHub's webhooks: only the body is signed, so neither its age nor its id can be trusted."""
 
     secret: str
 
@@ -150,7 +150,7 @@ class StandardSource:
 
 @dataclass(frozen=True, slots=True)
 class HmacSource:
-    """A source that signs in its own way with HMAC."""
+    """A source with its own way of signing by HMAC."""
 
     config: WebhookSource
     tolerance: timedelta
@@ -210,7 +210,7 @@ class HmacSource:
 
 
 def _check_age(stamp: str, now: datetime, tolerance: timedelta, name: str) -> datetime:
-    """The stamp as an instant. Raises WebhookRejected outside the tolerance, which is inclusive."""
+    """Return the stamp as an instant. Raise WebhookRejected outside the tolerance, which is inclusive."""
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 11):
         raise WebhookRejected(400, "malformed_timestamp", f"the timestamp in {name} is not unix seconds")
     at = datetime.fromtimestamp(int(stamp), UTC)
