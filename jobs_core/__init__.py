@@ -167,7 +167,7 @@ if _missing := [name for name in _EXTRA if find_spec(name) is None]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: an application pays for what it uses."""
+    """Import a public name at its first use: an application only loads what it uses."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(_MODULES[name] if name != "migrations" else "jobs_core.database.migrations")

@@ -75,7 +75,7 @@ def create_app(
     dispatcher: JobDispatcher | None = None,
     resources: Resources | None = None,
 ) -> Starlette:
-    """The whole worker app. ``app.state.dispatcher`` enqueues into it.
+    """Return the whole worker app. ``app.state.dispatcher`` enqueues into it.
 
     Args:
         settings: default: from the environment. Not with ``dispatcher``, which has its own.
@@ -160,7 +160,7 @@ async def running(app: Starlette) -> AsyncIterator[None]:
 
 
 def intervals(app: Starlette) -> tuple[Interval, ...]:
-    """What ``running`` does at intervals."""
+    """Return the work that ``running`` does at intervals."""
     dispatcher: JobDispatcher = app.state.dispatcher
     return (
         # What other processes left is found within seconds after their locks end.
@@ -171,7 +171,7 @@ def intervals(app: Starlette) -> tuple[Interval, ...]:
 
 
 def public_job(record: JobRecord) -> dict[str, Any]:
-    """A job as anyone sees it who knows its id: without what it carries, and where in the code it broke."""
+    """Return a job for anyone who knows its id: without payload, result and traceback."""
     shown = {
         name: value
         for name, value in record.to_json().items()
@@ -213,7 +213,7 @@ def _job_endpoint(dispatcher: JobDispatcher) -> Callable[[Request], Awaitable[Re
 
 
 async def _delivery(request: Request, dispatcher: JobDispatcher, endpoint: str) -> Delivery:
-    """The request as a delivery. Raises BodyTooLargeError and BodyLostError."""
+    """Return the request as a delivery. Raise BodyTooLargeError or BodyLostError."""
     settings = dispatcher.settings
     query = request.scope["query_string"].decode("latin-1")
     body = await bounded_body(request, settings.max_body_bytes)

@@ -16,14 +16,16 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def one_line(text: str) -> str:
-    """``text`` on one line, without control characters, at most 2,000 characters long: nothing can forge a line."""
+    """Return ``text`` on one line, without control characters, at most 2,000 characters: nothing can forge a
+    log line.
+    """
     if len(text) > _MOST_CHARACTERS:
         text = f"{text[:_MOST_CHARACTERS]} … ({len(text)} characters)"
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _indented(text: str) -> str:
-    """A traceback's lines: what its exception says may look like a line of ours."""
+    """Return a traceback indented: its exception's text may look like a log line."""
     return "\n".join(
         "  " + _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
         for line in text.split("\n")
@@ -68,7 +70,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: int = logging.INFO, *, as_json: bool = False) -> None:
-    """Send everything from ``level`` up to standard error, for people or as JSON."""
+    """Write everything from ``level`` up to standard error, for people or as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else FactsFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

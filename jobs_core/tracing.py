@@ -54,7 +54,7 @@ def enqueue_span(job_type: str) -> Iterator[None]:
 
 
 def carried() -> dict[str, str]:
-    """The headers that carry the present span to whoever continues it; none outside a span."""
+    """Return the headers that carry the present span to its continuation; none outside a span."""
     if _api() is None:
         return {}
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

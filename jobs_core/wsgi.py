@@ -31,10 +31,10 @@ WsgiApp = Callable[[Any, Any], Iterable[bytes]]  # of the environ and start_resp
 
 
 class _Begun:
-    """A response of which the first part is there, and with it the status.
+    """A response whose first part, and with it the status, has come.
 
-    WSGI asks servers to wait for the first part before they read the status (PEP 3333). Some do not, and would answer
-    200 for a delivery that is to be retried.
+    WSGI asks servers to wait for the first part before they read the status (PEP 3333). Some do not, and
+    would answer 200 for a delivery that is to be retried.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -87,7 +87,9 @@ class JobsMiddleware:
         return self._app(environ, start_response)
 
     def close(self) -> None:
-        """Stop relaying and sweeping, finish what is under way. Called at exit too; once is enough."""
+        """Stop relaying and sweeping, and finish the work under way. Also called at exit; further calls do
+        nothing.
+        """
         with self._lock:
             bridge, self._bridge = self._bridge, None
         if bridge is None:

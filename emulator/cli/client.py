@@ -1,7 +1,7 @@
-"""Talking to a running server from a command, and what a command says when that fails.
+"""Calls from a command to a running server, and what a command prints when one fails.
 
-Exit codes, for scripts: 0 done; 1 the server refused, or the answer is no; 2 the command line is wrong; 3 nobody
-answers there.
+Exit codes, for scripts: 0 success; 1 the server refused, or the answer is no; 2 the command line is wrong; 3
+no server answers.
 """
 
 import json
@@ -18,10 +18,10 @@ NOT_RUNNING = 3
 
 
 class Client:
-    """Calls of one tenant. Every failure ends the command with one line on stderr."""
+    """Calls of one tenant. Every failure ends the command with one line on standard error."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        """``token`` is the default published user's when it is not given."""
+        """``token`` defaults to that of the first published user."""
         import httpx
 
         if token is None:
@@ -45,7 +45,7 @@ class Client:
         weakref.finalize(self, self._http.close)
 
     def call(self, method: str, path: str, **request: Any) -> Any:
-        """The JSON answer of one call; ``request`` as httpx takes it."""
+        """Return the JSON response of one call; ``request`` are httpx's arguments."""
         with self._failing():
             response = self._http.request(method, path, **request)
         self._check(response.status_code, response.text, path)
@@ -56,7 +56,7 @@ class Client:
 
     @contextmanager
     def stream(self, path: str, headers: dict[str, str]) -> Iterator[Iterator[str]]:
-        """The lines of a server-sent event stream. Raises httpx.TransportError when it is cut."""
+        """Yield the lines of a server-sent event stream. Raise httpx.TransportError when it breaks."""
         with self._http.stream("GET", path, headers=headers) as response:
             if response.status_code >= 400:
                 self._check(response.status_code, response.read().decode(errors="replace"), path)
@@ -76,7 +76,7 @@ class Client:
             fail(f"{self.url} broke off: {str(error) or type(error).__name__}", NOT_RUNNING)
 
     def not_running(self) -> NoReturn:
-        """End the command: nobody listens there."""
+        """End the command: no server listens there."""
         fail(f"nothing answers at {self.url}; start it with: qstash-emulator dev", NOT_RUNNING)
 
     def _check(self, status: int, text: str, path: str) -> None:
@@ -95,13 +95,13 @@ class Client:
 
 
 def fail(words: str, code: int = REFUSED) -> NoReturn:
-    """One line on stderr, and the exit code."""
+    """Print one line on standard error, and exit with the code."""
     typer.echo(f"qstash-emulator: {words}", err=True)
     raise typer.Exit(code)
 
 
 def read_pair(text: str) -> tuple[str, str]:
-    """``NAME:VALUE`` of an option."""
+    """Return the parts of an option ``NAME:VALUE``."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         fail(f"{text!r}: expected NAME:VALUE", 2)
@@ -109,7 +109,7 @@ def read_pair(text: str) -> tuple[str, str]:
 
 
 def read_input(name: str) -> bytes:
-    """A file's bytes, or standard input's for ``-``."""
+    """Return a file's bytes, or standard input's for ``-``."""
     if name == "-":
         return sys.stdin.buffer.read()
     try:

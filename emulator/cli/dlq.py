@@ -1,4 +1,4 @@
-"""``qstash-emulator dlq``: what failed for good; publish it again, or throw it away."""
+"""``qstash-emulator dlq``: the dead letter queue: list, publish again, delete."""
 
 from typing import Annotated, Any
 
@@ -91,7 +91,7 @@ def _wanted(dlq_ids: list[str] | None, every: bool) -> dict[str, list[str]]:
 
 
 def _each_page(client: Client, method: str, path: str, wanted: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """A call takes at most a hundred; the cursor says that more follow."""
+    """Call for each page of at most a hundred entries; the cursor says that more follow."""
     answers = []
     while True:
         answer = client.call(method, path, json=wanted or None)  # no body means all

@@ -1,4 +1,4 @@
-"""What is kept from the garbage collector, which looks for cycles where a server has hardly any."""
+"""Tuning of the garbage collector, which looks for cycles where a server has hardly any."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def nothing_is_garbage() -> Iterator[None]:
-    """For imports: all that they make stays, and looking for garbage among it takes a sixth of their time.
+    """Pause collection during imports: all their objects stay, and looking for garbage takes a sixth of their
+    time.
 
-    What is there afterwards is never looked at again, so that collections under load have less to do, too.
+    The objects made inside are never examined again, so that later collections have less to do.
     """
     gc.disable()
     try:
@@ -20,9 +21,9 @@ def nothing_is_garbage() -> Iterator[None]:
 
 
 def search_less() -> None:
-    """For a server that is ready: what is there stays, and requests leave many objects but hardly a cycle.
+    """Collect less often in a server that is ready: requests leave many objects and hardly a cycle.
 
-    The search was a fifth of the CPU of a message.
+    Collection took a fifth of the CPU of a message.
     """
     gc.collect()
     gc.freeze()

@@ -1,5 +1,6 @@
-"""The command ``qstash-emulator``: one module a group. What takes long to import is imported where it is used, so that
-``--help`` is quick."""
+"""The command ``qstash-emulator``: one module a group. Slow imports happen where they are used, so that
+``--help`` is quick.
+"""
 
 import sys
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""What commands print: tables that fit the terminal, states in their colours, times of day."""
+"""Output of commands: tables that fit the terminal, coloured states, times of day."""
 
 import json
 import shutil
@@ -16,12 +16,12 @@ COLORS = {
 
 
 def print_json(value: Any) -> None:
-    """The value on its own, for programs."""
+    """Print the value alone, for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
-    """Columns as wide as they must be; the last one is cut where the terminal ends."""
+    """Print columns as wide as needed; the last one is cut off where the terminal ends."""
     if not rows:
         typer.echo(nothing)
         return
@@ -39,7 +39,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: 
 
 
 def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
-    """Names and values; those without a value are left out."""
+    """Print names and values; those without a value are left out."""
     shown = [(name, value) for name, value in facts if value not in (None, "", [], {})]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
@@ -48,19 +48,19 @@ def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
 
 
 def sentence(outcome: dict[str, Any]) -> str:
-    """What happened, why and what to do, with the time of the next attempt in this machine's zone."""
+    """Return what happened, why and what to do, with the time of the next attempt in this machine's zone."""
     next_at = outcome.get("nextAt")
     words: str = outcome["sentence"]
     return words + (f"; next at {moment(next_at)}" if next_at is not None else "")
 
 
 def state(name: str, width: int = 0) -> str:
-    """A state in its colour."""
+    """Return a state in its colour."""
     return typer.style(name.ljust(width), fg=COLORS.get(name))
 
 
 def moment(at: int | None, *, millis: bool = False) -> str:
-    """An instant (unix ms) in this machine's zone; empty for none."""
+    """Return an instant (unix ms) in this machine's zone; empty for none."""
     if at is None:
         return ""
     local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
@@ -68,7 +68,7 @@ def moment(at: int | None, *, millis: bool = False) -> str:
 
 
 def time_of_day(at: int) -> str:
-    """An instant's time of day, to the millisecond."""
+    """Return an instant's time of day, to the millisecond."""
     return datetime.fromtimestamp(at / 1000, UTC).astimezone().strftime("%H:%M:%S") + f".{at % 1000:03d}"
 
 

@@ -1,4 +1,4 @@
-"""A server that ends with whoever started it, also when that was killed and could not say so."""
+"""Stops the server when the process that started it is gone, even if that was killed."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""``qstash-emulator publish``: one message, and perhaps what becomes of it."""
+"""``qstash-emulator publish``: publishes one message, and may wait for its end."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -101,7 +101,7 @@ _FINAL = ("DELIVERED", "FAILED", "CANCELED")
 def _wait(
     client: Client, events: Iterator[dict[str, Any] | None], accepted: list[dict[str, Any]], *, is_quiet: bool
 ) -> None:
-    """Follow messages to their ends. Exits 1 unless all are delivered."""
+    """Wait for the ends of messages. Exit with 1 unless all are delivered."""
     waiting = {one["messageId"] for one in accepted}
     outcomes: set[str] = set()
     for message_id in [one["messageId"] for one in accepted if one.get("deduplicated")]:

@@ -1,4 +1,4 @@
-"""``qstash-emulator run -- COMMAND``: a server for as long as one command lives."""
+"""``qstash-emulator run -- COMMAND``: a server while one command runs."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ _STOP_SECONDS = 10.0
 
 
 def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> int:
-    """Start a server, run ``command`` with its variables, stop the server; the command's exit code.
+    """Start a server, run ``command`` with its variables, stop the server. Return the command's exit code.
 
-    127 when there is no such command, 128 and the signal's number when a signal ended it, as shells say it.
+    127 when there is no such command, 128 and the signal's number when a signal ended it, as shells have it.
     """
     with _server(server_arguments) as variables:
         typer.echo(f"qstash-emulator: {variables['QSTASH_URL']}/emulator/ while this runs", err=True)
@@ -31,7 +31,9 @@ def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> 
 
 
 class _Ending:
-    """Ends this process on SIGTERM as an error would, so that nothing is left behind; until ``arm`` it is but noted."""
+    """Ends this process on SIGTERM as an error would, so that nothing is left behind; before ``arm`` it is
+    only recorded.
+    """
 
     def __init__(self) -> None:
         self._is_armed = False
@@ -54,7 +56,7 @@ class _Ending:
 
 @contextlib.contextmanager
 def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
-    """A server in a session of its own: Ctrl-C reaches the command first, the server when that has ended."""
+    """Run a server in a session of its own: Ctrl-C reaches the command first, the server when that has ended."""
     ending = _Ending()
     process = subprocess.Popen(  # noqa: S603  our own command line
         [*_this_program(), "dev", "--stop-with-stdin", *arguments],
@@ -80,7 +82,7 @@ def _server(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def _this_program() -> list[str]:
-    """The command line of this program: a standalone executable has no interpreter to start it with."""
+    """Return the command line of this program: a standalone executable has no interpreter to start it with."""
     return [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "emulator"]
 
 
@@ -99,7 +101,7 @@ def _read_variables(process: subprocess.Popen[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _signals_passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """The terminal sends Ctrl-C to the command itself; everything else is handed to it."""
+    """Pass signals on to the command, but for Ctrl-C, which the terminal sends it itself."""
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         process.send_signal(number)

@@ -1,4 +1,4 @@
-"""``qstash-emulator runs``: list workflow runs, say how one stands and why, start one anew from a step."""
+"""``qstash-emulator runs``: list workflow runs, show one with its reasons, start one anew from a step."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -110,7 +110,7 @@ def _text(given: str) -> str:
 
 
 def _rows(bar: dict[str, Any]) -> list[list[str]]:
-    """A step in one line, and one more for each attempt that failed."""
+    """Return a step as one row, and one more for each failed attempt."""
     waits_for = f"waits for {bar['waitsFor']}" if bar.get("waitsFor") else ""
     first = [
         bar["name"],

@@ -1,4 +1,4 @@
-"""Running the server under uvicorn: one listener, words on start, a clean stop."""
+"""Running the server under uvicorn: one listener, the start-up message, a clean stop."""
 
 import contextlib
 import logging
@@ -77,7 +77,7 @@ def _shown(database: str) -> str:
 
 
 def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: bool = False) -> int:
-    """Serve until SIGINT or SIGTERM, or until standard input closes if asked; the exit code."""
+    """Serve until SIGINT or SIGTERM, or until standard input closes if asked. Return the exit code."""
     log_format.configure(logging.INFO if is_verbose else logging.WARNING)
     listeners = [
         _listen(settings.host, port, flag)
@@ -125,7 +125,7 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
 
 
 def _listen_if_free(host: str, port: int) -> list[socket.socket]:
-    """A listener where the vendor's log server would be (contract 6); none if somebody else is there."""
+    """Return a listener where the vendor's log server would be (contract 6); none if the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -139,7 +139,7 @@ def _listen_if_free(host: str, port: int) -> list[socket.socket]:
 
 
 def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
-    """The application and its deliveries with spans. Raises ImportError without OpenTelemetry."""
+    """Return the application with tracing. Raise ImportError without OpenTelemetry."""
     from emulator.tracing.middleware import PublishTracing
     from emulator.tracing.setup import create_provider
     from emulator.tracing.transport import TracingTransport
@@ -151,7 +151,7 @@ def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it is ready, and lets its listeners go before it stops."""
+    """Prints its address once it is ready, and closes its listeners before it stops."""
 
     def __init__(
         self, config: uvicorn.Config, emulator: Emulator, listener: socket.socket, *, stops_with_stdin: bool
@@ -213,7 +213,7 @@ class _Server(uvicorn.Server):
 
 
 def _raise_descriptor_limit() -> None:
-    """Every connection takes a descriptor: take as many as this user may have."""
+    """Raise the limit of open descriptors to the user's maximum: every connection takes one."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -226,7 +226,7 @@ def _raise_descriptor_limit() -> None:
 
 
 def _warn_of_reach(host: str) -> None:
-    """Say that others reach the server, where they do: its users' tokens are published."""
+    """Warn where other machines reach the server: its users' tokens are published."""
     if not is_loopback(host):
         print(
             f"qstash-emulator: warning: listening on {host}, so other machines can reach this server, and the tokens "

@@ -1,4 +1,4 @@
-"""``qstash-emulator tail``: what happens, as it happens, one line an event."""
+"""``qstash-emulator tail``: events as they happen, one line each."""
 
 import json
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def tail(
 
 
 def line_of(step: dict[str, Any]) -> str:
-    """One event in one line."""
+    """Return one event as one line."""
     details = (
         [f"attempt {step['retried'] + 1}/{step['maxRetries'] + 1}"] if step["state"] != "CREATED" else []
     )
@@ -70,7 +70,7 @@ def line_of(step: dict[str, Any]) -> str:
 
 
 def follow(client: Client) -> Iterator[dict[str, Any] | None]:
-    """``None`` once listening, then every step; takes up where it was when the server was gone for a while."""
+    """Yield ``None`` once connected, then every event; reconnects and continues after the server was gone."""
     import httpx
 
     last_id: str | None = None
@@ -99,7 +99,7 @@ def _pause() -> None:
 
 
 def _events(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
-    """``(event, data, id)`` of each block (WHATWG HTML, 9.2)."""
+    """Yield ``(event, data, id)`` of each block (WHATWG HTML, 9.2)."""
     fields: dict[str, str] = {}
     for line in lines:
         if line:

@@ -1,1 +1,1 @@
-"""The only thing that makes outbound requests."""
+"""Outbound requests: no other room makes any."""

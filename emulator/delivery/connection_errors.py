@@ -1,4 +1,4 @@
-"""Words for deliveries that got no answer: what happened, and what to do about it."""
+"""Explains deliveries without a response: what happened, and what to do about it."""
 
 import errno
 import ipaddress
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` names the machine itself."""
+    """Return whether ``host`` names this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -20,7 +20,7 @@ TIMED_OUT = "context deadline exceeded"
 
 
 def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
-    """The connection could not be made."""
+    """Explain that the connection could not be made."""
     if error.errno == errno.ECONNREFUSED:
         hostname = urlsplit(url).hostname or ""
         is_hint_due = is_in_container and is_loopback(hostname)
@@ -29,12 +29,12 @@ def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
 
 
 def went_wrong(url: str, words: str) -> str:
-    """The destination did what no HTTP server may; ``words`` say what."""
+    """Explain that the destination broke HTTP; ``words`` say how."""
     return f"{_host(url)} {words}"
 
 
 def refused(url: str) -> str:
-    """Nobody listens."""
+    """Explain that nothing listens there."""
     return f"connection refused by {_host(url)}: nobody listens on that port; is the app running, and there?"
 
 
@@ -47,7 +47,7 @@ def _container_hint(url: str, hostname: str) -> str:
 
 
 def not_resolved(url: str) -> str:
-    """The host's name is unknown."""
+    """Explain that the host's name is unknown."""
     hostname = urlsplit(url).hostname
     return (
         f"the name {hostname!r} does not resolve; check its spelling, or point it at this machine with "
@@ -56,7 +56,7 @@ def not_resolved(url: str) -> str:
 
 
 def tls_failed(url: str, error: Exception) -> str:
-    """The TLS handshake or the certificate failed."""
+    """Explain that the TLS handshake or the certificate failed."""
     return (
         f"TLS to {_host(url)} failed: {error}; if the app speaks plain HTTP behind this name, start with "
         f"--connect-to {_origin(url)}=http://127.0.0.1:PORT"
@@ -64,7 +64,7 @@ def tls_failed(url: str, error: Exception) -> str:
 
 
 def cut_off(url: str, error: Exception) -> str:
-    """The connection ended before a complete response."""
+    """Explain that the connection ended before a complete response."""
     return (
         f"{_host(url)} closed the connection before a complete response: {str(error) or type(error).__name__}"
     )

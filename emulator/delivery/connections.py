@@ -1,8 +1,8 @@
-"""Kept-alive HTTP/1.1 connections of asyncio: one exchange at a time on each.
+"""Kept-alive HTTP/1.1 connections of asyncio, with one exchange at a time on each.
 
-A kept connection that the peer has closed while it was idle is never used, and a request of which nothing could be
-written is sent again on a new one, as Go's net/http does: neither is an attempt. What was written and then cut off
-is one, for its receiver may have begun.
+A kept connection that the peer has closed while it was idle is never used, and a request of which nothing
+could be written is sent again on a new one, as Go's net/http does: neither counts as an attempt. A request
+that was written and then cut off does, for its receiver may have begun.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ class NothingWritten(Exception):
 
 
 class CutOff(Exception):
-    """The connection ended, or went wrong, before a complete head of a response. The text says how."""
+    """The connection ended, or broke HTTP, before a complete head of a response. The text says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a connection leads: ``tls_name`` is the name that the certificate must have, ``None`` for plain text."""
+    """The end of a connection: ``tls_name`` is the name that the certificate must have, ``None`` for plain text."""
 
     host: str
     port: int
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._request_bytes = 0
 
     async def exchange(self, head: bytes, body: bytes, reader: ResponseReader) -> None:
-        """Send a request and have ``reader`` read the answer. Raises NothingWritten and CutOff."""
+        """Send a request and have ``reader`` read the response. Raise NothingWritten or CutOff."""
         assert self._transport is not None
         self._reader = reader
         self._request_bytes = len(head) + len(body)
@@ -74,13 +74,13 @@ class Connection(asyncio.Protocol):
             self._reader = self._ended = None
 
     def is_usable(self, now: float) -> bool:
-        """Whether an idle connection is still there, and nothing came on it meanwhile: that could only be its end."""
+        """Return whether an idle connection is open and silent: any bytes on it could only be its end."""
         if self.is_lost or now - self.idle_since > _KEEP_ALIVE_SECONDS:
             return False
         return self._poll is None or not self._poll.poll(0)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         self.is_lost = True
         if self._transport is not None:
             self._transport.abort()
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
 
 
 class Connections:
-    """Makes connections, and keeps those that may be used again."""
+    """Makes connections, and keeps reusable ones."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[Place, list[Connection]] = defaultdict(list)
@@ -155,7 +155,9 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
 
     async def exchange(self, place: Place, head: bytes, body: bytes, reader: ResponseReader) -> None:
-        """Send a request to ``place`` and read the answer. Raises CutOff, OSError, ssl.SSLError, socket.gaierror."""
+        """Send a request to ``place`` and read the response. Raise CutOff, OSError, ssl.SSLError or
+        socket.gaierror.
+        """
         while True:
             connection = self._take(place) or await self._open(place)
             try:
@@ -169,7 +171,7 @@ class Connections:
             return
 
     def close(self) -> None:
-        """Close all idle ones."""
+        """Close all idle connections."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None

@@ -1,4 +1,4 @@
-"""Deliveries to ``api/llm`` are answered here: the vendor's models are not on this machine (contract 3.9)."""
+"""Responses to ``api/llm``, made here: the vendor's models are not on this machine (contract 3.9)."""
 
 import json
 
@@ -11,9 +11,9 @@ from emulator.wire.headers import first_value
 
 
 class LlmTransport:
-    """Answers for the vendor's own models with a canned completion; everything else goes to ``others``.
+    """Answers for the vendor's models with a canned completion; sends everything else by ``others``.
 
-    ``--connect-to https://qstash.upstash.io=<origin>`` puts a model of one's own in its place.
+    ``--connect-to https://qstash.upstash.io=<origin>`` puts a model of your own in its place.
     """
 
     def __init__(self, others: Transport) -> None:
@@ -34,7 +34,7 @@ class LlmTransport:
 
 
 def _model(body: bytes) -> str:
-    """The model asked for; the request is the publisher's own and may be anything."""
+    """Return the requested model; the body is the publisher's and may be anything."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):

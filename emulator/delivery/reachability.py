@@ -1,4 +1,4 @@
-"""What real QStash refuses when it is published: hosts that it cannot deliver to (contract 1.3)."""
+"""The hosts that real QStash refuses at the publish, because it cannot deliver to them (contract 1.3)."""
 
 import asyncio
 import ipaddress
@@ -22,7 +22,9 @@ class Reachability:
     """Refuses loopback, private and unresolvable hosts, as the real service does."""
 
     def __init__(self, resolve: Resolve, is_known: Callable[[str], bool]) -> None:
-        """``is_known`` says of an origin that somebody here answers for it: it counts as public, unresolved."""
+        """``is_known`` tells of an origin whether something here answers for it: it then counts as public,
+        unresolved.
+        """
         self._resolve = resolve
         self._is_known = is_known
 
@@ -53,20 +55,20 @@ class Reachability:
 
 
 async def resolve(host: str) -> Sequence[str]:
-    """By the machine's own resolver."""
+    """Resolve by the machine's own resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 def _address(text: str) -> Address:
-    """Raises ValueError for what is none."""
+    """Return the address. Raise ValueError if it is none."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address if mapped is None else mapped
 
 
 def _kind_of(address: Address) -> str | None:
-    """Why nobody outside can reach an address; ``None`` if that is possible."""
+    """Return why the public cannot reach an address; ``None`` if it may."""
     if address.is_loopback:
         return "loopback"
     return None if address.is_global else "private"

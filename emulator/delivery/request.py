@@ -1,4 +1,4 @@
-"""What is sent to a destination: a pure function of the message and the attempt (contract 4.1)."""
+"""The request to a destination: a pure function of the message and the attempt (contract 4.1)."""
 
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ USER_AGENT = "Upstash-QStash"
 
 @keyword_value
 class OutboundRequest:
-    """One HTTP request. ``timeout_ms`` covers everything from connecting to the last byte of the answer."""
+    """One HTTP request. ``timeout_ms`` covers everything from connecting to the last byte of the response."""
 
     method: str
     url: str
@@ -33,7 +33,7 @@ def build_request(
     default_timeout_ms: int,
     region: str | None = None,
 ) -> OutboundRequest:
-    """The request of one attempt. ``signed_at_seconds`` is real wall time; ``retried`` counts from 0."""
+    """Return the request of one attempt. ``signed_at_seconds`` is real wall time; ``retried`` counts from 0."""
     signature = sign(
         key=signing_key, url=message.url, body=body, issued_at_seconds=signed_at_seconds, jwt_id=jwt_id
     )
@@ -72,7 +72,7 @@ def _travels(name: str) -> bool:
 
 
 def _flow_control(flow: FlowControl) -> Headers:
-    """The limits that the message brought, the period in seconds."""
+    """Return the limits that the message brought, the period in seconds."""
     given = {"parallelism": flow.parallelism, "rate": flow.rate, "period": flow.period_seconds}
     value = ",".join(f"{name}={number}" for name, number in given.items() if number is not None)
     return (("Upstash-Flow-Control-Key", flow.key), ("Upstash-Flow-Control-Value", value))

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 answer from bytes to values, as a real client reads it: lenient where that is safe, without I/O.
+"""Parses one HTTP/1.1 response as a real client does: lenient where that is safe, without I/O.
 
-A head that has come whole stands, whatever follows it: a body that is cut off, badly framed or badly encoded is
-kept as far as it came, and ``problem`` says so. (RFC 9112 says what a client may take; where it leaves the choice,
-what Go's net/http and browsers take is taken.)
+A complete head counts, whatever follows it: a body that is cut off, badly framed or badly encoded is kept as
+far as it came, and ``problem`` says so. (RFC 9112 says what a client may accept; where it leaves the choice,
+this accepts what Go's net/http and browsers do.)
 """
 
 import re
@@ -22,7 +22,7 @@ _WITHOUT_BODY = frozenset({204, 205, 304})
 
 
 class BadHead(Exception):
-    """What came is no HTTP answer; the text says what it is."""
+    """The bytes are no HTTP response; the text says what they are."""
 
 
 class _Framing(Enum):
@@ -32,7 +32,9 @@ class _Framing(Enum):
 
 
 class ResponseReader:
-    """Reads one answer. Feed it until ``is_complete``; then ``can_be_kept`` says whether the connection may go on."""
+    """Reads one response. Feed it until ``is_complete``; then ``can_be_kept`` says whether the connection can
+    be reused.
+    """
 
     def __init__(self, *, is_head_request: bool, most_body_bytes: int) -> None:
         self.status: int = 0
@@ -52,16 +54,16 @@ class ResponseReader:
 
     @property
     def has_head(self) -> bool:
-        """Whether the status is known."""
+        """Return whether the status is known."""
         return self.status != 0
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything came."""
+        """Return whether any bytes came."""
         return self.has_head or bool(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they come. Raises BadHead."""
+        """Take bytes as they come. Raise BadHead."""
         self._buffer += data
         while not self.has_head:
             if not self._read_head():
@@ -70,7 +72,7 @@ class ResponseReader:
             self._read_body()
 
     def end(self) -> None:
-        """The connection has ended. Raises BadHead if the head is not whole."""
+        """Note that the connection has ended. Raise BadHead if the head is incomplete."""
         if not self.has_head:
             raise BadHead(
                 "closed the connection in the middle of the response's head"
@@ -87,11 +89,11 @@ class ResponseReader:
             self._finish()
 
     def give_up(self, words: str) -> None:
-        """Nothing more is waited for."""
+        """Stop waiting for more; ``words`` say why."""
         self._fail(words)
 
     def body(self) -> bytes:
-        """The body as far as it came, without gzip. Other encodings nobody asked for: they are kept, and said."""
+        """Return the body as far as it came, gzip decoded. Other encodings nobody asked for are kept, and noted."""
         raw = bytes(self._body)
         encodings = [
             token.strip().lower()
@@ -135,7 +137,7 @@ class ResponseReader:
     # The head
 
     def _read_head(self) -> bool:
-        """Read a head, if it is there. Interim answers (1xx but 101) are passed over."""
+        """Read a head, if it is complete. Interim responses (1xx but 101) are skipped."""
         found = _END_OF_HEAD.search(self._buffer, max(0, self._scanned - 3))
         if found is None:
             self._scanned = len(self._buffer)
@@ -161,7 +163,7 @@ class ResponseReader:
         return True
 
     def _choose_framing(self, *, is_1_1: bool) -> None:
-        """RFC 9112, 6.3."""
+        """Choose the framing of the body (RFC 9112, 6.3)."""
         connection = _tokens(self.lines, b"connection")
         self.can_be_kept = b"close" not in connection and (is_1_1 or b"keep-alive" in connection)
         codings = _tokens(self.lines, b"transfer-encoding")
@@ -211,7 +213,7 @@ class ResponseReader:
         return count
 
     def _read_chunk(self) -> bool:
-        """Take what there is of a chunk; whether more may be taken at once."""
+        """Take what has come of a chunk. Return whether more may be taken at once."""
         if self._left > 0:
             self._left -= self._take(min(self._left, len(self._buffer)))
             if self._left == 0:
@@ -248,7 +250,9 @@ class ResponseReader:
 
 
 def _header_lines(lines: list[bytes]) -> RawLines:
-    """Names in lower case are for us; they are shown as they came by ``shown``. Folded lines are joined (5.2)."""
+    """Return header lines with names in lower case; ``shown`` has them as they came. Folded lines are joined
+    (5.2).
+    """
     read: RawLines = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and read:

@@ -1,4 +1,4 @@
-"""What is kept of a request: its header lines as they went out, secrets redacted as the message asks."""
+"""What is stored of a request: its header lines as they were sent, secrets redacted as the message asks."""
 
 from emulator.broker.message import Message
 from emulator.wire.headers import Headers
@@ -6,7 +6,9 @@ from emulator.wire.redaction import parse_redaction
 
 
 def kept_headers(message: Message, headers: Headers) -> Headers:
-    """``headers`` with the values as digests that the message has hidden; those of the server are no secrets of its."""
+    """Return ``headers`` with digests for the values that the message redacts; the server's own headers hold
+    no secrets.
+    """
     redaction = parse_redaction(message.redact_fields)
     if redaction is None:
         return headers

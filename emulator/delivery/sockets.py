@@ -1,7 +1,7 @@
 """Deliveries over TCP by HTTP/1.1.
 
-The client is ours because none of the others reads what destinations really answer: see ``response_reader``, and
-``connections`` for which connection a request goes out on.
+The client is our own because no library reads what destinations really answer: see ``response_reader``;
+``connections`` decides which connection a request goes out on.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 class SocketTransport:
-    """HTTP/1.1 over TCP. Redirects are not followed; response bodies are cut at ``max_response_bytes``."""
+    """HTTP/1.1 over TCP. Redirects are not followed; response bodies are cut off at ``max_response_bytes``."""
 
     def __init__(self, *, max_response_bytes: int, connect_to: Mapping[str, str] | None = None) -> None:
         """``connect_to`` maps an origin to the one that is really called; ``Host`` and ``sub`` stay as published."""
@@ -112,7 +112,7 @@ class SocketTransport:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """Where a request goes, and what its head says of that."""
+    """The connection's end of a request, and the lines of its head about that."""
 
     place: Place
     authority: str
@@ -136,14 +136,14 @@ def _raw_lines(request: OutboundRequest, authority: str, userinfo: str) -> list[
 
 
 def raw_request(request: OutboundRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """The target and the header lines of a request as servers read them: without blanks before a value."""
+    """Return the target and the header lines of a request as servers read them: without blanks before a value."""
     userinfo, _, _ = urlsplit(request.url).netloc.rpartition("@")
     lines = _raw_lines(request, _authority(urlsplit(request.url).netloc), userinfo)
     return _target(request.url), [(name, value.lstrip(b" \t")) for name, value in lines]
 
 
 def basic_authorization(userinfo: str) -> str:
-    """The Authorization value of a URL's ``user:password`` (RFC 7617)."""
+    """Return the Authorization value of a URL's ``user:password`` (RFC 7617)."""
     user, _, password = userinfo.partition(":")
     return f"Basic {base64.b64encode(unquote_to_bytes(user) + b':' + unquote_to_bytes(password)).decode()}"
 
@@ -174,13 +174,13 @@ def _is_our_own(error: OSError) -> bool:
 
 
 def _behind_authority(url: str) -> str:
-    """Path, query and fragment of ``url`` as they are."""
+    """Return path, query and fragment of ``url`` unchanged."""
     parts = urlsplit(url)
     return url[url.index(parts.netloc, len(parts.scheme) + 3) + len(parts.netloc) :]
 
 
 def _target(url: str) -> str:
-    """The request's target: path and query; other characters than ASCII's percent-encoded, the rest untouched."""
+    """Return the request's target: path and query, non-ASCII characters percent-encoded, the rest unchanged."""
     behind = _behind_authority(url).partition("#")[0]
     target = behind if behind.startswith("/") else f"/{behind}"
     return (
@@ -191,7 +191,7 @@ def _target(url: str) -> str:
 
 
 def _authority(netloc: str) -> str:
-    """Host and port as published, the host by IDNA where it must be."""
+    """Return host and port as published, the host by IDNA where needed."""
     authority = netloc.rpartition("@")[2]
     if authority.isascii():
         return authority
@@ -200,7 +200,7 @@ def _authority(netloc: str) -> str:
 
 
 def _in_ascii(host: str) -> str:
-    """Raises UnicodeError for what is no name."""
+    """Return the name in ASCII. Raise UnicodeError if it is none."""
     return host if host.isascii() else idna.encode(host, uts46=True).decode()
 
 

@@ -1,4 +1,4 @@
-"""The seam between the runtime and whatever carries a request: sockets, or an app in the same process."""
+"""The interface between the runtime and the carrier of a request: sockets, or an app in the same process."""
 
 from typing import Protocol
 
@@ -7,12 +7,12 @@ from emulator.delivery.request import OutboundRequest
 
 
 class Transport(Protocol):
-    """Carries one request and says what came of it."""
+    """Carries one request and returns its outcome."""
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
-        """The outcome, also when there was no response; never raises for what the destination does."""
+        """Return the outcome, also without a response; never raise for what the destination does."""
         ...
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         ...

@@ -1,6 +1,6 @@
-"""What can go wrong on purpose: which faults there are, which delivery or publish one strikes, and how.
+"""Faults on purpose: which there are, which delivery or publish one strikes, and how.
 
-Nothing here happens unless somebody asked for it, in a test or over ``/emulator/faults``.
+None is in force unless a test, or ``/emulator/faults``, adds it.
 """
 
 from emulator.faults.fault import Fault, Kind

@@ -1,4 +1,4 @@
-"""One fault: what it does, and what it strikes. Values only; nothing here happens."""
+"""One fault: what it does, and what it strikes. Values only."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -50,12 +50,12 @@ class Kind(StrEnum):
 
     @property
     def strikes_publishing(self) -> bool:
-        """Whether it strikes calls of the publish API, and not deliveries."""
+        """Return whether it strikes calls of the publish API, not deliveries."""
         return self in (Kind.PUBLISH_ANSWER, Kind.PUBLISH_SILENCE)
 
     @property
     def is_in_signature(self) -> bool:
-        """Whether all that is wrong is the signature."""
+        """Return whether only the signature is wrong."""
         return self in (
             Kind.WRONG_SIGNATURE,
             Kind.EXPIRED_SIGNATURE,
@@ -68,7 +68,7 @@ _ANSWERING = (Kind.ANSWER, Kind.PUBLISH_ANSWER)
 
 
 class Fault(BaseModel):
-    """What goes wrong, and where. Conditions that are not given hold for everything; given ones must all hold."""
+    """One fault and its conditions. An absent condition always holds; the given ones must all hold."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
@@ -106,7 +106,7 @@ class Fault(BaseModel):
 
     @staticmethod
     def parse(fields: Mapping[str, Any]) -> "Fault":
-        """A fault from JSON's names or Python's. Raises InvalidInput naming the field and what is accepted."""
+        """Return a fault from JSON's names or Python's. Raise InvalidInput naming the field and what is accepted."""
         try:
             return Fault.model_validate(dict(fields))
         except ValidationError as error:
@@ -151,12 +151,12 @@ class Fault(BaseModel):
 
     @property
     def delay_ms(self) -> int:
-        """How long a delivery is held, in milliseconds."""
+        """Return how long a delivery is held, in milliseconds."""
         return 0 if self.delay is None else parse_duration(self.delay, field="delay")
 
     @property
     def answer_headers(self) -> Headers:
-        """The header lines of the answer."""
+        """Return the header lines of the response."""
         return tuple(self.response_headers.items())
 
 

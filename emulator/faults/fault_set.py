@@ -1,4 +1,4 @@
-"""The faults that are in force, and which one strikes next."""
+"""The faults in force, and which one strikes next."""
 
 import random
 from collections.abc import Iterator, Mapping, MutableSet
@@ -20,7 +20,7 @@ class _Entry:
 
 
 class FaultBook:
-    """One tenant's faults, asked in the order in which they were added; the first that strikes is the one.
+    """One tenant's faults, tried in the order in which they were added; the first that matches strikes.
 
     Deciding is deterministic: the same calls in the same order give the same faults, probabilities included,
     because each fault draws from a seed of its own.
@@ -63,7 +63,7 @@ class FaultBook:
         return fault
 
     def remove(self, fault_id: str) -> None:
-        """End a fault. Raises NotFound."""
+        """Remove a fault. Raise NotFound."""
         kept = [entry for entry in self._entries if entry.fault.id != fault_id]
         if len(kept) == len(self._entries):
             raise NotFound(f"fault {fault_id} not found")
@@ -71,23 +71,23 @@ class FaultBook:
         self._note_change()
 
     def clear(self) -> None:
-        """End all faults."""
+        """Remove all faults."""
         self._entries = []
         self._note_change()
 
     def struck(self, fault_id: str) -> int:
-        """How often a fault struck so far. Raises NotFound."""
+        """Return how often a fault has struck. Raise NotFound."""
         for entry in self._entries:
             if entry.fault.id == fault_id:
                 return entry.struck
         raise NotFound(f"fault {fault_id} not found")
 
     def for_delivery(self, facts: Facts) -> Fault | None:
-        """The fault that strikes a delivery attempt, counted; ``None`` if none does."""
+        """Return the fault that strikes a delivery attempt, and count it; ``None`` if none does."""
         return self._decide(facts, is_publishing=False)
 
     def for_publish(self, facts: Facts) -> Fault | None:
-        """The fault that strikes a call of the publish API, counted; ``None`` if none does."""
+        """Return the fault that strikes a call of the publish API, and count it; ``None`` if none does."""
         return self._decide(facts, is_publishing=True)
 
     def _decide(self, facts: Facts, *, is_publishing: bool) -> Fault | None:

@@ -1,4 +1,4 @@
-"""Whether a fault strikes: pure functions of the fault and of what is about to happen."""
+"""Whether a fault strikes: pure functions of the fault and the delivery or call."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from emulator.wire.headers import Headers, first_value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a fault may look at. ``url`` is empty where a call has no single destination (a batch)."""
+    """What a fault's conditions look at. ``url`` is empty where a call has no single destination (a batch)."""
 
     url: str
     headers: Headers
@@ -22,7 +22,7 @@ class Facts:
 
 
 def matches(fault: Fault, facts: Facts) -> bool:
-    """Whether all conditions of ``fault`` hold; its count, skip and probability aside."""
+    """Return whether all conditions of ``fault`` hold, without its count, skip and probability."""
     return (
         (fault.destination is None or url_matches(fault.destination, facts.url))
         and (fault.queue is None or fault.queue == facts.queue)
@@ -34,21 +34,23 @@ def matches(fault: Fault, facts: Facts) -> bool:
 
 
 def url_matches(pattern: str, url: str) -> bool:
-    """Whether ``url`` is ``pattern``, or begins with it up to a slash or a query; ``*`` stands for any characters."""
+    """Return whether ``url`` is ``pattern``, or begins with it up to a slash or a query; ``*`` matches any
+    characters.
+    """
     if "*" in pattern:
         return fnmatchcase(url, pattern.replace("[", "[[]").replace("?", "[?]"))
     return url == pattern or url.startswith((f"{pattern.rstrip('/')}/", f"{pattern}?"))
 
 
 def headers_match(wanted: str | dict[str, str], headers: Headers) -> bool:
-    """Whether a header is there, or all of ``wanted`` are with their values. Names compare without case."""
+    """Return whether a header is present, or all of ``wanted`` with their values. Names compare without case."""
     if isinstance(wanted, str):
         return first_value(headers, wanted) is not None
     return all(first_value(headers, name) == value for name, value in wanted.items())
 
 
 def body_matches(wanted: str | dict[str, Any], body: bytes) -> bool:
-    """Whether the body contains a text, or is a JSON object that has all of ``wanted``."""
+    """Return whether the body contains a text, or is a JSON object with all of ``wanted``."""
     if isinstance(wanted, str):
         return wanted.encode() in body
     try:
@@ -58,7 +60,9 @@ def body_matches(wanted: str | dict[str, Any], body: bytes) -> bool:
 
 
 def is_within(wanted: Any, found: Any) -> bool:
-    """Whether ``found`` has everything of ``wanted``: objects may have more members, at any depth; lists may not."""
+    """Return whether ``found`` has everything of ``wanted``: objects may have more members, at any depth;
+    lists may not.
+    """
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(
             name in found and is_within(value, found[name]) for name, value in wanted.items()

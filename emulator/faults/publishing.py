@@ -1,4 +1,4 @@
-"""Faults of the publish API, as ASGI middleware: clients see them, whatever their language."""
+"""Faults of the publish API, as ASGI middleware: clients in any language meet them."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,9 @@ class PublishFaults:
     """Strikes publish, enqueue and batch; costs nothing while no tenant has such a fault."""
 
     def __init__(self, app: ASGIApp, *, disturbed: AbstractSet[FaultBook], find: FindBook) -> None:
-        """``disturbed`` are the books with such faults; ``find`` the one of a request's token, if it has one."""
+        """``disturbed`` are the books with such faults; ``find`` returns the book of a request's token, if it
+        has one.
+        """
         self._app = app
         self._disturbed = disturbed
         self._find = find
@@ -55,7 +57,7 @@ def _is_publish(scope: Scope) -> bool:
 
 
 def _facts(scope: Scope, body: bytes) -> Facts:
-    """What the call is about; the headers are those that would be forwarded."""
+    """Return the facts of the call; the headers are those that would be forwarded."""
     raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").lstrip("/")
     _, what, *rest = raw.split("/", 2)
     queue, url = None, rest[0] if rest else ""
@@ -76,7 +78,7 @@ def _facts(scope: Scope, body: bytes) -> Facts:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body; ``None`` if the client went away before its end: half a body is not published."""
+    """Return the whole body; ``None`` if the client disconnected before its end: half a body is not published."""
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -101,7 +103,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _discard(message: Message) -> None:
-    """The answer that nobody will see."""
+    """Drop the response, which nobody receives."""
 
 
 async def _answer(fault: Fault, send: Send) -> None:
@@ -121,7 +123,7 @@ async def _answer(fault: Fault, send: Send) -> None:
 
 
 def _rate_limit(status: int) -> dict[str, str]:
-    """The header set of a burst limit, by which SDKs tell what kind it is (contract 1.9)."""
+    """Return the headers of a burst limit, by which SDKs tell its kind (contract 1.9)."""
     if status != 429:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Signatures that a receiver must refuse, or that only the next key explains."""
+"""Signatures that a receiver must refuse, or that only verify with the next key."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ _SIGNATURE = "Upstash-Signature"
 def sign_again(
     request: OutboundRequest, keys: SigningKeys, *, kind: Kind | None, jwt_id: str, now_at_seconds: int
 ) -> OutboundRequest:
-    """The same request with a new signature, wrong in the way of ``kind``; ``now_at_seconds`` is real wall time."""
+    """Return the request with a new signature, wrong in the way of ``kind``; ``now_at_seconds`` is real wall time."""
     signature = sign(
         key={Kind.WRONG_SIGNATURE: STRANGERS_KEY, Kind.NEXT_KEY_SIGNATURE: keys.next}.get(
             kind or Kind.DELIVER_TWICE, keys.current

@@ -1,4 +1,4 @@
-"""Carries out what a fault does to a delivery, around the transport that really carries it."""
+"""Applies faults to deliveries, around the real transport."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ Resign = Callable[[OutboundRequest], OutboundRequest]
 
 
 class FaultyTransport:
-    """One tenant's deliveries that something goes wrong with."""
+    """Carries one tenant's deliveries that a fault strikes."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class FaultyTransport:
         resign: Resign,
         crash: Callable[[], None],
     ) -> None:
-        """``hold`` lets milliseconds of the tenant's time pass; ``crash`` begins one, which ends this delivery.
+        """``hold`` lets milliseconds of the tenant's time pass; ``crash`` starts one, which ends this delivery.
 
         ``resign`` signs a request anew, as for a delivery of its own.
         """
@@ -35,7 +35,7 @@ class FaultyTransport:
         self._convoy = _Convoy()
 
     async def send(self, request: OutboundRequest, fault: Fault | None) -> AttemptResult:
-        """The outcome of one attempt, as ``fault`` has it; never raises for what the destination does."""
+        """Return the outcome of one attempt under ``fault``; never raise for what the destination does."""
         with self._convoy.joined():
             return await self._send(request, fault)
 
@@ -82,7 +82,7 @@ class FaultyTransport:
 
 
 class _Convoy:
-    """The attempts that are under way together, and those of them that let the others pass."""
+    """Attempts under way together, and those of them that let the others pass."""
 
     def __init__(self) -> None:
         self._moving = 0
@@ -141,7 +141,7 @@ def _canned(fault: Fault | None) -> AttemptResult:
 
 
 def _cut(request: OutboundRequest, result: AttemptResult, fault: Fault | None) -> AttemptResult:
-    """Half of the body, behind the whole head, which stands; an answer without a body is cut in its head."""
+    """Return half of the body behind the whole head; a response without a body is cut off in its head."""
     assert fault is not None
     if result.error is not None:
         return result

@@ -25,7 +25,7 @@ __all__ = ["QStashBackend", "aenqueue", "dispatcher", "enqueue", "enqueue_many",
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is public at its first use: Django imports this package before its apps are ready."""
+    """Import a public name at its first use: Django imports this package before its apps are ready."""
     if name == "QStashBackend":
         from jobs_core.django.task_backend import QStashBackend
 

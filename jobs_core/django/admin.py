@@ -1,4 +1,4 @@
-"""Jobs in the admin: read, not changed."""
+"""Jobs in the admin, read-only."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,7 @@ else:  # Django's classes take no type arguments where they run
 
 
 class ReadOnly:
-    """Nobody adds, changes or deletes."""
+    """Refuses adding, changing and deleting."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""The app, as Django knows it."""
+"""The app's configuration for Django."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class JobsConfig(AppConfig):
     default_auto_field: str = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Have settings checked by ``manage.py check``, and read anew when a test overrides them."""
+        """Register the checks of ``manage.py check``, and reload the settings when a test overrides them."""
         checks.register(_check_settings)
         checks.register(_check_deployment, deploy=True)
         setting_changed.connect(_forget, dispatch_uid="jobs_core")

@@ -1,4 +1,4 @@
-"""Django's database connections: jobs are written on them, and handlers leave none of them open."""
+"""Django's database connections: jobs are written on them, and handlers leave none open."""
 
 import functools
 from collections.abc import Sequence
@@ -25,26 +25,28 @@ def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
 
 
 class DjangoConnection:
-    """One of ``django.db.connections`` as what jobs are written on; errors are Django's ``DatabaseError``."""
+    """One of ``django.db.connections``, for writing jobs; errors are Django's ``DatabaseError``."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     @property
     def dialect(self) -> Dialect:
-        """Django's cursors take %s for a placeholder, on SQLite too."""
+        """Return the dialect: Django's cursors take %s for a placeholder, on SQLite too."""
         make = sqlite_dialect if self._connection.vendor == "sqlite" else postgresql_dialect
         return make("format")
 
     def run(self, statement: SqlStatement) -> Sequence[Row]:
-        """Run it in the present transaction."""
+        """Run the statement in the present transaction."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement.text, statement.parameters)
             return cursor.fetchall() if cursor.description else []
 
 
 def with_fresh_connections(definition: JobDefinition[Any]) -> JobDefinition[Any]:
-    """The job type, whose handler begins and ends as a request does: with no connection that is too old or broken."""
+    """Return the job type with a handler that closes old or broken connections before and after, as a request
+    does.
+    """
     handler: Any = definition.handler
 
     if definition.is_async:

@@ -18,7 +18,8 @@ P = TypeVar("P", bound=BaseModel)
 
 
 def enqueue(job_type: str | JobDefinition[P], payload: P | Mapping[str, Any], **options: Any) -> str:
-    """Write a job through Django's connection, and answer its id; the options are those of ``JobDispatcher.enqueue``.
+    """Write a job through Django's connection, and return its id. The options are those of
+    ``JobDispatcher.enqueue``.
 
     Inside ``transaction.atomic()`` it is committed and rolled back with the rows beside it, to the innermost block;
     outside of one it is committed at once. It is published after the commit, by this process or, if that dies, by any
@@ -33,7 +34,7 @@ def enqueue(job_type: str | JobDefinition[P], payload: P | Mapping[str, Any], **
 
 
 def enqueue_many(requests: Sequence[JobRequest]) -> Sequence[str]:
-    """As ``enqueue``, for many; answers their ids, in order."""
+    """Write many jobs as ``enqueue`` does. Return their ids, in order."""
     current = project.current()
     alias = project.database_alias()
     connection = connections[alias]
@@ -45,18 +46,20 @@ def enqueue_many(requests: Sequence[JobRequest]) -> Sequence[str]:
 
 
 async def aenqueue(job_type: str | JobDefinition[P], payload: P | Mapping[str, Any], **options: Any) -> str:
-    """``enqueue`` for async views: in a transaction of its own, for Django's belong to a thread."""
+    """``enqueue`` for async views, in a transaction of its own, for Django's belong to a thread."""
     job_id: str = await sync_to_async(enqueue)(job_type, payload, **options)
     return job_id
 
 
 def flush() -> None:
-    """Publish what is committed, and wait for it: for scripts, and for tests."""
+    """Publish everything that is committed, and wait for it. For scripts and tests."""
     project.current().jobs.flush()
 
 
 def dispatcher() -> SyncJobDispatcher:
-    """This process's dispatcher, for all that is not enqueueing: ``get``, ``wait``, ``list``, ``cancel``, ``retry``."""
+    """Return this process's dispatcher, for other calls than ``enqueue``: ``get``, ``wait``, ``list``,
+    ``cancel``, ``retry``.
+    """
     return project.current().jobs
 
 

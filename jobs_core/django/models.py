@@ -1,4 +1,4 @@
-"""The records as Django's models, to read and to show in the admin. The job system writes them."""
+"""The records as Django's models, for reading and for the admin. The job system writes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InTheJobsDatabase(Manager):
     """The rows of the database that JOBS_CORE names, whatever the project's routers say."""
 
     def get_queryset(self) -> models.QuerySet[Any]:
-        """Raises ImproperlyConfigured."""
+        """Return the rows. Raise ImproperlyConfigured."""
         from jobs_core.django import project
 
         return super().get_queryset().using(project.database_alias())
@@ -32,11 +32,11 @@ class JsonValue(Field):
     """A column of type JSON, not JSONB: nothing looks inside."""
 
     def db_type(self, connection: Any) -> str:
-        """The same on both databases."""
+        """Return the type, the same on both databases."""
         return "json"
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        """SQLite keeps text, but a lone number as a number; psycopg has read it already."""
+        """Return the value: SQLite stores text, but a lone number as a number; psycopg has parsed it already."""
         return json.loads(value) if connection.vendor == "sqlite" and isinstance(value, str) else value
 
 
@@ -113,7 +113,7 @@ class JobAttempt(models.Model):
 
 
 class OutboxMessage(models.Model):
-    """A message that is to be published."""
+    """A message to publish."""
 
     id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
     job: models.ForeignKey[Job, Job] = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""The migrations' one operation: a revision of jobs_core's own schema, so that its DDL is written once."""
+"""The migrations' one operation: a revision of jobs_core's own schema, so that its DDL exists once."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from jobs_core.django import project
 
 
 class Revision(Operation):
-    """Bring the schema of a database up to a revision, unless it is there already.
+    """Migrates the schema of a database up to a revision, unless it is there already.
 
-    It runs on a connection of its own, so its migration is one with ``atomic = False``.
+    It runs on a connection of its own, so its migration has ``atomic = False``.
     """
 
     reduces_to_sql = False
@@ -22,14 +22,14 @@ class Revision(Operation):
         self.revision = revision
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
-        """As Django writes it into a file."""
+        """Return the operation as Django writes it into a file."""
         return type(self).__name__, [self.revision], {}
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """The models stand beside it."""
+        """Change nothing: the models are declared beside it."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Upgrade. Raises ImproperlyConfigured, or the database's errors."""
+        """Upgrade. Raise ImproperlyConfigured, or the database's errors."""
         url = _url(schema_editor.connection, app_label)
         if url is None:
             return
@@ -45,12 +45,12 @@ class Revision(Operation):
             migrations.downgrade(url, before[before.index(self.revision) - 1])
 
     def describe(self) -> str:
-        """In ``migrate --plan``."""
+        """Return the line of ``migrate --plan``."""
         return f"Bring the jobs' tables to revision {self.revision}"
 
 
 def _url(connection: Any, app_label: str) -> str | None:
-    """The database that is migrated; None if it shall not have the tables.
+    """Return the database that is migrated; ``None`` if it is not to have the tables.
 
     As with any app, each of DATABASES has them, unless a router says no: Django's test runner reads them all.
     """

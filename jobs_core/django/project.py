@@ -36,7 +36,7 @@ _NOT_FOR_LIBPQ = {
 
 
 def load_settings() -> Settings:
-    """The settings of this project.
+    """Return the settings of this project.
 
     Raises:
         ImproperlyConfigured: one line for each that is unknown, missing or contradictory.
@@ -64,7 +64,9 @@ def load_settings() -> Settings:
 
 
 def registry(settings: Settings) -> Registry:
-    """The job types of the project; their handlers leave no database connection open. Raises ImproperlyConfigured."""
+    """Return the project's job types; their handlers leave no database connection open. Raise
+    ImproperlyConfigured.
+    """
     try:
         return Registry([with_fresh_connections(each) for each in default_registry(settings.jobs_modules)])
     except RegistryError as error:
@@ -72,7 +74,7 @@ def registry(settings: Settings) -> Registry:
 
 
 def database_alias() -> str:
-    """Which of DATABASES has the jobs. Raises ImproperlyConfigured if there is no such one."""
+    """Return which of DATABASES has the jobs. Raise ImproperlyConfigured if there is no such one."""
     alias = str(_given().get("DATABASE", DEFAULT_DB_ALIAS))
     if alias not in connections.settings:
         known = ", ".join(sorted(connections.settings))
@@ -81,7 +83,7 @@ def database_alias() -> str:
 
 
 def database_url() -> str:
-    """Django's database of the jobs, as a URL: of a test's database, while a test has one.
+    """Return the URL of Django's database of the jobs; during a test, of the test's database.
 
     Raises:
         ImproperlyConfigured: it is neither SQLite nor PostgreSQL.
@@ -90,7 +92,7 @@ def database_url() -> str:
 
 
 def url_of(connection: Any) -> str:
-    """One of Django's connections, as a URL. Raises ImproperlyConfigured for what is neither SQLite nor PostgreSQL."""
+    """Return the URL of one of Django's connections. Raise ImproperlyConfigured unless it is SQLite or PostgreSQL."""
     given: dict[str, Any] = connection.settings_dict
     if connection.vendor == "sqlite":
         name = str(given["NAME"])
@@ -122,10 +124,10 @@ def url_of(connection: Any) -> str:
 
 
 class Project:
-    """Dispatcher and worker of one process, on one event loop in a background thread."""
+    """One process's dispatcher and worker, on one event loop in a background thread."""
 
     def __init__(self) -> None:
-        """Connect nothing yet. Raises ImproperlyConfigured."""
+        """Build the parts without connecting. Raise ImproperlyConfigured."""
         settings = load_settings()
         self.jobs: SyncJobDispatcher = SyncJobDispatcher(settings, registry=registry(settings))
         self._lock = threading.Lock()
@@ -134,12 +136,11 @@ class Project:
 
     @property
     def settings(self) -> Settings:
-        """What it was made with."""
         return self.jobs.dispatcher.settings
 
     @property
     def worker(self) -> Starlette:
-        """The worker, which relays and sweeps from its first use on."""
+        """Return the worker, which relays and sweeps from its first use on."""
         with self._lock:
             if self._app is None:
                 app = create_app(dispatcher=self.jobs.dispatcher, resources=_resources())
@@ -149,16 +150,16 @@ class Project:
             return self._app
 
     def answers(self, path: str) -> bool:
-        """Whether the worker has an endpoint at ``path``."""
+        """Return whether the worker has an endpoint at ``path``."""
         scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
         return any(route.matches(scope)[0] is not Match.NONE for route in self.worker.routes)
 
     def wake(self) -> None:
-        """Publish what is committed, in the background."""
+        """Publish everything that is committed, in the background."""
         self.jobs.background.loop.call_soon_threadsafe(self.jobs.dispatcher.outbox.wake)
 
     def close(self) -> None:
-        """Finish what is under way, and stop the thread."""
+        """Finish the work under way and stop the thread."""
         with self._lock:
             app, self._app = self._app, None
         if app is not None:
@@ -171,7 +172,7 @@ _project: Project | None = None
 
 
 def current() -> Project:
-    """This process's, made anew where a test has given Django another database. Raises ImproperlyConfigured."""
+    """Return this process's project, made anew where a test has changed the database. Raise ImproperlyConfigured."""
     global _project  # noqa: PLW0603 -- one for each process
     with _lock:
         if _project is not None and _project.settings.database_url != database_url():
@@ -182,7 +183,7 @@ def current() -> Project:
 
 
 def close() -> None:
-    """Finish what is under way and close all connections; the next use makes another."""
+    """Finish the work under way and close all connections. The next use makes another project."""
     global _project
     with _lock:
         project, _project = _project, None
@@ -191,7 +192,7 @@ def close() -> None:
 
 
 def _forget_after_fork() -> None:
-    """A child has neither the parent's thread nor a right to its connections."""
+    """Drop the project in a forked child, which has neither the parent's thread nor the use of its connections."""
     global _project, _lock
     _project, _lock = None, threading.RLock()
 
@@ -209,7 +210,9 @@ def _given() -> dict[str, Any]:
 
 
 def _modules_of_apps() -> list[str]:
-    """The module ``jobs`` of each installed app that has one, and the job type that runs Django's own tasks."""
+    """Return the module ``jobs`` of each installed app that has one, and the job type that runs Django's own
+    tasks.
+    """
     found = [
         f"{each.name}.jobs" for each in apps.get_app_configs() if module_has_submodule(each.module, "jobs")
     ]

@@ -61,7 +61,7 @@ _DEFAULT_QUEUE = "default"
 
 
 class QStashBackend(BaseTaskBackend):
-    """Tasks as jobs. Those of the queue ``default`` run side by side; any other queue is one of QStash's."""
+    """Tasks as jobs. Those of the queue ``default`` run concurrently; any other queue is a queue of QStash."""
 
     supports_defer = True
     supports_async_task = True
@@ -69,7 +69,7 @@ class QStashBackend(BaseTaskBackend):
     supports_priority = False
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
-        """Raises ImproperlyConfigured for an option that is not known."""
+        """Raise ImproperlyConfigured for an unknown option."""
         super().__init__(alias, params)
         unknown = sorted(set(self.options) - set(_OPTIONS))
         if unknown:
@@ -108,7 +108,7 @@ class QStashBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> Any:
-        """The task's state, read through Django's connection, so that a transaction sees its own.
+        """Return the task's state, read through Django's connection, so that a transaction sees its own.
 
         Raises:
             TaskResultDoesNotExist: there is no such task.
@@ -142,7 +142,7 @@ class QStashBackend(BaseTaskBackend):
         return result
 
     def check(self, **_: Any) -> list[checks.CheckMessage]:
-        """Whether the app that it stands on is installed."""
+        """Return an error unless the app is installed."""
         from django.apps import apps
 
         if apps.is_installed("jobs_core.django"):
@@ -152,7 +152,7 @@ class QStashBackend(BaseTaskBackend):
 
 
 def perform(payload: DjangoTask, job: Job) -> Any:
-    """Run a task in the worker; answers what it returned, as JSON has it.
+    """Run a task in the worker. Return its result in JSON form.
 
     Raises:
         PermanentJobError: the path does not lead to a task.
@@ -189,7 +189,7 @@ def perform(payload: DjangoTask, job: Job) -> Any:
 
 
 def _task(payload: DjangoTask) -> Any:
-    """The task that is meant. Only what is a task is run. Raises PermanentJobError."""
+    """Return the task. Only tasks are run. Raise PermanentJobError."""
     try:
         found = import_string(payload.task)
     except ImportError as error:
@@ -236,7 +236,7 @@ def _errors(row: Any, attempts: Any, *, is_failed: bool) -> list[Any]:
 
 
 def _class_path(traceback: str) -> str:
-    """The class of the exception that a traceback ends with."""
+    """Return the class of the exception that a traceback ends with."""
     last = traceback.rpartition("Traceback (most recent call last):\n")[2]
     raised = _RAISED.search(last)
     if raised is None:
@@ -249,12 +249,14 @@ def _path(kind: type) -> str:
 
 
 def _worker_id(number: int) -> str:
-    """Workers have no names: one for each attempt, for Django counts attempts by them."""
+    """Return a name for the worker of an attempt: workers have none, and Django counts attempts by them."""
     return f"attempt-{number}"
 
 
 def _as_json(value: Any) -> Any:
-    """As Django's own backends have it, and then as JSON has it: tuples are lists, keys are text. Raises TypeError."""
+    """Return the value as Django's own backends and then JSON have it: tuples are lists, keys text. Raise
+    TypeError.
+    """
     try:
         return json.loads(json.dumps(normalize_json(value), allow_nan=False))
     except ValueError as error:

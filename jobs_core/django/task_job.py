@@ -8,7 +8,7 @@ from jobs_core.engine.registry import Payload, job
 
 
 class DjangoTask(Payload):
-    """Which task to run, with what."""
+    """Which task to run, with which arguments."""
 
     task: str  # where it is imported from
     args: list[Any]
@@ -26,7 +26,7 @@ class DjangoTask(Payload):
     description="Run a task of django.tasks.",
 )
 def run_django_task(payload: DjangoTask, job: Job) -> Any:
-    """Run it, and answer what it returns."""
+    """Run the task and return its result."""
     from jobs_core.django.task_backend import perform
 
     return perform(payload, job)

@@ -10,18 +10,17 @@ from jobs_core.django.views import worker
 
 
 class WorkerPath:
-    """A path that the worker answers. Any other is left to the project's further urls."""
+    """A path of the worker. Any other is left to the project's further urls."""
 
     regex = ".+"
 
     def to_python(self, value: str) -> str:
-        """Raises ValueError, which Django takes for another path."""
+        """Return the path. Raise ValueError if it is not the worker's: Django then tries the next pattern."""
         if not project.current().answers(f"/{value}"):
             raise ValueError(value)
         return value
 
     def to_url(self, value: str) -> str:
-        """As it is."""
         return value
 
 

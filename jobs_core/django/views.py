@@ -25,7 +25,7 @@ _PIECES_AHEAD = 4
 
 
 def _outside_transactions(view: View) -> View:
-    """Not even ATOMIC_REQUESTS opens one around it, in whichever database: a view that is awaited cannot have it."""
+    """Return the view outside of any transaction, even with ATOMIC_REQUESTS: an async view cannot have one."""
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view
@@ -34,7 +34,7 @@ def _outside_transactions(view: View) -> View:
 @csrf_exempt
 @_outside_transactions
 async def worker(request: HttpRequest, endpoint: str) -> HttpResponseBase:
-    """Hand the request to the worker, and answer what it answers."""
+    """Pass the request to the worker, and return its response."""
     current = project.current()
     try:
         # Not request.body, which has a limit of its own. One byte more than is accepted says that it is too large.
@@ -71,7 +71,7 @@ def _scope(request: HttpRequest, endpoint: str) -> dict[str, Any]:
 
 
 class _Reply:
-    """What an ASGI app answers to one request, taken piece by piece from another thread than its own."""
+    """The response of an ASGI app to one request, read piece by piece from another thread."""
 
     def __init__(
         self, app: Starlette, scope: dict[str, Any], body: bytes, background: BackgroundLoop
@@ -85,11 +85,11 @@ class _Reply:
         self._error: BaseException | None = None
 
     async def begin(self) -> tuple[Event, Event]:
-        """The start of the answer, and its first piece. Raises what the app raised instead."""
+        """Return the start of the response and its first piece. Raise what the app raised instead."""
         return await self._over_there(self._begin())
 
     async def pieces(self, first: Event) -> AsyncIterator[bytes]:
-        """The body, from its first piece on, for a server that awaits."""
+        """Yield the body, from its first piece on, for a server that awaits."""
         event: Event | None = first
         try:
             while event is not None:
@@ -99,7 +99,7 @@ class _Reply:
             self._background.loop.call_soon_threadsafe(self._stop)
 
     def blocking_pieces(self, first: Event) -> Iterator[bytes]:
-        """The same for a server that blocks."""
+        """Yield the body, for a server that blocks."""
         event: Event | None = first
         try:
             while event is not None:

@@ -1,1 +1,1 @@
-"""Pages beside the jobs page: received mail, the e-mail templates, and the files that jobs made."""
+"""Pages beside the jobs page: received mail, the e-mail templates, and files made by jobs."""

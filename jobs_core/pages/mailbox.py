@@ -1,4 +1,4 @@
-"""A folder of received mail (``*.eml``), as the mail server of development keeps it."""
+"""A folder of received mail (``*.eml``), written by the development mail server."""
 
 import email
 import re
@@ -14,7 +14,7 @@ _NEWEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A file that came with a mail; ``size`` in bytes."""
+    """A mail's attachment; ``size`` in bytes."""
 
     filename: str
     content_type: str
@@ -43,13 +43,13 @@ class Mailbox:
         self._folder = folder
 
     def newest(self) -> list[Mail]:
-        """The newest mails, those first."""
+        """Return the newest mails, newest first."""
         paths = [path for path in self._folder.glob("*.eml") if _NAME.fullmatch(path.name)]
         paths.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
         return [_read(path) for path in paths[:_NEWEST]]
 
     def find(self, name: str) -> Mail | None:
-        """One mail by its file's name."""
+        """Return one mail by its file's name."""
         path = self._folder / name
         return _read(path) if _NAME.fullmatch(name) and path.is_file() else None
 

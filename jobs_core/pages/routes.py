@@ -51,7 +51,7 @@ _NEWEST_FILES = 500
 
 
 def links(context: AppContext) -> list[Link]:
-    """What the head of every page leads to."""
+    """Return the links in the head of every page."""
     mailbox = [Link("Mailbox", "/dev/mailbox")] if context.settings.mailbox_dir is not None else []
     return [*mailbox, Link("E-mail templates", "/dev/emails"), Link("Files", "/dev/files")]
 
@@ -59,7 +59,7 @@ def links(context: AppContext) -> list[Link]:
 def dev_routes(
     context: AppContext, guard: AdminGuard, storage: FileStorage, file_links: FileLinks
 ) -> list[BaseRoute]:
-    """The routes of these pages."""
+    """Return the routes of these pages."""
     pages = _Pages(context, guard, storage, file_links)
     paths: list[tuple[str, Endpoint]] = [
         ("/dev/mailbox", pages.mailbox),
@@ -86,7 +86,7 @@ class _Pages:
         self._brand = Brand(context.settings.brand_name)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """``endpoint`` for whoever is let in; others are asked for the token, or told why not."""
+        """Return ``endpoint`` for those with access; others are asked for the token, or told why not."""
 
         async def handle(request: Request) -> Response:
             try:
@@ -169,7 +169,7 @@ class _Pages:
 
 
 def in_scheme(html: str, scheme: str | None) -> str:
-    """The mail as a client in light or dark mode shows it, whatever this browser prefers."""
+    """Return the mail as a client in light or dark mode shows it, whatever this browser prefers."""
     if scheme == "dark":
         return html.replace(_DARK, "@media all")
     return html.replace(_DARK, "@media not all") if scheme == "light" else html

@@ -1,4 +1,4 @@
-"""What charts need to be drawn in any form: colours, a round top for the axis, labels that fit. Pure."""
+"""What every form of a chart needs: colours, a round top for the axis, labels that fit. Pure."""
 
 import re
 from datetime import date
@@ -25,7 +25,7 @@ def ceiling(largest: float) -> int:
 
 
 def short(label: str) -> str:
-    """A label that fits beside a bar."""
+    """Return a label that fits beside a bar."""
     return label if len(label) <= _LABEL_CHARACTERS else f"{label[: _LABEL_CHARACTERS - 1]}…"
 
 

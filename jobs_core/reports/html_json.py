@@ -1,4 +1,4 @@
-"""A report as HTML and as JSON; ``pdf`` makes the third form."""
+"""A report as HTML and as JSON; the third form is ``pdf``."""
 
 import json
 from functools import cache
@@ -13,7 +13,7 @@ Form = Literal["pdf", "html", "json"]
 
 
 def render_report(report: Report, form: Form) -> bytes:
-    """The report as a file's content. Blocking: a PDF takes a while."""
+    """Return the report as a file's content. Blocking: a PDF takes a while."""
     match form:
         case "pdf":
             from jobs_core.reports.pdf import render_pdf  # its library is slow to import
@@ -27,7 +27,7 @@ def render_report(report: Report, form: Form) -> bytes:
 
 
 def render_html(report: Report) -> str:
-    """One page that needs nothing from elsewhere."""
+    """Return one page that loads nothing else."""
     template = _environment().get_template("report.html")
     return template.render(report=report).strip() + "\n"
 

@@ -1,4 +1,4 @@
-"""The kinds of report: from the queries' sums to figures, charts and tables."""
+"""The kinds of report: figures, charts and tables from the queries' sums."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ _A_YEAR = {"day": Decimal(365), "week": Decimal(52), "month": Decimal(12), "year
 
 @dataclass(frozen=True, slots=True)
 class CustomQuery:
-    """What a custom report counts: jobs by ``group_by``, of these types and states (empty: all)."""
+    """The jobs that a custom report counts: by ``group_by``, of these types and states (empty: all)."""
 
     group_by: GroupBy = "jobType"
     job_types: Sequence[str] = field(default_factory=tuple)
@@ -38,7 +38,7 @@ class CustomQuery:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which report, made when and by whom."""
+    """Which report, when it was requested, and by whom."""
 
     kind: Literal["analytics", "usage", "billing", "custom"]
     period: Period
@@ -49,7 +49,7 @@ class Request:
 
 
 def build(connection: Connection, request: Request) -> Report:
-    """The report, from what the database holds now."""
+    """Return the report, from the present rows."""
     title, make = _KINDS[request.kind]
     figures, charts, tables = make(connection, request)
     return Report(
@@ -185,7 +185,7 @@ def monthly_revenue(alive: Sequence[Any]) -> dict[str, int]:
 
 
 def steps(period: Period) -> list[str]:
-    """Every day or month of the period, as the queries call them."""
+    """Return every day or month of the period, as the queries spell them."""
     pattern = "%Y-%m-%d" if sql.is_daily(period) else "%Y-%m"
     days = (period.end - period.start).days + 1
     moments = [period.start + timedelta(days=number) for number in range(days)]

@@ -1,4 +1,4 @@
-"""A report before it has a form: figures, charts and tables. Each form (PDF, HTML, JSON) is made from this."""
+"""A report before it has a format: figures, charts and tables. Each format (PDF, HTML, JSON) is made from this."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Period:
     end: datetime
 
     def __str__(self) -> str:
-        """The days it covers: ``1 May 2026 to 31 May 2026``; instants where it does not cover whole days."""
+        """Return the days it covers: ``1 May 2026 to 31 May 2026``; instants where it does not cover whole days."""
         if _is_midnight(self.start) and _is_midnight(self.end):
             first, last = self.start, self.end - timedelta(days=1)
             return _day(first) if first == last else f"{_day(first)} to {_day(last)}"
@@ -25,7 +25,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number that matters, and how it is shown."""
+    """One number, and how it is shown."""
 
     label: str
     value: Value
@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One value for each label of a chart. ``tone`` says what it means, for its colour."""
+    """One value for each label of a chart. ``tone`` is its meaning, which decides the colour."""
 
     name: str
     values: Sequence[float]
@@ -56,7 +56,7 @@ class Chart:
 
     @property
     def largest(self) -> float:
-        """The greatest column or bar; never less than 1, so that an axis can be drawn."""
+        """Return the greatest column or bar; at least 1, so that an axis can be drawn."""
         totals = [
             float(sum(values)) for values in zip(*(series.values for series in self.series), strict=True)
         ]
@@ -65,7 +65,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings. Numbers are shown on the right."""
+    """Rows under headings. Numbers are aligned right."""
 
     title: str
     headings: Sequence[str]
@@ -74,7 +74,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a report says."""
+    """The whole content of a report."""
 
     kind: str
     title: str
@@ -86,7 +86,7 @@ class Report:
     tables: Sequence[Table] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
-        """In camelCase, times as ISO 8601 in UTC."""
+        """Return it in camelCase, with times as ISO 8601 in UTC."""
         return {
             "reportType": self.kind,
             "title": self.title,
@@ -130,7 +130,7 @@ def shown(value: Value) -> str:
 
 
 def percent(part: float, whole: float) -> Figure:
-    """The failure rate, and no division by zero."""
+    """Return the failure rate; 0 without any jobs."""
     rate = part / whole if whole else 0.0
     return Figure("Failure rate", round(rate, 6), f"{rate:.1%}")
 

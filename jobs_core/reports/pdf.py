@@ -1,7 +1,7 @@
 """A report as PDF, on A4 pages.
 
-The fonts are those that every PDF reader has, which know the letters of Western Europe; a letter they do not know
-is shown as a question mark. Use HTML for other scripts.
+The fonts are those of every PDF reader, which have the letters of Western Europe; any other letter becomes a
+question mark. Use HTML for other scripts.
 """
 
 import io
@@ -43,7 +43,7 @@ _FIGURE = ParagraphStyle("figure", parent=_BODY, fontName="Helvetica-Bold", font
 
 
 def render_pdf(report: Report) -> bytes:
-    """The report as the bytes of a PDF file."""
+    """Return the report as the bytes of a PDF file."""
     buffer = io.BytesIO()
     document = SimpleDocTemplate(
         buffer,
@@ -196,7 +196,7 @@ def _number_page(canvas: Canvas, document: SimpleDocTemplate) -> None:
 
 
 def _text(value: str) -> str:
-    """For a Paragraph, which reads markup."""
+    """Return text for a Paragraph, which reads markup."""
     return escape(_latin(value))
 
 

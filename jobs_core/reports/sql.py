@@ -1,4 +1,4 @@
-"""The queries behind reports: sums by day and by whatever else, made by the database."""
+"""The queries behind reports: sums by day and other groups, computed by the database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _Job = executions.c
 
 @dataclass(frozen=True, slots=True)
 class JobSum:
-    """How many jobs of one group there were, how they ended, and how long the finished ones took in all."""
+    """How many jobs of one group there were, how they ended, and the total seconds of the finished ones."""
 
     group: Any
     total: int
@@ -42,12 +42,12 @@ class JobSum:
 
 
 def is_daily(period: Period) -> bool:
-    """Whether the period is told by the day; if not, by the month."""
+    """Return whether the period is shown by the day; if not, by the month."""
     return (period.end - period.start).days <= _LONGEST_DAILY
 
 
 def step(connection: Connection, column: ColumnElement[datetime], period: Period) -> ColumnElement[str]:
-    """The day (``2026-05-01``) or month (``2026-05``) of an instant, in UTC."""
+    """Return the day (``2026-05-01``) or month (``2026-05``) of an instant, in UTC."""
     if connection.dialect.name == "sqlite":
         return func.strftime("%Y-%m-%d" if is_daily(period) else "%Y-%m", column)
     pattern = "YYYY-MM-DD" if is_daily(period) else "YYYY-MM"
@@ -62,7 +62,9 @@ def jobs_by(
     conditions: Sequence[ColumnElement[bool]] = (),
     limit: int | None = None,
 ) -> list[JobSum]:
-    """Jobs created in the period, by ``group``; with ``limit``, the largest groups first, else in order."""
+    """Return the jobs created in the period, by ``group``; with ``limit``, the largest groups first, else in
+    order.
+    """
     seconds = _seconds(connection)
     total = func.count()
     statement = (
@@ -86,7 +88,7 @@ def jobs_by(
 
 
 def subscriptions_alive(connection: Connection, at: datetime) -> Sequence[Row[Any]]:
-    """Subscriptions that had started and not ended at that time, and are known by more than an invoice."""
+    """Return subscriptions that had started and not ended at that time, and are known by more than an invoice."""
     columns = subscriptions.c
     return connection.execute(
         select(subscriptions).where(
@@ -100,7 +102,7 @@ def subscriptions_alive(connection: Connection, at: datetime) -> Sequence[Row[An
 def subscriptions_by_step(
     connection: Connection, column: ColumnElement[datetime], period: Period
 ) -> dict[str, int]:
-    """How many subscriptions started (or ended) in each day or month."""
+    """Return how many subscriptions started (or ended) on each day or in each month."""
     group = step(connection, column, period)
     rows = connection.execute(
         select(group, func.count())
@@ -112,7 +114,7 @@ def subscriptions_by_step(
 
 
 def count_notifications(connection: Connection, period: Period) -> int:
-    """How many notifications were made."""
+    """Return how many notifications were made."""
     columns = notifications.c
     return connection.execute(
         select(func.count()).where(columns.created_at >= period.start, columns.created_at < period.end)
@@ -120,7 +122,7 @@ def count_notifications(connection: Connection, period: Period) -> int:
 
 
 def emails_by_status(connection: Connection, period: Period) -> dict[str, int]:
-    """How many e-mails were handed over, by what became of them."""
+    """Return how many e-mails were sent, by status."""
     columns = email_deliveries.c
     rows = connection.execute(
         select(columns.status, func.count())
@@ -136,7 +138,7 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _seconds(connection: Connection) -> ColumnElement[float]:
-    """From the first attempt's start to the end, of jobs that ended by running."""
+    """Return the seconds from the first attempt's start to the end, of jobs that ended by running."""
     if connection.dialect.name == "sqlite":
         span: ColumnElement[float] = (
             func.julianday(_Job.completed_at) - func.julianday(_Job.started_at)

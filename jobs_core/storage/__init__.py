@@ -1,1 +1,1 @@
-"""Files that jobs make, and links to them that expire."""
+"""Files made by jobs, and expiring links to them."""

@@ -1,4 +1,4 @@
-"""``GET /api/files/{name}?expires=…&signature=…``: the download behind a signed link."""
+"""``GET /api/files/{name}?expires=…&signature=…``: a download by a signed link."""
 
 from pathlib import PurePosixPath
 
@@ -20,7 +20,7 @@ _HEADERS = {
 
 
 def file_routes(storage: FileStorage, links: FileLinks, clock: Clock) -> list[Route]:
-    """The endpoint."""
+    """Return the endpoint."""
 
     async def download(request: Request) -> Response:
         name = request.path_params["name"]

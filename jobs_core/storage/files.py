@@ -1,7 +1,7 @@
-"""Where jobs keep the files they make: an interface, and a directory that implements it.
+"""The storage of files made by jobs: an interface, and a directory that implements it.
 
-Names are paths of plain segments, such as ``exports/0190….csv``. A file appears whole or not at all: it is written
-elsewhere and then handed over.
+Names are paths of plain segments, such as ``exports/0190….csv``. A file appears whole or not at all: it is
+written elsewhere and then moved in.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _TYPES = {
 
 
 class StoredFileNotFoundError(Exception):
-    """There is no file of that name (any more)."""
+    """There is no file of that name, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class StoredFile:
 
 
 class FileStorage:
-    """Keeps files by name. A plain base class, not a protocol: handlers find their storage by this type."""
+    """Stores files by name. A base class, not a protocol: handlers find their storage by this type."""
 
     async def save(self, name: str, source: Path, *, now: datetime) -> StoredFile:
-        """Take over the file at ``source`` under ``name``, replacing what has that name.
+        """Move the file at ``source`` to ``name``, replacing any file of that name.
 
         Raises:
             ValueError: the name is not well formed.
@@ -51,36 +51,36 @@ class FileStorage:
         raise NotImplementedError
 
     async def find(self, name: str) -> StoredFile:
-        """Raises StoredFileNotFoundError, ValueError."""
+        """Return a file's facts. Raise StoredFileNotFoundError or ValueError."""
         raise NotImplementedError
 
     def chunks(self, name: str) -> AsyncIterator[bytes]:
-        """The content, in pieces. Raises StoredFileNotFoundError, ValueError."""
+        """Yield the content in pieces. Raise StoredFileNotFoundError or ValueError."""
         raise NotImplementedError
 
     async def delete(self, name: str) -> bool:
-        """False if there is no such file (any more)."""
+        """Delete a file. Return false if there is none."""
         raise NotImplementedError
 
     async def files(self, *, saved_before: datetime | None = None, limit: int = 1000) -> list[StoredFile]:
-        """Files, the oldest first."""
+        """Return files, the oldest first."""
         raise NotImplementedError
 
     async def discard_temporary(self, *, before: datetime) -> int:
-        """Remove what was being written before then and never finished; answers how many files."""
+        """Delete temporary files from before then that were never saved. Return how many."""
         raise NotImplementedError
 
     def temporary_path(self, suffix: str) -> Path:
-        """A new path to write a file at before it is saved; whoever asks removes it if it never is."""
+        """Return a new path for writing a file that is then saved; the caller removes it if it is not."""
         raise NotImplementedError
 
     async def read(self, name: str) -> bytes:
-        """The whole content. Raises StoredFileNotFoundError, ValueError."""
+        """Return the whole content. Raise StoredFileNotFoundError or ValueError."""
         return b"".join([chunk async for chunk in self.chunks(name)])
 
 
 class LocalStorage(FileStorage):
-    """Files in a directory. With several worker machines it must be one that they share."""
+    """Files in a directory. Several worker machines must share it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -181,7 +181,7 @@ class LocalStorage(FileStorage):
 
 
 def check_name(name: str) -> str:
-    """The name, if it stays inside a storage. Raises ValueError."""
+    """Return the name if it stays inside a storage. Raise ValueError."""
     segments = name.split("/")
     if not 1 <= len(segments) <= 8 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise ValueError(
@@ -191,6 +191,6 @@ def check_name(name: str) -> str:
 
 
 def content_type(name: str) -> str:
-    """The media type that a file's name tells."""
+    """Return the media type of a file's name."""
     suffix = Path(name).suffix.lower()
     return _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"

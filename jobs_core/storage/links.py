@@ -1,4 +1,4 @@
-"""Links that let whoever has them download one file until they expire."""
+"""Signed links, by which anyone may download one file until they expire."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ FILES_PATH = "/api/files"
 
 
 class LinkRejected(Exception):
-    """The link does not open the file; ``status`` is 403, or 410 when it has expired."""
+    """The link is not valid; ``status`` is 403, or 410 when it has expired."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -22,7 +22,7 @@ class LinkRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A download link and when it stops working."""
+    """A download link and the time it expires."""
 
     url: str
     expires_at: datetime
@@ -38,20 +38,24 @@ class FileLinks:
 
     @classmethod
     def of(cls, settings: Settings) -> "FileLinks":
-        """As the settings say. Without a key of its own, one is derived from the QStash token, a secret already."""
+        """Make one from the settings. Without a key of its own, one is derived from the QStash token, which
+        is secret already.
+        """
         secret = settings.storage_signing_key or settings.qstash_token
         key = hmac.digest(secret.get_secret_value().encode(), b"jobs_core download links", "sha256")
         return cls(key, settings.base_url, timedelta(hours=settings.download_link_hours))
 
     def make(self, name: str, *, now: datetime, lifetime: timedelta | None = None) -> Link:
-        """A link to ``name`` that works from ``now`` on; whole seconds, rounded up."""
+        """Return a link to ``name`` that is valid from ``now`` on; whole seconds, rounded up."""
         expires = math.ceil((now + (lifetime or self._lifetime)).timestamp())
         query = urlencode({"expires": expires, "signature": self._sign(name, str(expires))})
         url = f"{self._base_url}{FILES_PATH}/{quote(name)}?{query}"
         return Link(url, datetime.fromtimestamp(expires, now.tzinfo))
 
     def check(self, name: str, expires: str, signature: str, *, now: datetime) -> None:
-        """Raises LinkRejected. The signature is checked first, so that nobody learns what only expired."""
+        """Raise LinkRejected. The signature is checked first, so that only its holder learns that a link has
+        expired.
+        """
         if not hmac.compare_digest(self._sign(name, expires).encode(), signature.encode()):
             raise LinkRejected(403, "the link is not one of ours, or was changed")
         if now.timestamp() > int(expires):

@@ -1,4 +1,4 @@
-"""The models; their tables are made by the same steps that jobs-core migrate takes."""
+"""The models; their tables are made by the same steps that ``jobs-core migrate`` takes."""
 
 from typing import ClassVar
 

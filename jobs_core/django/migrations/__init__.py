@@ -1,1 +1,1 @@
-"""The schema of the jobs, as Django steps through it."""
+"""The jobs' schema as Django's migrations."""

@@ -11,21 +11,21 @@ from jobs_core.django import project
 
 
 class Command(BaseCommand):
-    """Hands all arguments on: ``manage.py jobs list --json``."""
+    """Passes all arguments on: ``manage.py jobs list --json``."""
 
     help = "The job system in the terminal; 'manage.py jobs --help' lists the commands."
     requires_system_checks: list[str] = []  # noqa: RUF012 -- as Django declares it
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """From the command line; Django's own options, such as --settings, have been read by then."""
+        """Run from the command line; Django's own options, such as --settings, have been read by then."""
         self._run(argv[2:])
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """For ``call_command("jobs", "list")``."""
+        """Declare the arguments of ``call_command("jobs", "list")``."""
         parser.add_argument("arguments", nargs="*")
 
     def handle(self, *, arguments: list[str], **_: Any) -> None:
-        """From Python. Raises SystemExit unless it could be done."""
+        """Run from Python. Raise SystemExit unless it succeeds."""
         self._run(arguments)
 
     def _run(self, arguments: list[str]) -> None:
