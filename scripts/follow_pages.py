@@ -15,6 +15,7 @@ above its fence, which no reader sees.
     <!-- run: test -->         a ```python block is a test file; pytest runs it, with those before it, before the
                                next console block or at the end of the page, with pytest's defaults.
     <!-- file: app/jobs.py --> the block, of any language, becomes that file.
+    <!-- append: app/jobs.py --> the block is put at the end of that file, which is there already.
 
 A page is followed from top to bottom in an empty folder, as its reader would be: with none of our variables set, and
 the commands of this interpreter's environment first on PATH. The ports 8080 (emulator) and 8000 (worker) are
@@ -39,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<verb>run|file)(?:: (?P<what>[^>]+?))? -->\n)?```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
+    r"^(?:<!-- (?P<verb>run|file|append)(?:: (?P<what>[^>]+?))? -->\n)?```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _SECONDS = 300
@@ -54,7 +55,7 @@ class PageError(AssertionError):
 class Block:
     """One fenced block of a page, and how it is marked."""
 
-    mark: str  # "", "run", "run: background", "run: test" or "file: NAME"
+    mark: str  # "", "run", "run: background", "run: test", "file: NAME" or "append: NAME"
     language: str
     code: str
     line: int  # of the code's first line in its page, from 1
@@ -117,6 +118,8 @@ class Follower:
             case ["file", name], _:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (self.folder / name).write_text(code)
+            case ["append", name], _:
+                (self.folder / name).write_text((self.folder / name).read_text() + code)
             case ["run"], "python":
                 self._execute(code, block.line)
             case ["run", "test"], "python":
