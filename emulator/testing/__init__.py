@@ -1,7 +1,7 @@
-"""An emulator in the test's own process: memory store, a clock the test turns, deliveries without sockets.
+"""An emulator in the test's own process: memory store, manual clock, deliveries without sockets.
 
-The names below are imported when they are first asked for: pytest imports this package in every run for the
-sake of its plugin, also where no test uses it.
+The names below are imported at their first use: pytest imports this package in every run for its plugin, even
+where no test uses it.
 """
 
 from importlib import import_module

@@ -29,13 +29,13 @@ def reserve() -> socket.socket:
 
 
 def port() -> int:
-    """The port; it stays the same in this process until ``release``."""
+    """Return the port, the same in this process until ``release``."""
     number: int = reserve().getsockname()[1]
     return number
 
 
 def variables() -> dict[str, str]:
-    """The four variables that every QStash client and receiver reads."""
+    """Return the four variables that every QStash client and receiver reads."""
     return {
         "QSTASH_URL": f"http://127.0.0.1:{port()}",
         "QSTASH_TOKEN": TOKEN,
@@ -45,14 +45,14 @@ def variables() -> dict[str, str]:
 
 
 def begin_run(*, sets_variables: bool) -> None:
-    """Name the address in the environment for a run of pytest, in the place of what stands there."""
+    """Set the variables of the environment for a run of pytest; what was there is kept for ``end_run``."""
     named = variables() if sets_variables else {}
     _before.append({name: os.environ.get(name) for name in named})
     os.environ.update(named)
 
 
 def end_run() -> bool:
-    """Put the environment back as it was; true if no run is left that may use the address."""
+    """Restore the environment. Return true if no run is left that may use the address."""
     for name, value in (_before.pop() if _before else {}).items():
         if value is None:
             os.environ.pop(name, None)
@@ -62,6 +62,6 @@ def end_run() -> bool:
 
 
 def release() -> None:
-    """Let go of the port."""
+    """Release the port."""
     while _reserved:
         _reserved.pop().close()

@@ -38,7 +38,7 @@ RunBlocking = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
 
 class AppTransport:
-    """Calls what was mounted for a request's origin; servers on this machine are reached over sockets.
+    """Calls the app that is mounted at a request's origin; servers on this machine are reached over sockets.
 
     Everything else goes to ``fallback``, if there is one: by default nothing leaves the machine.
     """
@@ -52,7 +52,7 @@ class AppTransport:
     ) -> None:
         """``run_blocking`` runs a WSGI app's call; by default on a worker thread.
 
-        Response bodies are cut at ``max_response_bytes``, as over a socket.
+        Response bodies are cut off at ``max_response_bytes``, as over a socket.
         """
         self._max_response_bytes = max_response_bytes
         self._fallback = fallback
@@ -62,15 +62,15 @@ class AppTransport:
         self._sockets: Transport | None = None
 
     def is_mounted(self, origin: str) -> bool:
-        """Whether an app answers for ``origin``."""
+        """Return whether an app is mounted at ``origin``."""
         return origin in self._mounted
 
     def mount(self, origin: str, app: object, interface: Interface | None = None) -> None:
-        """Have ``app`` answer for ``origin``, such as ``https://example.com``.
+        """Have ``app`` answer requests to ``origin``, such as ``https://example.com``.
 
-        ``app`` is an ASGI app, a WSGI app, or the URL of a server that plays the part of ``origin``; which of the
-        first two is seen from its parameters unless ``interface`` says it. Raises InvalidInput for an origin that
-        is none, and for an app that is nothing of these.
+        ``app`` is an ASGI app, a WSGI app, or the URL of a server to call instead; its parameters tell the
+        first two apart unless ``interface`` does. Raise InvalidInput for an invalid origin, and for an app of
+        another kind.
         """
         check_url(origin, what="origin to mount at")
         self._mounted[origin_of(origin)] = self._way_to(origin, app, interface)
@@ -178,7 +178,7 @@ def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:
 
 
 def _environ(request: OutboundRequest) -> dict[str, Any]:
-    """What a WSGI server makes of a request (PEP 3333): bytes as Latin-1, the path decoded once."""
+    """Return a WSGI server's environment of a request (PEP 3333): bytes as Latin-1, the path decoded once."""
     target, lines = raw_request(request)
     path, _, query = target.partition("?")
     parts = urlsplit(origin_of(request.url))
@@ -209,7 +209,7 @@ def _environ(request: OutboundRequest) -> dict[str, Any]:
 
 
 def _result(request: OutboundRequest, answer: Answer, most: int) -> AttemptResult:
-    """The answer, its body read as over a socket."""
+    """Return the response, its body read as over a socket."""
     if answer.error is not None:
         log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)
     reader = ResponseReader(is_head_request=request.method == "HEAD", most_body_bytes=most)

@@ -1,4 +1,4 @@
-"""One call of an ASGI app, from a request's parts to an answer's; no socket, no client's header lines."""
+"""One call of an ASGI app, without a socket and without the header lines that a client adds."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class Answer:
-    """What an app answered; ``error`` is what it raised, if it did."""
+    """An app's response; ``error`` is the exception that the app raised, if any."""
 
     status: int
     headers: RawHeaders
@@ -22,7 +22,7 @@ class Answer:
 
 
 def http_scope(method: str, url: httpx.URL, headers: Iterable[tuple[bytes, bytes]]) -> Scope:
-    """The connection scope of one request; the path also raw, as destinations need it."""
+    """Return the connection scope of one request; the path also raw, as destinations need it."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -40,13 +40,13 @@ def http_scope(method: str, url: httpx.URL, headers: Iterable[tuple[bytes, bytes
 
 
 class NeverAnswered(Exception):
-    """The app waits for the client to go away, and does not answer."""
+    """The app waits for the client to disconnect, and does not answer."""
 
 
 async def call_asgi(app: ASGIApp, scope: Scope, body: bytes, *, is_patient: bool = True) -> Answer:
-    """The whole answer; 500 if the app raised before it began one.
+    """Return the whole response; 500 if the app raised before it began one.
 
-    A client that is not patient goes away at once when the app waits for that: its answer is ``NeverAnswered``.
+    A client that is not patient disconnects as soon as the app waits for that: ``NeverAnswered`` is raised.
     """
     answer = Answer(500, [], b"")
     has_begun = False

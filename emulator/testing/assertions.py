@@ -1,4 +1,4 @@
-"""Assertions about messages, whose failures tell what was there instead."""
+"""Assertions about messages; a failure shows the messages that exist instead."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Body = str | bytes | dict[str, Any] | list[Any]
 
 
 class Conditions(TypedDict, total=False):
-    """What may be asked of a message beside its URL; all that is given must hold."""
+    """Conditions on a message beside its URL; all given ones must hold."""
 
     body: Body | None
     headers: str | dict[str, str] | None
@@ -25,7 +25,7 @@ class Conditions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which messages are meant; what is not given holds for all."""
+    """The messages that an assertion is about; an absent condition holds for all."""
 
     url: str | None = None
     body: Body | None = None
@@ -35,7 +35,7 @@ class Wanted:
     method: str | None = None
 
     def differences(self, message: MessageView) -> list[str]:
-        """In what ``message`` is another; empty if it is meant."""
+        """Return how ``message`` differs from the conditions; empty if it meets them."""
         checks = (
             ("url", self.url is None or url_matches(self.url, message.url)),
             ("method", self.method is None or self.method.upper() == message.method),
@@ -56,12 +56,12 @@ class Wanted:
 
 
 def select(messages: Sequence[MessageView], wanted: Wanted) -> list[MessageView]:
-    """Those of ``messages`` that are meant."""
+    """Return those of ``messages`` that meet the conditions."""
     return [message for message in messages if not wanted.differences(message)]
 
 
 def check_published(messages: Sequence[MessageView], wanted: Wanted, count: int | None) -> list[MessageView]:
-    """Those that are meant. Raises AssertionError unless there are ``count`` of them, or at least one."""
+    """Return the matching messages. Raise AssertionError unless there are ``count`` of them, or at least one."""
     found = select(messages, wanted)
     if len(found) == count or (count is None and found):
         return found
@@ -73,7 +73,7 @@ def check_published(messages: Sequence[MessageView], wanted: Wanted, count: int 
 
 
 def check_not_published(messages: Sequence[MessageView], wanted: Wanted) -> None:
-    """Raises AssertionError if any is meant."""
+    """Raise AssertionError if any message matches."""
     found = select(messages, wanted)
     if found:
         raise AssertionError(f"expected no {wanted}, published were {len(found)}:\n\n{_timelines(found)}")
@@ -89,7 +89,7 @@ def check_state(
     now_at: int,
     waits_for: Callable[[str], str | None],
 ) -> list[MessageView]:
-    """Those that are meant, all in ``state``, after so many attempts. Raises AssertionError otherwise."""
+    """Return the matching messages. Raise AssertionError unless all are in ``state``, after so many attempts."""
     found = check_published(messages, wanted, count)
     for message in found:
         if message.state is not state:
@@ -116,7 +116,7 @@ def _body_fits(wanted: Body, message: MessageView) -> bool:
 
 
 def _hint(message: MessageView, now_at: int, waits_for: str | None) -> str:
-    """What the message waits for, and what a test that looks too early should do."""
+    """Return what the message waits for, and what a test that looks too early should do."""
     why = f", {waits_for}" if waits_for else ""
     if message.state is State.ACTIVE:
         return " (the attempt is under way)"

@@ -33,7 +33,7 @@ _reachable: "list[Harness]" = []
 
 @contextlib.contextmanager
 def reachable(harness: "Harness") -> Iterator[None]:
-    """Have every client in this process find ``harness``, and the variables of the environment name it."""
+    """Have every client in this process reach ``harness``, and set the variables of the environment."""
     before = {name: os.environ.get(name) for name in harness.environment}
     os.environ.update(harness.environment)
     _reachable.append(harness)
@@ -76,13 +76,13 @@ def _answering_httpx() -> Iterator[None]:
 
 
 async def answer_httpx(harness: "Harness", request: httpx.Request) -> httpx.Response:
-    """What ``harness`` answers to an httpx client in any event loop."""
+    """Return the response of ``harness`` to an httpx client in any event loop."""
     await request.aread()
     return httpx_response(request, await harness.answer(_scope_of(request), request.content))
 
 
 def httpx_response(request: httpx.Request, answer: Answer) -> httpx.Response:
-    """An app's answer as httpx's. Raises what the app raised; for an answer that never comes, httpx's timeout."""
+    """Return an app's response as httpx's. Raise what the app raised; httpx's timeout if it never answers."""
     if isinstance(answer.error, NeverAnswered):
         raise httpx.ReadTimeout("the publish API did not answer (a fault says so)", request=request)
     if answer.error is not None:
@@ -95,7 +95,7 @@ def _scope_of(request: httpx.Request) -> Scope:
 
 
 def _addressed(request: httpx.Request) -> "Harness | None":
-    """The running test's emulator, if the request is for it."""
+    """Return the running test's emulator, if the request is for it."""
     if not _reachable:
         return None
     url = request.url
@@ -107,7 +107,7 @@ def _addressed(request: httpx.Request) -> "Harness | None":
 
 
 class _Loopback:
-    """The process's listener: bound at once, so that the address is known; served from its first connection."""
+    """The process's listener: bound at once, so that the address is known; it serves from the first connection on."""
 
     def __init__(self) -> None:
         self._socket = address.reserve()
@@ -164,12 +164,12 @@ def _port() -> int:
 
 
 def loopback_url() -> str:
-    """The address of the running test's emulator, the same in every test of this process."""
+    """Return the address of the running test's emulator, the same in every test of this process."""
     return f"http://127.0.0.1:{_port()}"
 
 
 def close_loopback() -> None:
-    """Let go of the address."""
+    """Release the address."""
     global _loopback  # noqa: PLW0603  see above
     if _loopback is not None:
         _loopback.close()
@@ -178,7 +178,7 @@ def close_loopback() -> None:
 
 
 async def _pass_on(scope: Scope, receive: Receive, send: Send) -> None:
-    """The listener's app: hands a request to the running test's emulator, wherever that lives."""
+    """Pass a request on to the running test's emulator, in whichever event loop that is."""
     body = await _read(receive)
     if not _reachable:
         await _send(send, _refusal("no test that uses the fixture qstash is running"))

@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 
 class LoopUnavailable(EmulatorError):
-    """The emulator cannot answer here, because the event loop it lives in is blocked, or has ended."""
+    """The emulator cannot answer here, because its event loop is blocked, or has ended."""
 
 
 def is_in_loop() -> bool:
-    """Whether an event loop is running in this thread."""
+    """Return whether an event loop is running in this thread."""
     return running_loop() is not None
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread, if one does."""
+    """Return the event loop that runs in this thread, if any."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -37,13 +37,13 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class Home:
-    """The event loop that an emulator lives in, and the ways there from elsewhere."""
+    """An emulator's event loop, and the ways to call it from elsewhere."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
 
     def perform(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work`` for code that blocks. Raises LoopUnavailable when that would never end."""
+        """Run ``work`` for blocking code. Raise LoopUnavailable if that would never end."""
         if running_loop() is self.loop:
             return drive(work)
         if self.loop.is_running():
@@ -54,7 +54,7 @@ class Home:
         return self.loop.run_until_complete(work)
 
     async def join(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work`` for code in any event loop. Raises LoopUnavailable."""
+        """Run ``work`` for code in any event loop. Raise LoopUnavailable."""
         if running_loop() is self.loop:
             return await work
         if self.loop.is_running():
@@ -63,7 +63,7 @@ class Home:
         raise LoopUnavailable(_GONE)
 
     async def call_blocking(self, call: Callable[[], T]) -> T:
-        """Run something that blocks, for the emulator: here on a thread, so that the loop goes on."""
+        """Run a blocking call of the emulator, on a thread, so that the loop goes on."""
         return await asyncio.to_thread(call)
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
@@ -71,14 +71,14 @@ class Home:
 
 
 class BackgroundHome(Home):
-    """The loop beside plain tests. Whoever waits for the emulator runs its errands meanwhile."""
+    """The event loop of plain tests. A thread that waits for the emulator runs its blocking calls meanwhile."""
 
     def __init__(self) -> None:
         super().__init__(background_loop())
         self._errands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def perform_with_errands(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work``, and in this thread what it hands back."""
+        """Run ``work``, and in this thread the blocking calls that it hands back."""
         if is_in_loop():
             return self.perform(work)
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
@@ -124,10 +124,10 @@ _BLOCKED = (
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work`` to its end inside the running loop without giving way to it. Raises LoopUnavailable.
+    """Run ``work`` to its end inside the running loop, without returning to the loop. Raise LoopUnavailable.
 
-    On a memory store the API waits for nothing, so a blocking client can be answered even in the emulator's own
-    loop; the deliveries that follow are tasks, and start when the loop gets control again.
+    On a memory store the API waits for nothing, so a blocking client can be answered even in the emulator's
+    own loop; the deliveries that follow are tasks, and start when the loop runs again.
     """
     try:
         contextvars.copy_context().run(work.send, None)
@@ -143,7 +143,7 @@ _background: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The process's loop beside its tests; started when it is first needed."""
+    """Return the process's loop for plain tests, which the first call starts."""
     global _background  # noqa: PLW0603  one for the process: starting a thread for each test would cost more than the test
     with _lock:
         if _background is None:
@@ -155,7 +155,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
 
 
 def close_background_loop() -> None:
-    """End the loop and its thread, if they were started."""
+    """Stop the loop and its thread, if they were started."""
     global _background  # noqa: PLW0603  see above
     with _lock:
         if _background is None:

@@ -1,4 +1,4 @@
-"""A whole emulator inside a test, whose clock the test turns."""
+"""A whole emulator inside a test, with a manual clock."""
 
 import asyncio
 import contextlib
@@ -57,10 +57,10 @@ _HOURS_OF_A_CENTURY = 876_600
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """What turning the clock led to. Times are unix milliseconds.
+    """The result of turning the clock. Times are unix milliseconds.
 
-    ``delivered`` counts the attempts made, ``fired`` the schedules that fired; ``next_due`` is when time alone
-    will next make something happen, ``None`` if never.
+    ``delivered`` counts the attempts made, ``fired`` the schedules that fired; ``next_due`` is when something
+    is due next, ``None`` if never.
     """
 
     now: int
@@ -132,9 +132,9 @@ class Harness(Observations):
     # Lifetime
 
     def open(self, *, is_async: bool = False) -> Self:
-        """Be there for clients; start when first used.
+        """Open the harness for clients; it starts at its first use.
 
-        With ``is_async`` the emulator lives in the event loop that first uses it in this thread, and ends with
+        With ``is_async`` the emulator runs in the event loop that first uses it in this thread, and ends with
         that loop.
         """
         if self._is_reachable:
@@ -144,7 +144,7 @@ class Harness(Observations):
         return self
 
     def close(self) -> None:
-        """End, and forget everything. Raises NotAwaited for calls that did nothing."""
+        """Close it and drop its state. Raise NotAwaited for calls that were never awaited."""
         self._exits.close()
         home = self._home
         if self._is_started and home is not None and not home.loop.is_closed():
@@ -175,7 +175,7 @@ class Harness(Observations):
             self._check_awaited()
 
     async def start(self) -> None:
-        """Start, unless that is done; the first event loop that gets here is the emulator's."""
+        """Start, unless it has; the first event loop that calls this is the emulator's."""
         self._home_here()
         async with self._starting:
             if self._is_started:
@@ -206,7 +206,7 @@ class Harness(Observations):
             self._home_here().perform(self.start())
 
     def _home_here(self) -> Home:
-        """The emulator's home; settled by the first use, unless it was before."""
+        """Return the emulator's home, which the first use decides."""
         if self._home is None:
             loop = running_loop() if threading.get_ident() == self._thread else None
             self._home = BackgroundHome() if loop is None else Home(loop)
@@ -222,12 +222,12 @@ class Harness(Observations):
 
     @property
     def url(self) -> str:
-        """Where clients find it: the value of QSTASH_URL."""
+        """Return the URL for clients: the value of QSTASH_URL."""
         return client_interception.loopback_url() if self._is_reachable else URL
 
     @property
     def environment(self) -> dict[str, str]:
-        """The four variables that every QStash client and receiver reads."""
+        """Return the four variables that every QStash client and receiver reads."""
         user = PUBLISHED_USERS[0]
         return {
             "QSTASH_URL": self.url,
@@ -238,56 +238,56 @@ class Harness(Observations):
 
     @property
     def emulator(self) -> Emulator:
-        """The whole server; more tenants are made with its ``add_tenant``."""
+        """Return the whole server; ``add_tenant`` makes further tenants."""
         self._start_now()
         return self._emulator
 
     @property
     def runtime(self) -> Runtime:
-        """The default user's runtime."""
+        """Return the default user's runtime."""
         return self.emulator.runtimes[0]
 
     @property
     def token(self) -> str:
-        """The default user's token."""
+        """Return the default user's token."""
         return PUBLISHED_USERS[0].token
 
     @property
     def clock(self) -> Clock:
-        """The default user's clock."""
+        """Return the default user's clock."""
         return self.runtime.clock
 
     @property
     def now(self) -> int:
-        """What time it is."""
+        """Return the present time in unix milliseconds."""
         return self._emulator.runtimes[0].clock.now_at() if self._is_started else self._start_at
 
     def utc_now(self) -> datetime:
-        """What time it is, as an aware datetime: for code that is given a clock."""
+        """Return the present time as an aware datetime, for code that takes a clock."""
         return datetime.fromtimestamp(self.now / 1000, UTC)
 
     @property
     def next_due(self) -> int | None:
-        """When time alone will next make something happen, schedules included."""
+        """Return when something is due next, schedules included, in unix milliseconds; ``None`` if never."""
         return self._look(self.runtime.next_due_at)
 
     # Who is called, and who calls
 
     def mount(self, origin: str, app: object, interface: Interface | None = None) -> None:
-        """Have ``app`` answer for ``origin``: an ASGI app, a WSGI app, or the URL of a server."""
+        """Have ``app`` answer requests to ``origin``: an ASGI app, a WSGI app, or the URL of a server."""
         self.apps.mount(origin, app, interface)
 
     def make_client(self, token: str | None = None) -> httpx.AsyncClient:
-        """An HTTP client that reaches this emulator without a socket."""
+        """Return an HTTP client that reaches this emulator without a socket."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return httpx.AsyncClient(transport=_InProcess(self), base_url=URL, headers=headers)
 
     async def answer(self, scope: Scope, body: bytes) -> Answer:
-        """What the emulator answers to one request, from any event loop."""
+        """Return the emulator's response to one request, from any event loop."""
         return await self._home_here().join(self._call_app(scope, body))
 
     def answer_blocking(self, scope: Scope, body: bytes) -> Answer:
-        """What the emulator answers to one request of a client that blocks."""
+        """Return the emulator's response to one request of a blocking client."""
         return self._home_here().perform(self._call_app(scope, body))
 
     async def _call_app(self, scope: Scope, body: bytes) -> Answer:
@@ -339,7 +339,7 @@ class Harness(Observations):
             self._forget()
 
     def _forget(self) -> None:
-        """Have the invariants hold from here on: what was before was not seen."""
+        """Have the invariants hold from here on: what happened before was not recorded."""
         self._recorder.forget(self._recorded_from())
 
     def _recorded_from(self) -> Start:
@@ -360,19 +360,22 @@ class Harness(Observations):
     # Time
 
     def advance(self, by: str | timedelta) -> Call[Turned]:
-        """Turn the clock on by ``"24h"`` or a timedelta; what falls due meanwhile happens, in order."""
+        """Turn the clock forward by ``"24h"`` or a timedelta. Everything that falls due meanwhile happens, in
+        order.
+        """
         span_ms = _span_ms(by, "by")
         return self._call(f"advance({by!r})", lambda: self._turn_to(self.now + span_ms))
 
     def advance_to(self, when: datetime | int) -> Call[Turned]:
-        """Turn the clock to an aware datetime or unix milliseconds. Raises Conflict if that is in the past."""
+        """Turn the clock to an aware datetime or unix milliseconds. Raise Conflict if that is in the past."""
         when_at = _instant(when)
         return self._call(f"advance_to({when!r})", lambda: self._turn_to(when_at))
 
     def run_until_idle(self, limit: str | timedelta = "30d") -> Call[Turned]:
         """Turn the clock until no message waits for its time; schedules fire on the way.
 
-        Raises Conflict when that takes more than ``limit``, with the destinations that keep going round.
+        Raise Conflict when that takes more than ``limit``, naming the destinations that are called again and
+        again.
         """
         limit_ms = _span_ms(limit, "limit")
         return self._call(
@@ -380,7 +383,7 @@ class Harness(Observations):
         )
 
     def settle(self) -> Call[None]:
-        """Let everything happen that is due now; the clock stands still."""
+        """Run everything that is due now; the clock stands still."""
         return self._call("settle()", self._settle)
 
     async def _settle(self) -> None:
@@ -404,26 +407,28 @@ class Harness(Observations):
 
     @property
     def faults(self) -> FaultBook:
-        """The faults in force; ``qstash.faults.add("refuse", destination="https://app.example.com", count=2)``."""
+        """Return the faults in force; ``qstash.faults.add("refuse", destination="https://app.example.com",
+        count=2)``.
+        """
         return self.runtime.faults
 
     def workflow(self, run_id: str) -> Call[WorkflowRun]:
-        """A workflow run as it stands once all that is due now has happened. Raises NotFound."""
+        """Return a workflow run as it is when all that is due now has happened. Raise NotFound."""
         return self._call(f"workflow({run_id!r})", lambda: read_run(self.runtime, run_id, self._call))
 
     def crash(self) -> Call[None]:
-        """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""
+        """Lose everything that is not durable, as ``kill -9`` does, and restart from the store."""
         return self._call("crash()", self._crash)
 
     async def _crash(self) -> None:
         await self.runtime.crash()
 
     def snapshot(self) -> Call[dict[str, Any]]:
-        """The whole state as JSON's values, as ``GET /emulator/export`` answers it."""
+        """Return the whole state as JSON's values, as ``GET /emulator/export`` does."""
         return self._call("snapshot()", lambda: exported(self.runtime))
 
     def restore(self, state: dict[str, Any] | str | Path) -> Call[None]:
-        """Have a state that ``snapshot()`` gave, or a file of it; the clock stands where it stood then."""
+        """Load a state from ``snapshot()``, or a file of one; the clock is set to where it stood then."""
 
         fields = state if isinstance(state, dict) else json.loads(Path(state).read_text())
 
@@ -461,7 +466,7 @@ class Harness(Observations):
         return self._look(lambda: read(self.emulator.writer.store, self.runtime.tenant.id))
 
     def waits_for(self, message_id: str) -> str | None:
-        """What an unfinished message waits for, in words; ``None`` for a finished one."""
+        """Return what an unfinished message waits for, in words; ``None`` for a finished one."""
         wanted = Filter(message_ids=(message_id,))
         pending = self._look_into(lambda store, tenant_id: select_pending(store, tenant_id, wanted, 1))
         return waiting_reason(self.runtime.broker.state, pending[0], self.now) if pending else None
@@ -486,7 +491,7 @@ class Harness(Observations):
         )
 
     def _look(self, read: Callable[[], T]) -> T:
-        """Read the emulator's state. In a plain test what is due now happens first, as nobody can await it."""
+        """Read the emulator's state. In a plain test, what is due now happens first, as nobody can await it."""
         self._check_awaited()
         if running_loop() is not None:
             self._start_now()
@@ -507,7 +512,7 @@ class Harness(Observations):
 
 
 class _Watched:
-    """The transport of all deliveries, with a note of each request that it carries."""
+    """The transport of all deliveries, which records each request."""
 
     def __init__(self, transport: AppTransport, note: Callable[[OutboundRequest], None]) -> None:
         self._transport = transport
@@ -522,7 +527,7 @@ class _Watched:
 
 
 class _StartingApp:
-    """The emulator as an ASGI app that starts it with the first request."""
+    """The emulator as an ASGI app, which the first request starts."""
 
     def __init__(self, harness: Harness, app: ASGIApp) -> None:
         self._harness = harness

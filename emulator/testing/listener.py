@@ -1,4 +1,4 @@
-"""A receiver behind a real port, on a thread of its own."""
+"""A receiver on a real port, in a thread of its own."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The half of a harness that looks: typed views of what happened, and assertions about it."""
+"""The reading half of a harness: typed views of what happened, and assertions about it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -40,52 +40,54 @@ class Observations(ABC):
 
     @abstractmethod
     def _look_into(self, read: Callable[[SqlStore, int], T]) -> T:
-        """Read the store, given the tenant's number."""
+        """Call ``read`` with the store and the tenant's number."""
 
     @abstractmethod
     def _recorded(self) -> Record:
-        """The run so far."""
+        """Return the record of the run so far."""
 
     def waits_for(self, message_id: str) -> str | None:
-        """What an unfinished message waits for, in words; ``None`` for a finished one, or where it is not known."""
+        """Return what an unfinished message waits for, in words; ``None`` for a finished one, or if that is
+        not known.
+        """
         return None
 
     @property
     @abstractmethod
     def now(self) -> int:
-        """What time it is, in unix milliseconds."""
+        """Return the present time in unix milliseconds."""
 
     # Views
 
     @property
     def messages(self) -> list[MessageView]:
-        """All messages, in the order of publishing; those of schedules and callbacks included."""
+        """Return all messages in the order of publishing, those of schedules and callbacks included."""
         return self._look_into(_messages)
 
     @property
     def attempts(self) -> list[AttemptView]:
-        """All delivery attempts, in the order in which they started."""
+        """Return all delivery attempts, in the order in which they started."""
         attempts = [attempt for message in self.messages for attempt in message.attempts]
         return sorted(attempts, key=lambda attempt: attempt.started_at)
 
     @property
     def deliveries(self) -> list[AttemptView]:
-        """The attempts that the destination answered with 2xx."""
+        """Return the attempts that the destination answered with 2xx."""
         return [attempt for attempt in self.attempts if attempt.is_delivered]
 
     @property
     def dlq(self) -> list[DeadLetterView]:
-        """The dead letter queue, the oldest entry first."""
+        """Return the dead letter queue, the oldest entry first."""
         return self._look_into(_dead_letters)
 
     @property
     def logs(self) -> list[LogView]:
-        """All log entries, in the order in which they were written."""
+        """Return all log entries, in the order in which they were written."""
         lines = [line for message in self.messages for line in message.log]
         return sorted(lines, key=lambda line: line.at)
 
     def find(self, url: str | None = None, **conditions: Unpack[Conditions]) -> list[MessageView]:
-        """The messages that fulfil the conditions, in the order of publishing."""
+        """Return the messages that meet the conditions, in the order of publishing."""
         return select(self.messages, Wanted(url=url, **conditions))
 
     # Assertions
@@ -93,11 +95,11 @@ class Observations(ABC):
     def assert_published(
         self, url: str | None = None, *, count: int | None = None, **conditions: Unpack[Conditions]
     ) -> MessageView:
-        """Such a message was published (``count`` of them, if given); the first is returned."""
+        """Assert that such a message was published (``count`` of them, if given), and return the first."""
         return check_published(self.messages, Wanted(url=url, **conditions), count)[0]
 
     def assert_not_published(self, url: str | None = None, **conditions: Unpack[Conditions]) -> None:
-        """No such message was published."""
+        """Assert that no such message was published."""
         check_not_published(self.messages, Wanted(url=url, **conditions))
 
     def assert_delivered(
@@ -108,7 +110,9 @@ class Observations(ABC):
         attempts: int | None = None,
         **conditions: Unpack[Conditions],
     ) -> MessageView:
-        """Such a message was published, and all such were delivered, after ``attempts`` attempts if given."""
+        """Assert that such a message was published, and all such were delivered, after ``attempts`` attempts
+        if given.
+        """
         return self._check_state(Wanted(url=url, **conditions), State.DELIVERED, count, attempts)
 
     def assert_failed(
@@ -119,11 +123,13 @@ class Observations(ABC):
         attempts: int | None = None,
         **conditions: Unpack[Conditions],
     ) -> MessageView:
-        """Such a message was published, and all such failed and went to the DLQ."""
+        """Assert that such a message was published, and all such failed and went to the DLQ."""
         return self._check_state(Wanted(url=url, **conditions), State.FAILED, count, attempts)
 
     def assert_invariants(self) -> None:
-        """Everything that QStash promises held so far; a violation names the messages and shows their histories."""
+        """Assert that the run kept QStash's invariants so far; a violation names the messages and shows their
+        histories.
+        """
         messages = {message.id: message for message in self.messages}
         violations = check_invariants(self._recorded())
         if violations:

@@ -1,7 +1,7 @@
 """The pytest plugin: the fixtures ``qstash`` and ``qstash_server``.
 
 Pytest imports this module in every run of an environment that has the package, so it imports next to nothing;
-the emulator comes with the first test that asks for it.
+the emulator is imported by the first test that uses it.
 """
 
 import inspect
@@ -22,7 +22,7 @@ _FIXTURES = frozenset({"qstash", "qstash_server"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of this plugin."""
+    """Add the plugin's options."""
     group = parser.getgroup("qstash", "QStash emulator")
     group.addoption(
         "--qstash",
@@ -53,9 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and the variables that apps read when they are imported.
+    """Register the marker, and set the variables that apps read when they are imported.
 
-    Raises UsageError for real QStash without its credentials.
+    Raise UsageError for real QStash without its credentials.
     """
     if _is_real(config):
         from emulator.testing.real_service import missing_credentials
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End what was started for the whole run, if anything was."""
+    """Stop what was started for the whole run."""
     is_last = address.end_run()
     if is_last and "emulator.testing.client_interception" in sys.modules:
         from emulator.testing.client_interception import close_loopback
@@ -97,13 +97,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture
 def qstash_options() -> Mapping[str, Any]:
-    """How every emulator of the fixture ``qstash`` is set up; override it in a conftest.py."""
+    """Return the options of every emulator of the fixture ``qstash``; override it in a conftest.py."""
     return {}
 
 
 @pytest.fixture
 def qstash(request: pytest.FixtureRequest, qstash_options: Mapping[str, Any]) -> "Iterator[Harness]":
-    """A fresh emulator in this process, with a clock that the test turns; every QStash client finds it."""
+    """A fresh emulator in this process, with a manual clock; every QStash client reaches it."""
     if _is_real(request.config):
         yield from _real()
         return
@@ -133,7 +133,7 @@ def _qstash_server_process(request: pytest.FixtureRequest) -> "Iterator[ServerPr
 
 @pytest.fixture
 def qstash_server(request: pytest.FixtureRequest) -> "Iterator[ServerTenant]":
-    """A tenant of its own on a server process with a manual clock: for apps that run as processes."""
+    """A tenant of its own on a server process with a manual clock, for apps that run as processes."""
     if _is_real(request.config):
         pytest.skip("qstash_server is an emulator; this run is against real QStash (--qstash=real)")
     from emulator.testing.server import ServerTenant
@@ -158,7 +158,7 @@ def _is_real(config: pytest.Config) -> bool:
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The options of all marks on the test, the nearest winning."""
+    """Return the options of all marks on the test; the nearest wins."""
     options: dict[str, Any] = {}
     for mark in request.node.iter_markers("qstash"):
         options = {**mark.kwargs, **options}

@@ -12,7 +12,7 @@ from emulator.testing.recorder import Kept, KeptAttempt, KeptLine, KeptMessage
 
 
 def read_kept(store: SqlStore, tenant_id: int) -> Kept:
-    """Everything that is kept of a tenant's messages."""
+    """Return everything that the store has of a tenant's messages."""
     lines = LOGS.all(store, tenant_id, Filter())
     dead = DEAD_LETTERS.all(store, tenant_id, Filter())
     ids = {line.message.seq: line.message.id for line in lines}

@@ -1,8 +1,8 @@
-"""The fixture's other world: real QStash, with the credentials of the environment.
+"""The fixture ``qstash`` on real QStash, with the credentials of the environment.
 
-What a test does with a client goes to the service as it is. What it looks at is read from the service's log, and
-waited for. What only an emulator can do skips the test, with words: turning the clock, faults, and calling an app
-that has no public address.
+A test's client calls go to the service unchanged. What the test looks at is read from the service's log, and
+waited for. What only an emulator can do skips the test, with the reason: turning the clock, faults, and
+calling an app without a public address.
 """
 
 import base64
@@ -34,12 +34,12 @@ _PAGE = 1_000
 
 
 def missing_credentials(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The variables that real QStash needs and nobody has set."""
+    """Return the variables that real QStash needs and that are not set."""
     return [name for name in NEEDED if not environment.get(name)]
 
 
 class RealQStash(Observations):
-    """What the fixture ``qstash`` is under ``--qstash=real``. It sees what was published since the test began."""
+    """The fixture ``qstash`` under ``--qstash=real``. It sees what was published since the test began."""
 
     def __init__(self) -> None:
         self.url: str = os.environ.get("QSTASH_URL", REAL_URL).rstrip("/")
@@ -52,20 +52,20 @@ class RealQStash(Observations):
         self._http = httpx.Client(base_url=self.url, headers=self._authorization())
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._http.close()
 
     @property
     def now(self) -> int:
-        """What time it is, in unix milliseconds."""
+        """Return the present time in unix milliseconds."""
         return wall_now_at()
 
     def make_client(self, token: str | None = None) -> httpx.AsyncClient:
-        """An HTTP client for the service."""
+        """Return an HTTP client for the service."""
         return httpx.AsyncClient(base_url=self.url, headers=self._authorization(token))
 
     def mount(self, origin: str, app: object, interface: str | None = None) -> None:
-        """Skips the test, unless ``app`` is a URL: the service must reach ``origin`` by itself."""
+        """Skip the test, unless ``app`` is a URL: the service must reach ``origin`` by itself."""
         if not isinstance(app, str):
             pytest.skip(f"real QStash cannot call an app in this process (mounted at {origin})")
 
@@ -78,7 +78,7 @@ class RealQStash(Observations):
 
     @property
     def messages(self) -> list[MessageView]:
-        """The messages heard of since the test began, in the order in which they were."""
+        """Return the messages since the test began, in the order of their first log entry."""
         by_id: dict[str, list[dict[str, Any]]] = {}
         oldest_first = list(reversed(self._entries()))
         for entry in sorted(oldest_first, key=lambda entry: entry["time"]):
@@ -87,7 +87,7 @@ class RealQStash(Observations):
 
     @property
     def dlq(self) -> list[DeadLetterView]:
-        """The dead letters since the test began, the oldest first."""
+        """Return the dead letters since the test began, the oldest first."""
         pages = self._pages("/v2/dlq", "messages", {"count": "100"})
         return [_dead_letter_view(entry) for entry in reversed(pages)]
 
@@ -113,7 +113,7 @@ class RealQStash(Observations):
             time.sleep(_BETWEEN_LOOKS_SECONDS)
 
     def assert_invariants(self) -> None:
-        """Nothing: the service keeps its promises unwatched, and the test goes on."""
+        """Do nothing: the service's invariants cannot be checked from outside, and the test goes on."""
 
     def _look_into(self, read: Callable[..., T]) -> T:
         raise NotImplementedError
@@ -182,7 +182,7 @@ def _state(entries: list[dict[str, Any]]) -> State:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of the service's log, as far as pairing needs it."""
+    """The fields of a line of the service's log that pairing needs."""
 
     entry: dict[str, Any]
     message_seq: int

@@ -1,4 +1,4 @@
-"""A destination for tests: answers as it is told, and keeps what it was sent."""
+"""A destination for tests: answers as configured, and records its requests."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 @dataclass
 class Delivery:
-    """One request as the destination saw it; ``at`` is the emulator's time, in unix milliseconds."""
+    """One request as the destination received it; ``at`` is the emulator's time, in unix milliseconds."""
 
     method: str
     url: str
@@ -24,12 +24,12 @@ class Delivery:
 
     @property
     def retried(self) -> int:
-        """How many retries came before: 0 for the first attempt."""
+        """Return how many retries came before: 0 for the first attempt."""
         return int(self.headers["upstash-retried"])
 
     @property
     def claims(self) -> dict[str, Any]:
-        """What the signature says, not verified."""
+        """Return the signature's claims, not verified."""
         payload = self.headers["upstash-signature"].split(".")[1]
         decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return decoded
@@ -40,7 +40,7 @@ Answer = int | tuple[int, dict[str, str]] | tuple[int, dict[str, str], bytes]
 
 @dataclass
 class Receiver:
-    """An ASGI app that answers from ``answers`` (then 200), and keeps every request."""
+    """An ASGI app that answers from ``answers`` (then 200), and records every request."""
 
     now: Callable[[], int]
     answers: list[Answer] = field(default_factory=list)

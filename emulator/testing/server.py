@@ -36,14 +36,16 @@ class ServerTenant:
         self._client.close()
 
     def call(self, method: str, path: str, fields: object = None, **headers: str) -> Any:
-        """What the server answers, as JSON's values. Raises EmulatorError with its words when it refuses."""
+        """Return the server's response as JSON's values. Raise EmulatorError with the server's words when it
+        refuses.
+        """
         answer = self._client.request(method, path, json=fields, headers=headers)
         if answer.is_error:
             raise EmulatorError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None
 
     def advance(self, by: str) -> Any:
-        """Turn the clock on by a duration such as ``24h``; what happened, as the control API answers."""
+        """Turn the clock forward by a duration such as ``24h``. Return the control API's answer."""
         return self.call("POST", "/emulator/clock/advance", {"by": by})
 
     def run_until_idle(self, limit: str = "30d") -> Any:
@@ -51,7 +53,7 @@ class ServerTenant:
         return self.call("POST", "/emulator/clock/run-until-idle", {"limit": limit})
 
     def add_fault(self, kind: str, **fields: object) -> Any:
-        """Have something go wrong; ``fields`` are the control API's, in camelCase."""
+        """Add a fault; ``fields`` are the control API's, in camelCase."""
         return self.call("POST", "/emulator/faults", {"kind": kind, **fields})
 
 
@@ -80,18 +82,18 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return its URL."""
         return self.environment["QSTASH_URL"]
 
     @property
     def pid(self) -> int:
-        """The process's id. Raises EmulatorError while there is none."""
+        """Return the process's id. Raise EmulatorError while there is none."""
         if self._process is None:
             raise EmulatorError("the server is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Start, and return when it is ready. Raises EmulatorError with its words if it is not."""
+        """Start, and return when it is ready. Raise EmulatorError with its output if it fails."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
         # Not a pipe: nobody reads it, so it would fill, and stop a server that has much to say.
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed when the process has ended
@@ -117,15 +119,15 @@ class ServerProcess:
         raise EmulatorError(f"the server did not start: {words}")
 
     def kill(self) -> None:
-        """End it at once, as ``kill -9`` does."""
+        """Kill it, as ``kill -9`` does."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ask it to stop, and return its exit code."""
+        """Stop it, and return its exit code."""
         return self._end(signal.SIGTERM)
 
     def new_tenant(self) -> dict[str, str]:
-        """The variables of a tenant of its own: QSTASH_URL, QSTASH_TOKEN and the two signing keys."""
+        """Return the variables of a new tenant: QSTASH_URL, QSTASH_TOKEN and the two signing keys."""
         made = httpx.post(
             f"{self.url}/emulator/tenants",
             json={},

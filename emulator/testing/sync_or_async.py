@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 class NotAwaited(AssertionError):
-    """A call inside an event loop was not awaited, so that it did nothing."""
+    """A call inside an event loop was not awaited, so it did nothing."""
 
 
 class Call(Generic[T]):
-    """What a call of the harness leads to: done already in a plain test, to be awaited in an async one."""
+    """The result of a harness call: ready in a plain test, to be awaited in an async one."""
 
     def __init__(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        """``name`` is for error messages; ``work`` is begun by ``await``, or by ``finish_with``."""
+        """``name`` is for error messages; ``work`` is started by ``await``, or by ``finish_with``."""
         self._name = name
         self._work: Callable[[], Coroutine[Any, Any, T]] | None = work
         self._value: T | None = None
         self.is_begun: bool = False
 
     def finish_with(self, perform: Callable[[Coroutine[Any, Any, T]], T]) -> "Call[T]":
-        """Do the work now, by ``perform``."""
+        """Run the work now, by ``perform``."""
         self._value = perform(self._begin())
         return self
 
@@ -39,13 +39,13 @@ class Call(Generic[T]):
 
     @property
     def result(self) -> T:
-        """What came of it. Raises NotAwaited inside an event loop before it was awaited."""
+        """Return the result. Raise NotAwaited inside an event loop if it was not awaited."""
         if not self.is_begun:
             raise NotAwaited(self.complaint())
         return self._value  # type: ignore[return-value]  # None only where T is None
 
     def complaint(self) -> str:
-        """Words for a call that was never awaited."""
+        """Return the error message for a call that was never awaited."""
         return (
             f"qstash.{self._name} was called inside a running event loop and not awaited, so nothing happened: "
             f"write 'await qstash.{self._name}'"

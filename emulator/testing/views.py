@@ -1,4 +1,4 @@
-"""What a test sees of a run: messages with their attempts and histories, as values that never change."""
+"""What a test sees of a run: messages with their attempts and histories, as immutable values."""
 
 import json
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class AttemptView:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the destination answered 2xx."""
+        """Return whether the destination answered 2xx."""
         return self.status is not None and 200 <= self.status <= 299 and self.error is None
 
 
@@ -84,27 +84,27 @@ class MessageView:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8 text."""
+        """Return the body as UTF-8 text."""
         return self.body.decode()
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError if it is none."""
+        """Return the body as JSON. Raise ValueError if it is none."""
         return json.loads(self.body)
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is delivered, failed or cancelled."""
+        """Return whether it is delivered, failed or cancelled."""
         return self.state in (State.DELIVERED, State.FAILED, State.CANCELED)
 
     def headline(self) -> str:
-        """The message in one line."""
+        """Return the message in one line."""
         about = [f"{name} {value}" for name, value in self._about() if value]
         return f"{self.id}  {self.method} {self.url}  {self.state.value}" + (
             f"  ({', '.join(about)})" if about else ""
         )
 
     def timeline(self) -> str:
-        """The message's whole history, to be read: one line an event, with its time."""
+        """Return the message's whole history, one line an event, with its time."""
         lines = [self.headline(), f"    body: {shown(self.body)}"]
         number = 0
         for entry in self.log:
@@ -124,7 +124,7 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterView:
-    """An entry of the dead letter queue: the message, and the last answer it got."""
+    """An entry of the dead letter queue: the message, and its last response."""
 
     dlq_id: str
     message_id: str
@@ -137,12 +137,12 @@ class DeadLetterView:
 
 
 def moment(at: int) -> str:
-    """Unix milliseconds as UTC, to be read."""
+    """Return unix milliseconds as UTC text."""
     return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}.{at % 1000:03}"
 
 
 def shown(body: bytes) -> str:
-    """A body to be read: text where it is text, and not all of a long one."""
+    """Return a body as text where it is text, and not all of a long one."""
     if not body:
         return "(empty)"
     try:
@@ -153,7 +153,9 @@ def shown(body: bytes) -> str:
 
 
 def message_views(entries: Sequence[StoredLogEntry]) -> list[MessageView]:
-    """All messages, in the order of publishing, from all log entries in the order in which they were written."""
+    """Return all messages in the order of publishing, from all log entries in the order in which they were
+    written.
+    """
     by_seq: dict[int, list[StoredLogEntry]] = {}
     for entry in entries:
         by_seq.setdefault(entry.message.seq, []).append(entry)
@@ -161,7 +163,7 @@ def message_views(entries: Sequence[StoredLogEntry]) -> list[MessageView]:
 
 
 def dead_letter_view(stored: StoredDeadLetter) -> DeadLetterView:
-    """One entry of the dead letter queue."""
+    """Return one entry of the dead letter queue."""
     dead = stored.dead_letter
     return DeadLetterView(
         dlq_id=dead.dlq_id,
@@ -242,7 +244,7 @@ def _attempt_view(message: Message, attempt: LoggedAttempt[LogEntry]) -> Attempt
 
 
 def _told(entry: LogView, attempt: int) -> str:
-    """One event in words."""
+    """Return one event in words."""
     match entry.state:
         case State.CREATED if entry.next_delivery_at is not None and entry.next_delivery_at > entry.at:
             return f"CREATED    due {_after(entry)}"

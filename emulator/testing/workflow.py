@@ -1,7 +1,7 @@
 """A workflow run as a test sees it: ``run = await qstash.workflow("wfr_7")``.
 
-A ``WorkflowRun`` is how the run stood when it was asked for; ``notify`` and ``cancel`` act on the run and answer how it
-stands then. Assertions say what the run did instead.
+A ``WorkflowRun`` is the run's state when it was read; ``notify`` and ``cancel`` act on the run and return its
+state afterwards. A failed assertion shows what the run did instead.
 """
 
 import json
@@ -66,7 +66,7 @@ class WorkflowStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowRun:
-    """How a run stands. ``response`` is what it returned, decoded; ``retries`` counts its failed deliveries."""
+    """A run's state. ``response`` is its result, decoded; ``retries`` counts its failed deliveries."""
 
     id: str
     url: str
@@ -82,14 +82,16 @@ class WorkflowRun:
     _call: MakeCall = field(repr=False)
 
     def step(self, name: str) -> WorkflowStep:
-        """The step of that name, the last one if there are several. Raises AssertionError naming those there are."""
+        """Return the step of that name, the last one if there are several. Raise AssertionError, naming the
+        existing ones.
+        """
         found = [step for step in self.steps if step.name == name]
         assert found, f"run {self.id} has no step {name!r}; it has {[step.name for step in self.steps]}"
         return found[-1]
 
     @property
     def step_names(self) -> list[str]:
-        """The names of the steps begun so far, in their order, without the trigger."""
+        """Return the names of the steps begun so far, in order, without the trigger."""
         return [step.name for step in self.steps]
 
     def assert_succeeded(self, response: Any = ...) -> Self:
@@ -117,14 +119,16 @@ class WorkflowRun:
         return self
 
     def notify(self, event_id: str, data: Any = None) -> "Call[WorkflowRun]":
-        """Send the run an event, as JSON; kept for it if it does not wait yet. Answers how the run stands then."""
+        """Send the run an event, as JSON, stored for it if it does not wait yet. Return the run's state
+        afterwards.
+        """
         body = b"" if data is None else json.dumps(data).encode()
         state = state_of(self._runtime)
         operation = partial(events.notify_run, state, self.id, event_id, body)
         return self._changed(f"notify({event_id!r})", operation)
 
     def cancel(self) -> "Call[WorkflowRun]":
-        """Take the run back; answers how it stands then. Raises NotFound if it has ended."""
+        """Cancel the run, and return its state afterwards. Raise NotFound if it has ended."""
 
         def cancel(now_at: int) -> None:
             active = state_of(self._runtime).runs.get(self.id)
@@ -144,7 +148,7 @@ class WorkflowRun:
 
 
 async def read_run(runtime: Runtime, run_id: str, call: MakeCall) -> WorkflowRun:
-    """How the run of that id stands: the last one, if the id was used again. Raises NotFound."""
+    """Return the state of the run of that id: of the last one, if the id was used again. Raise NotFound."""
     await runtime.settle()
     history = await runtime.read(partial(_load, tenant_id=runtime.tenant.id, run_id=run_id))
     groups = read_groups(history, runtime.clock.now_at())
@@ -183,7 +187,7 @@ def _step(group: Group, view: StepView) -> WorkflowStep:
 
 
 def _decoded(text: str | None) -> Any:
-    """JSON's value; text that is no JSON as it is."""
+    """Return JSON's value; text that is no JSON is returned unchanged."""
     if text is None:
         return None
     try:

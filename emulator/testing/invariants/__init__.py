@@ -1,6 +1,6 @@
 """The invariants, checked on the record of a run.
 
-Everything here is computed from what was seen from outside, by rules written down once more from the contract:
+Everything here is computed from what was seen from outside, by rules written a second time from the contract:
 nothing of the broker, the protocol or the store is imported, so that a mistake there cannot hide itself here.
 """
 
@@ -104,7 +104,7 @@ _WHILE_TIME_GOES_ON: tuple[Check, ...] = (
 
 
 def check_invariants(record: Record) -> list[Violation]:
-    """Everything in ``record`` that must not be; empty if the run was as it should be."""
+    """Return every violation in ``record``; empty if the run was as it should be."""
     index = RunIndex(record)
     checks = _ALWAYS if record.went_back else (*_ALWAYS, *_WHILE_TIME_GOES_ON)
     return [violation for check in checks for violation in check(index)]

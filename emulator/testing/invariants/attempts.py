@@ -94,7 +94,9 @@ def _given_up_early(index: RunIndex, message: MessageRecord, attempts: list[Atte
 
 
 def _wait_ms(message: MessageRecord, failed: AttemptRecord) -> int:
-    """The least wait after a failed attempt (contract 4.3 and 4.4), in whole seconds for the default backoff."""
+    """Return the least wait after a failed attempt (contract 4.3 and 4.4), in whole seconds for the default
+    backoff.
+    """
     if failed.retry_after_ms is not None and failed.retry_after_ms <= _DAY_MS:
         return failed.retry_after_ms
     if message.retry_waits_ms is not None:

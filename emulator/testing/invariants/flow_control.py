@@ -73,7 +73,7 @@ def _starts(index: RunIndex, key: str) -> list[int]:
 
 
 def _first_excess(starts: Sequence[int], changes: Sequence[tuple[int, int, Rate]]) -> str | None:
-    """What is wrong first, going through starts and changes in order of time."""
+    """Return the first excess, going through starts and changes in order of time; ``None`` if there is none."""
     limit, period_start, count = Rate(), 0, 0
     events: list[tuple[int, int, Rate | None]] = [*changes, *((at, 1, None) for at in starts)]
     for at, _, change in sorted(events, key=lambda event: event[:2]):

@@ -1,4 +1,4 @@
-"""A record, looked at from all sides: what the checks ask for again and again."""
+"""A record, indexed for the checks."""
 
 from collections import defaultdict
 
@@ -30,28 +30,28 @@ class RunIndex:
                 self.callbacks[message.reports].append(message.id)
 
     def states(self, message_id: str) -> list[str]:
-        """A message's states in the order in which they were logged."""
+        """Return a message's states in the order in which they were logged."""
         return [self.record.log[position].state for position in self.positions[message_id]]
 
     def first(self, message_id: str, *states: str) -> int | None:
-        """The position of a message's first line with one of ``states``."""
+        """Return the position of a message's first line with one of ``states``."""
         found = (at for at in self.positions[message_id] if self.record.log[at].state in states)
         return next(found, None)
 
     def time_at(self, position: int) -> int:
-        """When the line at ``position`` was written."""
+        """Return when the line at ``position`` was written."""
         return self.record.log[position].time_at
 
     def end_of(self, message_id: str) -> int | None:
-        """The position at which a message came to its end."""
+        """Return the position at which a message ended."""
         return self.first(message_id, *FINAL)
 
     def members(self, queue: str) -> list[MessageRecord]:
-        """A queue's messages in the order of publishing."""
+        """Return a queue's messages in the order of publishing."""
         return [message for message in self.record.messages if message.queue == queue]
 
     def was_cut_off(self, from_at: int, to_at: int) -> bool:
-        """Whether a crash fell between two times, both inclusive."""
+        """Return whether a crash fell between two times, both inclusive."""
         return any(
             one.is_crash and one.from_at <= to_at and one.to_at >= from_at
             for one in self.record.interruptions

@@ -1,4 +1,4 @@
-"""What queues and flow-control keys have in common: a bound on what is under way, and pauses."""
+"""What queues and flow-control keys share: a limit of concurrent attempts, and pauses."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -60,7 +60,7 @@ def check_pause(
 
 
 def _decided_at(index: RunIndex, message_id: str, started_at: int) -> int:
-    """When the attempt that was sent at ``started_at`` was decided on: its line in the log is the last before."""
+    """Return when the attempt sent at ``started_at`` was decided: the time of its line in the log."""
     decided = (
         index.time_at(position)
         for position in index.positions[message_id]

@@ -76,7 +76,7 @@ def _start(index: RunIndex, message: MessageRecord) -> int:
 
 
 def _is_held_at(index: RunIndex, message: MessageRecord, position: int) -> bool:
-    """Whether a message's slot is held at ``position``: by itself, or by a callback made before then."""
+    """Return whether a message's slot is held at ``position``: by itself, or by a callback made before."""
     for message_id in (message.id, *index.callbacks[message.id]):
         created, end = index.first(message_id, "CREATED"), index.end_of(message_id)
         if (created is None or created < position) and (end is None or end > position):

@@ -1,7 +1,7 @@
-"""What was seen of a run from outside: what clients were answered, what destinations were sent, what the API shows.
+"""What was seen of a run from outside: clients' answers, destinations' requests, the API's lists.
 
-Nothing here comes from the broker. The record of a run is what ``emulator.testing.invariants`` checks; whoever
-watches a run (the simulator, a test) fills one. Instants are unix milliseconds of the emulator's clock.
+Nothing here comes from the broker. ``emulator.testing.invariants`` checks the record; the simulator and the
+harness fill one. Instants are unix milliseconds of the emulator's clock.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Generic[T]):
-    """A setting that somebody put in force with a call from ``sent_at`` to ``done_at``.
+    """A setting that a call from ``sent_at`` to ``done_at`` put in force.
 
-    Somewhere between the two it began to hold. ``is_certain`` is false when the call was not answered: it may
-    then never have held.
+    It took effect somewhere between the two. ``is_certain`` is false when the call was not answered: it may
+    never have taken effect.
     """
 
     value: T
@@ -28,9 +28,10 @@ class Change(Generic[T]):
 
 
 def possible(changes: Sequence[Change[T]], from_at: int, to_at: int, default: T) -> list[T]:
-    """The values that may have been in force at some time from ``from_at`` to ``to_at``, both inclusive.
+    """Return the values that may have been in force at some time from ``from_at`` to ``to_at``, both inclusive.
 
-    ``default`` held before the first change. Of changes in one millisecond, the later in ``changes`` came later.
+    ``default`` held before the first change. Of changes in one millisecond, the later in ``changes`` came
+    later.
     """
     begun = [(order, change) for order, change in enumerate(changes) if change.sent_at <= to_at]
     settled = [(order, change) for order, change in begun if change.is_certain and change.done_at < from_at]
@@ -130,7 +131,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRecord:
-    """What was asked of a queue. It has parallelism 1 and is not paused until something else is said."""
+    """The settings of a queue. It has parallelism 1 and is not paused until a call says otherwise."""
 
     parallelism: Sequence[Change[int]] = ()
     is_paused: Sequence[Change[bool]] = ()
@@ -138,7 +139,7 @@ class QueueRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowKeyRecord:
-    """What was asked of a flow-control key, by messages or by its owner; ``None`` is no limit."""
+    """The limits of a flow-control key, set by messages or by calls; ``None`` is no limit."""
 
     parallelism: Sequence[Change[int | None]] = ()
     is_paused: Sequence[Change[bool]] = ()

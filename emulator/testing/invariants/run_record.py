@@ -1,6 +1,6 @@
-"""What was seen of a workflow run from outside: by its endpoint, by those who asked for it, in the API's logs.
+"""What was seen of a workflow run from outside: by its endpoint, by those who triggered it, in the API's logs.
 
-What is before what is told by moments: numbers that grow while the run is watched, whatever the clock says.
+Order is told by moments: numbers that grow while the run is watched, whatever the clock says.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -225,7 +225,7 @@ def _wrong_events(run: RunRecord) -> Texts:
 
 
 def _data_of(step: dict[str, Any]) -> str:
-    """What an event brought; of a webhook its method, its query and its body."""
+    """Return an event's data; of a webhook its method, query and body."""
     data = base64.b64decode(step.get("out", "")).decode()
     if step["stepType"] != "WaitForWebhook":
         return data

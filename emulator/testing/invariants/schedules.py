@@ -26,7 +26,7 @@ def check_schedules(index: RunIndex) -> Iterator[Violation]:
 
 
 def cron_times(cron: str, from_at: int, until_at: int) -> list[int]:
-    """The times of a cron line from ``from_at`` to ``until_at``, both exclusive, in unix milliseconds."""
+    """Return the times of a cron line from ``from_at`` to ``until_at``, both exclusive, in unix milliseconds."""
     # Loading it takes a while, and most runs have no schedule.
     from croniter import croniter
 
@@ -50,7 +50,7 @@ def _holds(values: list[Any], value: int) -> bool:
 
 
 def _firings(index: RunIndex) -> dict[str, list[int]]:
-    """When each schedule fired; the messages of one firing have the same time."""
+    """Return when each schedule fired; the messages of one firing have the same time."""
     times: dict[str, set[int]] = defaultdict(set)
     for message in index.record.messages:
         created = index.first(message.id, "CREATED")

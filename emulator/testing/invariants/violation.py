@@ -1,11 +1,11 @@
-"""What a check finds."""
+"""The result of a check."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class Invariant(Enum):
-    """The design's invariants, by number."""
+    """The invariants of docs/architecture.md, by number, and two of workflow runs."""
 
     NOTHING_LOST = "1. a publish that was answered with 2xx is never lost"
     ONE_END = "2. every accepted message ends delivered, failed (and in the DLQ) or cancelled"

@@ -18,9 +18,9 @@ _MANY = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A client's call and what came of it. ``target`` is the raw path; times are unix milliseconds.
+    """A client's call and its answer. ``target`` is the raw path; times are unix milliseconds.
 
-    ``status`` is ``None`` when it was cut off: nobody knows whether it took effect.
+    ``status`` is ``None`` for a call that was cut off: nobody knows whether it took effect.
     """
 
     method: str
@@ -35,27 +35,27 @@ class Call:
 
     @property
     def is_ok(self) -> bool:
-        """Whether it was answered 2xx."""
+        """Return whether it was answered 2xx."""
         return self.status is not None and 200 <= self.status <= 299
 
     @property
     def may_hold(self) -> bool:
-        """Whether what was asked may have taken effect."""
+        """Return whether it may have taken effect."""
         return self.status is None or self.is_ok
 
     @property
     def content(self) -> Any:
-        """The answer's JSON, ``None`` if it is none."""
+        """Return the answer's JSON, ``None`` if it is none."""
         return _json(self.answer)
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The members of the request's JSON object; none if it is no object."""
+        """Return the members of the request's JSON object; none if it is no object."""
         value = _json(self.body)
         return value if isinstance(value, dict) else {}
 
     def change(self, value: T) -> Change[T]:
-        """``value`` as a setting that this call put in force, or may have."""
+        """Return ``value`` as a setting that this call put in force, or may have."""
         return Change(
             value=value, sent_at=self.sent_at, done_at=self.done_at, is_certain=self.status is not None
         )
@@ -63,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowEvent:
-    """Something that may change a flow-control key's limits."""
+    """A call or message that may change a flow-control key's limits."""
 
     kind: Literal["message", "pin", "unpin", "reset"]
     sent_at: int
@@ -74,7 +74,7 @@ class FlowEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleEvent:
-    """Something that was asked of a schedule; a save says its cron line, and the URL group it is for, if any."""
+    """A call about a schedule; a save has its cron line, and the URL group it is for, if any."""
 
     kind: Literal["save", "pause", "resume", "delete"]
     sent_at: int
@@ -124,7 +124,7 @@ class Calls:
     _next_key: str | None = None
 
     def note(self, call: Call) -> None:
-        """Keep what a call tells."""
+        """Record what a call tells."""
         if not call.may_hold:
             return
         target = (

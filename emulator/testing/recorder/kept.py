@@ -1,4 +1,4 @@
-"""What was read back of a run: plain values, whoever read them and from where."""
+"""What was read back of a run, as plain values, from the store or the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class KeptLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptAttempt:
-    """An attempt as the log tells it. ``status`` is 0 without a response, ``None`` while under way or cut off."""
+    """An attempt from the log. ``status`` is 0 without a response, ``None`` while under way or cut off."""
 
     message_id: str
     retried: int
@@ -54,7 +54,7 @@ class KeptAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """All of one tenant, the log and the attempts in the order in which they were written."""
+    """All of one tenant; the log and the attempts in the order in which they were written."""
 
     messages: Sequence[KeptMessage]
     log: Sequence[KeptLine]
@@ -64,7 +64,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentRequest:
-    """A request as a destination got it."""
+    """A request as a destination received it."""
 
     message_id: str
     retried: int

@@ -1,6 +1,6 @@
 """The checker's own readers of what clients and destinations write: spans, dates, expressions, limits.
 
-They are a second implementation on purpose. What they cannot read they answer with ``None``, and nothing is
+They are a second implementation on purpose. For what they cannot read they return ``None``, and nothing is
 expected then.
 """
 
@@ -57,7 +57,9 @@ Lines = Sequence[tuple[str, str]]
 
 
 def options_of(lines: Lines, query: str) -> dict[str, str]:
-    """What a publish gives, by lower-case name without ``upstash-``; header lines win over the query (contract 3.1)."""
+    """Return a publish's options, by lower-case name without ``upstash-``; headers win over the query
+    (contract 3.1).
+    """
     found: dict[str, str] = {}
     for name, value in lines:
         lowered = name.lower()
@@ -73,19 +75,19 @@ def options_of(lines: Lines, query: str) -> dict[str, str]:
 
 
 def span_ms(text: str | None) -> int | None:
-    """Milliseconds of a request header's duration, such as ``1d10h``."""
+    """Return the milliseconds of a request header's duration, such as ``1d10h``."""
     if text is None or not re.fullmatch(r"(\d+[smhd])+", text):
         return None
     return sum(int(part[:-1]) * _UNITS_MS[part[-1]] for part in re.findall(r"\d+[smhd]", text))
 
 
 def whole(text: str | None) -> int | None:
-    """A whole number."""
+    """Return a whole number."""
     return int(text) if text is not None and re.fullmatch(r"\d+", text) else None
 
 
 def wait_ms(lines: Lines, now_at: int) -> int | None:
-    """The longest wait of at most a day that a response received at ``now_at`` asks for (contract 4.6)."""
+    """Return the longest wait of at most a day that a response received at ``now_at`` asks for (contract 4.6)."""
     waits = [_wait_ms(value.strip(), now_at) for name, value in lines if name.lower() in _WAIT_HEADERS]
     return max((wait for wait in waits if wait is not None and wait <= _DAY_MS), default=None)
 
@@ -107,7 +109,7 @@ def _wait_ms(text: str, now_at: int) -> int | None:
 
 
 def retry_waits_ms(expression: str, most: int) -> tuple[int, ...] | None:
-    """The waits that a retry-delay expression asks for after ``retried`` 0, 1, … ``most`` - 1 (contract 4.5)."""
+    """Return the waits of a retry-delay expression after ``retried`` 0, 1, … ``most`` - 1 (contract 4.5)."""
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
         return tuple(_one_wait_ms(tree, retried) for retried in range(max(1, most)))
@@ -143,7 +145,7 @@ def _value_of(node: ast.expr, retried: float) -> float:
 
 
 def flow_limits(value: str) -> tuple[int | None, Rate] | None:
-    """The parallelism and the rate that ``Upstash-Flow-Control-Value`` brings (contract 3.7)."""
+    """Return the parallelism and the rate in ``Upstash-Flow-Control-Value`` (contract 3.7)."""
     given = {
         name.strip(): text.strip() for name, _, text in (item.partition("=") for item in value.split(","))
     }
@@ -151,7 +153,7 @@ def flow_limits(value: str) -> tuple[int | None, Rate] | None:
 
 
 def limits_of(given: Mapping[str, str], *, period_ms: int | None) -> tuple[int | None, Rate] | None:
-    """The same of a pin's parameters, whose period is in seconds."""
+    """Return the parallelism and the rate in a pin's parameters, whose period is in seconds."""
     if period_ms is None:
         return None
     return whole(given.get("parallelism")), Rate(

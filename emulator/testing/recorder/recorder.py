@@ -1,4 +1,4 @@
-"""From what was asked, sent and kept to the record of a run."""
+"""Makes the record of a run from calls, requests and what was read back."""
 
 import json
 from collections import defaultdict
@@ -25,7 +25,7 @@ from emulator.testing.recorder.settings import flow_record, queue_of, queue_reco
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What there is when the record begins. Messages, limits and schedules of before are not judged.
+    """The state when the record begins. Earlier messages, limits and schedules are not judged.
 
     ``queues`` are parallelism and pause by name.
     """
@@ -44,7 +44,7 @@ class Recorder:
         self.forget(start)
 
     def forget(self, start: Start) -> None:
-        """Begin anew: what was before does not count any more."""
+        """Start over: what was recorded before no longer counts."""
         self._start = start
         self._calls = Calls()
         self._calls.unclear_flow_keys.update(start.flow_keys)
@@ -56,15 +56,15 @@ class Recorder:
 
     @property
     def calls(self) -> Calls:
-        """Everything that clients know."""
+        """Return everything that clients know."""
         return self._calls
 
     def note_call(self, call: Call) -> None:
-        """A client was answered, or cut off."""
+        """Record a client's call."""
         self._calls.note(call)
 
     def note_request(self, request: SentRequest) -> None:
-        """A destination is sent a request."""
+        """Record a request to a destination."""
         self._requests[request.message_id, request.retried].append(request)
 
     def record(
@@ -132,11 +132,11 @@ class _Reader:
         self._silent = [one for one in by_id if one not in self._created_at]
 
     def messages(self, *, is_pruned: bool) -> list[MessageRecord]:
-        """Those that the log tells of."""
+        """Return the messages in the log."""
         return [self._message(message, is_pruned=is_pruned) for message in self._messages.values()]
 
     def lost(self) -> list[MessageRecord]:
-        """What was accepted, or is kept, and has no log."""
+        """Return the messages that were accepted, or are in the store, and have no log."""
         missing = dict.fromkeys(one for one in self._calls.acknowledged if one not in self._messages)
         return [
             MessageRecord(id=one) for one in (*missing, *(one for one in self._silent if one not in missing))
@@ -258,7 +258,7 @@ class _Reader:
         return source_id if message.url in urls else None
 
     def attempts(self, now_at: int) -> list[AttemptRecord]:
-        """The attempts that the log tells of, with what was really sent where a destination was reached."""
+        """Return the attempts in the log, with the request that was really sent where a destination was reached."""
         seen: dict[tuple[str, int], int] = defaultdict(int)
         records = []
         for attempt in self._kept.attempts:
@@ -306,7 +306,7 @@ class _Reader:
         return {message.queue for message in self._messages.values() if message.queue is not None}
 
     def flow_keys(self) -> dict[str, FlowKeyRecord]:
-        """Each key's limits."""
+        """Return each key's limits."""
         events: dict[str, list[FlowEvent]] = defaultdict(list)
         for key, asked_for in self._calls.flow_events.items():
             events[key] += asked_for
@@ -325,7 +325,7 @@ class _Reader:
         }
 
     def schedules(self, now_at: int) -> list[ScheduleRecord]:
-        """When each schedule was certainly active. What somebody fired by hand is not judged."""
+        """Return when each schedule was certainly active. A schedule that was fired by hand is not judged."""
         if self._calls.is_republishing_unclear:
             # What was published again from the DLQ looks like a firing.
             return []

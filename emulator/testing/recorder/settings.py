@@ -1,4 +1,4 @@
-"""From what was asked of queues, flow-control keys and schedules to what certainly held, and when."""
+"""From calls about queues, flow-control keys and schedules to what certainly held, and when."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -13,7 +13,9 @@ _NEVER_AT = 2**53
 
 
 def queue_of(calls: Calls, name: str | None, at: int) -> str | None:
-    """Which queue's limits apply. One that was deleted and made again is another one; ``None`` if unsure."""
+    """Return which queue's limits apply, ``None`` if unsure. A queue that was deleted and made again is
+    another one.
+    """
     if name is None:
         return None
     number = 0
@@ -27,7 +29,7 @@ def queue_of(calls: Calls, name: str | None, at: int) -> str | None:
 
 
 def queue_records(calls: Calls, names: set[str]) -> dict[str, QueueRecord]:
-    """Each queue's settings, for each time it was made."""
+    """Return each queue's settings, for each time it was made."""
     records: dict[str, QueueRecord] = {}
     for name in sorted({*names, *calls.queue_parallelism, *calls.queue_pauses}):
         bounds = pairwise([0, *(deletion.sent_at for deletion in calls.queue_deletions[name]), _NEVER_AT])
@@ -41,7 +43,7 @@ def queue_records(calls: Calls, names: set[str]) -> dict[str, QueueRecord]:
 
 
 def flow_record(events: Sequence[FlowEvent], pauses: Sequence[Change[bool]]) -> FlowKeyRecord:
-    """The newest message's limits, except while they are pinned (contract 5.2).
+    """Return the limits of the newest message, except while they are pinned (contract 5.2).
 
     Where it cannot be told what held, no limit is checked.
     """
@@ -82,7 +84,7 @@ def _fresh(rate: Rate) -> Rate:
 
 
 def _without_repeats(changes: Sequence[Change[T]], is_same: Callable[[T, T], bool]) -> list[Change[T]]:
-    """Without changes that change nothing: the same limits once more do not matter, answered or not."""
+    """Return the changes without those that change nothing: the same limits again do not matter, answered or not."""
     kept: list[Change[T]] = []
     for change in changes:
         if not kept or not is_same(kept[-1].value, change.value):
@@ -101,7 +103,7 @@ def _change(event: FlowEvent, value: Any) -> Change[Any]:
 def schedule_records(
     schedule_id: str, events: Sequence[ScheduleEvent], end_at: int, groups_since: Mapping[str, int | None]
 ) -> list[ScheduleRecord]:
-    """When a schedule certainly was active, and had somebody to publish to."""
+    """Return when a schedule certainly was active, and had a destination."""
     spans: list[ScheduleRecord] = []
     cron: str | None = None
     is_paused: bool | None = False
