@@ -85,4 +85,6 @@ StopWithStdin = Annotated[
         help="Stop when standard input closes, so that no server outlives the program that started it.",
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every request.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log every request, not failed deliveries alone.")
+]

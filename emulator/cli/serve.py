@@ -28,6 +28,7 @@ from emulator.http.control.routes import control_routes
 from emulator.http.dashboard.routes import dashboard_routes
 from emulator.http.server_protocol import RequestProtocol
 from emulator.mcp.route import mcp_routes
+from emulator.runtime import deliveries
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS
@@ -79,6 +80,8 @@ def _shown(database: str) -> str:
 def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: bool = False) -> int:
     """Serve until SIGINT or SIGTERM, or until standard input closes if asked. Return the exit code."""
     log_format.configure(logging.INFO if is_verbose else logging.WARNING)
+    # Why a delivery failed is what somebody looks for in this terminal, requests or not.
+    logging.getLogger(deliveries.__name__).setLevel(logging.INFO)
     listeners = [
         _listen(settings.host, port, flag)
         for flag, port in (("--port", settings.port), ("--log-port", settings.log_port))

@@ -1,6 +1,9 @@
 """What ``dev`` prints is what is in force."""
 
+import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +81,25 @@ def test_the_log_servers_port_is_taken_only_where_it_is_free() -> None:
     [listener] = _listen_if_free("127.0.0.1", 0)
     with listener:
         assert _listen_if_free("127.0.0.1", listener.getsockname()[1]) == []
+
+
+def test_the_terminal_says_why_a_delivery_failed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emulator", "dev", "--port", "0", "--db", "memory", "--stop-with-stdin"]
+    with (tmp_path / "stderr").open("w+") as stderr:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as server:
+            assert server.stdout is not None
+            printed = dict(line.strip().split("=", 1) for line in itertools.islice(server.stdout, 2))
+            values = {name: value.strip('"') for name, value in printed.items()}
+            there = ("--url", values["QSTASH_URL"], "--token", values["QSTASH_TOKEN"])
+            ended = CliRunner().invoke(
+                app, ["publish", "http://127.0.0.1:9/pay", *there, "--retries", "0", "--wait"]
+            )
+            assert ended.exit_code == 1
+            assert server.stdin is not None
+            server.stdin.close()
+        stderr.seek(0)
+        said = stderr.read()
+    assert "to http://127.0.0.1:9/pay: attempt 1 of 1 failed: connection refused by 127.0.0.1:9" in said
+    assert "GET /" not in said, "requests are told only when asked for"
