@@ -113,7 +113,7 @@ def main() -> None:
     if problems:
         raise SystemExit("\n".join(f"release: {problem}" for problem in problems))
     paths = collect(given.output)
-    missing = {"aiohttp", "pydantic", "SQLAlchemy"} - components(
+    missing = {"httptools", "pydantic", "SQLAlchemy"} - components(
         (given.output / "executable.cdx.json").read_text()
     )
     if missing:

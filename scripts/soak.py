@@ -7,14 +7,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import psutil
 from starlette.types import Receive, Scope, Send
 
+from emulator.delivery.request import OutboundRequest
+from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Listener, ServerProcess
 
 _CONNECTIONS = 20
@@ -85,10 +87,10 @@ async def _soak(
     server: ServerProcess, url: str, destination: Destination, directory: Path, seconds: float
 ) -> list[Window]:
     process = psutil.Process(server.pid)
-    headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        publish_url = f"{server.url}/v2/publish/{url}/soak"
-        most = await _calibrate(session, publish_url, destination)
+    async with _publisher(
+        f"{server.url}/v2/publish/{url}/soak", server.environment["QSTASH_TOKEN"]
+    ) as publish:
+        most = await _calibrate(publish, destination)
         rate = most / 2
         print(f"{most:.0f} messages/s end to end with {_CONNECTIONS} connections; soaking at {rate:.0f}/s")
         print(
@@ -99,7 +101,7 @@ async def _soak(
         for number in range(_WINDOWS):
             until = started + seconds * (number + 1) / _WINDOWS
             before = destination.delivered
-            published = await _publish_steadily(session, publish_url, rate, until)
+            published = await _publish_steadily(publish, rate, until)
             latencies = sorted(destination.take())
             windows.append(
                 Window(
@@ -120,7 +122,27 @@ def _size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.iterdir())
 
 
-async def _calibrate(session: aiohttp.ClientSession, url: str, destination: Destination) -> float:
+Publish = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _publisher(url: str, token: str) -> AsyncIterator[Publish]:
+    """Publishes the present moment, over connections that are kept."""
+    transport = SocketTransport(max_response_bytes=1_000_000)
+    headers = (("Authorization", f"Bearer {token}"),)
+
+    async def publish() -> None:
+        body = str(time.perf_counter_ns()).encode()
+        request = OutboundRequest(method="POST", url=url, headers=headers, body=body, timeout_ms=60_000)
+        answer = await transport.send(request)
+        if answer.status != 201:
+            raise SystemExit(f"soak: a publish was answered {answer.status}: {answer.error or answer.body!r}")
+
+    yield publish
+    await transport.close()
+
+
+async def _calibrate(publish: Publish, destination: Destination) -> float:
     """Messages a second, published and delivered, when everybody does what they can."""
     started = time.perf_counter()
     until = started + _CALIBRATION_SECONDS
@@ -128,7 +150,7 @@ async def _calibrate(session: aiohttp.ClientSession, url: str, destination: Dest
 
     async def work() -> None:
         while time.perf_counter() < until:
-            await _publish(session, url)
+            await publish()
             next(published)
 
     await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
@@ -140,7 +162,7 @@ async def _calibrate(session: aiohttp.ClientSession, url: str, destination: Dest
     return rate
 
 
-async def _publish_steadily(session: aiohttp.ClientSession, url: str, rate: float, until: float) -> int:
+async def _publish_steadily(publish: Publish, rate: float, until: float) -> int:
     """Publish at ``rate`` whatever the server does, on at most so many connections; how many that were."""
     times = _times(time.perf_counter(), 1 / rate, until)
     count = 0
@@ -149,7 +171,7 @@ async def _publish_steadily(session: aiohttp.ClientSession, url: str, rate: floa
         nonlocal count
         for at in times:
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            await _publish(session, url)
+            await publish()
             count += 1
 
     await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
@@ -161,12 +183,6 @@ def _times(start: float, step: float, until: float) -> Iterator[float]:
     while (at := start + number * step) < until:
         yield at
         number += 1
-
-
-async def _publish(session: aiohttp.ClientSession, url: str) -> None:
-    async with session.post(url, data=str(time.perf_counter_ns())) as response:
-        if response.status != 201:
-            raise SystemExit(f"soak: a publish was answered {response.status}: {await response.text()}")
 
 
 def _print(window: Window) -> None:

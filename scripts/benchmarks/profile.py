@@ -1,6 +1,6 @@
 """Where the time goes: CPU of one process that publishes and delivers without sockets, by room of the code.
 
-Sockets and HTTP parsing are left out (they are uvicorn's and aiohttp's); what is left is the emulator's own work.
+Sockets and HTTP parsing are left out (most of it is uvicorn's); what is left is the emulator's own work.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from scripts.benchmarks.setting import Bench
 
 _EXECUTABLE = ROOT / "dist" / "executable" / "qstash-emulator" / "qstash-emulator"
 _LAUNCHER = ROOT / "npm" / "dist" / "launcher.js"
-_IMPORTS = "import sqlmodel, starlette.applications, uvicorn, aiohttp, pydantic_settings, croniter, typer"
+_IMPORTS = "import sqlmodel, starlette.applications, uvicorn, httptools, pydantic_settings, croniter, typer"
 
 
 async def start_up(bench: Bench) -> None:

@@ -258,7 +258,7 @@ def test_every_command_has_help(run: Run) -> None:
 
 
 def test_help_is_quick_because_the_server_is_not_imported() -> None:
-    heavy = ("httpx", "sqlalchemy", "uvicorn", "starlette", "pydantic", "aiohttp")
+    heavy = ("httpx", "sqlalchemy", "uvicorn", "starlette", "pydantic")
     code = f"import sys; import emulator.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

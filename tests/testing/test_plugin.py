@@ -311,7 +311,7 @@ import sys
 
 def test_it():
     assert "emulator.testing.plugin" in sys.modules
-    heavy = {"emulator.runtime", "emulator.testing.harness", "sqlmodel", "starlette", "uvicorn", "aiohttp"}
+    heavy = {"emulator.runtime", "emulator.testing.harness", "sqlmodel", "starlette", "uvicorn"}
     assert not heavy & set(sys.modules)
 """)
     pytester.runpytest_subprocess("-p", "no:cacheprovider", *FEW_PLUGINS).assert_outcomes(passed=1)

@@ -16,12 +16,14 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-import aiohttp
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from emulator.delivery.request import OutboundRequest
+from emulator.delivery.sockets import SocketTransport
 
 KEY = b"sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"
 Insert = tuple[str, str, bytes]
@@ -83,7 +85,7 @@ def sign(url: str, body: bytes) -> str:
 
 
 store = Store(sys.argv[2])
-session: aiohttp.ClientSession
+transport = SocketTransport(max_response_bytes=10_000_000)
 deliveries: set[asyncio.Task[None]] = set()
 
 
@@ -99,17 +101,19 @@ async def publish(request: Request) -> JSONResponse:
 
 
 async def deliver(message_id: str, url: str, body: bytes) -> None:
-    headers = {"Upstash-Message-Id": message_id, "Upstash-Retried": "0", "Upstash-Signature": sign(url, body)}
-    async with session.post(url, data=body, headers=headers) as response:
-        await response.read()
+    headers = (
+        ("Upstash-Message-Id", message_id), ("Upstash-Retried", "0"), ("Upstash-Signature", sign(url, body)),
+    )  # fmt: skip
+    await transport.send(
+        OutboundRequest(method="POST", url=url, headers=headers, body=body, timeout_ms=60_000)
+    )
     store.mark(message_id)
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-    global session
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)) as session:
-        yield
+    yield
+    await transport.close()
 
 
 app = Starlette(routes=[Route("/v2/publish/{rest:path}", publish, methods=["POST"])], lifespan=lifespan)
