@@ -6,11 +6,9 @@ import random
 from collections.abc import Callable
 
 from emulator.broker.broker import Broker
-from emulator.broker.bulk_actions import Subject
 from emulator.broker.pending_messages import DEFAULT_WINDOWS, Windows
 from emulator.broker.publishing import LLM_URL
 from emulator.broker.state import BrokerState
-from emulator.broker.workflow.layer import WorkflowLayer
 from emulator.clock import Clock, ManualClock, SystemClock
 from emulator.delivery.llm import LlmTransport
 from emulator.delivery.reachability import Reachability, Resolve, resolve
@@ -20,8 +18,6 @@ from emulator.errors import InvalidInput
 from emulator.faults import FaultBook
 from emulator.runtime import Runtime
 from emulator.runtime.admission import Intake
-from emulator.runtime.bulk_cancels import CancellableRuns
-from emulator.runtime.step_lists import WorkflowShell
 from emulator.settings import Settings
 from emulator.store.snapshots import Rows, empty, import_rows
 from emulator.store.store import SqlStore
@@ -160,7 +156,6 @@ class Emulator:
             per_origin=self.settings.per_origin,
             windows=self._windows,
         )
-        workflows = WorkflowLayer(state)
         runtime = Runtime(
             tenant,
             broker=Broker(state),
@@ -171,10 +166,9 @@ class Emulator:
             is_strict=self.settings.strict,
             reachability=self._reachability,
             retention=self.settings.retention,
-            shells=(WorkflowShell(workflows, lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes),),
+            lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes,
             faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
         )
-        runtime.bulk_cancels.kinds[Subject.RUNS] = CancellableRuns(workflows.state)
         await runtime.keep_clock()
         await runtime.start()
         self._runtimes[_digest(tenant.token)] = runtime

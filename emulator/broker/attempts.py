@@ -3,13 +3,14 @@
 from typing import assert_never
 
 from emulator.broker.callbacks import callback_draft
-from emulator.broker.layer import AttemptEnded, Layer
 from emulator.broker.message import AttemptResult, DeadLetter, Message, Pending
 from emulator.broker.publishing import accept, callback_message
 from emulator.broker.retry import Decision, Delivered, GiveUp, RetryAt, decide
 from emulator.broker.schedule_runs import FAIL, SUCCESS, note_outcome
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import Event
+from emulator.broker.workflow import attempts as runs
+from emulator.broker.workflow.run import AttemptEnded
 from emulator.broker.writes import DeadLettered, MessageRescheduled
 from emulator.wire.ids import dlq_id as make_dlq_id
 from emulator.wire.options import Callback
@@ -26,9 +27,8 @@ def attempt_finished(
     if pending is None:
         return
     retried = pending.retried
-    layer = state.layer_of(message)
-    if layer is not None:
-        result = layer.judge(message, result)
+    if message.note is not None:
+        result = runs.judge(message.note, result)
     decision = decide(
         result,
         retried=retried,
@@ -36,8 +36,8 @@ def attempt_finished(
         retry_delay=message.retry_delay,
         now_at=now_at,
     )
-    if layer is not None:
-        _hand_over(state, layer, pending, message, body, result, decision, now_at)
+    if message.note is not None:
+        _hand_over(state, pending, message, body, result, decision, now_at)
         return
     if pending.is_cancel_requested and not isinstance(decision, Delivered):
         state.finish(pending, Event.CANCELED, now_at, sent=result.sent)
@@ -58,7 +58,6 @@ def attempt_finished(
 
 def _hand_over(
     state: BrokerState,
-    layer: Layer,
     pending: Pending,
     message: Message,
     body: bytes,
@@ -66,7 +65,7 @@ def _hand_over(
     decision: Decision,
     now_at: int,
 ) -> None:
-    """Move a layer's message on, and have the layer decide the rest."""
+    """Move a message of a run on, and have the run decide the rest."""
     retried = pending.retried
     effective: Decision | None = decision
     match decision:
@@ -81,7 +80,8 @@ def _hand_over(
             state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result, sent=result.sent)
         case _:
             assert_never(decision)
-    layer.attempt_ended(
+    runs.attempt_ended(
+        state.workflows,
         AttemptEnded(
             message=message, pending=pending, body=body, result=result, retried=retried, decision=effective
         ),

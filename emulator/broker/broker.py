@@ -4,6 +4,7 @@ from emulator.broker import attempts, publishing, recovery, schedule_operations
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
 from emulator.broker.recovery import Snapshot
 from emulator.broker.state import BrokerState
+from emulator.broker.workflow import events
 from emulator.broker.writes import Effects
 
 # So that other requests are answered between the slices of ten thousand schedules of one minute.
@@ -37,8 +38,7 @@ class Broker:
 
         Schedules fire a slice at a time: while ``next_change_at`` is not after ``now_at``, another step is due.
         """
-        for layer in self.state.layers.values():
-            layer.advance(now_at)
+        events.expire(self.state.workflows, now_at)
         fired = schedule_operations.fire_due(self.state, now_at, most=FIRINGS_A_STEP)
         self.state.advance(now_at)
         effects = self.state.take_effects()
@@ -50,11 +50,9 @@ class Broker:
         return _earlier(self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
 
     def next_change_at(self, now_at: int) -> int | None:
-        """When time alone will next change anything: a message, a schedule, or what a layer waits for."""
+        """When time alone will next change anything: a message, a schedule, or the wait of a run."""
         next_at = _earlier(self.next_due_at(now_at), self.state.due_schedules.next_due_at())
-        for layer in self.state.layers.values():
-            next_at = _earlier(next_at, layer.next_due_at())
-        return next_at
+        return _earlier(next_at, self.state.workflows.next_deadline_at())
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from emulator.broker.place import Place
+from emulator.broker.workflow.note import MessageNote
 from emulator.wire.destination import Destination, origin_of
 from emulator.wire.fast_dataclass import keyword_value
 from emulator.wire.flow_control import FlowControl
@@ -55,14 +56,6 @@ class Draft:
     schedule_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LayerTag:
-    """Marks a message that belongs to a layer on the broker; ``note`` is that layer's own, kept with the message."""
-
-    layer: str
-    note: str
-
-
 @keyword_value
 class Accepted:
     """What the publisher is told about one message. ``seq`` is ours, and 0 for a duplicate."""
@@ -81,7 +74,7 @@ class Message:
     seq of the first message that brought it; ``None`` when empty), so that a fan-out stores one body.
     ``slot_of`` is set on callbacks: the seq of the message in ``slot_queue`` whose slot waits for this one.
     ``source_id`` is set on callbacks: the id of the message they report.
-    ``tag`` is set on messages of a layer, which then decides what is delivered and what follows.
+    ``note`` is set on messages of a workflow run, which then decides what is delivered and what follows.
     """
 
     seq: int
@@ -109,7 +102,7 @@ class Message:
     slot_of: int | None = None
     slot_queue: str | None = None
     source_id: str | None = None
-    tag: LayerTag | None = None
+    note: MessageNote | None = None
 
     @property
     def lane(self) -> str:

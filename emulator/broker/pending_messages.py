@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from emulator.broker.dispatch_lanes import Lane, Lanes
 from emulator.broker.message import Pending
-from emulator.broker.place import IN_MEMORY, Place, check_move
+from emulator.broker.place import IN_MEMORY, MOVES, Place
 from emulator.broker.queues import QueueLine
 from emulator.broker.stored_tail import Key
 from emulator.broker.timeline import Timeline
@@ -127,13 +127,11 @@ class PendingMessages:
 
     def end(self, pending: Pending) -> None:
         """Let go of a message that is finished, of its queue slot and its part of another's."""
-        match pending.place:
-            case Place.TIMELINE | Place.BEYOND_HORIZON:
-                self.timeline.remove(pending)
-            case Place.LANE | Place.OVERFLOW:
-                self.lanes.withdraw(pending)
-            case _:
-                pass
+        place = pending.place
+        if place is Place.TIMELINE or place is Place.BEYOND_HORIZON:
+            self.timeline.remove(pending)
+        elif place is Place.LANE or place is Place.OVERFLOW:
+            self.lanes.withdraw(pending)
         self._put(pending, Place.ENDED)
         if (line := self._line_of(pending)) is not None:
             line.leave(pending.seq)
@@ -196,11 +194,13 @@ class PendingMessages:
 
     def _put(self, pending: Pending, place: Place) -> None:
         """Move a message; nothing else does. Raise ValueError for a move that the table does not have."""
-        if place is pending.place:
+        before = pending.place
+        if place is before:
             return
-        check_move(pending.place, place)
+        if place not in MOVES[before]:
+            raise ValueError(f"a message cannot move from {before} to {place}")
         pending.place = place
-        if place in IN_MEMORY:
-            self._held[pending.seq] = pending
-        else:
+        if place not in IN_MEMORY:
             self._held.pop(pending.seq, None)
+        elif before not in IN_MEMORY:
+            self._held[pending.seq] = pending

@@ -80,9 +80,3 @@ MOVES: Final[dict[Place, dict[Place, str]]] = {
 IN_STORE_ALONE: Final = frozenset({Place.BEYOND_HORIZON, Place.OVERFLOW})
 """Places of messages that take no memory."""
 IN_MEMORY: Final = frozenset(Place) - IN_STORE_ALONE - {Place.NEW, Place.ENDED}
-
-
-def check_move(place: Place, to: Place) -> None:
-    """Raise ValueError for a move that the table does not have."""
-    if to not in MOVES[place]:
-        raise ValueError(f"a message cannot move from {place} to {to}")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from emulator.broker.daily_limit import DailyLimit
 from emulator.broker.dispatch_lanes import FlowLane, Lanes
 from emulator.broker.due_schedules import DueSchedules
-from emulator.broker.layer import Layer
-from emulator.broker.message import ATTEMPT_ENDS, AttemptResult, LogEntry, Message, Pending, State
+from emulator.broker.message import ATTEMPT_ENDS, AttemptResult, LogEntry, Pending, State
 from emulator.broker.pending_messages import DEFAULT_WINDOWS, PendingMessages, Windows
 from emulator.broker.queues import QueueLine
 from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
 from emulator.broker.transitions import LOGGED, Event, after
+from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.writes import (
     Attempt,
     Cleared,
@@ -58,7 +58,7 @@ class BrokerState:
         self._per_origin = per_origin
         self._windows = windows
         self._effects = Effects()
-        self.layers: dict[str, Layer] = {}
+        self.workflows: WorkflowState = WorkflowState(self)
         self._forget()
 
     def _forget(self) -> None:
@@ -86,12 +86,7 @@ class BrokerState:
         """Lose the working memory, as a crash does; what is kept stays so."""
         self._forget()
         self._effects = Effects()
-        for layer in self.layers.values():
-            layer.clear()
-
-    def layer_of(self, message: Message) -> Layer | None:
-        """The layer that decides what follows from ``message``; ``None`` for plain ones."""
-        return None if message.tag is None else self.layers[message.tag.layer]
+        self.workflows.forget_all()
 
     def write(self, write: Write) -> None:
         """Ask for something to be kept."""

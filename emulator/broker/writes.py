@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from emulator.broker.message import DeadLetter, LogEntry, Message, State
 from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
+from emulator.broker.workflow.writes import WorkflowWrite
 from emulator.wire.fast_dataclass import value
 
 if TYPE_CHECKING:
@@ -140,11 +141,6 @@ class ClockTurned:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerWrite:
-    """Base of what a layer on the broker wants kept; the store knows the kinds."""
-
-
-@dataclass(frozen=True, slots=True)
 class Cleared:
     """Everything of this tenant but its token and keys is gone."""
 
@@ -169,7 +165,7 @@ RecordWrite = (
     | FlowKeyDeleted
     | KeysRotated
     | ClockTurned
-    | LayerWrite
+    | WorkflowWrite
 )
 
 Write = RecordWrite | Cleared

@@ -10,7 +10,6 @@ from emulator.broker.bulk_actions import BulkAction, Filter, Subject
 from emulator.broker.message import Pending
 from emulator.broker.state import BrokerState
 from emulator.broker.workflow import end_of_run
-from emulator.broker.workflow.state import WorkflowState
 from emulator.runtime.read_retry import at_last
 from emulator.runtime.task_counter import Work
 from emulator.store import bulk_queries
@@ -59,9 +58,6 @@ class CancellableMessages:
 class CancellableRuns:
     """Active runs of workflows."""
 
-    def __init__(self, workflows: WorkflowState) -> None:
-        self._workflows = workflows
-
     def count(self, store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
         return bulk_queries.count_matches(store, tenant_id, Subject.RUNS, wanted, until_seq)
 
@@ -73,9 +69,9 @@ class CancellableRuns:
 
     def cancel(self, state: BrokerState, found: Sequence[int], now_at: int) -> None:
         for run_seq in found:
-            active = self._workflows.by_seq(run_seq)
+            active = state.workflows.by_seq(run_seq)
             if active is not None:
-                end_of_run.cancel(self._workflows, active, now_at)
+                end_of_run.cancel(state.workflows, active, now_at)
 
 
 class BulkCancels:
@@ -90,7 +86,10 @@ class BulkCancels:
         work: Work,
         change: Callable[[Callable[[BrokerState, int], Any]], Awaitable[Any]],
     ) -> None:
-        self.kinds: dict[Subject, Cancellable] = {Subject.MESSAGES: CancellableMessages()}
+        self.kinds: dict[Subject, Cancellable] = {
+            Subject.MESSAGES: CancellableMessages(),
+            Subject.RUNS: CancellableRuns(),
+        }
         self._state = state
         self._tenant_id = tenant_id
         self._writer = writer

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from emulator.broker.message import AttemptResult, Message
 from emulator.broker.outcome import attempt_sentence, explain
@@ -19,6 +18,7 @@ from emulator.faults import FaultBook
 from emulator.runtime.fault_injection import Disturber
 from emulator.runtime.message_cache import MessagesAtHand
 from emulator.runtime.read_retry import at_last
+from emulator.runtime.step_lists import StepLists
 from emulator.runtime.task_counter import Work
 from emulator.store import queries
 from emulator.store.writer import StoreWriter
@@ -26,14 +26,6 @@ from emulator.store.writer import StoreWriter
 log: logging.Logger = logging.getLogger(__name__)
 
 Ended = Callable[[Message, bytes, AttemptResult], Coroutine[None, None, None]]
-
-
-class BodySource(Protocol):
-    """Says what is really delivered for the messages of a layer."""
-
-    async def body_of(self, message: Message, body: bytes) -> bytes:
-        """What is delivered for a message that was stored with ``body``; the same at every attempt."""
-        ...
 
 
 class Deliveries:
@@ -46,19 +38,19 @@ class Deliveries:
         transport: Transport,
         disturber: Disturber,
         faults: FaultBook,
-        bodies: Mapping[str, BodySource],
+        step_lists: StepLists,
         writer: StoreWriter,
         work: Work,
         region: str | None,
         ended: Ended,
     ) -> None:
-        """``bodies`` are those of the layers, by name; ``ended`` is told of every attempt's result."""
+        """``step_lists`` says what is delivered for messages of runs; ``ended`` is told of every attempt's result."""
         self.made: int = 0
         self._state = state
         self._transport = transport
         self._disturber = disturber
         self._faults = faults
-        self._bodies = bodies
+        self._step_lists = step_lists
         self._writer = writer
         self._work = work
         self._region = region
@@ -121,8 +113,8 @@ class Deliveries:
 
     async def _attempt(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
         state = self._state
-        if message.tag is not None:
-            body = await at_last(partial(self._bodies[message.tag.layer].body_of, message, body))
+        if message.note is not None:
+            body = await at_last(partial(self._step_lists.body_of, message.note, message.id, body))
         request = build_request(
             message,
             body,

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from emulator.broker import pending_changes
 from emulator.broker.broker import Broker
@@ -30,10 +30,11 @@ from emulator.errors import EmulatorError, InvalidInput, StoreUnavailable
 from emulator.faults import FaultBook
 from emulator.runtime.bulk_cancels import BulkCancels
 from emulator.runtime.clock_control import ClockTurner
-from emulator.runtime.deliveries import BodySource, Deliveries
+from emulator.runtime.deliveries import Deliveries
 from emulator.runtime.fault_injection import Disturber
 from emulator.runtime.housekeeping import Housekeeping
 from emulator.runtime.refill import Refills
+from emulator.runtime.step_lists import StepLists
 from emulator.runtime.task_counter import Work
 from emulator.store import queries
 from emulator.store.filters import Filter
@@ -57,19 +58,6 @@ different (an import), or the server stops. Must return at once and never raise.
 _SOON_MS = 60_000
 
 
-class LayerShell(BodySource, Protocol):
-    """The half of a broker's layer that reads the store."""
-
-    @property
-    def name(self) -> str:
-        """The layer's."""
-        ...
-
-    async def restore(self, writer: StoreWriter, tenant_id: int, now_at: int) -> None:
-        """Give the layer back what an earlier process left."""
-        ...
-
-
 # Less is how clocks are kept right.
 _LEAST_SET_BACK_MS = 1_000
 
@@ -87,19 +75,21 @@ class Runtime:
         transport: Transport,
         region: str | None = None,
         is_strict: bool = False,
-        shells: Sequence[LayerShell] = (),
+        lazy_fetch_bytes: int,
         faults: FaultBook | None = None,
         retention: Retention | None = None,
         reachability: Reachability | None = None,
     ) -> None:
-        """``shells`` do the I/O of the broker's layers; ``faults`` are what goes wrong on purpose.
+        """A list of steps over ``lazy_fetch_bytes`` is left for the endpoint to fetch; ``faults`` go wrong on purpose.
 
         Without ``retention`` everything is kept for ever, without ``reachability`` any host is published to.
         """
         self.tenant = tenant
         self.broker = broker
         self.clock = clock
-        self.shells: dict[str, LayerShell] = {shell.name: shell for shell in shells}
+        self.step_lists: StepLists = StepLists(
+            broker.state.workflows, tenant.id, writer=writer, lazy_fetch_bytes=lazy_fetch_bytes
+        )
         self.faults: FaultBook = faults if faults is not None else FaultBook(broker.state.ids)
         self.observers: list[Observer] = []
         self.is_ending: bool = False
@@ -130,7 +120,7 @@ class Runtime:
                 crash=self._begin_crash,
             ),
             faults=self.faults,
-            bodies=self.shells,
+            step_lists=self.step_lists,
             writer=writer,
             work=self._work,
             region=region,
@@ -173,8 +163,7 @@ class Runtime:
         if self.limits.max_daily_messages is not None:
             count = partial(queries.count_created, tenant_id=self.tenant.id, from_at=day_start_at(now_at))
             self.broker.state.daily.restore(await self._writer.read(count), now_at)
-        for shell in self.shells.values():
-            await shell.restore(self._writer, self.tenant.id, now_at)
+        await self.step_lists.restore()
         if self._writer.store.is_memory:
             # Now and not by a task that comes later: what a test sees must not depend on when it gives way.
             await self._refills.refill_timeline()

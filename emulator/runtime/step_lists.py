@@ -1,4 +1,4 @@
-"""The half of the workflow layer that reads the store: the lists of steps that are delivered.
+"""The lists of steps that are delivered for messages of runs, read from the store.
 
 A list ends with the step of the message that is delivered, also when it is delivered again later
 (contract W2). Logs only grow, so the encoded list of one delivery is the beginning of the next one's: it is kept for
@@ -11,10 +11,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
 
-from emulator.broker.message import Message
-from emulator.broker.workflow.layer import WorkflowLayer
+from emulator.broker.workflow.note import MessageNote
 from emulator.broker.workflow.recovery import restore
-from emulator.broker.workflow.run import Entry, MessageNote
+from emulator.broker.workflow.run import Entry
+from emulator.broker.workflow.state import WorkflowState
 from emulator.store import workflow_queries
 from emulator.store.writer import StoreWriter
 from emulator.wire.workflow import CallType, compact_json, encode_entry
@@ -50,34 +50,35 @@ class _EncodedLog:
         return b"[%s]" % self.text[:end]
 
 
-class WorkflowShell:
-    """One tenant's workflows at work."""
+class StepLists:
+    """What one tenant's runs deliver."""
 
-    def __init__(self, layer: WorkflowLayer, *, lazy_fetch_bytes: int) -> None:
+    def __init__(
+        self, workflows: WorkflowState, tenant_id: int, *, writer: StoreWriter, lazy_fetch_bytes: int
+    ) -> None:
         """A list of more than ``lazy_fetch_bytes`` is left for the endpoint to fetch, if it can."""
-        self.layer = layer
+        self._workflows = workflows
+        self._tenant_id = tenant_id
+        self._writer = writer
         self._lazy_fetch_bytes = lazy_fetch_bytes
-        self._writer: StoreWriter
         self._logs: OrderedDict[int, _EncodedLog] = OrderedDict()
         self._bytes = 0
 
-    @property
-    def name(self) -> str:
-        return self.layer.name
-
-    async def restore(self, writer: StoreWriter, tenant_id: int, now_at: int) -> None:
-        self._writer = writer
+    async def restore(self) -> None:
+        """Give the broker back the active runs that an earlier process left."""
         self._logs.clear()
         self._bytes = 0
-        self.layer.clear()
-        load = partial(workflow_queries.load_runs, tenant_id=tenant_id)
-        restore(self.layer.state, await writer.read(load))
+        self._workflows.forget_all()
+        load = partial(workflow_queries.load_runs, tenant_id=self._tenant_id)
+        restore(self._workflows, await self._writer.read(load))
 
-    async def body_of(self, message: Message, body: bytes) -> bytes:
-        """The list of steps, for steps; what a call or a callback was stored with, for those."""
-        note = MessageNote.of(message)
+    async def body_of(self, note: MessageNote, message_id: str, body: bytes) -> bytes:
+        """Return what is delivered for a message that was stored with ``body``; the same at every attempt.
+
+        For steps that is the list of steps; for calls and callbacks what they were stored with.
+        """
         if note.call_type in (CallType.STEP, CallType.STEP_CONFIG):
-            steps = await self._steps(note.run_seq, note.position, message.id)
+            steps = await self._steps(note.run_seq, note.position, message_id)
             return b"" if note.is_lazy and len(steps) > self._lazy_fetch_bytes else steps
         if note.call_type is CallType.FAILURE_CALL:
             return await self._with_source(note, body)

@@ -269,7 +269,7 @@ _ORDER: tuple[tuple[tuple[type, ...], CarryOut], ...] = (
 """What carries out which kinds of writes, in the order in which it is done."""
 
 _PLACE = {kind: place for place, (kinds, _) in enumerate(_ORDER) for kind in kinds}
-assert _PLACE.keys() == {*get_args(w.RecordWrite), *get_args(runs.WorkflowWrite)} - {w.LayerWrite}
+assert _PLACE.keys() == {*get_args(w.RecordWrite)}
 
 
 class Batch:

@@ -104,7 +104,7 @@ def load_body(store: SqlStore, seq: int) -> bytes:
 def find_message(store: SqlStore, tenant_id: int, message_id: str) -> StoredMessage | None:
     """A message by its public id, finished or not; a workflow's step with what was published for it."""
     stored = next(iter(_messages(store, and_(_M.tenant_id == tenant_id, _M.id == message_id))), None)
-    if stored is None or stored.message.tag is None or stored.body:
+    if stored is None or stored.message.note is None or stored.body:
         return stored
     query = select(ENTRY.table.c.body).where(ENTRY.table.c.message_seq == stored.message.seq)
     with store.connect() as connection:

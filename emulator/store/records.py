@@ -11,7 +11,6 @@ from emulator.broker.bulk_actions import BulkAction, Subject
 from emulator.broker.message import (
     AttemptResult,
     DeadLetter,
-    LayerTag,
     LogEntry,
     Message,
     Pending,
@@ -19,6 +18,7 @@ from emulator.broker.message import (
     flow_lane,
 )
 from emulator.broker.resources import Endpoint, FlowKey, Queue, Schedule, UrlGroup
+from emulator.broker.workflow.note import MessageNote
 from emulator.broker.workflow.run import (
     CallbackState,
     Entry,
@@ -101,6 +101,30 @@ def _host_and_path(url: str) -> tuple[str, str]:
     return parts.netloc.rpartition("@")[2].lower(), parts.path or "/"
 
 
+_NOTE = JsonFields(
+    {
+        "run_seq": "run",
+        "position": "position",
+        "call_type": ("type", choice(CallType)),
+        "source_position": "source",
+    },
+    omits_none=True,
+)
+_NOTE_FLAGS = ("is_init", "is_detecting", "is_rest_trigger", "is_lazy", "is_source_initial")
+
+
+def _write_note(note: MessageNote) -> list[str]:
+    """Return what a message says of its run as text in a list: flags that are not set are left out."""
+    flags = {name: 1 for name in _NOTE_FLAGS if getattr(note, name)}
+    return ["workflow", dump({**(_NOTE.write(note) or {}), **flags})]
+
+
+def _read_note(kept: Sequence[str]) -> MessageNote:
+    said = json.loads(kept[1])
+    flags: dict[str, Any] = {name: name in said for name in _NOTE_FLAGS}
+    return MessageNote(**_NOTE.read(said), **flags)
+
+
 _OPTIONS = JsonFields(
     {
         "retry_delay": "retryDelay",
@@ -116,7 +140,7 @@ _OPTIONS = JsonFields(
         "api": "api",
         "slot_queue": "slotQueue",
         "source_id": "source",
-        "tag": ("tag", as_list(LayerTag, layer=AS_IS, note=AS_IS)),
+        "note": ("tag", Spelling(_write_note, _read_note)),
     },
     omits_none=True,
 )

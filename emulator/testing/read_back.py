@@ -51,7 +51,7 @@ def _message(stored: StoredMessage) -> KeptMessage:
         flow_key=flow.key if flow else None,
         limits=(flow.parallelism, Rate(rate=flow.rate, period_seconds=flow.period_seconds)) if flow else None,
         callbacks=_callbacks(message),
-        is_of_run=message.tag is not None,
+        is_of_run=message.note is not None,
     )
 
 

@@ -330,7 +330,7 @@ def _forget_flow_control(monkeypatch: pytest.MonkeyPatch) -> None:
         (_forget_flow_control, Invariant.FLOW_CONTROL),
     ],
 )
-def test_a_mutation_of_the_workflow_layer_is_found_within_200_seeds(
+def test_a_mutation_of_the_workflows_is_found_within_200_seeds(
     monkeypatch: pytest.MonkeyPatch, mutate: Callable[[pytest.MonkeyPatch], None], invariant: Invariant
 ) -> None:
     mutate(monkeypatch)

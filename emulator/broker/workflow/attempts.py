@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import assert_never
 
 from emulator.broker.callbacks import report
-from emulator.broker.layer import AttemptEnded
-from emulator.broker.message import AttemptResult, Message
+from emulator.broker.message import AttemptResult
 from emulator.broker.retry import Delivered, GiveUp, RetryAt
 from emulator.broker.workflow import end_of_run
 from emulator.broker.workflow.messages import read_parcel, send
-from emulator.broker.workflow.run import ActiveRun, CallbackState, FailureCallback, MessageNote
+from emulator.broker.workflow.note import MessageNote
+from emulator.broker.workflow.run import ActiveRun, AttemptEnded, CallbackState, FailureCallback, note_of
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.writes import FailureCallbackNoted
 from emulator.wire.headers import first_value
@@ -17,9 +17,8 @@ from emulator.wire.limits import LENIENT
 from emulator.wire.workflow import NOT_A_WORKFLOW, SDK_HEADER, SDK_TOO_OLD, SDK_VERSION_HEADER, CallType
 
 
-def judge(message: Message, result: AttemptResult) -> AttemptResult:
+def judge(note: MessageNote, result: AttemptResult) -> AttemptResult:
     """A 2xx to a trigger from something that is no workflow is a failure that no retry mends (4.4)."""
-    note = MessageNote.of(message)
     if not note.is_detecting or not result.is_success:
         return result
     if first_value(result.headers, SDK_VERSION_HEADER) is None:
@@ -31,7 +30,7 @@ def judge(message: Message, result: AttemptResult) -> AttemptResult:
 
 def attempt_ended(state: WorkflowState, ended: AttemptEnded, now_at: int) -> None:
     """Decide what follows. An answer that comes after its run has ended changes nothing."""
-    note = MessageNote.of(ended.message)
+    note = note_of(ended.message)
     if note.call_type is CallType.FAILURE_CALL:
         _note_failure_callback(state, note, ended)
         return

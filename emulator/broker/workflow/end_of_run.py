@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from emulator.broker.callbacks import report
-from emulator.broker.layer import AttemptEnded
 from emulator.broker.message import AttemptResult, Message
 from emulator.broker.pending_changes import refuse, withdraw
 from emulator.broker.publishing import accept
@@ -12,13 +11,14 @@ from emulator.broker.retry import GiveUp
 from emulator.broker.workflow.messages import Parcel, compose, read_parcel, send, step_parcel
 from emulator.broker.workflow.run import (
     ActiveRun,
+    AttemptEnded,
     Entry,
     Failure,
     FailureCallback,
     Invoker,
-    MessageNote,
     Run,
     RunState,
+    note_of,
 )
 from emulator.broker.workflow.run_limits import excess
 from emulator.broker.workflow.state import WorkflowState
@@ -98,7 +98,7 @@ def _send_failure_callback(
     parcel = failure_parcel(state, run, callback, body)
     features = parcel.headers.features or run.features
     note = {"is_source_initial": Feature.INITIAL_BODY in features}
-    failed = MessageNote.of(message)
+    failed = note_of(message)
     sent = compose(state, run, parcel, active.next_position, now_at, note, source_position=failed.position)
     state.broker.write(
         EntryAppended(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emulator.broker.message import Message
-from emulator.broker.workflow.run import Entry, Failure, FailureCallback, MessageNote, Run, Waiter
+from emulator.broker.workflow.run import Entry, Failure, FailureCallback, Run, Waiter, note_of
 from emulator.wire.headers import first_value
 from emulator.wire.workflow import CallType, Step, read_step
 
@@ -45,7 +45,7 @@ def _unfinished(failed: FailedRun) -> list[Message]:
     at = dict(steps)
 
     def is_done(message: Message) -> bool:
-        note = MessageNote.of(message)
+        note = note_of(message)
         if note.call_type is CallType.FROM_CALLBACK:
             return _step_id_of_report(message) in results
         if note.call_type is CallType.TO_CALLBACK:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from emulator.broker.message import Draft, Message
 from emulator.broker.publishing import Target, accept, make_message
-from emulator.broker.workflow.run import ActiveRun, Entry, MessageNote, Run
+from emulator.broker.workflow.note import MessageNote
+from emulator.broker.workflow.run import ActiveRun, Entry, Run
 from emulator.broker.workflow.run_limits import grown
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.workflow.writes import EntryAppended
@@ -197,7 +198,7 @@ def compose(
     headers = delivered_headers(message.headers, call_type, run)
     if call_type is not CallType.TO_CALLBACK and Feature.STEP_CONFIG in parcel.headers.features:
         headers = (*headers, (STEP_CONFIG_HEADER, "true"))
-    return replace(message, headers=headers, tag=made.to_tag())
+    return replace(message, headers=headers, note=made)
 
 
 def delivered_headers(given: Headers, call_type: CallType, run: Run) -> Headers:

@@ -11,9 +11,9 @@ from emulator.broker.workflow.run import (
     CallbackState,
     Entry,
     FailureCallback,
-    MessageNote,
     Run,
     Waiter,
+    note_of,
 )
 from emulator.broker.workflow.run_limits import size_of
 from emulator.broker.workflow.state import WorkflowState
@@ -136,7 +136,7 @@ def deliver_again(
 ) -> None:
     """Have a copy of an old run's message stand at its place of the new run's log, and be delivered at ``due_at``."""
     again = _copy(state, message, active.run, overrides, due_at, now_at)
-    note = MessageNote.of(again)
+    note = note_of(again)
     replace_entry(state, active, again, note.position, None, now_at, call_type=note.call_type)
     if note.is_init:
         active.run = replace(active.run, init_seq=again.seq, init_message_id=again.id)
@@ -145,7 +145,7 @@ def deliver_again(
 def _copy(
     state: WorkflowState, message: Message, run: Run, overrides: Overrides, due_at: int, now_at: int
 ) -> Message:
-    note = replace(MessageNote.of(message), run_seq=run.seq)
+    note = replace(note_of(message), run_seq=run.seq)
     again = replace(
         message,
         seq=state.broker.next_seq(),
@@ -155,7 +155,7 @@ def _copy(
         headers=_rebound(message.headers, run),
         callback=_rebound_callback(message.callback, run),
         failure_callback=_rebound_callback(message.failure_callback, run),
-        tag=note.to_tag(),
+        note=note,
     )
     return again if note.call_type is CallType.TO_CALLBACK else _overridden(again, overrides.options)
 

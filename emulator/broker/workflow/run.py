@@ -1,15 +1,14 @@
 """The nouns of workflows. Instants are unix milliseconds."""
 
-import json
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from emulator.broker.message import AttemptResult, LayerTag, Message, Pending
+from emulator.broker.message import AttemptResult, Message, Pending
+from emulator.broker.retry import Decision
+from emulator.broker.workflow.note import MessageNote
 from emulator.wire.headers import Headers
 from emulator.wire.workflow import CallType, Step
-
-LAYER = "workflow"
 
 
 class RunState(StrEnum):
@@ -141,50 +140,26 @@ class FailureCallback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageNote:
-    """What the layer must know of one of its messages, whether or not its run is still active."""
+class AttemptEnded:
+    """An attempt for a message of a run is over.
 
-    run_seq: int
-    position: int
-    call_type: CallType
-    is_init: bool = False
-    is_detecting: bool = False
-    """A 2xx from something that is no workflow fails the run (contract W4.4)."""
-    is_rest_trigger: bool = False
-    is_lazy: bool = False
-    """A list over the limit may be left for the endpoint to fetch."""
-    source_position: int | None = None
-    """On failure callbacks: the position of the message that failed."""
-    is_source_initial: bool = False
-    """On failure callbacks: report the initial payload, not the list of steps."""
+    ``retried`` counts the retries made before it. The message has made its move already: it is delivered, failed,
+    or due again, ``pending`` being its unfinished self then. ``decision`` is ``None`` when the message had been
+    taken back while the attempt was under way, and the attempt failed.
+    """
 
-    def to_tag(self) -> LayerTag:
-        """The note as the broker keeps it."""
-        note = {
-            "run": self.run_seq,
-            "position": self.position,
-            "type": self.call_type.value,
-            "source": self.source_position,
-        }
-        flags = [name for name in _FLAGS if getattr(self, name)]
-        given = {name: value for name, value in note.items() if value is not None}
-        return LayerTag(LAYER, json.dumps({**given, **dict.fromkeys(flags, 1)}, separators=(",", ":")))
-
-    @staticmethod
-    def of(message: Message) -> "MessageNote":
-        """The note of one of the layer's messages."""
-        assert message.tag is not None
-        note = json.loads(message.tag.note)
-        return MessageNote(
-            run_seq=note["run"],
-            position=note["position"],
-            call_type=CallType(note["type"]),
-            source_position=note.get("source"),
-            **{name: name in note for name in _FLAGS},
-        )
+    message: Message
+    pending: Pending
+    body: bytes
+    result: AttemptResult
+    retried: int
+    decision: Decision | None
 
 
-_FLAGS = ("is_init", "is_detecting", "is_rest_trigger", "is_lazy", "is_source_initial")
+def note_of(message: Message) -> MessageNote:
+    """Return what a message of a run says of it."""
+    assert message.note is not None
+    return message.note
 
 
 @dataclass(slots=True)

@@ -1,17 +1,20 @@
-"""Everything the layer knows: the active runs, who waits for which event, and until when."""
+"""What a tenant's broker knows of workflows: the active runs, who waits for which event, and until when."""
 
 import heapq
+from typing import TYPE_CHECKING
 
-from emulator.broker.state import BrokerState
 from emulator.broker.workflow.run import ActiveRun, Waiter
 from emulator.broker.workflow.writes import WaiterAdded, WaiterRemoved
 from emulator.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from emulator.broker.state import BrokerState
 
 
 class WorkflowState:
     """The working memory of one tenant's workflows; messages and writes go through the broker's own state."""
 
-    def __init__(self, broker: BrokerState) -> None:
+    def __init__(self, broker: "BrokerState") -> None:
         self.broker = broker
         self.forget_all()
 

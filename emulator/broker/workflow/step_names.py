@@ -4,7 +4,6 @@ import base64
 import json
 
 from emulator.broker.message import Message
-from emulator.broker.workflow.run import LAYER, MessageNote
 from emulator.wire.headers import first_value
 from emulator.wire.workflow import CallType, read_step
 
@@ -16,9 +15,9 @@ def step_name_of(message: Message, body: bytes) -> str | None:
 
     ``init`` for the trigger; ``None`` for messages that are of no run, failure callbacks, and lists left to be fetched.
     """
-    if message.tag is None or message.tag.layer != LAYER:
+    if message.note is None:
         return None
-    match MessageNote.of(message).call_type:
+    match message.note.call_type:
         case CallType.TO_CALLBACK:
             lines = message.callback.headers if message.callback else ()
             return first_value(lines, f"Upstash-Forward-{_STEP_NAME}")

@@ -1,20 +1,19 @@
-"""What the workflow layer asks the store to keep, in the same all-or-nothing group as the broker's writes."""
+"""What the broker asks the store to keep of workflow runs."""
 
 from dataclasses import dataclass
 
 from emulator.broker.workflow.run import Entry, Failure, FailureCallback, Run, RunState, StoredEvent, Waiter
-from emulator.broker.writes import LayerWrite
 
 
 @dataclass(frozen=True, slots=True)
-class RunSaved(LayerWrite):
+class RunSaved:
     """A run that has just started, or whose trigger was replaced."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnded(LayerWrite):
+class RunEnded:
     """``response`` is what the run returned, as text."""
 
     run_seq: int
@@ -25,7 +24,7 @@ class RunEnded(LayerWrite):
 
 
 @dataclass(frozen=True, slots=True)
-class FailureCallbackNoted(LayerWrite):
+class FailureCallbackNoted:
     """How the failure callback of an ended run stands."""
 
     run_seq: int
@@ -33,26 +32,26 @@ class FailureCallbackNoted(LayerWrite):
 
 
 @dataclass(frozen=True, slots=True)
-class RunLeftDlq(LayerWrite):
+class RunLeftDlq:
     """A failed run was resumed, restarted or thrown away."""
 
     run_seq: int
 
 
 @dataclass(frozen=True, slots=True)
-class EntryAppended(LayerWrite):
+class EntryAppended:
     entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
-class EntryReplaced(LayerWrite):
+class EntryReplaced:
     """The entry at this position has another message now; ``body`` is kept when it is ``None``."""
 
     entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
-class EntriesCopied(LayerWrite):
+class EntriesCopied:
     """The log of one run, or what of it stands up to a position, becomes the beginning of another's."""
 
     from_run_seq: int
@@ -61,22 +60,22 @@ class EntriesCopied(LayerWrite):
 
 
 @dataclass(frozen=True, slots=True)
-class WaiterAdded(LayerWrite):
+class WaiterAdded:
     waiter: Waiter
 
 
 @dataclass(frozen=True, slots=True)
-class WaiterRemoved(LayerWrite):
+class WaiterRemoved:
     seq: int
 
 
 @dataclass(frozen=True, slots=True)
-class EventStored(LayerWrite):
+class EventStored:
     event: StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
-class EventTaken(LayerWrite):
+class EventTaken:
     seq: int
 
 

@@ -9,7 +9,6 @@ from starlette.routing import BaseRoute
 from emulator.broker.message import Accepted, Draft
 from emulator.broker.workflow import publishing
 from emulator.broker.workflow.publishing import Answer, WorkflowDraft
-from emulator.broker.workflow.run import LAYER
 from emulator.broker.workflow.state import WorkflowState
 from emulator.errors import EmulatorError, InvalidInput, RunLimitExceeded
 from emulator.http.models.publishing import Published, PublishedToEndpoint
@@ -18,7 +17,6 @@ from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import check_object, header_lines, parse_items, read_body
 from emulator.http.routing import JsonAnswer, caller_ip, ok, raw_query, route
 from emulator.runtime import Runtime
-from emulator.runtime.step_lists import WorkflowShell
 from emulator.wire.destination import (
     Destination,
     DestinationKind,
@@ -39,16 +37,9 @@ from emulator.wire.workflow import (
 _FORWARDED_LABEL = "Upstash-Forward-Upstash-Label"
 
 
-def shell_of(runtime: Runtime) -> WorkflowShell:
-    """A tenant's workflows."""
-    shell = runtime.shells[LAYER]
-    assert isinstance(shell, WorkflowShell)
-    return shell
-
-
 def state_of(runtime: Runtime) -> WorkflowState:
-    """What a tenant's workflow layer knows."""
-    return shell_of(runtime).layer.state
+    """Return what a tenant's broker knows of workflows."""
+    return runtime.broker.state.workflows
 
 
 def routes() -> list[BaseRoute]:

@@ -13,7 +13,7 @@ from emulator.http.models.workflow import Step
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import query_parameters, read_body
 from emulator.http.routing import JsonAnswer, done, path_name, route
-from emulator.http.v2.workflow_publishing import shell_of, state_of
+from emulator.http.v2.workflow_publishing import state_of
 from emulator.runtime import Runtime
 
 
@@ -41,7 +41,7 @@ async def get(request: Request, runtime: Runtime) -> JsonAnswer[list[Step]]:
     active = state_of(runtime).runs.get(run_id)
     if active is None:
         raise NotFound(f"workflow run {run_id} not found, or it has ended")
-    steps = await shell_of(runtime).all_steps(active.run.seq)
+    steps = await runtime.step_lists.all_steps(active.run.seq)
     return JsonAnswer(steps)
 
 
