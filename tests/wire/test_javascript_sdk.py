@@ -33,7 +33,7 @@ def _run(node: str, name: str, **variables: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("name", ["publishing", "receiving"])
+@pytest.mark.parametrize("name", ["publishing", "receiving", "suites"])
 def test_the_sdk_finds_what_it_expects(node: str, tenant: dict[str, str], name: str) -> None:
     _run(node, name, **tenant)
 
