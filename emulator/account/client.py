@@ -23,6 +23,7 @@ _TIMEOUT = httpx.Timeout(60, connect=10)
 _LEAST_WAIT_SECONDS = 1
 _MOST_REFUSALS = 10
 _MOST_WORDS = 500
+_REGION = "not found in this region"
 # A reset below this is a span, as no clock shows such a time any more.
 _FIRST_INSTANT = 1_000_000_000
 
@@ -89,6 +90,15 @@ class AccountClient:
                 f"{self.name} did not answer {target} with JSON: is {self.url} QStash?"
             ) from None
 
+    def find(self, target: str) -> Any:
+        """The JSON of a GET; ``None`` where there is nothing of that name."""
+        try:
+            return self.read(target)
+        except RefusedError as error:
+            if error.is_absence:
+                return None
+            raise
+
     def pages(self, path: str, **parameters: str | int) -> Iterator[Any]:
         """Each page of a list, from one cursor to the next (contract 1.7)."""
         cursor = ""
@@ -109,7 +119,10 @@ class AccountClient:
             self._wait(answer)
             answer = self._send(request)
         if answer.is_error or answer.is_redirect:
-            raise RefusedError(f"{self.name} refused {_shown(request)}: {self._words(answer)}")
+            words = self._words(answer)
+            # A 404 alone may be about the token's region (contract 1.2).
+            is_absence = answer.status_code == httpx.codes.NOT_FOUND and _REGION not in words
+            raise RefusedError(f"{self.name} refused {_shown(request)}: {words}", is_absence=is_absence)
         return answer
 
     def _send(self, request: Request) -> httpx.Response:
@@ -168,6 +181,6 @@ def _advice(status: int, words: str, client: AccountClient) -> str:
         return f"; is the token of {client.name} right?"
     if status == 403:
         return f"; a read-only token of {client.name} can pull, diff, plan and replay, and nothing else"
-    if status == 404 and "not found in this region" in words:
+    if status == 404 and _REGION in words:
         return f"; the token of {client.name} and {client.url} are of different regions"
     return ""

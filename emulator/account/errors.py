@@ -6,7 +6,11 @@ class AccountError(Exception):
 
 
 class RefusedError(AccountError):
-    """The server answered with a refusal of its own."""
+    """The server answered with a refusal of its own; ``is_absence`` says that what was asked for is not there."""
+
+    def __init__(self, words: str, *, is_absence: bool = False) -> None:
+        super().__init__(words)
+        self.is_absence = is_absence
 
 
 class UnreachableError(AccountError):

@@ -123,6 +123,13 @@ def read_pins(answer: Any) -> Mapping[str, Pin]:
     return MappingProxyType({key: pin for key, pin in pins.items() if pin != Pin()})
 
 
+def read_publication(view: Any) -> Schedule:
+    """What a Message or DLQMessage says, as a schedule without a cron line. Raises AccountError."""
+    names = {"scheduleId": view.get("messageId"), "cron": "", "destination": view.get("url")}
+    given = {**view, **names, "retries": view.get("maxRetries", 3)}
+    return schedule_of(_parsed(_SCHEDULES, [given], "/v2/messages")[0])
+
+
 def schedule_of(one: _Schedule) -> Schedule:
     """One schedule as a value."""
     headers = _lines(one.header)

@@ -28,9 +28,8 @@ def segment(name: str) -> str:
 
 def save_schedule(schedule_id: str, one: Schedule) -> Request:
     """Make a schedule, or replace every setting of the one with that id but its pause."""
-    return Request(
-        "POST", f"/v2/schedules/{one.destination}", tuple(_schedule_lines(schedule_id, one)), _known(one)
-    )
+    named = (("Upstash-Schedule-Id", schedule_id.encode()), ("Upstash-Cron", one.cron.encode()))
+    return Request("POST", f"/v2/schedules/{one.destination}", (*named, *option_lines(one)), _known(one))
 
 
 def pause_schedule(schedule_id: str, *, is_paused: bool) -> Request:
@@ -109,11 +108,14 @@ def _pausing(now: Pin, wanted: Pin) -> str:
     return "" if now.paused == wanted.paused else "pause" if wanted.paused else "resume"
 
 
-def _schedule_lines(schedule_id: str, one: Schedule) -> Iterator[tuple[str, bytes]]:
+def option_lines(one: Schedule) -> tuple[tuple[str, bytes], ...]:
+    """What a publish says of one delivery: its options, then what travels on."""
+    return tuple(_option_lines(one))
+
+
+def _option_lines(one: Schedule) -> Iterator[tuple[str, bytes]]:
     flow = one.flow_control
     given: dict[str, Any] = {
-        "Upstash-Schedule-Id": schedule_id,
-        "Upstash-Cron": one.cron,
         "Upstash-Method": one.method,
         "Upstash-Retries": one.retries,
         "Upstash-Retry-Delay": one.retry_delay,

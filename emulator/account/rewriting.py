@@ -44,11 +44,12 @@ class Rules:
         """The state with every destination rewritten."""
         return replace(
             state,
-            schedules=_each(state.schedules, self._schedule),
+            schedules=_each(state.schedules, self.schedule),
             url_groups=_each(state.url_groups, self._group),
         )
 
-    def _schedule(self, one: Schedule) -> Schedule:
+    def schedule(self, one: Schedule) -> Schedule:
+        """The schedule with its destination and callbacks rewritten."""
         return replace(
             one,
             destination=self.url(one.destination),

@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.broker.message import DeadLetter, Message
-from emulator.broker.publishing import accept, check_not_before, check_queue_quota, not_before_at
+from emulator.broker.message import AttemptResult, DeadLetter, Draft, Message, State
+from emulator.broker.publishing import (
+    Target,
+    accept,
+    check_not_before,
+    check_queue_quota,
+    make_message,
+    not_before_at,
+)
 from emulator.broker.state import BrokerState
-from emulator.broker.writes import DeadLetterRemoved
+from emulator.broker.writes import DeadLettered, DeadLetterRemoved, MessageAccepted, MessageFinished
 from emulator.wire.headers import Headers
+from emulator.wire.ids import dlq_id as make_dlq_id
 from emulator.wire.options import PublishOptions
 
 
@@ -35,6 +43,20 @@ def remove(state: BrokerState, now_at: int, *, dlq_ids: Sequence[str]) -> int:
     for dlq_id in dlq_ids:
         state.write(DeadLetterRemoved(dlq_id))
     return len(dlq_ids)
+
+
+def adopt(state: BrokerState, now_at: int, *, draft: Draft, response: AttemptResult) -> str:
+    """Take in what another server gave up: a message that is not sent, with its last response. Return its DLQ id."""
+    message = make_message(state, draft, Target(url=draft.destination.value), now_at, body_seq=None)
+    dlq_id = make_dlq_id(now_at, message.seq)
+    state.write(MessageAccepted(message, draft.body or None))
+    state.log(message.seq, State.CREATED, now_at)
+    state.write(
+        DeadLettered(DeadLetter(dlq_id=dlq_id, message_seq=message.seq, failed_at=now_at, response=response))
+    )
+    state.log(message.seq, State.FAILED, now_at, retried=message.max_retries, result=response)
+    state.write(MessageFinished(message.seq, State.FAILED, message.max_retries, now_at))
+    return dlq_id
 
 
 _OVERRIDABLE = {

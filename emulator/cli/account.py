@@ -28,7 +28,9 @@ from emulator.cli.output import print_json
 if TYPE_CHECKING:
     from emulator.account.client import AccountClient
     from emulator.account.difference import Change
+    from emulator.account.messages import Copied
     from emulator.account.plan import Plan, Step
+    from emulator.account.rewriting import Rules
     from emulator.account.values import AccountState
 
 app = typer.Typer(
@@ -67,6 +69,12 @@ def pull(
         typer.Option("--keep-destinations", help="Let the emulator call the account's own destinations."),
     ] = False,
     with_secrets: WithSecrets = None,
+    with_dlq: Annotated[
+        bool, typer.Option("--with-dlq", help="Copy the entries of the dead letter queue, too.")
+    ] = False,
+    with_messages: Annotated[
+        bool, typer.Option("--with-messages", help="Copy the messages that wait, too, with their times.")
+    ] = False,
     prune: Prune = False,
     yes: Yes = False,
     account_url: AccountUrl = None,
@@ -84,16 +92,22 @@ def pull(
         from emulator.account.rewriting import Rules
 
         rules = Rules.parse(rewrite or [])
+        if file is not None and (with_dlq or with_messages):
+            fail("--with-dlq and --with-messages fill the emulator, not a file", 2)
         with servers.account() as client:
             state = rules.state(client.state())
+            theirs = _messages(client, rules, with_dlq=with_dlq, with_messages=with_messages)
         if file is not None:
             _write(file, state, with_secrets or [])
             return
         if not keep_destinations:
-            _check_destinations(state)
+            _check_destinations([state, *(one.destinations for one in theirs)])
         with servers.emulator() as target:
             plan = _planned(target, state, (EMULATOR, ACCOUNT), prune=prune)
             _carry_out(plan, target, yes=yes)
+            if theirs:
+                ours = _messages(target, Rules.parse([]), with_dlq=with_dlq, with_messages=with_messages)
+                _copy(theirs, ours, target)
 
 
 @app.command("diff")
@@ -257,20 +271,51 @@ def _write(file: str, state: "AccountState", with_secrets: list[str]) -> None:
     typer.echo(f"{file}: {_sizes(state)}")
 
 
-def _check_destinations(state: "AccountState") -> None:
+def _check_destinations(states: "list[AccountState]") -> None:
     """The emulator would call them at the schedules' next times."""
     from urllib.parse import urlsplit
 
     from emulator.account.rewriting import origins
     from emulator.delivery.connection_errors import is_loopback
 
-    far = [origin for origin in origins(state) if not is_loopback(urlsplit(origin).hostname or "")]
+    found = sorted({origin for state in states for origin in origins(state)})
+    far = [origin for origin in found if not is_loopback(urlsplit(origin).hostname or "")]
     if far:
         fail(
             f"the emulator would call {', '.join(far)}: say where they lead here, "
             f"--rewrite {far[0]}=http://localhost:3000, or --keep-destinations",
             2,
         )
+
+
+def _messages(
+    client: "AccountClient", rules: "Rules", *, with_dlq: bool, with_messages: bool
+) -> "list[Copied]":
+    from emulator.account.messages import dead_letters, waiting
+
+    return [
+        *(dead_letters(client, rules) if with_dlq else ()),
+        *(waiting(client, rules) if with_messages else ()),
+    ]
+
+
+def _copy(theirs: "list[Copied]", ours: "list[Copied]", target: "AccountClient") -> None:
+    """Copy what can be copied and is not here yet; what is left out, or not done, is said."""
+    from emulator.account.errors import AccountError
+    from emulator.account.messages import missing
+
+    wanted = list(missing(theirs, ours))
+    for one in wanted:
+        if one.obstacle:
+            typer.echo(f"not copied: {one.id}: {one.obstacle}", err=True)
+    left = [one for one in wanted if not one.obstacle]
+    for done, one in enumerate(left):
+        try:
+            target.send(one.request())
+        except AccountError as error:
+            copied = f"{done} of {_number(len(left), 'message')} copied, {one.id} is the first that is not"
+            fail(f"{error}\nqstash-emulator: {copied}")
+    typer.echo(f"{target.name}: {_number(len(left), 'message')} copied")
 
 
 def _planned(

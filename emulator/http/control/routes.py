@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from emulator import __version__
 from emulator.broker.key_operations import set_keys
 from emulator.errors import Conflict, InvalidInput
+from emulator.http.control.dead_letters import add_dead_letter
 from emulator.http.control.faults import fault_routes
 from emulator.http.control.guard import control_route, open_route
 from emulator.http.control.metrics import metrics_routes
@@ -39,6 +40,7 @@ def control_routes() -> Sequence[BaseRoute]:
         control_route("/emulator/clock/advance", "POST", advance),
         control_route("/emulator/clock/run-until-idle", "POST", run_until_idle),
         control_route("/emulator/reset", "POST", reset),
+        control_route("/emulator/dlq", "POST", add_dead_letter),
         control_route("/emulator/keys/reset", "POST", reset_keys),
         *fault_routes(),
         *snapshot_routes(),

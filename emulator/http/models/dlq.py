@@ -16,6 +16,7 @@ from emulator.http.models.common import (
     NextPage,
     OneOrMore,
     Order,
+    Request,
     SeveralOrList,
     Text,
     wire,
@@ -88,3 +89,14 @@ class DlqBulkRequest(FilterRequest):
     responseStatus: OneOrMoreNumbers | None = None
     cursor: str | None = None
     order: Order | None = None
+
+
+class DeadLetterRequest(Request):
+    """A message, its ``headers`` as an item of a batch has them, and the last response; status 0: none came."""
+
+    destination: str
+    headers: dict[str, str | list[str]] = Field(default_factory=dict)
+    bodyBase64: str = ""
+    responseStatus: int = Field(0, ge=0, le=999)
+    responseHeaders: dict[str, str | list[str]] = Field(default_factory=dict)
+    responseBodyBase64: str = ""
