@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from emulator.testing import Harness, Receiver
 from tests.answers import checked, wrong_answers
+from tests.bounds import HANG_SECONDS
 from tests.workflow import raw
+from tests.workflow.conftest import MakeServed
+from tests.workflow.node import App, NodeApp, shape
 
 _DLQ = "/v2/workflows/dlq"
 
@@ -180,3 +184,27 @@ async def test_a_failed_run_goes_on_within_the_same_limits(verb: str) -> None:
         run_id = answer.json()["workflowRunId"]
         answer = await raw.publish(qstash, raw.step(4, out="1"), run_id=run_id)
         assert answer.status_code == (429 if verb == "resume" else 200)
+
+
+async def test_the_javascript_sdks_run_fails_at_once_and_its_log_says_why(
+    node_app: NodeApp, make_served: MakeServed
+) -> None:
+    qstash, served = await make_served(workflow_max_steps=2)
+    async with httpx.AsyncClient(timeout=HANG_SECONDS) as http:
+        app = App(node_app.origin, http)
+        await app.configure(served)
+        run_id = await app.trigger("/path", body="payload", headers={"x-test": "value"}, retries=3)
+        await qstash.run_until_idle()
+        assert (await app.state())["results"] == {}
+        # The trigger, two results, of which the second asks for a third step; and the failure callback.
+        assert await app.counts() == {"/path": 4}
+        run = await app.log(run_id)
+        assert run["workflowState"] == "RUN_FAILED"
+        # The third was carried out, and the run failed behind it.
+        assert shape(run)[-2:] == [
+            ("sequential", [("step 3", "STEP_SUCCESS")]),
+            ("next", [("", "STEP_FAILED")]),
+        ]
+        assert run["steps"][-1]["steps"][0]["errors"][0]["error"].startswith("EXCEEDS_LIMIT")
+        [entry] = (await app.client("dlq.list"))["messages"]
+        assert (entry["workflowRunId"], entry["responseStatus"]) == (run_id, 429)
