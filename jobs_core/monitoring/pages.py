@@ -14,20 +14,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from jobs_core.database import job_queries
+from jobs_core.database.connections import is_unavailable
 from jobs_core.database.job_queries import JobFilter
 from jobs_core.engine.delivery_trouble import find_troubles
 from jobs_core.engine.dispatcher import JobDispatcher
+from jobs_core.http.relative_links import link_to
 from jobs_core.model.envelope import Subject
 from jobs_core.model.errors import JobError, JobNotFoundError
 from jobs_core.model.records import JobRecord
@@ -44,16 +47,18 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE_SIZE = 50
+NO_DATABASE = "The database does not answer"
+WAIT = "Nothing can be shown without it. The log says why; load this page again when it is back."
 _STATIC = Path(__file__).parent / "static"
 _COOKIE_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A page of the application that the jobs page links to: a mailbox, files."""
+    """A page of the application that the jobs page links to (a mailbox, files), by its route's name."""
 
     title: str
-    href: str
+    route: str
 
 
 def page_routes(
@@ -89,7 +94,7 @@ class _Pages:
                 self._guard.check(request)
             except NotAllowedError as error:
                 if error.status == 401 and request.method == "GET":
-                    return RedirectResponse(request.url_for("jobs-login").path, status_code=303)
+                    return RedirectResponse(link_to(request, "jobs-login"), status_code=303)
                 return self._page(request, "refused.html", status=error.status, reason=str(error))
             try:
                 return await endpoint(request)
@@ -97,6 +102,10 @@ class _Pages:
                 return self._page(request, "refused.html", status=404, reason=error.message)
             except JobError as error:
                 return self._page(request, "refused.html", status=409, reason=error.message)
+            except SQLAlchemyError as error:
+                if not is_unavailable(error):
+                    raise
+                return self._page(request, "refused.html", status=503, title=NO_DATABASE, reason=WAIT)
 
         return handle
 
@@ -106,7 +115,7 @@ class _Pages:
         form = dict(_form_fields(await request.body()))
         if not self._guard.accepts(form.get("token", "")):
             return self._page(request, "login.html", status=401, is_wrong=True)
-        answer = RedirectResponse(request.url_for("jobs").path, status_code=303)
+        answer = RedirectResponse(link_to(request, "jobs"), status_code=303)
         answer.set_cookie(
             COOKIE,
             self._guard.cookie(),
@@ -165,11 +174,11 @@ class _Pages:
 
     async def retry(self, request: Request) -> Response:
         record = await self._dispatcher.retry(request.path_params["job_id"])
-        return RedirectResponse(request.url_for("job", job_id=record.job_id).path, status_code=303)
+        return RedirectResponse(link_to(request, "job", job_id=record.job_id), status_code=303)
 
     async def cancel(self, request: Request) -> Response:
         record = await self._dispatcher.cancel(request.path_params["job_id"])
-        return RedirectResponse(request.url_for("job", job_id=record.job_id).path, status_code=303)
+        return RedirectResponse(link_to(request, "job", job_id=record.job_id), status_code=303)
 
     async def bulk(self, request: Request) -> Response:
         """Run the chosen jobs again, or cancel them; count those that could not be, and say so."""
@@ -194,14 +203,14 @@ class _Pages:
                 refused.append(error.message)
         said = f"{done} {words}" + (f", {len(refused)} not: {refused[0]}" if refused else "")
         query = urlencode({"done": said if ids else "Nothing was chosen."})
-        return RedirectResponse(f"{request.url_for('jobs').path}?{query}", status_code=303)
+        return RedirectResponse(f"{link_to(request, 'jobs')}?{query}", status_code=303)
 
     def _page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         text = (
             _templates()
             .get_template(template)
             .render(
-                url=lambda name, **params: request.url_for(name, **params).path,
+                url=partial(link_to, request),
                 waits=lambda record: _waits(record, self._dispatcher.clock.now()),
                 links=self._links,
                 **values,

@@ -12,8 +12,7 @@ A mail's HTML is shown in a frame that can run nothing and load nothing.
 """
 
 import asyncio
-from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -24,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 from jobs_core.emails.catalog import TEMPLATES, Brand
 from jobs_core.emails.previews import preview
 from jobs_core.engine.app_context import AppContext
+from jobs_core.http.relative_links import link_to
 from jobs_core.monitoring.guard import AdminGuard, Endpoint, NotAllowedError
 from jobs_core.monitoring.pages import Link
 from jobs_core.pages.mailbox import Mailbox
@@ -52,8 +52,8 @@ _NEWEST_FILES = 500
 
 def links(context: AppContext) -> list[Link]:
     """Return the links in the head of every page."""
-    mailbox = [Link("Mailbox", "/dev/mailbox")] if context.settings.mailbox_dir is not None else []
-    return [*mailbox, Link("E-mail templates", "/dev/emails"), Link("Files", "/dev/files")]
+    mailbox = [Link("Mailbox", "dev-mailbox")] if context.settings.mailbox_dir is not None else []
+    return [*mailbox, Link("E-mail templates", "dev-emails"), Link("Files", "dev-files")]
 
 
 def dev_routes(
@@ -61,16 +61,18 @@ def dev_routes(
 ) -> list[BaseRoute]:
     """Return the routes of these pages."""
     pages = _Pages(context, guard, storage, file_links)
-    paths: list[tuple[str, Endpoint]] = [
-        ("/dev/mailbox", pages.mailbox),
-        ("/dev/mailbox/{name}", pages.mail),
-        ("/dev/mailbox/{name}/html", pages.mail_html),
-        ("/dev/emails", pages.templates),
-        ("/dev/emails/{template}", pages.template),
-        ("/dev/emails/{template}/html", pages.template_html),
-        ("/dev/files", pages.files),
+    routes: list[tuple[str, str, Endpoint]] = [
+        ("dev-mailbox", "/dev/mailbox", pages.mailbox),
+        ("dev-mail", "/dev/mailbox/{name}", pages.mail),
+        ("dev-mail-html", "/dev/mailbox/{name}/html", pages.mail_html),
+        ("dev-emails", "/dev/emails", pages.templates),
+        ("dev-email", "/dev/emails/{template}", pages.template),
+        ("dev-email-html", "/dev/emails/{template}/html", pages.template_html),
+        ("dev-files", "/dev/files", pages.files),
     ]
-    return [Route(path, pages.guarded(endpoint), methods=["GET"]) for path, endpoint in paths]
+    return [
+        Route(path, pages.guarded(endpoint), methods=["GET"], name=name) for name, path, endpoint in routes
+    ]
 
 
 class _Pages:
@@ -93,7 +95,7 @@ class _Pages:
                 self._guard.check(request)
             except NotAllowedError as error:
                 if error.status == 401:
-                    return RedirectResponse(request.url_for("jobs-login").path, status_code=303)
+                    return RedirectResponse(link_to(request, "jobs-login"), status_code=303)
                 return self._page(request, "refused.html", status=error.status, reason=str(error))
             return await endpoint(request)
 
@@ -159,12 +161,8 @@ class _Pages:
         return self._page(request, "refused.html", status=404, reason=reason)
 
     def _page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
-        def url(route: str, **parameters: Any) -> str:
-            return request.url_for(route, **parameters).path
-
-        root = request.scope.get("root_path", "")
-        shown: Sequence[Link] = [Link(link.title, f"{root}{link.href}") for link in self._links]
-        html = _templates().get_template(name).render(url=url, links=shown, root=root, **values)
+        template = _templates().get_template(name)
+        html = template.render(url=partial(link_to, request), links=self._links, **values)
         return HTMLResponse(html, status_code=status, headers=_PAGE)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -10,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -18,6 +16,7 @@ import pytest
 
 from emulator.testing import ServerProcess
 from jobs_core import JobDispatcher, JobFilter, JobRequest, JobStatus, Settings
+from tests.balancing import balanced
 from tests.bounds import HANG_SECONDS
 
 PROCESSES = 4
@@ -47,42 +46,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@contextlib.asynccontextmanager
-async def balanced(port: int, targets: list[int]) -> AsyncIterator[None]:
-    """A load balancer: each connection goes to the next of the targets."""
-    turns = itertools.cycle(targets)
-    connections: set[asyncio.Task[None]] = set()
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        task.add_done_callback(connections.discard)
-        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", next(turns))
-        try:
-            await asyncio.gather(pipe(reader, to_writer), pipe(to_reader, writer))
-        finally:
-            for each in (writer, to_writer):
-                each.close()
-            await asyncio.gather(writer.wait_closed(), to_writer.wait_closed(), return_exceptions=True)
-
-    server = await asyncio.start_server(connected, "127.0.0.1", port)
-    try:
-        yield
-    finally:
-        server.close()
-        for connection in tuple(connections):
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
 
 
 def start_worker(tool: str, port: int) -> "subprocess.Popen[bytes]":

@@ -27,10 +27,10 @@ async def test_the_list_shows_jobs_newest_first_and_filters_them(app: App) -> No
     second = await app.enqueue("two")
     await app.deliver(first)
     shown = (await app.client.get("/jobs")).text
-    ids = re.findall(r'href="/jobs/([0-9a-f-]{36})"', shown)
+    ids = re.findall(r'href="jobs/([0-9a-f-]{36})"', shown)
     assert ids == [json.loads(message.body)["jobId"] for message in (second, first)]
     completed = (await app.client.get("/jobs?status=completed")).text
-    assert re.findall(r'href="/jobs/([0-9a-f-]{36})"', completed) == ids[1:]
+    assert re.findall(r'href="jobs/([0-9a-f-]{36})"', completed) == ids[1:]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ async def test_a_job_shows_payload_attempts_and_children_and_nothing_is_markup(
     assert "2 s" in shown
     (child,) = (await app.dispatcher.list()).jobs[:1]
     assert child.parent_job_id == job_id
-    assert f"/jobs/{child.job_id}" in shown
+    assert f'href="./{child.job_id}"' in shown
 
 
 async def test_a_finished_job_is_done_once_more_and_a_pending_one_cancelled(app: App) -> None:
@@ -68,7 +68,8 @@ async def test_a_finished_job_is_done_once_more_and_a_pending_one_cancelled(app:
     await app.deliver(message)
     answer = await app.client.post(f"/jobs/{job_id}/retry", headers=OWN)
     assert answer.status_code == 303
-    assert answer.headers["location"] == f"/jobs/{job_id}"
+    assert answer.next_request is not None
+    assert answer.next_request.url.path == f"/jobs/{job_id}"
     assert (await app.dispatcher.get(job_id)).status is JobStatus.PENDING
     assert (await app.client.post(f"/jobs/{job_id}/cancel", headers=OWN)).status_code == 303
     assert (await app.dispatcher.get(job_id)).status is JobStatus.CANCELLED
@@ -107,7 +108,8 @@ async def test_what_was_chosen_is_run_again_or_cancelled_at_once(app: App) -> No
         "/jobs/bulk", content=f"action=retry&job={ids[0]}&job={ids[1]}", headers=OWN
     )
     assert answer.status_code == 303
-    told = (await app.client.get(answer.headers["location"])).text
+    assert answer.next_request is not None
+    told = (await app.client.send(answer.next_request)).text
     assert "1 run again, 1 not: " in told
     assert (await app.dispatcher.get(ids[0])).status is JobStatus.PENDING
     await app.client.post("/jobs/bulk", content=f"action=cancel&job={ids[0]}&job={ids[1]}", headers=OWN)
@@ -151,7 +153,9 @@ async def test_whoever_has_the_token_signs_in_and_stays_signed_in(
         transport = httpx.ASGITransport(create_app(dispatcher=dispatcher))
         async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
             asked = await client.get("/jobs")
-            assert (asked.status_code, asked.headers["location"]) == (303, "/jobs/login")
+            assert asked.status_code == 303
+            assert asked.next_request is not None
+            assert asked.next_request.url.path == "/jobs/login"
             wrong = await client.post("/jobs/login", content="token=guess")
             assert wrong.status_code == 401
             assert "not the token" in wrong.text

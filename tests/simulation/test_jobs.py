@@ -39,7 +39,12 @@ _FOUND_AT = {
     "postponed_is_forgotten": 0,
     "published_before_the_commit": 0,
     "message_in_a_second_transaction": 5,
+    "superseded_attempts_count": 43,
+    "retries_are_not_counted": 5,
+    "keys_are_ignored": 1,
+    "callback_ends_what_runs": 20,
     "one_death_is_enough": 0,
+    "answered_before_recorded": 25,
 }
 
 
@@ -51,7 +56,9 @@ def test_no_promise_is_broken_whatever_happens(start: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mutate", "rule"), [case for case in MUTATIONS if case[0].__name__ in _FOUND_AT], ids=[*_FOUND_AT]
+    ("mutate", "rule"),
+    [case for case in MUTATIONS if case[0].__name__ in _FOUND_AT],
+    ids=[case[0].__name__ for case in MUTATIONS if case[0].__name__ in _FOUND_AT],
 )
 def test_a_mutation_of_the_job_system_is_found(
     monkeypatch: pytest.MonkeyPatch, mutate: Mutation, rule: Rule

@@ -196,9 +196,10 @@ def _true(record: Record, job: JobRow) -> Iterator[Violation]:
             yield Violation(Rule.TRUE, job.label, f"it ran as attempt {number}, of which there is no record")
     if job.status == "completed" and job.result != f"{job.label} in run {job.attempts[-1].number}":
         yield Violation(Rule.TRUE, job.label, f"its result is {job.result!r}")
-    was_told = any(one.said == "completed" for one in _deliveries(record, job))
-    if was_told and all(row.outcome != "completed" for row in job.attempts):
-        yield Violation(Rule.TRUE, job.label, "QStash was told that it is completed, and it never was")
+    ends_us = [row.finished_us or 0 for row in job.attempts if row.outcome == "completed"]
+    told_us = [one.ended_us or 0 for one in _deliveries(record, job) if one.said == "completed"]
+    if told_us and min(ends_us, default=min(told_us) + 1) > min(told_us):
+        yield Violation(Rule.TRUE, job.label, "QStash was told that it is completed before it was")
     last = _spans(job)[-1]
     counted = sum(row.outcome in {"retry", "later"} for row in last.attempts)
     if job.retry_count != counted:
