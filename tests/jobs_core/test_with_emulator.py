@@ -161,3 +161,30 @@ async def test_a_job_that_waits_runs_at_once_when_asked(
     assert harness.now == asked_at
     with pytest.raises(JobStateError, match="does not wait in QStash"):
         await jobs.run_now(job_id)
+
+
+async def test_a_delivery_of_the_second_region_is_checked_with_that_regions_keys(
+    database_url: str, handlers: Any
+) -> None:
+    async with Harness(region="us-east-1") as qstash:
+        keys = qstash.runtime.broker.state.keys
+        settings = Settings(
+            base_url=PUBLIC,
+            database_url=database_url,
+            qstash_region="EU_CENTRAL_1",
+            qstash_current_signing_key="sig_of_the_first_region_32_bytes_",
+            qstash_next_signing_key="sig_of_the_first_region_next_32__",
+            us_east_1_qstash_current_signing_key=keys.current,
+            us_east_1_qstash_next_signing_key=keys.next,
+        )
+        async with JobDispatcher(
+            settings,
+            registry=handlers.registry,
+            clock=EmulatorTime(qstash),
+            transport=httpx.ASGITransport(qstash.app),
+        ) as jobs:
+            app = create_app(dispatcher=jobs)
+            qstash.mount("https://app.example.com", Starlette(routes=[Mount("/background", app)]))
+            job_id = await jobs.enqueue("do-work", {"note": "from the second"})
+            await qstash.settle()
+            assert (await jobs.get(job_id)).status is JobStatus.COMPLETED

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from emulator.testing import ServerProcess
@@ -40,3 +41,11 @@ def test_the_sdk_finds_what_it_expects(node: str, tenant: dict[str, str], name: 
 
 def test_development_mode_finds_the_emulator_on_its_port(node: str, server: ServerProcess) -> None:
     _run(node, "development", QSTASH_DEV="true", QSTASH_DEV_PORT=server.url.rsplit(":", 1)[1])
+
+
+def test_development_mode_takes_a_server_for_its_own_again_when_its_keys_are_back(node: str) -> None:
+    with ServerProcess() as server:
+        token = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
+        for path in ("/v2/keys/rotate", "/emulator/keys/reset"):
+            httpx.post(f"{server.url}{path}", headers=token).raise_for_status()
+        _run(node, "development", QSTASH_DEV="true", QSTASH_DEV_PORT=server.url.rsplit(":", 1)[1])
