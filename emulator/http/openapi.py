@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from typing_extensions import get_type_hints
 
 import emulator
 from emulator.http.models.common import Error, Method
-from emulator.http.openapi_types import ANY_BYTES, Operation
+from emulator.http.models.common import Request as RequestModel
+from emulator.http.openapi_types import ANY_BYTES, QUERY_AS_BODY, Operation
 from emulator.http.routing import TargetRoute, ok
 from emulator.wire.headers import canonical_name
 from emulator.wire.option_headers import OPTION_HEADERS, OPTION_PREFIXES
@@ -101,7 +103,7 @@ def _kinds(routes: Sequence[TargetRoute]) -> Iterator[Any]:
     seen: list[Any] = [Error]
     for one in routes:
         assert one.operation is not None
-        named = (*one.operation.answers.values(), one.operation.body)
+        named = (*one.operation.answers.values(), _body_of(one.operation))
         seen += [kind for kind in named if kind not in (None, ANY_BYTES) and kind not in seen]
     yield from seen
 
@@ -142,7 +144,33 @@ def _responses(said: Operation, method: str, schemas: _Schemas) -> Json:
 def _request_body(said: Operation, schemas: _Schemas) -> Json:
     if said.body is ANY_BYTES:
         return {"content": {"*/*": {"schema": {}}}}
-    return {"required": said.needs_body, "content": _json_content(schemas.of(said.body))}
+    needs_body = said.needs_body and said.body is not QUERY_AS_BODY
+    return {"required": needs_body, "content": _json_content(schemas.of(_body_of(said)))}
+
+
+def _body_of(said: Operation) -> Any:
+    return _as_body(said.query) if said.body is QUERY_AS_BODY else said.body
+
+
+@cache
+def _as_body(query: Any) -> type[RequestModel]:
+    """The JSON object that may stand for parameters: several values of one are a list there."""
+    fields: dict[str, Any] = {
+        name: (_in_body(kind) | None, None) for name, kind in get_type_hints(query).items()
+    }
+    name = query.__name__.replace("Query", "Request")
+    made: type[RequestModel] = create_model(
+        name, __base__=RequestModel, __doc__="The same filters.", **fields
+    )
+    return made
+
+
+def _in_body(kind: Any) -> Any:
+    if get_origin(kind) is list:
+        [item] = get_args(kind)
+        one: Any = str | int if item is str else item
+        return one | list[one]
+    return bool | str if kind is bool else kind
 
 
 def _json_content(schema: Json) -> Json:

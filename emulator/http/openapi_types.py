@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 ANY_BYTES = bytes
+QUERY_AS_BODY = dict
+"""The parameters of the query, as a JSON object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +15,8 @@ class Operation:
     """Types as in ``emulator.http.models``; the operation's summary is its endpoint's docstring.
 
     ``answer`` comes with ``status``, and is the endpoint's return type if that says it all; ``further`` maps other
-    successful statuses to their answers. ``body`` is a request model, ``ANY_BYTES``, or ``None`` for none. ``errors``
+    successful statuses to their answers. ``body`` is a request model, ``ANY_BYTES``,
+    ``QUERY_AS_BODY``, or ``None`` for none. ``errors``
     are the statuses to expect beside 401, and 403 for what changes something. ``may_stream`` says that the answer may
     be server-sent events, ``is_open`` that no token is needed.
     """

@@ -4,18 +4,16 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from emulator.broker.message import State
 from emulator.errors import BodyTooLarge, InvalidInput
 from emulator.http.models.common import NextPage
-from emulator.http.routing import carries_token, one_form, raw_header, raw_query
-from emulator.store.filters import Filter, Found, Order, Page
+from emulator.http.routing import carries_token, raw_header, raw_query
+from emulator.store.filters import Found, Order, Page
 from emulator.wire.destination import check_text
 from emulator.wire.headers import Headers, kept_text
 from emulator.wire.json_text import as_json
@@ -280,8 +278,11 @@ def _has_value(name: str, values: Sequence[str]) -> bool:
     return has_value
 
 
+_FLAGS = ("async", "workflowUrlExactMatch")
+
+
 def _strings(name: str, value: Any) -> list[str]:
-    if name == "async" and isinstance(value, bool):
+    if name in _FLAGS and isinstance(value, bool):
         return [str(value).lower()]
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
@@ -294,111 +295,6 @@ def check_known(parameters: Parameters, known: frozenset[str]) -> None:
     for name in parameters:
         if name not in known:
             raise InvalidInput(f"unknown parameter {name!r}; accepted: {', '.join(sorted(known))}")
-
-
-FILTERS = frozenset(
-    {
-        "messageId", "messageIds", "url", "host", "path", "label", "topicName", "queueName", "scheduleId",
-        "flowControlKey", "callerIp", "fromDate", "toDate",
-    }
-)  # fmt: skip
-
-
-_MOST_IDS = 10_000
-# Labels and hosts make an expression as deep as there are values, and SQLite takes a thousand levels.
-_MOST_VALUES = 500
-
-
-def message_filter(parameters: Parameters) -> Filter:
-    """The filters among ``parameters``, to read by. Names and ids have no comma in their alphabet, so those may be
-    comma lists.
-
-    Raises InvalidInput for more values of one filter than a database takes.
-    """
-    wanted = deleting_filter(parameters)
-    return replace(
-        wanted,
-        topic_names=_split(wanted.topic_names),
-        queue_names=_split(wanted.queue_names),
-        schedule_ids=_split(wanted.schedule_ids),
-    )
-
-
-def deleting_filter(parameters: Parameters) -> Filter:
-    """The filters among ``parameters``, to delete, cancel or retry by: of what is no id, ``label`` alone may be a comma
-    list, so that a comma never widens what is hit (contract U44). Raises InvalidInput as ``message_filter`` does.
-    """
-    return Filter(
-        dlq_ids=_listed(parameters, "dlqIds"),
-        response_statuses=read_statuses(parameters),
-        message_ids=_listed(parameters, "messageId") + _listed(parameters, "messageIds"),
-        urls=_plain(parameters, "url"),
-        hosts=_plain(parameters, "host"),
-        paths=_plain(parameters, "path"),
-        labels=_listed(parameters, "label"),
-        topic_names=_plain(parameters, "topicName"),
-        queue_names=_plain(parameters, "queueName"),
-        schedule_ids=_plain(parameters, "scheduleId"),
-        flow_keys=_plain(parameters, "flowControlKey"),
-        caller_ips=tuple(map(one_form, _plain(parameters, "callerIp"))),
-        from_at=_instant(parameters, "fromDate"),
-        to_at=_instant(parameters, "toDate"),
-    )
-
-
-def read_statuses(parameters: Parameters) -> tuple[int, ...]:
-    """The status codes that ``responseStatus`` asks for. Raises InvalidInput for what is none."""
-    texts = _listed(parameters, "responseStatus")
-    for text in texts:
-        if not (text.isascii() and text.isdigit() and len(text) <= 4):
-            raise InvalidInput(f"invalid responseStatus {text!r}: expected a status code")
-    return tuple(map(int, texts))
-
-
-def split_filter(wanted: Filter) -> Filter | None:
-    """``wanted`` with values that hold a comma taken for lists; ``None`` if there are none.
-
-    Only for reading, and only where the whole values match nothing (contract 1.8): a comma never widens what is
-    deleted.
-    """
-    split = replace(
-        wanted,
-        urls=_split(wanted.urls),
-        hosts=_split(wanted.hosts),
-        paths=_split(wanted.paths),
-        flow_keys=_split(wanted.flow_keys),
-        caller_ips=_split(wanted.caller_ips),
-    )
-    return None if split == wanted else split
-
-
-def _split(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(item.strip() for value in values for item in value.split(",") if item.strip())
-
-
-def listed(parameters: Parameters, name: str) -> tuple[str, ...]:
-    """All values of a parameter that may repeat or hold a comma list."""
-    return _listed(parameters, name)
-
-
-def _listed(parameters: Parameters, name: str) -> tuple[str, ...]:
-    items = (item.strip() for value in parameters.get(name, ()) for item in value.split(","))
-    return _not_too_many(name, tuple(item for item in items if item))
-
-
-def _plain(parameters: Parameters, name: str) -> tuple[str, ...]:
-    return _not_too_many(name, tuple(parameters.get(name, ())))
-
-
-def _not_too_many(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
-    most = _MOST_IDS if name in ("messageId", "messageIds", "dlqIds") else _MOST_VALUES
-    if len(values) > most:
-        raise InvalidInput(f"invalid {name}: {len(values)} values; at most {most:,} are accepted at once")
-    return values
-
-
-def _instant(parameters: Parameters, name: str) -> int | None:
-    return whole_number(parameters, name, least=0, most=2**53, what="unix milliseconds")
 
 
 def whole_number(
@@ -452,18 +348,3 @@ def _order(parameters: Parameters) -> Order:
     if text == "earliestFirst":
         return "earliestFirst"
     raise InvalidInput(f"invalid order {text!r}: expected latestFirst or earliestFirst")
-
-
-def read_states(parameters: Parameters) -> tuple[State, ...]:
-    """The states a log query asks for; IN_PROGRESS stands for three, both spellings of CANCELED do."""
-    states: list[State] = []
-    for text in _listed(parameters, "state"):
-        if text.upper() == "IN_PROGRESS":
-            states += [State.ACTIVE, State.RETRY, State.ERROR]
-            continue
-        try:
-            states.append(State("CANCELED" if text.upper() == "CANCELLED" else text.upper()))
-        except ValueError:
-            accepted = ", ".join([*(state.value for state in State), "IN_PROGRESS"])
-            raise InvalidInput(f"invalid state {text!r}: expected one of {accepted}") from None
-    return tuple(states)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from emulator.broker.message import LogEntry, Message, Pending
 from emulator.broker.pending_changes import expedite
@@ -13,12 +14,12 @@ from emulator.broker.wait_reason import find_wait, waiting_reason
 from emulator.errors import Conflict, InvalidInput, NotFound
 from emulator.http.dashboard.attempts import attempt_view, history_view
 from emulator.http.dashboard.standing import Standing, read_standing
+from emulator.http.filters import names_of, read_filter
+from emulator.http.models.common import Condition, FromDate, ToDate
 from emulator.http.request_parsing import (
     Parameters,
     check_known,
-    listed,
     query_parameters,
-    read_states,
     whole_number,
 )
 from emulator.http.routing import ok, path_name
@@ -33,8 +34,26 @@ from emulator.store.store import SqlStore
 from emulator.store.stored import StoredMessage
 
 _MOST = 500
-_TEXTS = ("url", "queueName", "label", "scheduleId", "topicName", "text")
-_KNOWN = frozenset({*_TEXTS, "state", "fromDate", "toDate", "count", "before"})
+
+
+class MessageListQuery(TypedDict, total=False):
+    """Which messages of the dashboard's list, and which part of it."""
+
+    url: Annotated[list[str], Condition("url_parts")]
+    queueName: Annotated[list[str], Condition("queue_names")]
+    label: Annotated[list[str], Condition("labels")]
+    scheduleId: Annotated[list[str], Condition("schedule_ids")]
+    topicName: Annotated[list[str], Condition("topic_names")]
+    text: Annotated[list[str], Condition("texts")]
+    state: Annotated[list[str], Condition("states", "message_state", commas="split")]
+    fromDate: FromDate
+    toDate: ToDate
+    count: int
+    before: int
+
+
+_KNOWN = names_of(MessageListQuery)
+_MOST_CHARACTERS = 1_000
 
 
 async def list_messages(request: Request, runtime: Runtime) -> Response:
@@ -205,18 +224,9 @@ def summary_view(one: Summary) -> dict[str, Any]:
 
 
 def _filter(parameters: Parameters) -> Filter:
-    texts = {name: parameters.get(name, [])[-1:] for name in _TEXTS}
-    for name, values in texts.items():
-        if values and len(values[0]) > 1_000:
-            raise InvalidInput(f"invalid {name}: expected at most 1000 characters, not {len(values[0])}")
-    return Filter(
-        states=read_states({"state": list(listed(parameters, "state"))}),
-        url_parts=tuple(texts["url"]),
-        queue_names=tuple(texts["queueName"]),
-        labels=tuple(texts["label"]),
-        schedule_ids=tuple(texts["scheduleId"]),
-        topic_names=tuple(texts["topicName"]),
-        texts=tuple(texts["text"]),
-        from_at=whole_number(parameters, "fromDate", least=0, most=2**53, what="unix milliseconds"),
-        to_at=whole_number(parameters, "toDate", least=0, most=2**53, what="unix milliseconds"),
-    )
+    for name, values in parameters.items():
+        if (longest := max(map(len, values))) > _MOST_CHARACTERS:
+            raise InvalidInput(
+                f"invalid {name}: expected at most {_MOST_CHARACTERS} characters, not {longest}"
+            )
+    return read_filter(MessageListQuery, parameters)

@@ -1,10 +1,11 @@
 """Workflow runs: a list, and one run as bars on a time axis."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from emulator.broker.outcome import Outcome, Reason, explain_entry
 from emulator.broker.workflow import rerun as rerunning
@@ -12,10 +13,11 @@ from emulator.broker.workflow.outcome import describe_run, last_trouble
 from emulator.broker.workflow.rerun import EndedRun
 from emulator.broker.workflow.run import Run
 from emulator.errors import NotFound
-from emulator.http.models.workflow import RerunRequest, StepState
+from emulator.http.filters import read_filter
+from emulator.http.models.common import Condition, LabelsWanted
+from emulator.http.models.workflow import RerunRequest, RunIds, StepState
 from emulator.http.request_parsing import (
     cursor_text,
-    listed,
     query_parameters,
     read_page,
     read_request,
@@ -38,14 +40,18 @@ Json = dict[str, Any]
 _PAGE = 100
 
 
+class RunListQuery(TypedDict, total=False):
+    """Which runs of the dashboard's list."""
+
+    state: Annotated[list[str], Condition("states", commas="split")]
+    label: LabelsWanted
+    runId: RunIds
+
+
 async def get_runs(request: Request, runtime: Runtime) -> Response:
     """Runs, newest first, by state and label."""
     parameters = query_parameters(request)
-    wanted = Filter(
-        states=listed(parameters, "state"),
-        labels=listed(parameters, "label"),
-        run_ids=listed(parameters, "runId"),
-    )
+    wanted = read_filter(RunListQuery, parameters)
     page = read_page(parameters, default=_PAGE, most=_PAGE)
     found = await runtime.read(partial(RUNS.page, tenant_id=runtime.tenant.id, wanted=wanted, page=page))
     return ok({"runs": [_summary(one) for one in found.items], "cursor": cursor_text(found) or None})

@@ -1,5 +1,6 @@
 """What several resources share."""
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NotRequired, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
@@ -32,11 +33,44 @@ HeaderMap = Annotated[
 ]
 LabelList = Annotated[list[Text], Field(min_length=1)]
 
-# Query parameters that may be given several times.
-Several = Annotated[
-    list[str], Field(description="May repeat; a record that matches any of the values matches.")
+
+# Query parameters
+
+
+Kind = Literal[
+    "text", "address", "status", "message_state", "run_state", "callback_state", "run_at", "moment"
 ]
-SeveralOrList = Annotated[list[str], Field(description="May repeat, or hold a comma list; any match counts.")]
+Commas = Literal["kept", "split to read", "split at last", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Says of a query parameter that it is a condition: the field of ``Filter`` that it fills, what its values are, and
+    whether one that holds a comma is a list: never, always, where nothing is deleted or cancelled by it (contract U44),
+    or only where the whole value matches nothing (contract 1.8).
+    """
+
+    field: str
+    kind: Kind = "text"
+    commas: Commas = "kept"
+    most: int = 500
+    """Labels and hosts make an expression as deep as there are values, and SQLite takes a thousand levels."""
+
+
+ANY_OF = Field(description="May repeat; a record that matches any of the values matches.")
+ANY_IN_LIST = Field(description="May repeat, or hold a comma list; any match counts.")
+_MOMENT = Field(ge=0, description="Unix milliseconds, inclusive.")
+_MOST_IDS = 10_000
+
+MessageIds = Annotated[list[str], ANY_IN_LIST, Condition("message_ids", commas="split", most=_MOST_IDS)]
+DlqIds = Annotated[list[str], ANY_IN_LIST, Condition("dlq_ids", commas="split", most=_MOST_IDS)]
+LabelsWanted = Annotated[list[str], ANY_IN_LIST, Condition("labels", commas="split")]
+StatusesWanted = Annotated[list[str], ANY_IN_LIST, Condition("response_statuses", "status", commas="split")]
+FromDate = Annotated[int, _MOMENT, Condition("from_at", "moment")]
+ToDate = Annotated[int, _MOMENT, Condition("to_at", "moment")]
+
+
+TrimBody = Annotated[int, Field(ge=-1, description="Bytes of each body to show; 0 and -1 show none.")]
 Order = Literal["latestFirst", "earliestFirst"]
 
 
@@ -112,30 +146,23 @@ class Request(BaseModel):
 class MessageQuery(TypedDict, total=False):
     """Filters on messages: different ones all apply (contract 1.8)."""
 
-    url: Several
-    label: SeveralOrList
-    topicName: SeveralOrList
-    queueName: SeveralOrList
-    scheduleId: SeveralOrList
-    flowControlKey: Several
-    callerIp: Several
-    fromDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
-    toDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
+    url: Annotated[list[str], ANY_OF, Condition("urls", commas="split at last")]
+    label: LabelsWanted
+    topicName: Annotated[list[str], ANY_IN_LIST, Condition("topic_names", commas="split to read")]
+    queueName: Annotated[list[str], ANY_IN_LIST, Condition("queue_names", commas="split to read")]
+    scheduleId: Annotated[list[str], ANY_IN_LIST, Condition("schedule_ids", commas="split to read")]
+    flowControlKey: Annotated[list[str], ANY_OF, Condition("flow_keys", commas="split at last")]
+    callerIp: Annotated[list[str], ANY_OF, Condition("caller_ips", "address", commas="split at last")]
+    fromDate: FromDate
+    toDate: ToDate
 
 
-OneOrMore = str | list[str]
+class PlaceQuery(TypedDict, total=False):
+    """Filters on the parts of a message's URL."""
+
+    host: Annotated[list[str], ANY_OF, Condition("hosts", commas="split at last")]
+    path: Annotated[list[str], ANY_OF, Condition("paths", commas="split at last")]
 
 
-class FilterRequest(Request):
-    """The same filters, as a JSON body."""
-
-    url: OneOrMore | None = None
-    label: OneOrMore | None = None
-    topicName: OneOrMore | None = None
-    queueName: OneOrMore | None = None
-    scheduleId: OneOrMore | None = None
-    flowControlKey: OneOrMore | None = None
-    callerIp: OneOrMore | None = None
-    fromDate: int | None = None
-    toDate: int | None = None
-    count: int | None = None
+AsyncQuery = TypedDict("AsyncQuery", {"async": bool}, total=False)
+"""Whether the answer comes before the work is done."""

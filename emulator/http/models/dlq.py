@@ -9,19 +9,20 @@ from emulator.http.models.common import (
     Base64,
     Count,
     DlqId,
-    FilterRequest,
+    DlqIds,
     HeaderMap,
     MessageId,
+    MessageIds,
     MessageQuery,
     NextPage,
-    OneOrMore,
     Order,
     Request,
-    SeveralOrList,
+    StatusesWanted,
     Text,
+    TrimBody,
     wire,
 )
-from emulator.http.models.messages import Message, OneOrMoreNumbers
+from emulator.http.models.messages import Message
 
 
 class ResponseBody(TypedDict, total=False):
@@ -71,24 +72,18 @@ class RetriedMany(NextPage):
 class DlqBulkQuery(MessageQuery, total=False):
     """Which entries; none of these is all. Ids alone count where they are given."""
 
-    dlqIds: SeveralOrList
-    messageId: SeveralOrList
-    responseStatus: SeveralOrList
+    dlqIds: DlqIds
+    messageId: MessageIds
+    responseStatus: StatusesWanted
     count: Annotated[int, Field(ge=1, description="At most 100 are acted on.")]
     cursor: str
     order: Order
 
 
 class DlqQuery(DlqBulkQuery, total=False):
-    trimBody: Annotated[int, Field(ge=-1, description="Bytes of each body to show; 0 and -1 show none.")]
+    """Which entries, and how much of them is shown."""
 
-
-class DlqBulkRequest(FilterRequest):
-    dlqIds: OneOrMore | None = None
-    messageId: OneOrMore | None = None
-    responseStatus: OneOrMoreNumbers | None = None
-    cursor: str | None = None
-    order: Order | None = None
+    trimBody: TrimBody
 
 
 class DeadLetterRequest(Request):

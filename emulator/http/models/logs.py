@@ -8,17 +8,19 @@ from typing_extensions import TypedDict
 from emulator.broker.message import State
 from emulator.http.models.common import (
     Base64,
+    Condition,
     Count,
     HeaderMap,
     MessageId,
+    MessageIds,
     MessageQuery,
     Method,
     NextPage,
     Options,
     Order,
-    Several,
-    SeveralOrList,
+    PlaceQuery,
     Text,
+    TrimBody,
     UnixMs,
     wire,
 )
@@ -86,19 +88,18 @@ class GroupedLogPage(NextPage):
     messages: list[MessageLogs]
 
 
-class LogQuery(MessageQuery, total=False):
+class LogQuery(MessageQuery, PlaceQuery, total=False):
     """Filters apply to single entries; unknown parameters are ignored."""
 
-    messageId: SeveralOrList
-    messageIds: SeveralOrList
+    messageId: MessageIds
+    messageIds: MessageIds
     state: Annotated[
         list[State | Literal["IN_PROGRESS", "CANCELLED"]],
         Field(description="IN_PROGRESS stands for ACTIVE, RETRY and ERROR."),
+        Condition("states", "message_state", commas="split"),
     ]
-    host: Several
-    path: Several
     count: Annotated[int, Field(ge=1, description="At most 1000.")]
     cursor: str
     order: Order
     groupBy: Literal["messageId"]
-    trimBody: Annotated[int, Field(ge=-1, description="Bytes of each body to show; 0 and -1 show none.")]
+    trimBody: TrimBody

@@ -6,21 +6,18 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from emulator.http.models.common import (
+    AsyncQuery,
     Count,
-    FilterRequest,
     MessageId,
+    MessageIds,
     MessageQuery,
     Method,
-    OneOrMore,
-    Several,
-    SeveralOrList,
+    PlaceQuery,
     Stored,
     Text,
     UnixMs,
     wire,
 )
-
-OneOrMoreNumbers = int | str | list[int | str]
 
 
 @wire
@@ -54,17 +51,8 @@ class CancelAccepted(Cancelled):
     actionId: NotRequired[Text]
 
 
-class CancelQuery(MessageQuery, total=False):
+class CancelQuery(MessageQuery, PlaceQuery, AsyncQuery, total=False):
     """Which unfinished messages; none of these is all. Ids alone count where they are given."""
 
-    messageIds: SeveralOrList
-    host: Several
-    path: Several
+    messageIds: MessageIds
     count: Annotated[int, Field(ge=1, le=500, description="Deprecated and ignored.")]
-
-
-class CancelRequest(FilterRequest):
-    is_async: bool | str | None = Field(None, alias="async")
-    messageIds: OneOrMore | None = None
-    host: OneOrMore | None = None
-    path: OneOrMore | None = None

@@ -8,19 +8,27 @@ from typing_extensions import TypedDict
 
 from emulator.broker.workflow.run import CallbackState, RunState
 from emulator.http.models.common import (
+    ANY_IN_LIST,
+    ANY_OF,
+    AsyncQuery,
     Base64,
     Body,
+    Condition,
     Count,
     DlqId,
+    DlqIds,
+    FromDate,
     HeaderMap,
     Labelled,
+    LabelsWanted,
     MessageId,
+    MessageIds,
     Method,
     Order,
     Request,
-    Several,
-    SeveralOrList,
+    StatusesWanted,
     Text,
+    ToDate,
     UnixMs,
     wire,
 )
@@ -192,50 +200,66 @@ class RunsAgain(TypedDict):
 # Filters
 
 
-class RunQuery(TypedDict, total=False):
+RunIds = Annotated[list[str], ANY_IN_LIST, Condition("run_ids", commas="split")]
+WorkflowUrls = Annotated[list[str], ANY_OF, Condition("urls")]
+
+
+class RunConditions(TypedDict, total=False):
     """Filters on runs: different ones all apply."""
 
-    workflowRunId: SeveralOrList
-    workflowRunIds: SeveralOrList
-    workflowUrl: Several
+    workflowRunId: RunIds
+    workflowRunIds: RunIds
+    workflowUrl: WorkflowUrls
     workflowUrlExactMatch: Annotated[
         bool, Field(description="Compare workflowUrl as a whole, not as a beginning.")
     ]
-    workflowCreatedAt: UnixMs
-    host: Several
-    path: Several
-    label: SeveralOrList
-    callerIp: Several
-    flowControlKey: Several
-    fromDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
-    toDate: Annotated[int, Field(ge=0, description="Unix milliseconds, inclusive.")]
+    workflowCreatedAt: Annotated[UnixMs, Condition("created_at", "moment")]
+    label: LabelsWanted
+    callerIp: Annotated[list[str], ANY_OF, Condition("caller_ips", "address")]
+    flowControlKey: Annotated[list[str], ANY_OF, Condition("flow_keys")]
+    fromDate: FromDate
+    toDate: ToDate
     count: Annotated[int, Field(ge=1)]
+
+
+class RunQuery(RunConditions, total=False):
+    """Which runs."""
+
+    host: Annotated[list[str], ANY_OF, Condition("hosts")]
+    path: Annotated[list[str], ANY_OF, Condition("paths")]
+
+
+class CancelRunsQuery(RunQuery, AsyncQuery, total=False):
+    """Which active runs; none of these is all."""
 
 
 class RunLogQuery(RunQuery, total=False):
     """Runs that match, at most 10 a page."""
 
-    state: list[RunState]
-    messageId: SeveralOrList
-    workflowRuns: Annotated[list[str], Field(description="Each a run id, @, and its workflowCreatedAt.")]
+    state: Annotated[list[RunState], Condition("states", "run_state", commas="split")]
+    messageId: MessageIds
+    workflowRuns: Annotated[
+        list[str],
+        Field(description="Each a run id, @, and its workflowCreatedAt."),
+        Condition("id_times", "run_at", commas="split"),
+    ]
     groupBy: Literal["workflowRunId"]
     cursor: str
     order: Order
 
 
-class DeadRunQuery(RunQuery, total=False):
+class DeadRunQuery(RunConditions, total=False):
     """Failed runs; at most 100 are acted on."""
 
-    dlqIds: SeveralOrList
-    url: Several
-    messageId: SeveralOrList
-    responseStatus: SeveralOrList
-    failureFunctionState: list[CallbackState]
+    dlqIds: DlqIds
+    url: WorkflowUrls
+    messageId: MessageIds
+    responseStatus: StatusesWanted
+    failureFunctionState: Annotated[
+        list[CallbackState], Condition("callback_states", "callback_state", commas="split")
+    ]
     cursor: str
     order: Order
-
-
-_OneOrMore = str | list[str]
 
 
 class RerunRequest(Request):
@@ -243,30 +267,3 @@ class RerunRequest(Request):
 
     fromStep: int | str
     input: str | None = None
-
-
-class RunBulkRequest(Request):
-    """The same filters, as a JSON body."""
-
-    workflowRunId: _OneOrMore | None = None
-    workflowRunIds: _OneOrMore | None = None
-    workflowUrl: _OneOrMore | None = None
-    label: _OneOrMore | None = None
-    callerIp: _OneOrMore | None = None
-    flowControlKey: _OneOrMore | None = None
-    workflowCreatedAt: int | None = None
-    host: _OneOrMore | None = None
-    path: _OneOrMore | None = None
-    fromDate: int | None = None
-    toDate: int | None = None
-    count: int | None = None
-
-
-class DeadRunBulkRequest(RunBulkRequest):
-    dlqIds: _OneOrMore | None = None
-    url: _OneOrMore | None = None
-    messageId: _OneOrMore | None = None
-    responseStatus: int | str | list[int | str] | None = None
-    failureFunctionState: _OneOrMore | None = None
-    cursor: str | None = None
-    order: Order | None = None

@@ -8,9 +8,11 @@ from starlette.routing import BaseRoute
 
 from emulator.broker.bulk_actions import KEPT_MS, BulkAction, Subject
 from emulator.errors import InvalidInput, NotFound, StillInProgress
+from emulator.http.filters import as_parameters, names_of
 from emulator.http.models.bulk_actions import BulkAction as BulkActionObject
 from emulator.http.models.bulk_actions import BulkActionPage, BulkActionQuery
-from emulator.http.models.messages import CancelAccepted
+from emulator.http.models.messages import CancelAccepted, CancelQuery
+from emulator.http.models.workflow import CancelRunsQuery
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import Parameters, check_known, next_page, query_parameters, read_page
 from emulator.http.routing import JsonAnswer, ok, path_name, route
@@ -23,16 +25,7 @@ _MOST = 100
 _STATES = ("IN_PROGRESS", "FINISHED")
 # How long the answer waits where it was not asked to come at once.
 PATIENCE_SECONDS = 60.0
-# The wire's names of the fields of filters.
-_WIRE_NAMES = {
-    "message_ids": "messageIds", "urls": "url", "hosts": "host", "paths": "path", "labels": "label",
-    "topic_names": "topicName", "queue_names": "queueName", "schedule_ids": "scheduleId", "flow_keys": "flowControlKey",
-    "caller_ips": "callerIp", "from_at": "fromDate", "to_at": "toDate",
-}  # fmt: skip
-_RUN_NAMES = _WIRE_NAMES | {
-    "run_ids": "workflowRunIds", "urls": "workflowUrl", "url_prefixes": "workflowUrl",
-    "created_at": "workflowCreatedAt", "states": "state", "id_times": "workflowRuns",
-}  # fmt: skip
+_QUERIES = {Subject.MESSAGES: CancelQuery, Subject.RUNS: CancelRunsQuery}
 
 
 def routes() -> list[BaseRoute]:
@@ -51,7 +44,7 @@ def routes() -> list[BaseRoute]:
 async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> JsonAnswer[BulkActionPage]:
     """Actions of the last seven days, newest first; a filter for a state holds for each page."""
     parameters = query_parameters(request)
-    check_known(parameters, frozenset(BulkActionQuery.__annotations__))
+    check_known(parameters, names_of(BulkActionQuery))
     states = _states(parameters)
     found = await runtime.read(
         partial(
@@ -119,14 +112,6 @@ def _view(action: BulkAction) -> BulkActionObject:
             processed=action.processed,
             createdAt=action.created_at,
             completedAt=optional(action.completed_at),
-            filter=_filter_view(action),
+            filter=as_parameters(_QUERIES[action.subject], action.filter),
         )
     )
-
-
-def _filter_view(action: BulkAction) -> dict[str, list[str]]:
-    names = _WIRE_NAMES if action.subject is Subject.MESSAGES else _RUN_NAMES
-    return {
-        names[field]: [str(one) for one in value] if isinstance(value, tuple | list) else [str(value)]
-        for field, value in action.filter.items()
-    }

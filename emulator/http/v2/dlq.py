@@ -10,11 +10,11 @@ from starlette.routing import BaseRoute
 from emulator.broker import dead_letters
 from emulator.broker.state import BrokerState
 from emulator.errors import NotFound
+from emulator.http.filters import names_of, read_filter
 from emulator.http.models.common import Empty
 from emulator.http.models.dlq import (
     Deleted,
     DlqBulkQuery,
-    DlqBulkRequest,
     DlqMessage,
     DlqPage,
     DlqQuery,
@@ -22,20 +22,15 @@ from emulator.http.models.dlq import (
     RetriedMany,
 )
 from emulator.http.models.workflow import DeadRunPage
-from emulator.http.openapi_types import Operation
+from emulator.http.openapi_types import QUERY_AS_BODY, Operation
 from emulator.http.request_parsing import (
-    FILTERS,
     Parameters,
     bulk_parameters,
     check_known,
-    deleting_filter,
     header_lines,
-    listed,
-    message_filter,
     next_page,
     query_parameters,
     read_page,
-    split_filter,
     whole_number,
 )
 from emulator.http.routing import JsonAnswer, done, ok, path_name, route
@@ -49,10 +44,9 @@ from emulator.store.stored import StoredDeadLetter
 from emulator.wire.options import given_options, parse_options
 
 _MOST = 100
-_BULK = (FILTERS - {"host", "path", "messageIds"}) | {
-    "dlqIds", "responseStatus", "count", "cursor", "order", "source", "api",
-}  # fmt: skip
-_LIST = _BULK | {"trimBody"}
+# The last ones say nothing any more, or where the entries are runs.
+_BULK = names_of(DlqBulkQuery, "source", "api")
+_LIST = names_of(DlqQuery, "source", "api")
 
 Selected = Found[StoredDeadLetter]
 
@@ -78,9 +72,7 @@ def routes() -> list[BaseRoute]:
 
 
 def _bulk(**said: Any) -> Operation:
-    return Operation(
-        query=DlqBulkQuery, body=DlqBulkRequest, needs_body=False, errors=(400, 404, 413), **said
-    )
+    return Operation(query=DlqBulkQuery, body=QUERY_AS_BODY, errors=(400, 404, 413), **said)
 
 
 async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DlqPage | DeadRunPage]:
@@ -90,10 +82,10 @@ async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DlqPage
         return await workflow_dlq.list_entries(request, runtime)
     check_known(parameters, _LIST)
     trim = whole_number(parameters, "trimBody", least=-1, most=2**31)
-    wanted = message_filter(parameters)
+    wanted = read_filter(DlqQuery, parameters)
     found = await runtime.read(_by_filters(runtime, parameters, wanted))
-    split = split_filter(wanted) if not found.items else None
-    if split is not None:
+    split = wanted if found.items else read_filter(DlqQuery, parameters, splits_all=True)
+    if split != wanted:
         found = await runtime.read(_by_filters(runtime, parameters, split))
     views = [dead_letter_view(entry, trim=trim) for entry in found.items]
     return ok(DlqPage(messages=views, **next_page(found)))
@@ -139,7 +131,7 @@ async def retry_many(request: Request, runtime: Runtime) -> JsonAnswer[RetriedMa
     parameters = await bulk_parameters(request, known=_BULK)
     found, message_ids = await runtime.change_dead_letters(
         _bulk_selection(runtime, parameters),
-        _publishing_anew(request, runtime, listed(parameters, "dlqIds")),
+        _publishing_anew(request, runtime, _ids_among(parameters)),
     )
     responses = [Retried(messageId=message_id) for message_id in message_ids]
     return ok(RetriedMany(responses=responses, **next_page(found)), status=201)
@@ -173,8 +165,12 @@ def _publishing_anew(
 def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore], Selected]:
     """What a bulk action is about; ids alone count where they are given, and bring no cursor (contract 1.7)."""
     if "dlqIds" in parameters:
-        return _by_ids(runtime, listed(parameters, "dlqIds"))
-    return _by_filters(runtime, parameters, deleting_filter(parameters))
+        return _by_ids(runtime, _ids_among(parameters))
+    return _by_filters(runtime, parameters, read_filter(DlqBulkQuery, parameters, is_deleting=True))
+
+
+def _ids_among(parameters: Parameters) -> Sequence[str]:
+    return read_filter(DlqBulkQuery, parameters, is_deleting=True).dlq_ids
 
 
 def _by_ids(runtime: Runtime, dlq_ids: Sequence[str]) -> Callable[[SqlStore], Selected]:

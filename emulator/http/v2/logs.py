@@ -1,7 +1,6 @@
 """Logs, under both of their names (contract 2.9)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -9,17 +8,15 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from emulator.errors import InvalidInput
+from emulator.http.filters import names_of, read_filter
 from emulator.http.models.common import NextPage
 from emulator.http.models.logs import EventPage, GroupedLogPage, LogEntry, LogPage, LogQuery, MessageLogs
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import (
     Parameters,
-    message_filter,
     next_page,
     query_parameters,
     read_page,
-    read_states,
-    split_filter,
     whole_number,
 )
 from emulator.http.routing import JsonAnswer, ok, route
@@ -34,7 +31,7 @@ T = TypeVar("T")
 _MOST = 1_000
 _DEFAULT_GROUPS = 10
 # The last one is an old filter that says nothing any more (contract 1.8).
-_KNOWN = frozenset(LogQuery.__annotations__) | {"api"}
+_KNOWN = names_of(LogQuery, "api")
 
 
 def routes() -> list[BaseRoute]:
@@ -83,10 +80,10 @@ async def _grouped(runtime: Runtime, parameters: Parameters, trim: int | None) -
 async def _read(
     runtime: Runtime, query: Callable[..., Found[T]], parameters: Parameters, *, default: int
 ) -> Found[T]:
-    wanted = replace(message_filter(parameters), states=read_states(parameters))
+    wanted = read_filter(LogQuery, parameters)
     select = partial(
         query, tenant_id=runtime.tenant.id, page=read_page(parameters, default=default, most=_MOST)
     )
     found = await runtime.read(partial(select, wanted=wanted))
-    split = split_filter(wanted) if not found.items else None
-    return found if split is None else await runtime.read(partial(select, wanted=split))
+    split = wanted if found.items else read_filter(LogQuery, parameters, splits_all=True)
+    return found if split == wanted else await runtime.read(partial(select, wanted=split))

@@ -12,17 +12,17 @@ from emulator.broker.workflow import resume as resuming
 from emulator.broker.workflow.failed_run import FailedRun
 from emulator.broker.workflow.run import Run
 from emulator.errors import InvalidInput, NotFound
+from emulator.http.filters import names_of
 from emulator.http.models.common import Empty
 from emulator.http.models.workflow import (
     DeadRun,
-    DeadRunBulkRequest,
     DeadRunPage,
     DeadRunQuery,
     DeadRunsDeleted,
     RunName,
     RunsAgain,
 )
-from emulator.http.openapi_types import Operation
+from emulator.http.openapi_types import QUERY_AS_BODY, Operation
 from emulator.http.request_parsing import (
     Parameters,
     bulk_parameters,
@@ -44,15 +44,9 @@ from emulator.store.store import SqlStore
 from emulator.store.workflow_queries import load_failed, load_failing_bodies
 
 _MOST = 100
-_FILTERS = frozenset(
-    {
-        "workflowRunId", "workflowRunIds", "workflowUrl", "workflowUrlExactMatch", "workflowCreatedAt", "label",
-        "failureFunctionState", "callerIp", "flowControlKey", "responseStatus", "messageId", "fromDate", "toDate",
-        "dlqIds", "url",
-    }
-)  # fmt: skip
-_BULK = _FILTERS | {"count", "cursor", "order", "source"}
+_BULK = names_of(DeadRunQuery, "source")
 _LIST = _BULK | {"trimBody"}
+
 
 T = TypeVar("T")
 Selected = tuple[list[FailedRun], str]
@@ -81,8 +75,7 @@ def routes() -> list[BaseRoute]:
 def _bulk(*, takes_options: bool = False) -> Operation:
     return Operation(
         query=DeadRunQuery,
-        body=DeadRunBulkRequest,
-        needs_body=False,
+        body=QUERY_AS_BODY,
         takes_options=takes_options,
         errors=(400, 404, 412, 413),
     )
@@ -240,11 +233,10 @@ def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlSt
 
 
 def _by_filters(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore], Selected]:
-    urls = {"workflowUrl": parameters["url"]} if "url" in parameters else {}
     return partial(
         _select,
         tenant_id=runtime.tenant.id,
-        wanted=run_filter({**urls, **parameters}, is_exact=True),
+        wanted=run_filter(DeadRunQuery, parameters, is_exact=True),
         page=read_page(parameters, default=_MOST, most=_MOST),
     )
 
