@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from emulator.broker import bulk_actions
+from emulator.broker import bulk_actions, pending_changes
 from emulator.runtime.bulk_cancels import BulkCancels
 from emulator.testing.invariants import Invariant
 from tests.simulation.simulator import Outcome, Scenario, run_scenario
-from tests.simulation.simulator.bulk import CancelCrowd, publish_crowd
+from tests.simulation.simulator.bulk import CancelCrowd, CancelRuns, publish_crowd
 from tests.simulation.simulator.report import describe_failure
 from tests.simulation.simulator.spec import MessageSpec
-from tests.simulation.simulator.steps import Crash
+from tests.simulation.simulator.steps import Crash, Step
+from tests.simulation.simulator.workflows.spec import Action, RunSpec
+from tests.simulation.simulator.workflows.steps import TriggerRun
 
 _COUNT, _SLICE = 60, 5
 _CANCEL_US = 400_000
@@ -73,6 +75,28 @@ def test_an_action_that_a_crash_cut_off_is_carried_on_to_its_end(is_async: bool)
     assert any(one.before and one.after for one in seen), f"no crash hit the middle: {seen}"
 
 
+def test_runs_that_a_crash_left_are_cancelled_too() -> None:
+    labels = tuple(f"w{number}" for number in range(12))
+    step = Action(name="step", kind="Run")
+    specs = [RunSpec(label=label, blocks=((step,),), delay_seconds=90_000) for label in labels]
+    caught = 0
+    for crash_after_us in (4_000, 9_000, 14_000):
+        steps: tuple[Step, ...] = (
+            *(TriggerRun(200_000, spec) for spec in specs),
+            CancelRuns(_CANCEL_US, labels),
+            Crash(_CANCEL_US + crash_after_us, _DOWNTIME_MS),
+        )
+        outcome = run_scenario(Scenario(crash_after_us, steps))
+        assert outcome.is_good, describe_failure(outcome)
+        assert outcome.shown is not None
+        for action in outcome.shown.bulk_actions:
+            assert (action["total"], action["processed"]) == (len(labels), len(labels))
+            assert {run["workflowState"] for run in outcome.shown.runs} == {"RUN_CANCELED"}
+            times = [run["workflowRunCompletedAt"] for run in outcome.shown.runs]
+            caught += max(times) - min(times) > _DOWNTIME_MS // 2
+    assert caught, "no crash hit the middle"
+
+
 async def _restore_nothing(self: BulkCancels) -> None:
     """Take nothing up."""
 
@@ -84,5 +108,5 @@ def test_an_action_that_is_not_taken_up_again_is_found(monkeypatch: pytest.Monke
 
 def test_a_slice_that_is_noted_before_it_is_cancelled_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was looked at and not cancelled is left behind."""
-    monkeypatch.setattr("emulator.broker.cancelling.cancel", lambda _state, _found, _now_at: 0)
+    monkeypatch.setattr(pending_changes, "cancel", lambda _state, _found, _now_at: 0)
     assert Invariant.ONE_END in {one.invariant for one in _run(20_000, is_async=True).violations}

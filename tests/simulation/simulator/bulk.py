@@ -10,6 +10,7 @@ from tests.simulation.simulator.history import History
 from tests.simulation.simulator.recording import Shown
 from tests.simulation.simulator.spec import MessageSpec
 from tests.simulation.simulator.steps import Ask, publish_batch
+from tests.simulation.simulator.workflows.spec import HOST
 
 _KEPT_MS = 7 * 86_400_000
 _ENDS = frozenset({"DELIVERED", "FAILED", "CANCELED"})
@@ -36,6 +37,26 @@ class CancelCrowd:
 
     def __str__(self) -> str:
         return f"cancel label {self.label}{', without waiting' if self.is_async else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRuns:
+    """Cancel all runs of the workflow in one action, without waiting."""
+
+    at_us: int
+    labels: tuple[str, ...]
+
+    async def run(self, client: Client) -> None:
+        answer = await client.call("DELETE", f"/v2/workflows/runs?host={HOST}&async=true")
+        if answer.may_hold:
+            # Accepted, not done: a run may end otherwise before its turn comes.
+            runs = client.history.runs
+            runs.cancels |= {runs.latest_id(label): False for label in self.labels}
+        if answer.is_ok:
+            client.history.bulk_actions[answer.content["actionId"]] = answer.done_at
+
+    def __str__(self) -> str:
+        return "cancel all runs, without waiting"
 
 
 def check_bulk_actions(history: History, shown: Shown, *, end_at: int) -> Iterator[Violation]:

@@ -40,7 +40,10 @@ async def read_all(client: Client) -> Shown:
         frozenset(entry["messageId"] for entry in dead),
         tuple(runs),
         frozenset(key_of(entry["workflowRunId"], entry["workflowCreatedAt"]) for entry in dead_runs),
-        tuple(await _pages(client, "/v2/bulkActions?count=100", "bulkActions")),
+        (
+            *await _pages(client, "/v2/bulkActions?count=100", "bulkActions"),
+            *await _pages(client, "/v2/workflows/bulkActions?count=100", "bulkActions"),
+        ),
     )
 
 
