@@ -16,7 +16,7 @@ from emulator.broker.state import BrokerState
 from emulator.broker.writes import DeadLettered, DeadLetterRemoved, MessageAccepted, MessageFinished
 from emulator.wire.headers import Headers
 from emulator.wire.ids import dlq_id as make_dlq_id
-from emulator.wire.options import PublishOptions
+from emulator.wire.options import KEPT_OPTIONS, PublishOptions
 
 
 def retry(
@@ -59,18 +59,8 @@ def adopt(state: BrokerState, now_at: int, *, draft: Draft, response: AttemptRes
     return dlq_id
 
 
-_OVERRIDABLE = {
-    "method": "method",
-    "retries": "max_retries",
-    "retry_delay": "retry_delay",
-    "timeout_ms": "timeout_ms",
-    "callback": "callback",
-    "failure_callback": "failure_callback",
-    "labels": "labels",
-    "flow_control": "flow_control",
-    "queue_name": "queue_name",
-    "redact_fields": "redact_fields",
-}
+# The option that is given, and the message's field.
+_OVERRIDABLE = {name: name for name in KEPT_OPTIONS} | {"retries": "max_retries"}
 
 
 def _retry_one(

@@ -10,9 +10,8 @@ from emulator.broker.place import Place
 from emulator.broker.workflow.note import MessageNote
 from emulator.wire.destination import Destination, origin_of
 from emulator.wire.fast_dataclass import keyword_value
-from emulator.wire.flow_control import FlowControl
 from emulator.wire.headers import Headers
-from emulator.wire.options import Callback, PublishOptions
+from emulator.wire.options import MessageOptions, PublishOptions
 
 
 class State(StrEnum):
@@ -67,7 +66,7 @@ class Accepted:
 
 
 @keyword_value
-class Message:
+class Message(MessageOptions):
     """A message as accepted; none of it ever changes.
 
     ``seq`` grows with every message of the store and orders queues. ``body_seq`` names the stored body (the
@@ -80,24 +79,15 @@ class Message:
     seq: int
     id: str
     url: str
-    method: str
     headers: Headers
     body_seq: int | None
     created_at: int
     not_before_at: int
     max_retries: int
-    retry_delay: str | None = None
-    timeout_ms: int | None = None
-    callback: Callback | None = None
-    failure_callback: Callback | None = None
     topic_name: str | None = None
     endpoint_name: str | None = None
-    queue_name: str | None = None
     schedule_id: str | None = None
     caller_ip: str | None = None
-    labels: tuple[str, ...] = ()
-    flow_control: FlowControl | None = None
-    redact_fields: str | None = None
     api: str | None = None
     slot_of: int | None = None
     slot_queue: str | None = None

@@ -9,7 +9,7 @@ from emulator.broker.writes import DeduplicationKept, MessageAccepted
 from emulator.errors import InvalidInput, NotFound, QuotaExceeded
 from emulator.wire.deduplication import WINDOW_MS, content_key, endpoint_key, explicit_key
 from emulator.wire.destination import DestinationKind
-from emulator.wire.options import DEFAULT_RETRIES, PublishOptions
+from emulator.wire.options import DEFAULT_RETRIES, PublishOptions, kept_options
 
 LLM_URL = "https://qstash.upstash.io/llm/v1/chat/completions"
 
@@ -77,25 +77,17 @@ def make_message(
         seq=seq,
         id=state.ids.message_id(now_at),
         url=target.url,
-        method=options.method,
         headers=options.headers,
         body_seq=body_seq or (seq if draft.body else None),
         created_at=now_at,
         not_before_at=not_before_at(options, now_at),
         max_retries=DEFAULT_RETRIES if options.retries is None else options.retries,
-        retry_delay=options.retry_delay,
-        timeout_ms=options.timeout_ms,
-        callback=options.callback,
-        failure_callback=options.failure_callback,
         topic_name=target.topic_name,
         endpoint_name=target.endpoint_name,
-        queue_name=options.queue_name,
         schedule_id=draft.schedule_id,
         caller_ip=draft.caller_ip,
-        labels=options.labels,
-        flow_control=options.flow_control,
-        redact_fields=options.redact_fields,
         api=target.api,
+        **kept_options(options),
     )
 
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic.alias_generators import to_camel
+
 from emulator.broker.bulk_actions import BulkAction, Subject
 from emulator.broker.message import (
     AttemptResult,
@@ -64,7 +66,7 @@ from emulator.store.tables import (
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
 from emulator.wire.destination import origin_of
 from emulator.wire.flow_control import FlowControl
-from emulator.wire.options import Callback
+from emulator.wire.options import KEPT_OPTIONS, Callback
 from emulator.wire.workflow import CallType
 
 # Publishers send the same lines again and again.
@@ -125,25 +127,27 @@ def _read_note(kept: Sequence[str]) -> MessageNote:
     return MessageNote(**_NOTE.read(said), **flags)
 
 
-_OPTIONS = JsonFields(
-    {
-        "retry_delay": "retryDelay",
-        "timeout_ms": "timeoutMs",
-        "endpoint_name": "endpointName",
-        "callback": ("callback", _CALLBACK),
-        "failure_callback": ("failureCallback", _CALLBACK),
-        "flow_control": (
-            "flow",
-            Spelling(lambda flow: [flow.parallelism, flow.rate, flow.period_seconds], tuple),
-        ),
-        "redact_fields": "redact",
-        "api": "api",
-        "slot_queue": "slotQueue",
-        "source_id": "source",
-        "note": ("tag", Spelling(_write_note, _read_note)),
-    },
-    omits_none=True,
-)
+# What has no column of its own. An option that is not here, and has no column either, is JSON's under its own name.
+_SPELT: dict[str, str | tuple[str, Spelling]] = {
+    "endpoint_name": "endpointName",
+    "callback": ("callback", _CALLBACK),
+    "failure_callback": ("failureCallback", _CALLBACK),
+    "flow_control": (
+        "flow",
+        Spelling(lambda flow: [flow.parallelism, flow.rate, flow.period_seconds], tuple),
+    ),
+    "redact_fields": "redact",
+    "api": "api",
+    "slot_queue": "slotQueue",
+    "source_id": "source",
+    "note": ("tag", Spelling(_write_note, _read_note)),
+}
+_AS_NAMED = {
+    name: to_camel(name)
+    for name in KEPT_OPTIONS
+    if name not in _SPELT and name not in MessageRow.model_fields
+}
+_OPTIONS = JsonFields(_SPELT | _AS_NAMED, omits_none=True)
 
 
 def _write_options(message: Message) -> Values:

@@ -46,7 +46,7 @@ class NeverAnswered(Exception):
 async def call_asgi(app: ASGIApp, scope: Scope, body: bytes, *, is_patient: bool = True) -> Answer:
     """Return the whole response; 500 if the app raised before it began one.
 
-    A client that is not patient disconnects as soon as the app waits for that: ``NeverAnswered`` is raised.
+    A client that is not patient disconnects as soon as the app waits for that; ``error`` is ``NeverAnswered`` then.
     """
     answer = Answer(500, [], b"")
     has_begun = False

@@ -7,10 +7,11 @@ through ``parse_options``.
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from emulator.errors import InvalidInput, QuotaExceeded
 from emulator.wire.destination import check_name, check_url
@@ -50,25 +51,45 @@ class Callback:
 
 
 @keyword_value
-class PublishOptions:
-    """Everything a publisher said beside destination and body. ``None`` means "not given"."""
+class MessageOptions:
+    """The options that a message keeps as they were given, each declared here alone.
+
+    They are fields of ``PublishOptions`` and of ``broker.message.Message``, which gets them by ``kept_options``. A
+    retry from the dead letter queue may override them. The store writes one whose values are JSON's under its name;
+    ``store.records`` has the others.
+    """
 
     method: str = "POST"
-    headers: Headers = ()
-    delay_ms: int | None = None
-    not_before_at: int | None = None
-    retries: int | None = None
     retry_delay: str | None = None
     timeout_ms: int | None = None
     labels: tuple[str, ...] = ()
     flow_control: FlowControl | None = None
-    deduplication_id: str | None = None
-    content_based_deduplication: bool = False
     callback: Callback | None = None
     failure_callback: Callback | None = None
-    redaction: Redaction | None = None
     redact_fields: str | None = None
     queue_name: str | None = None
+
+
+KEPT_OPTIONS: Final = tuple(one.name for one in fields(MessageOptions))
+_pick = attrgetter(*KEPT_OPTIONS)
+
+
+def kept_options(options: MessageOptions) -> dict[str, Any]:
+    """Return the options that a message keeps, by name."""
+    return dict(zip(KEPT_OPTIONS, _pick(options), strict=True))
+
+
+@keyword_value
+class PublishOptions(MessageOptions):
+    """Everything a publisher said beside destination and body. ``None`` means "not given"."""
+
+    headers: Headers = ()
+    delay_ms: int | None = None
+    not_before_at: int | None = None
+    retries: int | None = None
+    deduplication_id: str | None = None
+    content_based_deduplication: bool = False
+    redaction: Redaction | None = None
     cron: str | None = None
     schedule_id: str | None = None
     warnings: tuple[str, ...] = ()
@@ -117,8 +138,10 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
     given = _merge(_sort_lines(first), [_sort_lines(source) for source in others if source])
     reader = _OptionReader(given.options, prefix, limits)
     # Most publishes give few options or none: only what is given is read.
-    fields: dict[str, Any] = {
-        _FIELDS[name]: _READERS[name](reader) for name in given.options if name in _READERS
+    values: dict[str, Any] = {
+        name: read(reader)
+        for name, read in (_OPTIONS[one] for one in given.options if one in _OPTIONS)
+        if read
     }
     warnings = [unknown_header(name, prefix) for name in given.unknown]
     if given.forwards:
@@ -126,48 +149,26 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
         if "content-type" in given.forwards and any(name == "Content-Type" for name, _ in given.plain):
             warnings.append(f"{prefix}Forward-Content-Type is ignored beside Content-Type")
     if given.callback or "callback" in given.options:
-        fields["callback"] = _callback(reader, "Callback", given.callback, limits, warnings)
+        values["callback"] = _callback(reader, "Callback", given.callback, limits, warnings)
     if given.failure_callback or "failure-callback" in given.options:
-        fields["failure_callback"] = _callback(
+        values["failure_callback"] = _callback(
             reader, "Failure-Callback", given.failure_callback, limits, warnings
         )
     if "redact-fields" in given.options:
-        fields["redaction"] = parse_redaction(
+        values["redaction"] = parse_redaction(
             reader.text("Redact-Fields"), field=reader.name("Redact-Fields")
         )
     return PublishOptions(
         headers=_forwarded(given, is_copying=reader.flag("Header-Forward")),
         warnings=tuple(warnings),
-        **fields,
+        **values,
     )
-
-
-# Which field of ``PublishOptions`` an option ends up in.
-_FIELDS = {
-    "method": "method",
-    "delay": "delay_ms",
-    "not-before": "not_before_at",
-    "retries": "retries",
-    "retry-delay": "retry_delay",
-    "timeout": "timeout_ms",
-    "callback": "callback",
-    "failure-callback": "failure_callback",
-    "label": "labels",
-    "flow-control-key": "flow_control",
-    "flow-control-value": "flow_control",
-    "deduplication-id": "deduplication_id",
-    "content-based-deduplication": "content_based_deduplication",
-    "queue-name": "queue_name",
-    "redact-fields": "redact_fields",
-    "cron": "cron",
-    "schedule-id": "schedule_id",
-}
 
 
 def given_options(lines: Lines) -> frozenset[str]:
     """The names of the fields of ``PublishOptions`` that ``lines`` say something about."""
     names = (name.lower().removeprefix("upstash-") for name, value in lines if value.strip())
-    return frozenset(_FIELDS[name] for name in names if name in _FIELDS)
+    return frozenset(_OPTIONS[name][0] for name in names if name in _OPTIONS)
 
 
 def _sort_lines(lines: Lines) -> _Given:
@@ -390,20 +391,27 @@ class _OptionReader:
         return int(text)
 
 
-_READERS: dict[str, Callable[[_OptionReader], Any]] = {
-    "method": _OptionReader.method,
-    "delay": _OptionReader.delay,
-    "not-before": _OptionReader.not_before,
-    "retries": _OptionReader.retries,
-    "retry-delay": _OptionReader.retry_delay,
-    "timeout": _OptionReader.timeout,
-    "label": _OptionReader.labels,
-    "flow-control-key": _OptionReader.flow_control,
-    "flow-control-value": _OptionReader.flow_control,
-    "deduplication-id": _OptionReader.deduplication_id,
-    "content-based-deduplication": lambda reader: reader.flag("Content-Based-Deduplication"),
-    "queue-name": lambda reader: reader.checked_name("Queue-Name"),
-    "redact-fields": lambda reader: reader.text("Redact-Fields"),
-    "cron": lambda reader: reader.text("Cron"),
-    "schedule-id": lambda reader: reader.checked_name("Schedule-Id"),
+# Which field of ``PublishOptions`` an option ends up in, and what reads it.
+_OPTIONS: Final[dict[str, tuple[str, Callable[[_OptionReader], Any] | None]]] = {
+    "method": ("method", _OptionReader.method),
+    "delay": ("delay_ms", _OptionReader.delay),
+    "not-before": ("not_before_at", _OptionReader.not_before),
+    "retries": ("retries", _OptionReader.retries),
+    "retry-delay": ("retry_delay", _OptionReader.retry_delay),
+    "timeout": ("timeout_ms", _OptionReader.timeout),
+    # Read with the lines of their own options, by ``_callback``.
+    "callback": ("callback", None),
+    "failure-callback": ("failure_callback", None),
+    "label": ("labels", _OptionReader.labels),
+    "flow-control-key": ("flow_control", _OptionReader.flow_control),
+    "flow-control-value": ("flow_control", _OptionReader.flow_control),
+    "deduplication-id": ("deduplication_id", _OptionReader.deduplication_id),
+    "content-based-deduplication": (
+        "content_based_deduplication",
+        lambda reader: reader.flag("Content-Based-Deduplication"),
+    ),
+    "queue-name": ("queue_name", lambda reader: reader.checked_name("Queue-Name")),
+    "redact-fields": ("redact_fields", lambda reader: reader.text("Redact-Fields")),
+    "cron": ("cron", lambda reader: reader.text("Cron")),
+    "schedule-id": ("schedule_id", lambda reader: reader.checked_name("Schedule-Id")),
 }
