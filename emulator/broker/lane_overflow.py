@@ -32,15 +32,15 @@ class LaneOverflow:
 
     def takes(self, pending: Pending, *, is_full: bool) -> bool:
         """Return whether a due message is left to the store; count it if so. ``is_full`` says that the lane is."""
-        key = key_of(pending)
-        if is_full and self.is_empty and key > self._last_admitted:
-            self.stored.start = key
-        if self.stored.holds(pending):
-            self.stored.join(pending)
-            self.count += 1
-            return True
-        self._last_admitted = max(self._last_admitted, key)
-        return False
+        key, stored = (pending.due_at, pending.seq), self.stored
+        if stored.start is None and is_full and key > self._last_admitted:
+            stored.start = key
+        if stored.start is None or key < stored.start:
+            self._last_admitted = max(self._last_admitted, key)
+            return False
+        stored.join(pending)
+        self.count += 1
+        return True
 
     def remove(self, pending: Pending) -> None:
         """Let go of a message that was left."""

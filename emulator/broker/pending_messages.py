@@ -29,11 +29,11 @@ class PendingMessages:
     """
 
     def __init__(self, *, capacity: int, per_origin: int, windows: Windows) -> None:
-        self.timeline: Timeline = Timeline(windows.timeline)
+        self._held: dict[int, Pending] = {}
+        self.timeline: Timeline = Timeline(self._held, window=windows.timeline)
         self.lanes: Lanes = Lanes(capacity=capacity, per_origin=per_origin, window=windows.lane)
         self.queues: dict[str, QueueLine] = {}
         self.active: dict[int, Pending] = {}
-        self._held: dict[int, Pending] = {}
         self._advanced_to = 0
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}

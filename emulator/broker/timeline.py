@@ -11,6 +11,7 @@ comes up: its place says so, or another due time.
 """
 
 import heapq
+from collections.abc import Mapping
 
 from emulator.broker.message import Pending
 from emulator.broker.place import Place
@@ -20,10 +21,12 @@ from emulator.broker.stored_tail import Key, StoredTail, key_of
 class Timeline:
     """Holds between ``window / 2`` and ``2 * window`` of the nearest unqueued messages, all if there are fewer."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, held: Mapping[int, Pending], *, window: int) -> None:
+        """``held`` are all messages in memory by seq, of whatever place."""
         self.stored: StoredTail = StoredTail(Place.BEYOND_HORIZON)
+        self._held = held
         self._window = window
-        self._heap: list[tuple[int, int, Pending]] = []
+        self._heap: list[Key] = []
         self._unqueued = 0
 
     @property
@@ -45,7 +48,7 @@ class Timeline:
             self.stored.join(pending)
             return False
         self._unqueued += pending.queue_name is None
-        heapq.heappush(self._heap, (pending.due_at, pending.seq, pending))
+        heapq.heappush(self._heap, (pending.due_at, pending.seq))
         return True
 
     def remove(self, pending: Pending) -> None:
@@ -59,7 +62,7 @@ class Timeline:
         self._drop_stale()
         if not self._heap or self._heap[0][0] > now_at:
             return None
-        _, _, pending = heapq.heappop(self._heap)
+        pending = self._held[heapq.heappop(self._heap)[1]]
         self._unqueued -= pending.queue_name is None
         return pending
 
@@ -72,15 +75,15 @@ class Timeline:
 
     def shrink(self) -> list[Pending]:
         """Leave all but the nearest ``window`` messages to the store; return those that were left."""
-        current = {entry[1]: entry[2] for entry in self._heap if _is_current(entry)}
-        nearest = sorted((one for one in current.values() if one.queue_name is None), key=key_of)
+        current = sorted({key for key in self._heap if self._is_current(key)})
+        nearest = [pending for _, seq in current if (pending := self._held[seq]).queue_name is None]
         left = nearest[self._window :]
         self.stored.start = key_of(left[0])
         self._unqueued -= len(left)
         for pending in left:
             self.stored.join(pending)
-            del current[pending.seq]
-        self._heap = sorted((one.due_at, one.seq, one) for one in current.values())
+        gone = set(map(key_of, left))
+        self._heap = [key for key in current if key not in gone]
         return left
 
     def wants_refill(self) -> bool:
@@ -98,10 +101,9 @@ class Timeline:
         self.stored.start = horizon
 
     def _drop_stale(self) -> None:
-        while self._heap and not _is_current(self._heap[0]):
+        while self._heap and not self._is_current(self._heap[0]):
             heapq.heappop(self._heap)
 
-
-def _is_current(entry: tuple[int, int, Pending]) -> bool:
-    due_at, _, pending = entry
-    return pending.place is Place.TIMELINE and pending.due_at == due_at
+    def _is_current(self, key: Key) -> bool:
+        pending = self._held.get(key[1])
+        return pending is not None and pending.due_at == key[0] and pending.place is Place.TIMELINE

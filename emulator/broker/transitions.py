@@ -1,12 +1,12 @@
 """The legal moves of a message, as a table; the diagram in the documentation is drawn from it."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from emulator.broker.message import State
 
 
-class Event(Enum):
+class Event(StrEnum):
     """What can happen to an unfinished message."""
 
     ATTEMPT_STARTED = "an attempt starts"
