@@ -43,3 +43,18 @@ def run(account: ServerTenant, local: ServerTenant, monkeypatch, tmp_path: Path)
         return result
 
     return invoke
+
+
+@pytest.fixture
+def run_alone(monkeypatch, tmp_path: Path) -> Run:
+    """The same where nobody answers: for what is refused before anybody is asked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QSTASH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("QSTASH_TOKEN", "nobody's")
+
+    def invoke(command: str, *arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, ["account", command, *arguments], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return invoke

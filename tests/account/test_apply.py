@@ -306,13 +306,13 @@ def test_without_an_account_it_says_which_variables(run: Run, monkeypatch) -> No
         ("", "expected schedules, urlGroups, queues, flowControl"),
     ],
 )  # fmt: skip
-def test_what_a_file_cannot_mean_is_named(run: Run, text: str, words: str) -> None:
+def test_what_a_file_cannot_mean_is_named(run_alone: Run, text: str, words: str) -> None:
     Path("qstash.yaml").write_text(text)
-    refused = run("plan", code=2).stderr
+    refused = run_alone("plan", code=2).stderr
     assert refused.startswith("qstash-emulator: qstash.yaml")
     assert words in refused
 
 
-def test_a_file_that_is_not_there_is_said(run: Run) -> None:
-    assert "cannot read qstash.yaml" in run("apply", code=2).stderr
-    assert "expected account or emulator" in run("plan", "--to", "both", os.devnull, code=2).stderr
+def test_a_file_that_is_not_there_is_said(run_alone: Run) -> None:
+    assert "cannot read qstash.yaml" in run_alone("apply", code=2).stderr
+    assert "expected account or emulator" in run_alone("plan", "--to", "both", os.devnull, code=2).stderr

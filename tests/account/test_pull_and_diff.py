@@ -186,8 +186,10 @@ def test_the_emulator_never_calls_production_unasked(
 @pytest.mark.parametrize(
     "rule", ["https://app.example.com", "app=http://x", "https://a/b=http://x", "=", "http://a=x"]
 )
-def test_a_rule_that_is_none_is_named(run: Run, rule: str) -> None:
-    assert f"--rewrite {rule!r}: expected ORIGIN=ORIGIN" in run("pull", "--rewrite", rule, code=2).stderr
+def test_a_rule_that_is_none_is_named(run_alone: Run, rule: str) -> None:
+    assert (
+        f"--rewrite {rule!r}: expected ORIGIN=ORIGIN" in run_alone("pull", "--rewrite", rule, code=2).stderr
+    )
 
 
 def test_a_thousand_schedules_come_in_one_go(run: Run, account: ServerTenant, local: ServerTenant) -> None:
