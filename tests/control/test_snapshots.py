@@ -119,24 +119,24 @@ async def test_a_file_is_restored_and_keys_and_tokens_are_not_in_it(qstash, rece
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda state: state.update(format="other/9"), "format 'other/9'; accepted: qstash-emulator/1"),
+        (lambda state: state.update(format="other/9"), 'format "other/9"; accepted: qstash-emulator/1'),
         (lambda state: state.update(more=1), "unknown key 'more'"),
         (lambda state: state.update(clock={}), "clock {} has no time"),
         (lambda state: state.update(tables=[]), "it has no tables"),
         (lambda state: state["tables"].update(cats=[]), "unknown table 'cats'"),
         (lambda state: state["tables"]["messages"][0].update(mood="good"), "has no column 'mood'"),
-        (lambda state: state["tables"]["messages"][0].update(seq="one"), "messages.seq is 'one'"),
+        (lambda state: state["tables"]["messages"][0].update(seq="one"), 'messages.seq is "one"'),
         (
             lambda state: state["tables"]["messages"][0].update(headers_json="{"),
-            "messages.headers_json is '{'",
+            'messages.headers_json is "{"',
         ),
         (
             lambda state: state["tables"]["messages"][0].update(headers_json="7"),
             "a row of messages cannot be read",
         ),
         (lambda state: state["tables"]["schedules"][0].update(cron="never"), "it cannot be taken up"),
-        (lambda state: state["tables"]["bodies"][0].update(body={"base64": "?"}), "body is {'base64': '?'}"),
-        (lambda state: state.update(faults=[{"kind": "none"}]), "kind 'none' is unknown"),
+        (lambda state: state["tables"]["bodies"][0].update(body={"base64": "?"}), 'body is {"base64": "?"}'),
+        (lambda state: state.update(faults=[{"kind": "none"}]), 'kind "none" is unknown'),
     ],
 )
 async def test_an_export_that_is_none_is_refused_in_words(qstash, receiver, change, words) -> None:
