@@ -90,7 +90,7 @@ async def ask(world: "World", process: "JobsProcess", step: Ask) -> None:
     """Cancel a job, have it done again, or skip its wait."""
     job_id = world.history.enqueued[step.label].job_id
     assert job_id is not None
-    asked = Asked(label=step.label, what=step.what)
+    asked = Asked(job_id=job_id, what=step.what)
     world.history.asked.append(asked)
     try:
         await getattr(process.dispatcher, step.what)(job_id)

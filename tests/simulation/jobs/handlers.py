@@ -81,10 +81,13 @@ class _Running:
     async def run(self) -> str:
         try:
             await self._work()
-            return self._end()
         except asyncio.CancelledError:
             self._say("cancelled")
             raise
+        except Exception:
+            self._say("breaks")  # it has met the troubles of the world
+            raise
+        return self._end()
 
     async def _work(self) -> None:
         reaction = self._reaction

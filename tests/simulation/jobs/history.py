@@ -68,7 +68,7 @@ class Trouble:
 class Asked:
     """Somebody wanted something of a job; ``is_done`` is ``None`` if the answer never came."""
 
-    label: str
+    job_id: str
     what: str
     is_done: bool | None = None
 

@@ -228,11 +228,6 @@ def answered_before_recorded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Worker, "_recorded", recorded)
 
 
-def lost_answers_are_believed(patch: pytest.MonkeyPatch) -> None:
-    """An end that is written twice, because the answer to its commit was lost, passes for another attempt's."""
-    patch.setattr(job_store, "has_ended", lambda *_: False)
-
-
 MUTATIONS: tuple[tuple[Mutation, Rule], ...] = (
     (sweep_believes_the_dead, Rule.ONE_END),
     (a_lease_uses_up_retries, Rule.RUNS),
@@ -247,5 +242,4 @@ MUTATIONS: tuple[tuple[Mutation, Rule], ...] = (
     (callback_ends_what_runs, Rule.RUNS),
     (one_death_is_enough, Rule.RUNS),
     (answered_before_recorded, Rule.TRUE),
-    (lost_answers_are_believed, Rule.RUNS),
 )

@@ -27,7 +27,7 @@ class AttemptRow:
 class JobRow:
     """One row of ``job_executions`` with all that belongs to it.
 
-    ``seen`` are its states with the number of the run by hand and the attempts so far, as they changed.
+    ``seen`` are its states with the number of the run by hand, the attempts so far and the time, as they changed.
     """
 
     job_id: str
@@ -42,7 +42,7 @@ class JobRow:
     created_us: int
     completed_us: int | None
     attempts: tuple[AttemptRow, ...]
-    seen: tuple[tuple[str, int, int], ...]
+    seen: tuple[tuple[str, int, int, int], ...]
     effects: tuple[int, ...]
 
 
@@ -80,7 +80,7 @@ def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> JobRow:
     job_id = row["job_id"]
     attempts = connection.execute("SELECT * FROM job_attempts WHERE job_id = ? ORDER BY number", (job_id,))
     seen = connection.execute(
-        "SELECT status, run, attempts FROM seen WHERE job_id = ? ORDER BY id", (job_id,)
+        "SELECT status, run, attempts, at FROM seen WHERE job_id = ? ORDER BY id", (job_id,)
     )
     effects = connection.execute("SELECT number FROM effects WHERE job_id = ?", (job_id,))
     return JobRow(
@@ -96,7 +96,7 @@ def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> JobRow:
         created_us=_us(row["created_at"]) or 0,
         completed_us=_us(row["completed_at"]),
         attempts=tuple(_attempt(each) for each in attempts),
-        seen=tuple((each["status"], each["run"], each["attempts"]) for each in seen),
+        seen=tuple((each["status"], each["run"], each["attempts"], _us(each["at"]) or 0) for each in seen),
         effects=tuple(each["number"] for each in effects),
     )
 

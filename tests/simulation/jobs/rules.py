@@ -112,7 +112,7 @@ def _one_end(job: JobRow) -> Iterator[Violation]:
     if job.status not in _ENDS or job.completed_us is None:
         yield Violation(Rule.ONE_END, job.label, f"it is left {job.status}")
     before, run_before = "pending", 0
-    for status, run, _ in job.seen:
+    for status, run, *_ in job.seen:
         if before in _ENDS and run == run_before:
             yield Violation(Rule.ONE_END, job.label, f"it was {before}, and then {status}")
         before, run_before = status, run
@@ -168,10 +168,10 @@ def _given_up(record: Record, job: JobRow, span: "_Span") -> Iterator[Violation]
     """It failed though it had retries left: only QStash can have given it up, for what happened on the way."""
     if not job.error and span.is_last:
         yield Violation(Rule.RUNS, job.label, "it failed, and the record does not say why")
-    heard = [one for one in _deliveries(record, job) if not one.is_callback]
-    until_us = span.ended_us
     heard = [
-        one for one in heard if one.ended_us is not None and (until_us is None or one.ended_us <= until_us)
+        one
+        for one in _deliveries(record, job)
+        if not one.is_callback and one.ended_us is not None and one.ended_us <= span.ended_us
     ]
     if not heard:
         yield Violation(Rule.RUNS, job.label, f"it failed, and was never delivered: {job.error}")
@@ -217,7 +217,7 @@ def _is_untrue(record: Record, job: JobRow, row: AttemptRow, run: Run | None) ->
         case "lost":
             return None if _was_lost(record, job, row, run) else f"nothing happened to its worker; it {end}"
         case "cancelled":
-            is_asked = any(a.label == job.label and a.what == "cancel" for a in record.history.asked)
+            is_asked = any(a.job_id == job.job_id and a.what == "cancel" for a in record.history.asked)
             return None if is_asked or _was_lost(record, job, row, run) else "nobody cancelled it"
     return "the world is idle"
 
@@ -230,6 +230,8 @@ def _is_after_trouble(run: Run | None) -> bool:
 def _is_untrue_failure(job: JobRow, row: AttemptRow, run: Run | None) -> str | None:
     if run is None or run.end is None:
         return "its handler never said so"
+    if run.end == "breaks":
+        return None
     ends = {"cancelled": {"retry", "failed"}, "raises": {"retry", "failed"}, "permanent": {"failed"}}
     allowed = ends.get(run.end, {"later", "failed"} if run.end == "later" else set())
     if row.outcome not in allowed:
@@ -244,8 +246,15 @@ def _was_lost(record: Record, job: JobRow, row: AttemptRow, run: Run | None) -> 
     process = run.process if run else None
     if any(_is_felt(trouble, process, from_us, until_us) for trouble in record.history.troubles):
         return True
-    lasted_us = (run.ended_us or 0) - run.began_us if run else 0
-    return run is not None and lasted_us > run.timeout_seconds * SECOND + _LEASE_MARGIN_US
+    if run is None or row.finished_us is None:
+        return False
+    is_unended = run.ended_us is None or run.ended_us >= row.finished_us
+    return is_unended and row.finished_us - run.began_us >= _lease_us(run)
+
+
+def _lease_us(run: Run) -> int:
+    """How long a run holds its job at least: its claim was a moment before."""
+    return run.timeout_seconds * SECOND + _LEASE_MARGIN_US - _MOMENT_US
 
 
 def _is_felt(trouble: Trouble, process: str | None, from_us: int, until_us: int) -> bool:
@@ -265,14 +274,14 @@ def _lease(record: Record, job: JobRow) -> Iterator[Violation]:
     if runs and runs[0].began_us < due_us - 1_000 and not _was_hurried(record, job):
         yield Violation(Rule.LEASE, job.label, f"it ran {(due_us - runs[0].began_us) / SECOND:g} s early")
     for before, after in pairwise(runs):
-        lease_us = before.began_us + before.timeout_seconds * SECOND + _LEASE_MARGIN_US - _MOMENT_US
+        lease_us = before.began_us + _lease_us(before)
         if after.began_us < lease_us and not _is_free(record, job, before, after.began_us):
             text = f"run {after.number} began while run {before.number} held it"
             yield Violation(Rule.LEASE, job.label, text)
 
 
 def _was_hurried(record: Record, job: JobRow) -> bool:
-    return any(asked.label == job.label and asked.what == "run_now" for asked in record.history.asked)
+    return any(asked.job_id == job.job_id and asked.what == "run_now" for asked in record.history.asked)
 
 
 def _is_free(record: Record, job: JobRow, before: Run, at_us: int) -> bool:
@@ -283,7 +292,7 @@ def _is_free(record: Record, job: JobRow, before: Run, at_us: int) -> bool:
         trouble.kind == "stopped" and trouble.process == before.process and trouble.from_us <= at_us
         for trouble in record.history.troubles
     )
-    was_cancelled = {asked.what for asked in record.history.asked if asked.label == job.label} >= {
+    was_cancelled = {asked.what for asked in record.history.asked if asked.job_id == job.job_id} >= {
         "cancel",
         "retry",
     }
@@ -300,19 +309,19 @@ class _Span:
     attempts: tuple[AttemptRow, ...]
     end: str
     is_last: bool
-    ended_us: int | None
+    ended_us: int
 
 
 def _spans(job: JobRow) -> list[_Span]:
     """By the changes that the database saw. Attempts are counted on through all spans."""
-    ends: dict[int, tuple[str, int]] = {0: (job.status, 0)}
-    for status, run, attempts in job.seen:
-        ends[run] = status, attempts
+    ends: dict[int, tuple[str, int, int]] = {0: (job.status, 0, 0)}
+    for status, run, attempts, at_us in job.seen:
+        ends[run] = status, attempts, at_us
     spans, first = [], 0
-    for run, (end, attempts) in sorted(ends.items()):
+    for run, (end, attempts, at_us) in sorted(ends.items()):
         is_last = run == max(ends)
         upto = len(job.attempts) if is_last else attempts
-        spans.append(_Span(job.attempts[first:upto], end, is_last, job.completed_us if is_last else None))
+        spans.append(_Span(job.attempts[first:upto], end, is_last, at_us))
         first = upto
     return spans
 

@@ -50,12 +50,12 @@ _PATIENCE = 0.05
 
 # Written down by the database itself, so that nobody's word is needed for it.
 _SEEN = """
-CREATE TABLE seen (id INTEGER PRIMARY KEY, job_id TEXT, status TEXT, run INTEGER, attempts INTEGER);
+CREATE TABLE seen (id INTEGER PRIMARY KEY, job_id TEXT, status TEXT, run INTEGER, attempts INTEGER, at TEXT);
 CREATE TABLE effects (job_id TEXT, number INTEGER);
 CREATE TABLE orders (label TEXT);
 CREATE TRIGGER see_change AFTER UPDATE OF status ON job_executions WHEN OLD.status != NEW.status OR OLD.run != NEW.run
-BEGIN INSERT INTO seen (job_id, status, run, attempts)
-      VALUES (NEW.job_id, NEW.status, NEW.run, NEW.attempt_count); END;
+BEGIN INSERT INTO seen (job_id, status, run, attempts, at)
+      VALUES (NEW.job_id, NEW.status, NEW.run, NEW.attempt_count, NEW.updated_at); END;
 """
 
 _LEFT = """
