@@ -180,7 +180,13 @@ def _skip(text: str, position: int) -> int:
 
 async def read_request(request: Request, model: type[R], *, what: str, limit: int = 1_000_000) -> R:
     """A JSON object of the form of ``model``. Raises InvalidInput naming the key, the value and what is accepted."""
-    value = parse_json(await read_body(request, limit=limit, what=what), what=what)
+    return read_object(
+        parse_json(await read_body(request, limit=limit, what=what), what=what), model, what=what
+    )
+
+
+def read_object(value: Any, model: type[R], *, what: str) -> R:
+    """Return decoded JSON as ``model``. Raises InvalidInput as ``read_request`` does."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

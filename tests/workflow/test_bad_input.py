@@ -22,7 +22,7 @@ async def run(qstash: Harness) -> None:
         ("POST", "/v2/trigger/not-a-url", b"", 400, "a workflow is triggered by its URL"),
         ("POST", "/v2/trigger/ftp://x", b"", 400, "scheme"),
         ("POST", "/v2/batch/trigger", b"{}", 400, "expected a JSON array"),
-        ("POST", "/v2/batch/trigger", b'[{"body": 1}]', 400, "destination null"),
+        ("POST", "/v2/batch/trigger", b'[{"body": 1}]', 400, "destination is missing"),
         ("POST", "/v2/wait/e", b"no json", 400, "not JSON"),
         ("POST", "/v2/wait/e", b"{}", 400, "Upstash-Workflow-RunId"),
         ("POST", "/v2/wait/%00", b"{}", 400, "U+0000"),

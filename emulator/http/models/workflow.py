@@ -1,7 +1,7 @@
 """Upstash Workflow: triggers, waits and events, the runs' dead letter queue (contract W4, W5, W7 and W8.2)."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field, JsonValue
 from typing_extensions import TypedDict
@@ -66,12 +66,12 @@ class Triggered(RunName):
     deduplicated: bool
 
 
-class TriggerItem(Request):
-    """One run of a batch. Its headers are all that counts: the call's own do not apply."""
+class WorkflowItem(Request):
+    """One run, or one message of a run, of a batch. Its headers are all that counts: the call's own do not apply."""
 
     destination: str = Field(min_length=1, description="The workflow's URL.")
     headers: _SentHeaders | None = None
-    body: JsonValue = None
+    body: Any = Field(None, description="Text, or JSON as it is.")
     queue: str | None = None
 
 

@@ -14,6 +14,7 @@ from emulator.broker.workflow.publishing import WorkflowDraft
 from emulator.errors import BodyTooLarge, DailyLimitReached, EmulatorError, InvalidInput
 from emulator.http.errors import error_fields
 from emulator.http.models.publishing import (
+    BatchItem,
     BatchRequest,
     ItemAnswer,
     PublishAnswer,
@@ -21,8 +22,9 @@ from emulator.http.models.publishing import (
     PublishedToEndpoint,
     ScheduleCreated,
 )
+from emulator.http.models.workflow import WorkflowItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
-from emulator.http.request_parsing import check_object, header_lines, in_slices, parse_items, read_body
+from emulator.http.request_parsing import header_lines, in_slices, parse_items, read_body, read_object
 from emulator.http.routing import JsonAnswer, caller_ip, ok, path_name, raw_header, raw_query, route
 from emulator.http.v2.schedules import save_schedule_from
 from emulator.http.v2.workflow_publishing import (
@@ -35,14 +37,11 @@ from emulator.http.v2.workflow_publishing import (
 from emulator.runtime import Runtime
 from emulator.wire.destination import DestinationKind, check_name, parse_destination, split_target
 from emulator.wire.headers import Headers, canonical_name
-from emulator.wire.json_text import as_json
 from emulator.wire.option_headers import OPTION_HEADERS
 from emulator.wire.options import PublishOptions, parse_options
 from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 
 log: logging.Logger = logging.getLogger(__name__)
-
-_ITEM_KEYS = ("destination", "headers", "body", "queue")
 
 
 _SAYS_RUN: re.Pattern[bytes] = re.compile(re.escape(RUN_ID_HEADER.encode()), re.IGNORECASE)
@@ -194,23 +193,20 @@ def _try_item(runtime: Runtime, item: Any, ip: str | None) -> Draft | EmulatorEr
 
 
 def _read_item(runtime: Runtime, item: Any, ip: str | None) -> Draft:
-    fields = check_object(item, what="batch item", known=_ITEM_KEYS)
-    destination, queue, text = fields.get("destination"), fields.get("queue"), fields.get("body")
-    if not isinstance(destination, str):
-        raise InvalidInput(f"invalid batch item: destination {as_json(destination)} is not text")
-    if not isinstance(queue, str | None) or not isinstance(text, str | None):
-        raise InvalidInput("invalid batch item: queue and body must be text or null")
-    lines = header_lines_of(fields.get("headers"), what="batch item")
-    body = (text or "").encode("utf-8", "surrogatepass")
+    asked = read_object(item, BatchItem, what="batch item")
+    lines = header_lines_of(asked.headers, what="batch item")
+    body = (asked.body or "").encode()
     if len(body) > runtime.limits.max_body_bytes:
         raise BodyTooLarge("quota maxMessageSize exceeded", hint=f"a message of {len(body)} bytes")
-    target, _, query = destination.partition("?")
-    draft = read_draft(
-        runtime, target, query, lines, body, ip, check_name(queue, what="queue name") if queue else None
-    )
+    target, _, query = asked.destination.partition("?")
+    draft = read_draft(runtime, target, query, lines, body, ip, _queue_of(asked))
     if draft.options.cron is not None:
         raise InvalidInput("Upstash-Cron is not accepted in a batch; create the schedule on its own")
     return draft
+
+
+def _queue_of(asked: BatchItem | WorkflowItem) -> str | None:
+    return check_name(asked.queue, what="queue name") if asked.queue else None
 
 
 # Batches with messages of workflow runs: the run's are all accepted, or none of the batch is
@@ -231,15 +227,12 @@ async def _workflow_batch(runtime: Runtime, items: list[Any], ip: str | None) ->
 
 
 def _read_workflow_item(item: Any, ip: str | None) -> WorkflowDraft:
-    fields = check_object(item, what="batch item", known=_ITEM_KEYS)
-    destination, queue = fields.get("destination"), fields.get("queue")
-    if not isinstance(destination, str) or not isinstance(queue, str | None):
-        raise InvalidInput("invalid batch item: destination must be text, and queue text or null")
-    target, _, query = destination.partition("?")
-    lines = header_lines_of(fields.get("headers"), what="batch item")
-    if queue:
-        lines = (*lines, ("Upstash-Queue-Name", check_name(queue, what="queue name")))
-    return read_workflow_draft(target, query, lines, item_body(fields.get("body")), ip)
+    asked = read_object(item, WorkflowItem, what="batch item")
+    target, _, query = asked.destination.partition("?")
+    lines = header_lines_of(asked.headers, what="batch item")
+    if (queue_name := _queue_of(asked)) is not None:
+        lines = (*lines, ("Upstash-Queue-Name", queue_name))
+    return read_workflow_draft(target, query, lines, item_body(asked.body), ip)
 
 
 def _batch_answer(answer: list[Accepted] | EmulatorError, read: WorkflowDraft | Draft) -> ItemAnswer:

@@ -12,9 +12,9 @@ from emulator.broker.workflow.publishing import Answer, WorkflowDraft
 from emulator.broker.workflow.state import WorkflowState
 from emulator.errors import EmulatorError, InvalidInput, RunLimitExceeded
 from emulator.http.models.publishing import Published, PublishedToEndpoint
-from emulator.http.models.workflow import RunName, Triggered, TriggerItem
+from emulator.http.models.workflow import RunName, Triggered, WorkflowItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
-from emulator.http.request_parsing import check_object, header_lines, parse_items, read_body
+from emulator.http.request_parsing import header_lines, parse_items, read_body, read_object
 from emulator.http.routing import JsonAnswer, caller_ip, ok, raw_query, route
 from emulator.runtime import Runtime
 from emulator.wire.destination import (
@@ -25,7 +25,6 @@ from emulator.wire.destination import (
     split_target,
 )
 from emulator.wire.headers import Headers, canonical_name, first_value
-from emulator.wire.json_text import as_json
 from emulator.wire.workflow import (
     RUN_ID_HEADER,
     TRIGGER_FEATURES,
@@ -44,7 +43,7 @@ def state_of(runtime: Runtime) -> WorkflowState:
 
 def routes() -> list[BaseRoute]:
     one = Operation(body=ANY_BYTES, takes_options=True, errors=(400, 412, 413))
-    many = Operation(status=201, body=list[TriggerItem], errors=(400, 412, 413))
+    many = Operation(status=201, body=list[WorkflowItem], errors=(400, 412, 413))
     return [
         route("/v2/trigger/{destination:path}", "POST", trigger, one),
         route("/v2/batch/trigger", "POST", trigger_many, many),
@@ -164,13 +163,10 @@ def _run_id_of(draft: WorkflowDraft) -> str:
 
 
 def _trigger_item(runtime: Runtime, item: Any, ip: str | None) -> WorkflowDraft:
-    fields = check_object(item, what="batch item", known=("destination", "headers", "body", "queue"))
-    destination = fields.get("destination")
-    if not isinstance(destination, str) or not destination:
-        raise InvalidInput(f"invalid batch item: destination {as_json(destination)} is not text")
-    target, _, query = destination.partition("?")
-    lines = header_lines_of(fields.get("headers"), what="batch item")
-    return _trigger_draft(runtime, target, query, lines, item_body(fields.get("body")), ip)
+    asked = read_object(item, WorkflowItem, what="batch item")
+    target, _, query = asked.destination.partition("?")
+    lines = header_lines_of(asked.headers, what="batch item")
+    return _trigger_draft(runtime, target, query, lines, item_body(asked.body), ip)
 
 
 def item_body(value: Any) -> bytes:
