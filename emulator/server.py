@@ -99,8 +99,10 @@ class Emulator:
         known = load_tenants(store)
         names = {tenant.name for tenant in known}
         missing = [user for user in PUBLISHED_USERS if user.name not in names]
-        for tenant in known + (add_tenants(store, missing) if missing else []):
+        for tenant in known:
             await self._run(tenant)
+        for tenant in add_tenants(store, missing) if missing else []:
+            await self._run(tenant, is_new=True)
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Let attempts under way end within the grace, commit, and close."""
@@ -128,7 +130,7 @@ class Emulator:
         if any(runtime.tenant.name == credentials.name for runtime in self._runtimes.values()):
             raise InvalidInput(f"a tenant named {credentials.name!r} exists already")
         [tenant] = await self.writer.read_after_writes(lambda store: add_tenants(store, [credentials]))
-        return await self._run(tenant)
+        return await self._run(tenant, is_new=True)
 
     async def replace_state(self, runtime: Runtime, tables: Rows, now_at: int) -> None:
         """Have a tenant hold exactly ``tables``, and its manual clock stand at ``now_at``.
@@ -146,7 +148,7 @@ class Emulator:
             await runtime.start_again(lambda store: empty(store, runtime.tenant.id))
             raise InvalidInput(f"invalid export: it cannot be taken up: {error}") from error
 
-    async def _run(self, tenant: Tenant) -> Runtime:
+    async def _run(self, tenant: Tenant, *, is_new: bool = False) -> Runtime:
         state = BrokerState(
             ids=self.ids,
             next_seq=self._take_seq,
@@ -170,7 +172,7 @@ class Emulator:
             faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
         )
         await runtime.keep_clock()
-        await runtime.start()
+        await runtime.start(is_new=is_new)
         self._runtimes[_digest(tenant.token)] = runtime
         self._read_only[_digest(tenant.read_only_token)] = runtime
         return runtime

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from emulator.errors import InvalidInput
 from emulator.wire.destination import check_url
@@ -20,6 +20,19 @@ class Settings(BaseSettings):
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins over the environment; no file is looked into, which every harness would wait for."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
 
     host: str = Field(
         "127.0.0.1", min_length=1, description="Address to listen on; loopback unless you say otherwise."

@@ -154,9 +154,17 @@ class Runtime:
                 change=self.change,
             )
 
-    async def start(self) -> None:
-        """Take up what the store has pending, attempts that a crash cut off included."""
-        now_at = self.clock.now_at()
+    async def start(self, *, is_new: bool = False) -> None:
+        """Take up what the store has pending, attempts that a crash cut off included.
+
+        Of a tenant that ``is_new`` it has nothing, and is not asked.
+        """
+        if not is_new:
+            await self._take_up(self.clock.now_at())
+        if self._housekeeping is not None:
+            self._housekeeping.start()
+
+    async def _take_up(self, now_at: int) -> None:
         load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
         snapshot = await self._writer.read(load)
         self.broker.restore(snapshot, now_at)
@@ -171,8 +179,6 @@ class Runtime:
         while isinstance(self.clock, ManualClock) and self._is_due(now_at):
             await self._carry_out(now_at)  # no alarm rings for the next slice of schedules
         await self.bulk_cancels.restore()
-        if self._housekeeping is not None:
-            self._housekeeping.start()
 
     def end_streams(self) -> None:
         """Have observers look up and see that it is time to go: a server that stops waits for its listeners."""
