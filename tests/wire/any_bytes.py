@@ -22,7 +22,7 @@ import httpx
 
 from tests.bounds import HANG_SECONDS
 
-_PATIENCE_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.02
 _LINE_ENDS = (b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\r\r\n")
 _ODD = (b"", b"\0", b"\xff", b"\xc3\xa9", b" ", b"\t", b"\r", b"\n", b"\r\n", b":", b"%", b"%00", b"%zz", b"0", b"-1",
         b"9" * 30, b"\x1b[2J", b"{", b"]", b'"', b"\\ud800", b"\x16\x03\x01", b"x" * 9_000)  # fmt: skip

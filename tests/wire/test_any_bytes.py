@@ -42,7 +42,7 @@ def unheard(server: ServerProcess) -> Iterator[httpx.Client]:
 @given(seed=_SEEDS)
 def test_no_request_is_answered_by_a_failure_of_ours(unheard: httpx.Client, seed: int) -> None:
     token = unheard.headers["Authorization"].removeprefix("Bearer ")
-    found = send_requests(str(unheard.base_url), token, Random(seed), 2)
+    found = send_requests(str(unheard.base_url), token, Random(seed), 8)
     assert found.wrong + left_active(unheard) == []
     assert unheard.get("/v2/keys").status_code == 200
 
