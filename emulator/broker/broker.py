@@ -26,15 +26,15 @@ class Broker:
         recovery.restore(self.state, snapshot, now_at)
 
     def publish(self, draft: Draft, now_at: int) -> list[Accepted]:
-        """Accept a draft: one element for each message. Raises NotFound, InvalidInput or QuotaExceeded."""
+        """Accept a draft and return one element for each message. Raise NotFound, InvalidInput or QuotaExceeded."""
         return publishing.publish(self.state, draft, now_at)
 
     def attempt_finished(self, message: Message, body: bytes, result: AttemptResult, now_at: int) -> None:
-        """The attempt under way for ``message`` ended with ``result``."""
+        """Note that the attempt under way for ``message`` ended with ``result``."""
         attempts.attempt_finished(self.state, message, body, result, now_at)
 
     def step(self, now_at: int) -> Effects:
-        """Fire and start what may start at ``now_at``; everything since the last step, to be stored and sent.
+        """Fire and start what may start at ``now_at``; return everything since the last step, to be stored and sent.
 
         Schedules fire a slice at a time: while ``next_change_at`` is not after ``now_at``, another step is due.
         """
@@ -46,11 +46,11 @@ class Broker:
         return effects
 
     def next_due_at(self, now_at: int) -> int | None:
-        """When time alone will next make something happen to a message, or ``None``."""
+        """Return when time alone will next make something happen to a message, or ``None``."""
         return _earlier(self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
 
     def next_change_at(self, now_at: int) -> int | None:
-        """When time alone will next change anything: a message, a schedule, or the wait of a run."""
+        """Return when time alone will next change anything: a message, a schedule, or the wait of a run."""
         next_at = _earlier(self.next_due_at(now_at), self.state.due_schedules.next_due_at())
         return _earlier(next_at, self.state.workflows.next_deadline_at())
 

@@ -46,7 +46,7 @@ class BulkAction:
 
 
 def find_same(state: BrokerState, subject: Subject, wanted: Filter) -> BulkAction | None:
-    """The action in progress with the same filter."""
+    """Return the action in progress with the same filter."""
     return next(
         (one for one in state.bulk_actions.values() if one.subject is subject and one.filter == wanted), None
     )
@@ -55,7 +55,7 @@ def find_same(state: BrokerState, subject: Subject, wanted: Filter) -> BulkActio
 def begin(
     state: BrokerState, now_at: int, *, subject: Subject, wanted: Filter, total: int, until_seq: int
 ) -> BulkAction:
-    """Accept an action for ``total`` matches. Raises QuotaExceeded for one too many in progress."""
+    """Accept an action for ``total`` matches. Raise QuotaExceeded for one too many in progress."""
     if len(state.bulk_actions) >= MOST_IN_PROGRESS:
         raise QuotaExceeded("quota maxBulkActions exceeded", hint=f"{MOST_IN_PROGRESS} are in progress")
     action = BulkAction(
@@ -74,7 +74,7 @@ def begin(
 def advance(
     state: BrokerState, now_at: int, *, action: BulkAction, count: int, cursor: tuple[int, int] | None
 ) -> BulkAction:
-    """Note that ``count`` more were looked at, the last at ``cursor``; fewer than a slice were the last."""
+    """Note that ``count`` more were looked at, the last at ``cursor``. Fewer than a slice were the last."""
     is_done = count < SLICE
     action = replace(
         action,
@@ -95,5 +95,5 @@ def _save(state: BrokerState, action: BulkAction) -> None:
 
 
 def forgotten(action: BulkAction, now_at: int) -> BulkAction:
-    """``action`` as over, where a reset has forgotten it: there is nothing more to do."""
+    """Return ``action`` as over, where a reset has forgotten it: there is nothing more to do."""
     return replace(action, completed_at=now_at)

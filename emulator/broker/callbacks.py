@@ -25,7 +25,7 @@ def callback_draft(
     retried: int,
     dlq_id: str | None,
 ) -> Draft:
-    """The message that reports ``result``, the outcome of ``message``'s attempt after ``retried`` retries.
+    """Return the message that reports ``result``, the outcome of ``message``'s attempt after ``retried`` retries.
 
     ``dlq_id`` is given for failure callbacks. Retries default to the original's.
     """
@@ -56,7 +56,7 @@ def report(
     max_retries: int | None = None,
     further: Mapping[str, object] | None = None,
 ) -> bytes:
-    """A callback's body. ``max_retries`` stands for the message's own; ``further`` fields come last."""
+    """Return a callback's body. ``max_retries`` stands for the message's own; ``further`` fields come last."""
     redaction = parse_redaction(message.redact_fields)
     headers = redaction.apply_to_headers(message.headers) if redaction else message.headers
     source_body = redaction.apply_to_body(body) if redaction else body

@@ -39,5 +39,5 @@ class DailyLimit:
 
 
 def day_start_at(now_at: int) -> int:
-    """The last midnight (UTC), in unix milliseconds."""
+    """Return the last midnight (UTC), in unix milliseconds."""
     return now_at // _DAY_MS * _DAY_MS

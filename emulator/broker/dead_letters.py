@@ -30,7 +30,7 @@ def retry(
     """Publish each entry's message anew, at once and without deduplication, and remove the entry.
 
     ``overrides`` apply where ``given`` names the option, its headers where the message has one of the same name.
-    Returns the new message ids, in order. Raises QuotaExceeded for a time too far
+    Return the new message ids, in order. Raise QuotaExceeded for a time too far
     away, or one queue too many.
     """
     check_not_before(state, overrides, now_at)
@@ -39,7 +39,7 @@ def retry(
 
 
 def remove(state: BrokerState, now_at: int, *, dlq_ids: Sequence[str]) -> int:
-    """Remove entries; how many."""
+    """Remove entries; return how many there were."""
     for dlq_id in dlq_ids:
         state.write(DeadLetterRemoved(dlq_id))
     return len(dlq_ids)

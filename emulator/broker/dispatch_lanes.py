@@ -33,15 +33,15 @@ class Lane:
 
     @property
     def waiting_count(self) -> int:
-        """How many due messages wait, those left to the store included."""
+        """Return how many due messages wait, those left to the store included."""
         return len(self.waiting) + self.overflow.count
 
     def is_open(self, now_at: int) -> bool:
-        """Whether one more attempt may start at ``now_at``."""
+        """Return whether one more attempt may start at ``now_at``."""
         return len(self.in_flight) < self._limit
 
     def reopens_at(self, now_at: int) -> int | None:
-        """When time alone will open the gate, if it will."""
+        """Return when time alone will open the gate, or ``None`` if it will not."""
         return None
 
     def started(self, seq: int, now_at: int) -> None:
@@ -112,7 +112,7 @@ class Lanes:
         return True
 
     def wanting_refill(self) -> list[Lane]:
-        """Lanes of which so few are held that the store should be asked for the next ones."""
+        """Return the lanes of which so few messages are held that the store should be asked for the next ones."""
         if not self._crowded:
             return []
         return [
@@ -122,7 +122,7 @@ class Lanes:
         ]
 
     def begin_refill(self, lane: Lane) -> tuple[Key, int]:
-        """From which key, and how many due messages to read."""
+        """Return from which key, and how many due messages to read."""
         return lane.overflow.stored.begin_reading(), self._window
 
     def refilled(self, lane: Lane) -> None:
@@ -132,12 +132,12 @@ class Lanes:
         self._forget_if_idle(lane)
 
     def is_left_to_store(self, pending: Pending) -> bool:
-        """Whether a due message is one of those that its lane left to the store."""
+        """Return whether a due message is one of those that its lane left to the store."""
         lane = self._lanes.get(pending.lane)
         return lane is not None and pending.queue_name is None and lane.overflow.stored.holds(pending)
 
     def next_start(self, now_at: int) -> Pending | None:
-        """Start the message whose turn it is, or ``None`` when capacity or open lanes are used up."""
+        """Start the message whose turn it is; return it, or ``None`` when capacity or open lanes are used up."""
         self._reopen(now_at)
         while self._round and self.in_flight < self.capacity:
             lane = self._round.popleft()
@@ -160,7 +160,7 @@ class Lanes:
         self._forget_if_idle(lane)
 
     def reconsider(self, now_at: int) -> None:
-        """The clock was set back: what was to open later may be open now."""
+        """Look at all lanes again: the clock was set back, and what was to open later may be open now."""
         self._reopenings.clear()
         for lane in self._lanes.values():
             self.offer(lane, now_at)
@@ -184,7 +184,7 @@ class Lanes:
             lane.overflow.remove(pending)
 
     def next_reopening_at(self, now_at: int) -> int | None:
-        """When time alone will next open a lane that has something to send."""
+        """Return when time alone will next open a lane that has something to send."""
         while self._reopenings:
             reopens_at, name = self._reopenings[0]
             lane = self._lanes.get(name)
@@ -194,7 +194,9 @@ class Lanes:
         return None
 
     def busy_limit(self, name: str) -> int | None:
-        """How many of a destination's lane may be under way, if so many are; else, and for other lanes, ``None``."""
+        """Return how many of a destination's lane may be under way, if so many are; ``None`` else, and for other
+        lanes.
+        """
         lane = self._lanes.get(name)
         is_busy = (
             lane is not None and not isinstance(lane, FlowLane) and len(lane.in_flight) >= self._per_origin
@@ -207,12 +209,12 @@ class Lanes:
         return lane if isinstance(lane, FlowLane) else None
 
     def flow_lanes(self) -> list[FlowLane]:
-        """All flow-control lanes, by key."""
+        """Return all flow-control lanes, by key."""
         lanes = [lane for lane in self._lanes.values() if isinstance(lane, FlowLane)]
         return sorted(lanes, key=lambda lane: lane.flow_key.key)
 
     def add_flow_lane(self, flow_key: FlowKey) -> FlowLane:
-        """A lane for a new key."""
+        """Make a lane for a new key."""
         lane = FlowLane(flow_key)
         self._lanes[lane.name] = lane
         return lane
@@ -222,7 +224,7 @@ class Lanes:
         self._lanes.pop(flow_lane(key), None)
 
     def waiting_count(self) -> int:
-        """Messages that are due and wait for their turn."""
+        """Return how many messages are due and wait for their turn, in all lanes."""
         return sum(lane.waiting_count for lane in self._lanes.values())
 
     def _reopen(self, now_at: int) -> None:

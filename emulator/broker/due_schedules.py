@@ -23,7 +23,7 @@ class DueSchedules:
             heapq.heappush(self._heap, (schedule.next_at, schedule.id))
 
     def next_due_at(self) -> int | None:
-        """When the next schedule fires, in unix milliseconds; ``None`` if none does."""
+        """Return when the next schedule fires, in unix milliseconds; ``None`` if none does."""
         while self._heap and not self._is_current(*self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None

@@ -10,13 +10,13 @@ from emulator.errors import NotFound
 
 
 def pause_flow(state: BrokerState, now_at: int, *, key: str) -> None:
-    """Start nothing of the key until it is resumed; a key that nobody used yet is made."""
+    """Start nothing of the key until it is resumed. A key that nobody used yet is made."""
     lane = _ensure(state, key, now_at)
     state.save_flow_key(lane, replace(lane.flow_key, is_paused=True), now_at)
 
 
 def resume_flow(state: BrokerState, now_at: int, *, key: str) -> None:
-    """Go on; nothing happens for a key that does not exist (contract U24)."""
+    """Let the key's messages start again. Do nothing for a key that does not exist (contract U24)."""
     if (lane := state.lanes.flow_lane(key)) is not None:
         state.save_flow_key(lane, replace(lane.flow_key, is_paused=False), now_at)
 
@@ -70,7 +70,7 @@ def reset_flow(state: BrokerState, now_at: int, *, key: str, with_parallelism: b
 
 
 def find_flow(state: BrokerState, key: str) -> FlowLane:
-    """The lane of a key that exists. Raises NotFound."""
+    """Return the lane of a key. Raise NotFound."""
     lane = state.lanes.flow_lane(key)
     if lane is None:
         raise NotFound(f"flow control key {key} not found")

@@ -14,7 +14,7 @@ def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequ
     """Add or change endpoints, making the group if there is none.
 
     A known name gets the new url; else a known url gets the new name; else the endpoint is appended.
-    Raises QuotaExceeded.
+    Raise QuotaExceeded.
     """
     group = state.groups.get(name)
     if group is None and len(state.groups) >= state.limits.max_url_groups:
@@ -33,7 +33,7 @@ def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequ
 def remove_endpoints(
     state: BrokerState, now_at: int, *, name: str, urls: Sequence[str], names: Sequence[str]
 ) -> None:
-    """Remove endpoints by url or name; the last one takes the group with it. Raises NotFound."""
+    """Remove endpoints by url or name; the last one takes the group with it. Raise NotFound."""
     group = find_group(state, name)
     kept = tuple(
         endpoint for endpoint in group.endpoints if endpoint.url not in urls and endpoint.name not in names
@@ -45,7 +45,7 @@ def remove_endpoints(
 
 
 def set_headers(state: BrokerState, now_at: int, *, name: str, headers: Headers) -> None:
-    """Replace the group's default publish options. Raises NotFound."""
+    """Replace the group's default publish options. Raise NotFound."""
     _save(state, replace(find_group(state, name), headers=headers, updated_at=now_at))
 
 
@@ -56,7 +56,7 @@ def delete_group(state: BrokerState, now_at: int, *, name: str) -> None:
 
 
 def find_group(state: BrokerState, name: str) -> UrlGroup:
-    """The group of that name. Raises NotFound."""
+    """Return the group of that name. Raise NotFound."""
     group = state.groups.get(name)
     if group is None:
         raise NotFound(f"topic {name} not found")

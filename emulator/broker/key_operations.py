@@ -6,11 +6,11 @@ from emulator.broker.writes import KeysRotated
 
 
 def rotate_keys(state: BrokerState, now_at: int) -> None:
-    """The next key signs from now on, and a new one takes its place; old messages are signed with it, too."""
+    """Sign with the next key from now on, old messages included, and make a new next one."""
     set_keys(state, SigningKeys(current=state.keys.next, next=state.ids.signing_key()))
 
 
 def set_keys(state: BrokerState, keys: SigningKeys) -> None:
-    """Have a pair in force from now on."""
+    """Put a pair of keys in force."""
     state.keys = keys
     state.write(KeysRotated(keys))

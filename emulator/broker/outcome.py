@@ -37,7 +37,7 @@ class Reason:
 
     @property
     def sentence(self) -> str:
-        """The reason and the advice in one line."""
+        """Return the reason and the advice in one line."""
         return f"{self.why}; {self.advice}" if self.advice else self.why
 
 
@@ -53,11 +53,11 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """All of it in one line, without the time of the next attempt."""
+        """Return all of it in one line, without the time of the next attempt."""
         return "; ".join(filter(None, (f"{self.what}: {self.why}" if self.why else self.what, self.advice)))
 
     def view(self) -> dict[str, Any]:
-        """The parts and the sentence as JSON; parts without a value are left out."""
+        """Return the parts and the sentence as JSON; parts without a value are left out."""
         parts = {
             "what": self.what,
             "why": self.why,
@@ -70,7 +70,7 @@ class Outcome:
 
 
 def explain(result: AttemptResult, *, url: str, method: str = "POST") -> Reason | None:
-    """Why an attempt failed; ``None`` when it did not."""
+    """Return why an attempt failed; ``None`` when it did not."""
     if result.is_success:
         return None
     if result.error is not None:
@@ -87,7 +87,7 @@ def explain(result: AttemptResult, *, url: str, method: str = "POST") -> Reason 
 
 
 def explain_entry(entry: LogEntry, *, url: str, method: str = "POST") -> Reason | None:
-    """Why the attempt failed that a line of a history tells of; ``None`` for every other line."""
+    """Return why the attempt failed that a line of a history tells of; ``None`` for every other line."""
     if entry.state is not State.ERROR:
         return None
     response = entry.response
@@ -107,7 +107,7 @@ def describe(
     next_at: int | None = None,
     is_in_dlq: bool = True,
 ) -> Outcome:
-    """How a message stands.
+    """Return how a message stands.
 
     ``retried`` counts the retries made; ``last`` is the reason of the last attempt that failed, ``is_forbidden``
     says that it forbade retries; ``waits_for`` and ``next_at`` (unix ms) tell of one that is not finished.
@@ -153,7 +153,7 @@ def describe(
 
 
 def attempt_sentence(reason: Reason, *, retried: int, max_retries: int) -> str:
-    """One failed attempt in one line."""
+    """Return one failed attempt in one line."""
     return f"attempt {retried + 1} of {max_retries + 1} failed: {reason.sentence}"
 
 
@@ -181,7 +181,7 @@ def body_words(body: bytes) -> str | None:
 
 
 def shown_text(text: str) -> str:
-    """Text in one line without control characters, cut after 300 characters."""
+    """Return text in one line without control characters, cut after 300 characters."""
     line = _UNSEEN.sub(" ", text).strip()
     return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…"
 

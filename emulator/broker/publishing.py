@@ -26,9 +26,9 @@ class Target:
 
 
 def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
-    """Accept ``draft``; one element for each message, in the order of the group's endpoints.
+    """Accept ``draft``; return one element for each message, in the order of the group's endpoints.
 
-    Raises NotFound for an unknown URL group, QuotaExceeded and InvalidInput as the options demand, DailyLimitReached;
+    Raise NotFound for an unknown URL group, QuotaExceeded and InvalidInput as the options demand, DailyLimitReached;
     nothing is accepted then.
     """
     targets = _targets(state, draft)
@@ -70,7 +70,7 @@ def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int
 def make_message(
     state: BrokerState, draft: Draft, target: Target, now_at: int, *, body_seq: int | None
 ) -> Message:
-    """The message for one target; ``body_seq`` names the body if an earlier message of the draft brought it."""
+    """Make the message for one target; ``body_seq`` names the body if an earlier message of the draft brought it."""
     options = draft.options
     seq = state.next_seq()
     return Message(
@@ -92,7 +92,7 @@ def make_message(
 
 
 def callback_message(state: BrokerState, draft: Draft, reported: Message, now_at: int) -> Message:
-    """The message that carries a callback of ``reported``; that message's slot, if any, is kept until it is done."""
+    """Make the message that carries a callback of ``reported``, whose slot, if any, is kept until it is done."""
     message = make_message(state, draft, Target(url=draft.destination.value), now_at, body_seq=None)
     message = replace(message, source_id=reported.id)
     if reported.queue_name is None:
@@ -133,7 +133,7 @@ def _with_query(url: str, query: str) -> str:
 
 
 def deduplication_key(options: PublishOptions, destination: str, body: bytes) -> str | None:
-    """What makes two publishes the same, or ``None`` where nothing was asked for; an explicit id wins."""
+    """Return what makes two publishes the same, or ``None`` where nothing was asked for; an explicit id wins."""
     if options.deduplication_id is not None:
         return explicit_key(options.deduplication_id)
     if options.content_based_deduplication:
@@ -156,7 +156,7 @@ def _remember(state: BrokerState, key: str | None, message: Message, now_at: int
 
 
 def not_before_at(options: PublishOptions, now_at: int) -> int:
-    """When the first attempt is due: not-before beats delay (contract 3.2); the past means now."""
+    """Return when the first attempt is due: not-before beats delay (contract 3.2); the past means now."""
     if options.not_before_at is not None:
         return max(options.not_before_at, now_at)
     return now_at + (options.delay_ms or 0)

@@ -15,9 +15,9 @@ from emulator.errors import NotFound, QuotaExceeded
 def upsert_queue(
     state: BrokerState, now_at: int, *, name: str, parallelism: int, is_paused: bool | None
 ) -> None:
-    """Make a queue, or put new settings in force at once; ``is_paused`` None keeps what it was.
+    """Make a queue, or put new settings in force at once; with ``is_paused`` ``None`` it stays as it was.
 
-    Raises QuotaExceeded for one queue too many, or too much parallelism.
+    Raise QuotaExceeded for one queue too many, or too much parallelism.
     """
     if parallelism > state.limits.max_queue_parallelism:
         raise QuotaExceeded(
@@ -38,7 +38,7 @@ def upsert_queue(
 
 
 def pause_queue(state: BrokerState, now_at: int, *, name: str, is_paused: bool) -> None:
-    """Pause or resume; nothing new starts while paused. Raises NotFound."""
+    """Pause or resume; nothing new starts while paused. Raise NotFound."""
     queue = find_queue(state, name).queue
     _save(state, replace(queue, is_paused=is_paused, updated_at=now_at))
 
@@ -54,7 +54,7 @@ def delete_queue(state: BrokerState, now_at: int, *, name: str) -> None:
 
 
 def find_queue(state: BrokerState, name: str) -> QueueLine:
-    """The queue of that name. Raises NotFound."""
+    """Return the queue of that name. Raise NotFound."""
     line = state.queues.get(name)
     if line is None:
         raise NotFound(f"queue {name} not found")

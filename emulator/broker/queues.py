@@ -31,7 +31,7 @@ class QueueLine:
         self._granted: dict[int, Pending] = {}
 
     def join(self, pending: Pending) -> None:
-        """Stand in line."""
+        """Put a message at the end of the line."""
         self._waiting[pending.seq] = pending
 
     def leave(self, seq: int) -> None:
@@ -41,11 +41,11 @@ class QueueLine:
         self.release(seq)
 
     def hold(self, seq: int) -> None:
-        """One more thing for which the slot of ``seq`` is kept."""
+        """Keep the slot of ``seq`` for one more thing."""
         self._holders[seq] = self._holders.get(seq, 0) + 1
 
     def release(self, seq: int) -> None:
-        """One thing less; the slot is free when none is left."""
+        """Keep the slot of ``seq`` for one thing less; it is free when none is left."""
         remaining = self._holders.get(seq, 0) - 1
         if remaining > 0:
             self._holders[seq] = remaining
@@ -53,7 +53,7 @@ class QueueLine:
             self._holders.pop(seq, None)
 
     def grant(self) -> Iterator[Pending]:
-        """Give free slots to the first in line; yields each message that got one."""
+        """Give free slots to the first in line; yield each message that got one."""
         while self._waiting and not self.queue.is_paused and len(self._holders) < self.queue.parallelism:
             _, pending = self._waiting.popitem(last=False)
             self.hold(pending.seq)
@@ -61,7 +61,7 @@ class QueueLine:
             yield pending
 
     def has_slot(self, seq: int) -> bool:
-        """Whether a message stands in this line and got its slot; one of a deleted queue of the same name did not."""
+        """Return whether a message of this line got its slot; one of a deleted queue of the same name did not."""
         return seq in self._granted
 
     def may_start(self, seq: int) -> bool:
@@ -83,7 +83,7 @@ class QueueLine:
         return sum(1 for pending in self._granted.values() if pending.place is Place.ACTIVE)
 
     def ahead_of(self, seq: int) -> int | None:
-        """How many go before a message that waits for a slot; ``None`` if it has one, or is not here."""
+        """Return how many go before a message that waits for a slot; ``None`` if it has one, or is not here."""
         if seq not in self._waiting:
             return None
         return len(self._holders) + next(
@@ -91,9 +91,9 @@ class QueueLine:
         )
 
     def with_slot(self) -> list[Pending]:
-        """The unfinished messages that have a slot."""
+        """Return the unfinished messages that have a slot."""
         return list(self._granted.values())
 
     def members(self) -> list[Pending]:
-        """All unfinished messages of the queue, those with a slot first."""
+        """Return all unfinished messages of the queue, those with a slot first."""
         return [*self._granted.values(), *self._waiting.values()]

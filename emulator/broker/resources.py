@@ -85,11 +85,11 @@ class FlowKey:
         return self.period_start_at + self.period_seconds * 1000
 
     def is_in_period(self, now_at: int) -> bool:
-        """Whether the last window is open at ``now_at``; one that lies ahead (the clock was set back) is not."""
+        """Return whether the last window is open at ``now_at``; one that lies ahead (the clock was set back) is not."""
         return self.period_start_at <= now_at < self.period_end_at
 
     def count_at(self, now_at: int) -> int:
-        """Attempts started in the window that is open at ``now_at``."""
+        """Return how many attempts started in the window that is open at ``now_at``."""
         return self.rate_count if self.is_in_period(now_at) else 0
 
 

@@ -33,7 +33,7 @@ Decision = Delivered | RetryAt | GiveUp
 def decide(
     result: AttemptResult, *, retried: int, max_retries: int, retry_delay: str | None, now_at: int
 ) -> Decision:
-    """Decide after an attempt that ended at ``now_at``, ``retried`` retries having been made before it."""
+    """Return what follows from an attempt that ended at ``now_at``, ``retried`` retries having been made before it."""
     if result.is_success:
         return Delivered()
     if retried >= max_retries or forbids_retries(result):
@@ -45,7 +45,7 @@ def decide(
 
 
 def forbids_retries(result: AttemptResult) -> bool:
-    """Whether no retry may follow, whatever is left."""
+    """Return whether no retry may follow, whatever is left."""
     if result.is_final:
         return True
     flag = first_value(result.headers, NON_RETRYABLE_HEADER)

@@ -33,7 +33,7 @@ def save_schedule(
     """Make a schedule, or replace all settings of the one with that id but its making and its pause.
 
     Return its id, and whether ``deduplication_key`` made one before: nothing changes then, even if that schedule
-    has been deleted meanwhile (contract 5.4). ``lines`` were validated by the caller. Raises QuotaExceeded for one
+    has been deleted meanwhile (contract 5.4). ``lines`` were validated by the caller. Raise QuotaExceeded for one
     schedule too many.
     """
     # Schedules and messages share the publisher's ids, and are no duplicates of each other.
@@ -65,7 +65,7 @@ def save_schedule(
 
 
 def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
-    """Publish what the schedule says if its time has come; whether it had.
+    """Publish what the schedule says if its time has come; return whether it had.
 
     Times that passed while nobody was there to fire (a closed laptop) are fired once, together.
     """
@@ -84,7 +84,7 @@ def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
 
 
 def fire_due(state: BrokerState, now_at: int, *, most: int) -> int:
-    """Fire up to ``most`` of the schedules whose time has come, in order of time; how many fired."""
+    """Fire up to ``most`` of the schedules whose time has come, in order of time; return how many fired."""
     fired = 0
     while fired < most and (schedule_id := state.due_schedules.pop_due(now_at)) is not None:
         fired += fire(state, now_at, schedule_id=schedule_id)
@@ -94,7 +94,7 @@ def fire_due(state: BrokerState, now_at: int, *, most: int) -> int:
 def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
     """Publish what the schedule says, once more than its cron line asks for; also while it is paused.
 
-    Its next time stays. Returns the new message ids. Raises NotFound, or what publishing raises.
+    Its next time stays. Return the new message ids. Raise NotFound, or what publishing raises.
     """
     schedule = find_schedule(state, schedule_id)
     made = publish(state, _draft(state, schedule), now_at)
@@ -103,7 +103,7 @@ def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
 
 
 def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paused: bool) -> None:
-    """Pause, or resume with the next time after now: what passed meanwhile is not made up for. Raises NotFound."""
+    """Pause, or resume with the next time after now: what passed meanwhile is not made up for. Raise NotFound."""
     schedule = find_schedule(state, schedule_id)
     if schedule.is_paused == is_paused:
         return
@@ -112,7 +112,7 @@ def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paus
 
 
 def delete_schedule(state: BrokerState, now_at: int, *, schedule_id: str) -> None:
-    """Delete a schedule; messages it made live on. Raises NotFound."""
+    """Delete a schedule; messages it made live on. Raise NotFound."""
     find_schedule(state, schedule_id)
     del state.schedules[schedule_id]
     state.last_runs.pop(schedule_id, None)
@@ -120,7 +120,7 @@ def delete_schedule(state: BrokerState, now_at: int, *, schedule_id: str) -> Non
 
 
 def find_schedule(state: BrokerState, schedule_id: str) -> Schedule:
-    """The schedule of that id. Raises NotFound."""
+    """Return the schedule of that id. Raise NotFound."""
     schedule = state.schedules.get(schedule_id)
     if schedule is None:
         raise NotFound(f"schedule {schedule_id} not found")
@@ -130,7 +130,7 @@ def find_schedule(state: BrokerState, schedule_id: str) -> Schedule:
 def read_schedule_options(
     state: BrokerState, destination: Destination, sources: Sequence[Headers]
 ) -> PublishOptions:
-    """A schedule's options as they are now: its own lines, then its URL group's defaults."""
+    """Return a schedule's options as they are now: its own lines, then its URL group's defaults."""
     group = state.groups.get(destination.value) if destination.kind is DestinationKind.URL_GROUP else None
     defaults = group.headers if group else ()
     options = parse_options(*sources, defaults, limits=state.limits)

@@ -12,7 +12,7 @@ FAIL = "FAIL"
 
 
 def note_outcome(state: BrokerState, schedule_id: str, message_id: str, outcome: str) -> None:
-    """Say what became of a message; nothing if the schedule is gone, or has run again since."""
+    """Note what became of a message; do nothing if the schedule is gone, or has run again since."""
     schedule = state.schedules.get(schedule_id)
     if schedule is not None and message_id in schedule.last_states:
         schedule = replace(schedule, last_states=schedule.last_states | {message_id: outcome})
@@ -21,7 +21,7 @@ def note_outcome(state: BrokerState, schedule_id: str, message_id: str, outcome:
 
 
 def note_cancelled(state: BrokerState, seqs: Iterable[int]) -> None:
-    """The messages numbered ``seqs`` are cancelled: those that a schedule's last run made will not succeed."""
+    """Note that the messages numbered ``seqs`` are cancelled: those of a schedule's last run will not succeed."""
     if not state.last_runs:
         return
     made = {

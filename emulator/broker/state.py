@@ -78,22 +78,22 @@ class BrokerState:
         self.daily: DailyLimit = DailyLimit(self.limits.max_daily_messages)
 
     def clear(self) -> None:
-        """Forget everything but the signing keys; what comes of attempts under way will be ignored."""
+        """Forget everything but the signing keys. The results of attempts under way will be ignored."""
         self.forget()
         self.write(Cleared())
 
     def forget(self) -> None:
-        """Lose the working memory, as a crash does; what is kept stays so."""
+        """Lose the working memory, as a crash does. What is stored stays."""
         self._forget()
         self._effects = Effects()
         self.workflows.forget_all()
 
     def write(self, write: Write) -> None:
-        """Ask for something to be kept."""
+        """Have something stored."""
         self._effects.writes.append(write)
 
     def take_effects(self) -> Effects:
-        """What has come together since the last call."""
+        """Return what has come together since the last call."""
         effects, self._effects = self._effects, Effects()
         return effects
 
@@ -165,12 +165,12 @@ class BrokerState:
         self.pending.end(pending)
 
     def put_schedule(self, schedule: Schedule) -> None:
-        """Have a schedule, new or changed, and fire it at its next time."""
+        """Take a schedule, new or changed, and fire it at its next time."""
         self.schedules[schedule.id] = schedule
         self.due_schedules.put(schedule)
 
     def remember_deduplication(self, kept: DeduplicationKept, now_at: int) -> None:
-        """Remember a key, and let go of those that have expired by ``now_at``: they stand in that order."""
+        """Remember a key, and forget those that have expired by ``now_at``: they stand in that order."""
         known = self.deduplications
         while known and (oldest := next(iter(known.values()))).expires_at <= now_at:
             del known[oldest.key]
@@ -193,7 +193,7 @@ class BrokerState:
         return lane.flow_key if lane is not None and lane.name == pending.lane else None
 
     def ensure_queue(self, name: str, now_at: int) -> QueueLine:
-        """The queue of that name, made with parallelism 1 if there is none (contract 2.2)."""
+        """Return the queue of that name, made with parallelism 1 if there is none (contract 2.2)."""
         line = self.queues.get(name)
         if line is None:
             queue = Queue(name=name, created_at=now_at, updated_at=now_at)
@@ -202,7 +202,7 @@ class BrokerState:
         return line
 
     def apply_flow_control(self, flow: FlowControl, now_at: int) -> None:
-        """The newest message's limits are its key's, except where they are pinned (contract 5.2)."""
+        """Put the newest message's limits in force for its key, except where they are pinned (contract 5.2)."""
         lane = self.lanes.flow_lane(flow.key)
         if lane is None:
             lane = self.lanes.add_flow_lane(FlowKey(key=flow.key, used_at=now_at))

@@ -67,7 +67,7 @@ class Timeline:
         return pending
 
     def next_due_at(self) -> int | None:
-        """When the next message is due; the horizon's time when nothing before it is left, unless it is being read."""
+        """Return when the next message is due; the horizon's time when none is held, unless it is being read."""
         self._drop_stale()
         if self._heap:
             return self._heap[0][0]
@@ -87,7 +87,7 @@ class Timeline:
         return left
 
     def wants_refill(self) -> bool:
-        """Whether so few are held that the store should be asked for the next ones."""
+        """Return whether so few are held that the store should be asked for the next ones."""
         return (
             self.horizon is not None and not self.stored.is_being_read and 2 * self._unqueued < self._window
         )

@@ -44,7 +44,7 @@ FINAL_STATES: Final = frozenset(TRANSITIONS) - PENDING_STATES
 
 
 def after(state: State, event: Event) -> State:
-    """The state that follows. Raises ValueError for a move that the table does not have."""
+    """Return the state that follows. Raise ValueError for a move that the table does not have."""
     try:
         return TRANSITIONS[state][event]
     except KeyError:

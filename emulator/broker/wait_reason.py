@@ -16,12 +16,12 @@ class Wait(NamedTuple):
 
 
 def waiting_reason(state: BrokerState, candidate: Pending, now_at: int) -> str:
-    """What an unfinished message waits for, in words. See ``find_wait``."""
+    """Return what an unfinished message waits for, in words. See ``find_wait``."""
     return find_wait(state, candidate, now_at).reason
 
 
 def find_wait(state: BrokerState, candidate: Pending, now_at: int) -> Wait:
-    """What an unfinished message waits for. ``candidate`` is as the store has it, which may be behind."""
+    """Return what an unfinished message waits for. ``candidate`` is as the store has it, which may be behind."""
     pending = state.pending.find(candidate) or candidate
     if pending.place is Place.ACTIVE:
         return Wait("an attempt is under way")

@@ -26,7 +26,7 @@ class Intake:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, body_bytes: int) -> int:
-        """Wait for room; what is to be given back. Raises TooManyRequests when there is none for too long."""
+        """Wait for room; return what is to be given back. Raise TooManyRequests when there is none for too long."""
         size = body_bytes + _REQUEST_BYTES
         if not self._waiting and self._has_room(size):
             self._taken += size
@@ -48,7 +48,7 @@ class Intake:
         return size
 
     def give_back(self, size: int) -> None:
-        """A request is over."""
+        """Give back what ``take`` returned: a request is over."""
         self._taken -= size
         self._let_in()
 

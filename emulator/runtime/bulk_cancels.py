@@ -25,13 +25,13 @@ class Cancellable(Protocol):
     """How one kind of thing is counted, read and cancelled."""
 
     def count(self, store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
-        """How many match."""
+        """Return how many match."""
         ...
 
     def read(
         self, store: SqlStore, tenant_id: int, action: BulkAction, limit: int
     ) -> tuple[Sequence[Any], Cursor | None]:
-        """The next matches behind the action's cursor, and the cursor behind them."""
+        """Return the next matches behind the action's cursor, and the cursor behind them."""
         ...
 
     def cancel(self, state: BrokerState, found: Sequence[Any], now_at: int) -> None:
@@ -108,7 +108,7 @@ class BulkCancels:
     async def start(self, subject: Subject, wanted: Filter) -> tuple[BulkAction, asyncio.Event]:
         """Accept an action, or find the one in progress with the same filter; the event says when it is done.
 
-        Raises QuotaExceeded for one too many in progress.
+        Raise QuotaExceeded for one too many in progress.
         """
         same = bulk_actions.find_same(self._state, subject, wanted)
         if same is not None:

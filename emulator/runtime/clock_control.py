@@ -46,7 +46,7 @@ class ClockTurner:
         self._turning = asyncio.Lock()
 
     async def advance_to(self, target_at: int) -> None:
-        """Turn to ``target_at`` (unix ms), stopping at every due time on the way. Raises Conflict for the past."""
+        """Turn to ``target_at`` (unix ms), stopping at every due time on the way. Raise Conflict for the past."""
         clock = self._manual_clock()
         if target_at < clock.now_at():
             clock.set(target_at)
@@ -64,7 +64,7 @@ class ClockTurner:
     async def run_until_idle(self, limit_ms: int) -> None:
         """Turn until no message waits for its time, at most by ``limit_ms``.
 
-        Schedules are not pending work, but fire when their time passes on the way. Raises Conflict when the
+        Schedules are not pending work, but fire when their time passes on the way. Raise Conflict when the
         limit is reached, with the destinations that keep going round.
         """
         clock = self._manual_clock()

@@ -101,7 +101,7 @@ class Deliveries:
             self._work.end()
 
     async def _result_of(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
-        """The outcome, also when the way to the destination raised: a message must not stay ACTIVE for ever."""
+        """Return the outcome, also when the way to the destination raised: a message must not stay ACTIVE for ever."""
         try:
             return await self._attempt(attempt, message, body)
         except BaseException as error:
@@ -134,7 +134,7 @@ class Deliveries:
 
 
 def _is_told_to_end(error: BaseException) -> bool:
-    """Whether ``error`` is this task's own cancellation, and not one that leaked out of what it called."""
+    """Return whether ``error`` is this task's own cancellation, and not one that leaked out of what it called."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 

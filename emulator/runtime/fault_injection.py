@@ -37,7 +37,7 @@ class Disturber:
         self._faulty = FaultyTransport(transport, hold=self._hold, resign=self._resign, crash=crash)
 
     async def send(self, message: Message, request: OutboundRequest) -> tuple[AttemptResult, OutboundRequest]:
-        """The outcome of one attempt, and the request as it really went out."""
+        """Return the outcome of one attempt, and the request as it really went out."""
         fault = self._book.for_delivery(
             Facts(
                 url=request.url,

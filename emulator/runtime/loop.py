@@ -200,12 +200,12 @@ class Runtime:
         return self.broker.state.limits
 
     def group_headers(self, name: str) -> Headers:
-        """A URL group's default publish options; none if there is no such group."""
+        """Return a URL group's default publish options; none if there is no such group."""
         group = self.broker.state.groups.get(name)
         return group.headers if group else ()
 
     def note_warnings(self, warnings: Sequence[str]) -> None:
-        """Say what the real service would ignore in silence. Raises InvalidInput when strict."""
+        """Log what the real service would ignore in silence. Raise InvalidInput when strict."""
         for warning in warnings:
             if self._is_strict:
                 raise InvalidInput(f"{warning} (refused because the server is strict)")
@@ -214,7 +214,7 @@ class Runtime:
     # What callers ask for
 
     async def publish(self, drafts: Sequence[Draft]) -> list[list[Accepted] | EmulatorError]:
-        """Accept drafts in order; a bad one does not stop the others. Returns when all accepted are durable."""
+        """Accept drafts in order; a bad one does not stop the others. Return when all accepted are durable."""
         refused = [await self._refusal_of(draft) for draft in drafts] if self._reachability else []
         self._check_accepting()
         now_at = self.clock.now_at()
@@ -243,13 +243,13 @@ class Runtime:
         return None
 
     async def cancel(self, wanted: Filter, count: int | None = None) -> int:
-        """Cancel up to ``count`` unfinished messages that match; how many were."""
+        """Cancel up to ``count`` unfinished messages that match; return how many there were."""
         select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
         candidates = await self._writer.read(select)
         return await self.change(lambda state, now_at: pending_changes.cancel(state, candidates, now_at))
 
     async def change(self, operation: Callable[[BrokerState, int], T]) -> T:
-        """Carry out an operation of the broker; returns its answer when its effects are durable."""
+        """Carry out an operation of the broker; return its answer when its effects are durable."""
         self._check_accepting()
         now_at = self.clock.now_at()
         answer = operation(self.broker.state, now_at)
@@ -261,7 +261,7 @@ class Runtime:
     ) -> tuple[S, T]:
         """Select entries of the DLQ and act on them, one caller at a time: no entry is published twice.
 
-        Returns what was selected, and the operation's answer.
+        Return what was selected, and the operation's answer.
         """
         async with self._dead_letters:
             selected = await self._writer.read_after_writes(select)
@@ -282,7 +282,7 @@ class Runtime:
         return next_at is not None and next_at <= now_at
 
     def next_due_at(self) -> int | None:
-        """When time alone will next make something happen, schedules included."""
+        """Return when time alone will next make something happen, schedules included."""
         times = (
             self.broker.next_change_at(self.clock.now_at()),
             self._next_wake_at(),
@@ -302,7 +302,7 @@ class Runtime:
         return not is_busy and not any(line.queue.is_paused for line in state.queues.values())
 
     def _next_pending_at(self) -> int | None:
-        """As ``next_due_at``, but of messages alone."""
+        """Return the same as ``next_due_at``, but of messages alone."""
         next_at = self.broker.next_due_at(self.clock.now_at())
         return self._next_wake_at() if next_at is None else next_at
 
@@ -314,15 +314,15 @@ class Runtime:
         await self._work.settled()
 
     async def advance_to(self, target_at: int) -> None:
-        """Turn a manual clock to ``target_at`` (unix ms), stopping at every due time on the way. Raises Conflict."""
+        """Turn a manual clock to ``target_at`` (unix ms), stopping at every due time on the way. Raise Conflict."""
         await self._turner.advance_to(target_at)
 
     async def run_until_idle(self, limit_ms: int) -> None:
-        """Turn a manual clock until no message waits for its time, at most by ``limit_ms``. Raises Conflict."""
+        """Turn a manual clock until no message waits for its time, at most by ``limit_ms``. Raise Conflict."""
         await self._turner.run_until_idle(limit_ms)
 
     def keep_clock(self) -> Awaitable[None]:
-        """Keep where a manual clock stands, and that there is none: it is state like any other."""
+        """Store where a manual clock stands, or that there is none: it is state like any other."""
         now_at = self.clock.now_at() if isinstance(self.clock, ManualClock) else None
         is_kept = not self._writer.store.is_memory and now_at != self._clock_kept_at
         self._clock_kept_at = now_at
@@ -397,7 +397,7 @@ class Runtime:
             raise StoreUnavailable(self._writer.refusal)
 
     def _note_time(self, now_at: int) -> None:
-        """Say once that the clock was set back, which is felt as waiting."""
+        """Log once that the clock was set back, which is felt as waiting."""
         if now_at < self._latest_at - _LEAST_SET_BACK_MS:
             log.warning(
                 "the clock was set back by %s seconds: what waits for its time waits until the clock gets there again",
@@ -420,7 +420,7 @@ class Runtime:
         return durable
 
     def _follow(self, writes: Sequence[Write], now_at: int) -> None:
-        """Keep at hand what is soon delivered."""
+        """Keep at hand what is delivered soon."""
         for write in writes:
             match write:
                 case Logged():

@@ -29,7 +29,7 @@ class MessagesAtHand:
             self._bytes -= len(dropped)
 
     def take(self, seq: int) -> tuple[Message, bytes]:
-        """The message, which is let go of. Raises KeyError."""
+        """Let go of the message and return it. Raise KeyError."""
         message, body = self._entries.pop(seq)
         self._bytes -= len(body)
         return message, body

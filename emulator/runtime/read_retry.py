@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def at_last(read: Callable[[], Awaitable[T]]) -> T:
-    """What ``read`` answers once the store can be read: nobody else would ask for it again."""
+    """Return what ``read`` answers once the store can be read: nobody else would ask for it again."""
     refusal: str | None = None
     while True:
         try:

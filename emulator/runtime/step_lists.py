@@ -85,7 +85,7 @@ class StepLists:
         return body
 
     async def all_steps(self, run_seq: int) -> bytes:
-        """The whole log as it stands, as the same list."""
+        """Return the whole log as it stands, as the same list."""
         log = _EncodedLog()
         for entry in await self._writer.read(partial(workflow_queries.load_steps, run_seq=run_seq)):
             log.add(entry)
@@ -116,7 +116,7 @@ class StepLists:
             self._bytes -= len(dropped.text)
 
     async def _with_source(self, note: MessageNote, report: bytes) -> bytes:
-        """A failure callback's report with what the failed message carried (contract W6.3)."""
+        """Return a failure callback's report with what the failed message carried (contract W6.3)."""
         assert note.source_position is not None
         through = 0 if note.is_source_initial else note.source_position
         load = partial(workflow_queries.load_steps, run_seq=note.run_seq, through=through)

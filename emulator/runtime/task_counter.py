@@ -24,11 +24,11 @@ class Work:
         return not self._left
 
     def begin(self, count: int = 1) -> None:
-        """So many things more are to be done."""
+        """Count ``count`` things more that are to be done."""
         self._left += count
 
     def end(self, count: int = 1) -> None:
-        """So many of them are done, or nothing to wait for; a negative count takes that back."""
+        """Count ``count`` of them as done, or as nothing to wait for; a negative count takes that back."""
         self._left -= count
         if not self._left:
             self._none_left.set()

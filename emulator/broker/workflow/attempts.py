@@ -18,7 +18,7 @@ from emulator.wire.workflow import NOT_A_WORKFLOW, SDK_HEADER, SDK_TOO_OLD, SDK_
 
 
 def judge(note: MessageNote, result: AttemptResult) -> AttemptResult:
-    """A 2xx to a trigger from something that is no workflow is a failure that no retry mends (4.4)."""
+    """Return a run's view of a result: a 2xx from what is no workflow is a failure without retries (contract W4.4)."""
     if not note.is_detecting or not result.is_success:
         return result
     if first_value(result.headers, SDK_VERSION_HEADER) is None:
@@ -53,7 +53,7 @@ def attempt_ended(state: WorkflowState, ended: AttemptEnded, now_at: int) -> Non
 
 
 def _report_call(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: int) -> None:
-    """Tell the workflow what the third party answered at last, good or bad (5.4)."""
+    """Tell the workflow what the third party answered at last, good or bad (contract W5.4)."""
     callback = ended.message.callback
     if callback is None:
         return

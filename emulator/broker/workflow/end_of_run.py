@@ -32,7 +32,7 @@ _TOO_MANY = 429
 
 
 def succeed(state: WorkflowState, active: ActiveRun, response: str | None, now_at: int) -> None:
-    """The run returned. The delivery that says so is still under way; its answer changes nothing any more."""
+    """End a run that returned. The delivery that says so is still under way; its answer changes nothing any more."""
     _drop_all(state, active, now_at)
     state.broker.write(RunEnded(active.run.seq, RunState.SUCCESS, now_at, response=response))
     _tell_invoker(state, active.run, now_at, body=response)
@@ -46,7 +46,7 @@ def cancel(state: WorkflowState, active: ActiveRun, now_at: int) -> None:
 
 
 def fail(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: int) -> None:
-    """A delivery of the run failed for good, and so does the run."""
+    """End a run of which a delivery failed for good."""
     run, message = active.run, ended.message
     failure = Failure(
         dlq_id=make_dlq_id(now_at, message.seq),
@@ -64,7 +64,7 @@ def fail(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: i
 
 
 def _drop_all(state: WorkflowState, active: ActiveRun, now_at: int) -> tuple[int, ...]:
-    """Take back what is still to come; which messages that were."""
+    """Take back what is still to come; return which messages that were."""
     seqs = tuple(active.pending)
     withdraw(state.broker, active.pending.values(), now_at)
     active.pending.clear()
@@ -120,7 +120,7 @@ def _send_failure_callback(
 
 
 def failure_parcel(state: WorkflowState, run: Run, callback: Callback, body: bytes) -> Parcel:
-    """The message that reports a failed run: the callback's own header lines, and nothing inherited."""
+    """Make the message that reports a failed run: the callback's own header lines, and nothing inherited."""
     run_id = ("Upstash-Workflow-RunId", run.id)
     lines = (*(line for line in callback.headers if line[0].lower() != run_id[0].lower()), run_id)
     parcel = read_parcel(
@@ -135,7 +135,7 @@ def failure_parcel(state: WorkflowState, run: Run, callback: Callback, body: byt
 
 
 def run_fields(run: Run) -> dict[str, object]:
-    """What callbacks say about the run."""
+    """Return what callbacks say about the run."""
     return {
         "workflowRunId": run.id,
         "workflowUrl": run.url,
@@ -175,7 +175,7 @@ class Appended(NamedTuple):
 
 
 def append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Appended:
-    """Append a message to a run's log; one over a hard limit is never sent, and the run fails with it."""
+    """Append a message to a run's log. One over a hard limit is never sent, and the run fails with it."""
     too_much = excess(active, parcel.headers.call_type, parcel.body, state.broker.limits)
     message = send(state, active, parcel, now_at)
     if too_much is not None:

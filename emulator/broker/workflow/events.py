@@ -42,9 +42,9 @@ class WaitRequest:
 
 
 def wait(state: WorkflowState, request: WaitRequest, now_at: int) -> str:
-    """Register a wait, unless an event is stored for it, which ends it at once; an id for the answer.
+    """Register a wait, or end it at once if an event is stored for it; return an id for the answer.
 
-    Raises InvalidInput if the run has ended, QuotaExceeded for a wait that cannot be kept.
+    Raise InvalidInput if the run has ended, QuotaExceeded for a wait that cannot be kept.
     """
     active = state.active(read_workflow_headers(request.lines).run_id)
     with reported():
@@ -93,14 +93,14 @@ def _timeout_ms(text: str) -> int:
 
 
 def notify(state: WorkflowState, event_id: str, data: bytes, now_at: int) -> list[Notified]:
-    """An event for every run that waits for it; one that nobody waits for is lost."""
+    """Give an event to every run that waits for it; one that nobody waits for is lost."""
     return [_notified(state, waiter, data, now_at) for waiter in state.waiters_of(event_id)]
 
 
 def notify_run(state: WorkflowState, run_id: str, event_id: str, data: bytes, now_at: int) -> list[Notified]:
-    """An event for one run: its oldest waiter takes it, or it is stored for the run's next wait (lookback).
+    """Give an event to one run: its oldest waiter takes it, or it is stored for the run's next wait (lookback).
 
-    Raises NotFound if the run is not active.
+    Raise NotFound if the run is not active.
     """
     active = state.runs.get(run_id)
     if active is None:

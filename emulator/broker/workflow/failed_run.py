@@ -30,12 +30,12 @@ class FailedRun:
 
 
 def what_to_take_up(failed: FailedRun) -> list[Message]:
-    """The messages that are delivered again beside the one that failed."""
+    """Return the messages that are delivered again beside the one that failed."""
     return [*_unfinished(failed), *_invoking(failed)]
 
 
 def _unfinished(failed: FailedRun) -> list[Message]:
-    """The messages that were open when the run failed, and whose work is not in the log.
+    """Return the messages that were open when the run failed, and whose work is not in the log.
 
     A step is published before the delivery that runs it is answered: a delivery that was under way may have done
     its work all the same.
@@ -63,13 +63,13 @@ def _unfinished(failed: FailedRun) -> list[Message]:
 
 
 def _number_of(step: Step) -> int:
-    """A step's place in its workflow; of a plan, that of the branch."""
+    """Return a step's place in its workflow; of a plan, that of the branch."""
     number = step.get("stepId") or step.get("targetStep")
     return number if isinstance(number, int) else 0
 
 
 def plans_without_result(steps: Sequence[Entry]) -> dict[int, Entry]:
-    """The plans of parallel branches whose result is not in the log, by the step ids of the branches.
+    """Return the plans of parallel branches whose result is not in the log, by the step ids of the branches.
 
     Of two plans of one branch the SDKs go by the first.
     """

@@ -83,7 +83,7 @@ def read_parcel(
 ) -> Parcel:
     """Read a message from header lines and the run's trigger configuration.
 
-    Raises InvalidInput or QuotaExceeded naming the header and the value.
+    Raise InvalidInput or QuotaExceeded naming the header and the value.
     """
     headers = read_workflow_headers(lines)
     own, not_before_at = take_not_before(plain_spelling(lines))
@@ -111,7 +111,7 @@ def step_parcel(
     body: bytes,
     caller_ip: str | None,
 ) -> Parcel:
-    """A step that the server builds, from the header lines that the SDK left for it (contract W5.5, W5.7).
+    """Make a step of the server's own, from the header lines that the SDK left for it (contract W5.5, W5.7).
 
     They passed a plan's limits when they came; a stricter plan since then must not stall the run.
     """
@@ -127,7 +127,7 @@ def step_parcel(
 
 
 def _is_python(lines: Headers) -> bool:
-    """The Python SDK says that it can fetch the list, and cannot (contract W2)."""
+    """Return whether the Python SDK sent it, which says that it can fetch the list, and cannot (contract W2)."""
     return any(
         name.lower() in ("user-agent", "upstash-telemetry-sdk") and "py" in value.lower()
         for name, value in lines
@@ -178,7 +178,7 @@ def compose(
     *,
     source_position: int | None = None,
 ) -> Message:
-    """The message. A step's own body stands in the log, not with the message: delivered is the list of steps."""
+    """Make the message. A step's own body stands in the log, not with the message: delivered is the list of steps."""
     call_type = parcel.headers.call_type
     draft = Draft(
         destination=Destination(DestinationKind.URL, parcel.url),
@@ -202,7 +202,7 @@ def compose(
 
 
 def delivered_headers(given: Headers, call_type: CallType, run: Run) -> Headers:
-    """What the endpoint sees beside what every delivery has. A third party sees the call's own headers alone."""
+    """Return what the endpoint sees beside what every delivery has; a third party sees the call's headers alone."""
     if call_type is CallType.TO_CALLBACK:
         return given
     hidden = _OWNED | ({SDK_VERSION_HEADER.lower()} if call_type in _WITHOUT_SDK_VERSION else set())

@@ -16,7 +16,7 @@ def describe_run(
     trouble: Reason | None = None,
     next_at: int | None = None,
 ) -> Outcome:
-    """How a run stands.
+    """Return how a run stands.
 
     ``trouble`` is why the last attempt of what is to be delivered next failed, ``next_at`` (unix ms) when the next
     one is due; both only for a run under way.
@@ -50,7 +50,7 @@ def describe_run(
 
 
 def last_trouble(message: Message, state: State, attempts: Sequence[LogEntry]) -> Reason | None:
-    """Why a message's last attempt failed, as long as another is to come."""
+    """Return why a message's last attempt failed, as long as another is to come."""
     if state is not State.RETRY or not attempts:
         return None
     return explain_entry(attempts[-1], url=message.url, method=message.method)

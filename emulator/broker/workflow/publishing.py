@@ -38,7 +38,7 @@ class WorkflowDraft:
 def publish(state: WorkflowState, items: Sequence[WorkflowDraft | Draft], now_at: int) -> list[Answer]:
     """Accept a batch in order, plain messages among it as ever.
 
-    Raises what is wrong with any message of a run; nothing is accepted then. InvalidInput means that the run has
+    Raise what is wrong with any message of a run; nothing is accepted then. InvalidInput means that the run has
     ended, as the SDKs understand a 400; what else is wrong is raised as QuotaExceeded, which they report instead of
     ignoring it (contract W9).
     """
@@ -61,7 +61,7 @@ def _prepare(state: WorkflowState, item: WorkflowDraft | Draft, now_at: int) -> 
 
 
 def _committed(commit: Commit, now_at: int) -> Answer:
-    """What came of one message; an item may have taken the run's id that the next one wants."""
+    """Accept one message and return what came of it; another item may have taken the run's id that it wants."""
     try:
         return [commit(now_at)]
     except EmulatorError as error:
@@ -103,7 +103,7 @@ def _prepare_start(
 
 
 def _refuse_invocation(state: WorkflowState, invoker: Invoker, excess: str, now_at: int) -> Accepted:
-    """Runs that invoke one another for ever come to an end here: the one that invokes fails."""
+    """Fail the run that invokes: runs that invoke one another for ever come to an end here."""
     fail_invoking(state, invoker, excess, now_at)
     raise RunLimitExceeded(excess)
 

@@ -53,7 +53,7 @@ _OVERRIDABLE = (
 
 
 def read_overrides(state: WorkflowState, lines: Headers) -> Overrides:
-    """Read a request's own header lines. Raises InvalidInput or QuotaExceeded naming the header."""
+    """Read a request's own header lines. Raise InvalidInput or QuotaExceeded naming the header."""
     own = tuple(
         (name, value) for name, value in plain_spelling(lines) if name.lower().startswith(_OVERRIDABLE)
     )
@@ -61,7 +61,7 @@ def read_overrides(state: WorkflowState, lines: Headers) -> Overrides:
 
 
 def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at: int) -> Run:
-    """A new run with the old one's log, in which the failed message and the open ones are delivered again."""
+    """Start a run with the old one's log, in which the failed message and the open ones are delivered again."""
     active = _start_copy(state, failed, overrides, now_at, next_position=failed.next_position)
     active.steps, active.context_bytes = size_of(failed.steps)
     state.broker.write(EntriesCopied(failed.run.seq, active.run.seq))
@@ -78,7 +78,7 @@ def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at
 
 
 def restart(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at: int) -> Run:
-    """A new run from the initial payload."""
+    """Start a new run from the initial payload."""
     active = _start_copy(state, failed, overrides, now_at, next_position=1)
     due_at = now_at + (overrides.options.delay_ms or 0)
     message = _copy(state, failed.messages[failed.run.init_seq], active.run, overrides, due_at, now_at)
@@ -184,7 +184,7 @@ def _rebound_callback(callback: Callback | None, run: Run) -> Callback | None:
 
 
 def _again(state: WorkflowState, waiter: Waiter, run: Run, now_at: int) -> Waiter:
-    """The same wait in the new run, with its whole time."""
+    """Return the same wait for the new run, with its whole time."""
     return replace(
         waiter,
         seq=state.broker.next_seq(),
@@ -196,7 +196,7 @@ def _again(state: WorkflowState, waiter: Waiter, run: Run, now_at: int) -> Waite
 
 
 def retry_callback(state: WorkflowState, failed: FailedRun, now_at: int) -> None:
-    """Send the failure callback again. Raises InvalidInput unless it has failed."""
+    """Send the failure callback again. Raise InvalidInput unless it has failed."""
     callback = failed.callback
     if callback is None or callback.state is not CallbackState.FAIL:
         stands = callback.state.value if callback else "there is none"
@@ -231,7 +231,7 @@ def retry_callback(state: WorkflowState, failed: FailedRun, now_at: int) -> None
 
 
 def cancel_callback(state: WorkflowState, failed: FailedRun, candidates: list[Pending], now_at: int) -> None:
-    """Take back a failure callback. Raises InvalidInput unless it is in progress."""
+    """Take back a failure callback. Raise InvalidInput unless it is in progress."""
     callback = failed.callback
     if callback is None or callback.state is not CallbackState.IN_PROGRESS:
         raise InvalidInput(f"the failure callback of run {failed.run.id} is not in progress")
@@ -244,7 +244,7 @@ def _note(state: WorkflowState, failed: FailedRun, callback: FailureCallback, st
 
 
 def discard(state: WorkflowState, run_seqs: list[int]) -> int:
-    """Take runs out of the dead letter queue; how many."""
+    """Take runs out of the dead letter queue; return how many there were."""
     for run_seq in run_seqs:
         state.broker.write(RunLeftDlq(run_seq))
     return len(run_seqs)

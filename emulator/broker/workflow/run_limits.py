@@ -10,12 +10,12 @@ _EXCEEDS = "EXCEEDS_LIMIT"
 
 
 def is_result(call_type: CallType, body: bytes | None) -> bool:
-    """Whether a message is part of the context: the initial payload, or a step's result."""
+    """Return whether a message is part of the context: the initial payload, or a step's result."""
     return call_type is CallType.STEP and not is_plan(body or b"")
 
 
 def grown(active: ActiveRun, call_type: CallType, body: bytes) -> tuple[int, int]:
-    """How many results, and bytes of context, the run's log has with one more message."""
+    """Return how many results, and bytes of context, the run's log has with one more message."""
     if not is_result(call_type, body):
         return active.steps, active.context_bytes
     is_payload = active.next_position == 0
@@ -23,13 +23,13 @@ def grown(active: ActiveRun, call_type: CallType, body: bytes) -> tuple[int, int
 
 
 def size_of(entries: Sequence[Entry]) -> tuple[int, int]:
-    """How many results, and bytes of context, a log has; the initial payload comes first."""
+    """Return how many results, and bytes of context, a log has; the initial payload comes first."""
     results = [entry for entry in entries if is_result(entry.call_type, entry.body)]
     return sum(entry.position > 0 for entry in results), sum(len(entry.body or b"") for entry in results)
 
 
 def excess(active: ActiveRun, call_type: CallType, body: bytes, limits: Limits) -> str | None:
-    """Which limit the run's next message would take it over, in words; ``None`` for none."""
+    """Return which limit the run's next message would exceed, in words; ``None`` for none."""
     steps, context_bytes = grown(active, call_type, body)
     if steps > limits.max_run_steps:
         return f"{_EXCEEDS}: a workflow run has at most {limits.max_run_steps} steps"
@@ -37,7 +37,7 @@ def excess(active: ActiveRun, call_type: CallType, body: bytes, limits: Limits) 
 
 
 def context_excess(context_bytes: int, limits: Limits) -> str | None:
-    """The same of the bytes of a run's payload and results."""
+    """Return the same of the bytes of a run's payload and results."""
     if context_bytes <= limits.max_run_context_bytes:
         return None
     most = limits.max_run_context_bytes
@@ -45,7 +45,7 @@ def context_excess(context_bytes: int, limits: Limits) -> str | None:
 
 
 def depth_excess(depth: int, limits: Limits) -> str | None:
-    """The same of runs that are invoked by one another."""
+    """Return the same of runs that are invoked by one another."""
     if depth <= limits.max_invoke_depth:
         return None
     return f"{_EXCEEDS}: workflow runs invoke one another to a depth of at most {limits.max_invoke_depth}"

@@ -26,16 +26,16 @@ class WorkflowState:
         self._deadlines: list[tuple[int, int, str]] = []
 
     def add(self, active: ActiveRun) -> None:
-        """A run that has started."""
+        """Take up a run that has started."""
         self.runs[active.run.id] = active
         self._by_seq[active.run.seq] = active
 
     def by_seq(self, run_seq: int) -> ActiveRun | None:
-        """The run, unless it has ended."""
+        """Return the run, unless it has ended."""
         return self._by_seq.get(run_seq)
 
     def active(self, run_id: str) -> ActiveRun:
-        """The run that a message wants to join. Raises InvalidInput if it has ended or never was.
+        """Return the run that a message wants to join. Raise InvalidInput if it has ended or never was.
 
         Only this may be answered 400: to the SDKs it means that the run has ended (contract W9).
         """
@@ -45,7 +45,7 @@ class WorkflowState:
         return active
 
     def forget(self, active: ActiveRun) -> None:
-        """A run has ended; its waiters stay in the store alone, for its log and a resume."""
+        """Let go of a run that has ended; its waiters stay in the store alone, for its log and a resume."""
         del self.runs[active.run.id]
         del self._by_seq[active.run.seq]
         for waiter in active.waiters.values():
@@ -63,17 +63,17 @@ class WorkflowState:
         heapq.heappush(self._deadlines, (waiter.deadline_at, waiter.seq, waiter.event_id))
 
     def remove_waiter(self, waiter: Waiter) -> None:
-        """A waiter has what it waited for, or its time ran out."""
+        """Let go of a waiter that has what it waited for, or whose time ran out."""
         self._by_seq[waiter.run_seq].waiters.pop(waiter.seq, None)
         self._unlist(waiter)
         self.broker.write(WaiterRemoved(waiter.seq))
 
     def waiters_of(self, event_id: str) -> list[Waiter]:
-        """All that wait for an event, oldest first."""
+        """Return all that wait for an event, oldest first."""
         return [waiter for _, waiter in sorted(self._waiters.get(event_id, {}).items())]
 
     def take_expired(self, now_at: int) -> Waiter | None:
-        """The waiter whose time ran out first, or ``None``."""
+        """Return the waiter whose time ran out first, or ``None``."""
         due_at = self.next_deadline_at()
         if due_at is None or due_at > now_at:
             return None
@@ -81,7 +81,7 @@ class WorkflowState:
         return self._waiters[event_id][seq]
 
     def next_deadline_at(self) -> int | None:
-        """When the next waiter's time runs out."""
+        """Return when the next waiter's time runs out."""
         while self._deadlines:
             deadline_at, seq, event_id = self._deadlines[0]
             if seq in self._waiters.get(event_id, {}):

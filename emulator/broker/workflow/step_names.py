@@ -11,7 +11,7 @@ _STEP_NAME = "Upstash-Workflow-StepName"
 
 
 def step_name_of(message: Message, body: bytes) -> str | None:
-    """The name of the step that the delivery of ``body`` brings the plan or the result of, or calls for.
+    """Return the name of the step that the delivery of ``body`` brings the plan or the result of, or calls for.
 
     ``init`` for the trigger; ``None`` for messages that are of no run, failure callbacks, and lists left to be fetched.
     """

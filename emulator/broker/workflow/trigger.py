@@ -39,7 +39,7 @@ def start(
 ) -> Accepted:
     """Make a run and send its first message; the same trigger again changes nothing.
 
-    Raises InvalidInput for another trigger of a run that is in progress.
+    Raise InvalidInput for another trigger of a run that is in progress.
     """
     known = state.runs.get(parcel.headers.run_id)
     if known is not None:
@@ -123,7 +123,7 @@ def _new_run(
 
 
 def superseding(lines: Headers, run: Run) -> tuple[Headers, Headers]:
-    """The new trigger's lines without what the first one said already, and the run's configuration."""
+    """Return the new trigger's lines without what the first one said already, and the run's configuration."""
     said = {name.lower() for name, _ in run.configuration}
     rest = tuple((name, value) for name, value in lines if name.lower() not in said)
     return rest, run.configuration
@@ -181,9 +181,9 @@ _ENVELOPE = "invalid invoke body"
 
 
 def read_invocation(state: WorkflowState, parcel: Parcel) -> tuple[Invoker, Parcel]:
-    """Who invokes, and the message with the payload that the new run gets.
+    """Return who invokes, and the message with the payload that the new run gets.
 
-    Raises InvalidInput if the invoking run has ended, QuotaExceeded for an envelope that is none.
+    Raise InvalidInput if the invoking run has ended, QuotaExceeded for an envelope that is none.
     """
     envelope = read_step(parcel.body)
     with reported():
