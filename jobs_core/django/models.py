@@ -39,6 +39,18 @@ class JsonValue(Field):
         """Return the value: SQLite stores text, but a lone number as a number; psycopg has parsed it already."""
         return json.loads(value) if connection.vendor == "sqlite" and isinstance(value, str) else value
 
+    def get_prep_value(self, value: Any) -> str | None:
+        """As text; loaddata writes, nothing else does."""
+        return None if value is None else json.dumps(value)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """For dumpdata."""
+        return json.dumps(self.value_from_object(obj))
+
+    def to_python(self, value: Any) -> Any:
+        """From what dumpdata wrote, which has numbers and nulls as they are."""
+        return json.loads(value) if isinstance(value, str) else value
+
 
 class Job(models.Model):
     """One job."""
@@ -124,8 +136,11 @@ class OutboxMessage(models.Model):
         related_name="messages",
         db_constraint=False,
     )
+    deduplication_id: models.CharField[str, str] = models.CharField(max_length=255, unique=True)
     destination: models.TextField[str, str] = models.TextField()
     queue: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
+    headers: JsonValue = JsonValue()
+    body: models.TextField[str, str] = models.TextField()
     deliver_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     locked_until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     failures: models.IntegerField[int, int] = models.IntegerField()

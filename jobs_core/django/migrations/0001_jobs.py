@@ -87,8 +87,11 @@ class Migration(migrations.Migration):
                     name="OutboxMessage",
                     fields=[
                         ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                        ("deduplication_id", models.CharField(max_length=255, unique=True)),
                         ("destination", models.TextField()),
                         ("queue", models.CharField(max_length=255, null=True)),
+                        ("headers", jobs_core.django.models.JsonValue()),
+                        ("body", models.TextField()),
                         ("deliver_at", models.DateTimeField(null=True)),
                         ("locked_until", models.DateTimeField()),
                         ("failures", models.IntegerField()),
