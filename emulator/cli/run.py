@@ -21,7 +21,9 @@ def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> 
     with _server(server_arguments) as variables:
         typer.echo(f"qstash-emulator: {variables['QSTASH_URL']}/emulator/ while this runs", err=True)
         try:
-            process = subprocess.Popen(list(command), env={**os.environ, **variables})  # noqa: S603  what the user asked for
+            # Without a region, whose own URL and token would be taken instead; not even one of an app's .env.
+            environment = {**os.environ, **variables, "QSTASH_REGION": ""}
+            process = subprocess.Popen(list(command), env=environment)  # noqa: S603  what the user asked for
         except OSError as error:
             typer.echo(f"qstash-emulator: cannot run {command[0]}: {error.strerror}", err=True)
             return 127

@@ -15,6 +15,10 @@ TOKEN = "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0
 CURRENT_SIGNING_KEY = "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r"
 NEXT_SIGNING_KEY = "sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs"
 
+# A region has a URL and a token of its own in further variables, so with one set, clients publish there. Empty, and not
+# only absent: an app's .env would fill it in.
+ELSEWHERE = {"QSTASH_REGION": ""}
+
 _reserved: list[socket.socket] = []
 _before: list[dict[str, str | None]] = []  # of each run in this process: one may run within another
 
@@ -46,7 +50,7 @@ def variables() -> dict[str, str]:
 
 def begin_run(*, sets_variables: bool) -> None:
     """Set the variables of the environment for a run of pytest; what was there is kept for ``end_run``."""
-    named = variables() if sets_variables else {}
+    named = {**variables(), **ELSEWHERE} if sets_variables else {}
     _before.append({name: os.environ.get(name) for name in named})
     os.environ.update(named)
 

@@ -16,6 +16,7 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from emulator.testing import address
+from emulator.testing.address import ELSEWHERE
 from emulator.testing.asgi import Answer, NeverAnswered, http_scope
 from emulator.testing.event_loops import LoopUnavailable, background_loop
 
@@ -34,8 +35,9 @@ _reachable: "list[Harness]" = []
 @contextlib.contextmanager
 def reachable(harness: "Harness") -> Iterator[None]:
     """Have every client in this process reach ``harness``, and set the variables of the environment."""
-    before = {name: os.environ.get(name) for name in harness.environment}
-    os.environ.update(harness.environment)
+    variables = {**harness.environment, **ELSEWHERE}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     _reachable.append(harness)
     try:
         with _answering_httpx():

@@ -1,10 +1,12 @@
 """Settings: defaults that work, and one line for whatever does not."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulator.testing import Harness
 from jobs_core import Environment, Settings, SettingsError
 
 PRODUCTION = {
@@ -76,6 +78,18 @@ def test_the_regions_url_and_token_stand_for_the_default_ones(
     assert settings.qstash_url == "https://qstash-us-east-1.upstash.io"
     assert settings.qstash_token.get_secret_value() == "from the file"
     assert load(monkeypatch, **_REGIONS).qstash_token.get_secret_value() == "token of the second"
+
+
+def test_an_emulators_environment_is_not_passed_by_for_a_region_of_an_apps_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("".join(f'{name}="{value}"\n' for name, value in _REGIONS.items()))
+    assert Settings.load().qstash_token.get_secret_value() == "token of the second"
+    monkeypatch.setenv("QSTASH_REGION", "EU_CENTRAL_1")
+    with Harness(is_reachable=True) as qstash:
+        settings = Settings.load()
+        assert (settings.qstash_url, settings.qstash_region) == (qstash.url, None)
+    assert os.environ["QSTASH_REGION"] == "EU_CENTRAL_1"
 
 
 def test_what_a_caller_passes_wins_over_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
