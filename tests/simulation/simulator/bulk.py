@@ -1,4 +1,4 @@
-"""Cancelling a crowd of messages in one action, and what must be true of it at the end (contract 2.13)."""
+"""Steps that cancel many messages or runs in one action, and the checks of such actions (contract 2.13)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ _ENDS = frozenset({"DELIVERED", "FAILED", "CANCELED"})
 
 
 def publish_crowd(at_us: int, message: MessageSpec, count: int) -> Ask:
-    """Publish the same ``count`` times, in one call."""
+    """Return a step that publishes the same message ``count`` times in one call."""
     return replace(publish_batch(at_us, (message,) * count), text=f"publish {count} times {message}")
 
 
 @dataclass(frozen=True, slots=True)
 class CancelCrowd:
-    """Cancel what has ``label``; ``is_async`` asks for an answer before it is done."""
+    """Cancel the messages of ``label``; ``is_async`` asks for an answer before it is done."""
 
     at_us: int
     label: str
@@ -60,7 +60,7 @@ class CancelRuns:
 
 
 def check_bulk_actions(history: History, shown: Shown, *, end_at: int) -> Iterator[Violation]:
-    """Every action came to its end, none that was accepted is forgotten, and none of its matches was left."""
+    """Yield a violation for every action that did not finish, is not listed any more, or left a match."""
     listed = {action["actionId"] for action in shown.bulk_actions}
     for action_id, accepted_at in history.bulk_actions.items():
         if action_id not in listed and end_at - accepted_at < _KEPT_MS:
@@ -86,7 +86,7 @@ def _check_action(history: History, shown: Shown, action: dict[str, Any]) -> Ite
 
 
 def _left(shown: Shown, action: dict[str, Any]) -> set[str]:
-    """Matches from before the action that went on after it was done. An attempt under way is not aborted."""
+    """Return matches from before the action that went on after it. An attempt under way is not aborted."""
     labels = action["filter"]["label"]
     matches: set[str] = set()
     ended: set[str] = set()

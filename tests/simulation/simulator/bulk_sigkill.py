@@ -1,4 +1,4 @@
-"""Many waiting messages cancelled by one action on a real server, which is killed in the middle of it."""
+"""A real server is killed while one action cancels many waiting messages."""
 
 import sqlite3
 import time
@@ -21,9 +21,10 @@ _PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkReport:
-    """What came of it. ``seen`` is what ``processed`` was in the course of time; ``killed_at`` of them, at the kills.
+    """The result. ``seen`` are the values of ``processed`` in the course of time, ``killed_at`` those at the
+    kills.
 
-    Memory is the largest that was seen, of any process; times are seconds, the starts after kills included.
+    Memory is the largest of any process; times are seconds, the starts after kills included.
     """
 
     total: int
@@ -42,7 +43,7 @@ class BulkReport:
 def cancel_under_kills(directory: Path, *, count: int, kills: int, note: Callable[[str], None]) -> BulkReport:
     """Publish ``count`` messages for tomorrow, cancel them without waiting, and kill the server ``kills`` times.
 
-    The kills come as the action is a part of its way along; a start after each takes it up again.
+    The kills are spread over the action, which each start then resumes.
     """
     server = ServerProcess(db=str(directory / "qstash.db"))
     server.start()
@@ -54,7 +55,7 @@ def cancel_under_kills(directory: Path, *, count: int, kills: int, note: Callabl
 
 
 def _read_states(file: Path) -> dict[str, int]:
-    """What is in the file, whatever the server says of it."""
+    """Return what is in the file, whatever the server says of it."""
     with closing(sqlite3.connect(file)) as connection:
         states = dict(connection.execute("SELECT state, COUNT(*) FROM messages GROUP BY state").fetchall())
         lines = connection.execute("SELECT COUNT(*) FROM log_entries WHERE state = 'CANCELED'").fetchone()

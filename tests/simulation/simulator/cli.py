@@ -1,4 +1,4 @@
-"""The simulator in a terminal: many seeds with progress and a summary, or one seed in full."""
+"""The simulator's command line: many seeds with progress and a summary, or one seed in full."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ _PROGRESS_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One seed's run, small enough to be handed between processes."""
+    """The outcome of one seed, small enough to pass between processes."""
 
     seed: int
     is_good: bool
@@ -29,7 +29,7 @@ class Summary:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; 0 if nothing was violated, 1 if something was, 2 for bad arguments."""
+    """Run the command. Return 0 if nothing was violated, 1 if something was, 2 for bad arguments."""
     given = make_parser(
         "simulate",
         "Run the emulator in a simulated world, where processes crash, disks tear writes, clocks jump and"
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """What every simulator's command line takes."""
+    """Return the parser with the arguments that every simulator has."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument(
         "--seeds", type=_whole, default=200, help="how many seeds to run (default: %(default)s)"
@@ -91,7 +91,7 @@ def _run_one(seed: int, *, is_shrinking: bool, is_verbose: bool) -> int:
 
 
 def say_shrinking(runs: int, steps: int) -> None:
-    """Tell how far the search for a smaller scenario is."""
+    """Print how far the search for a smaller scenario is."""
     print(f"\rshrinking: {runs} runs, {steps} steps left ", end="", file=sys.stderr, flush=True)
 
 
@@ -144,5 +144,5 @@ def _say_done(done: Sequence[Summary], of: int, seconds: float) -> None:
 
 
 def say_progress(done: int, of: int, failed: int, seconds: float) -> None:
-    """Tell how many seeds are done."""
+    """Print how many seeds are done."""
     print(f"\r{done} of {of} seeds, {failed} failed, {seconds:.0f} s ", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A client of the simulated emulator: calls the API in the process, and notes what it was answered."""
+"""A client of the simulated emulator: calls the API in the process, and records the calls."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ class Client:
         self.history = history
 
     def now_at(self) -> int:
-        """The time by the emulator's clock, in unix milliseconds."""
+        """Return the time of the emulator's clock, in unix milliseconds."""
         return self._timeline.now_at()
 
     async def call(
@@ -42,10 +42,10 @@ class Client:
         is_quiet: bool = False,
         is_anonymous: bool = False,
     ) -> Answer:
-        """Ask, and wait for the answer. Never raises: a call that a crash cuts off has no status.
+        """Make a call and return its answer. Never raise: a call that a crash cuts off has no status.
 
-        ``value`` is sent as JSON. ``about`` is the label that the event log files the call under. ``is_anonymous``
-        sends no token.
+        ``value`` is sent as JSON. ``about`` is the label that the event log files the call under.
+        ``is_anonymous`` sends no token.
         """
         if value is not None:
             content = json.dumps(value).encode()

@@ -1,4 +1,4 @@
-"""What happened in a run, line by line: the same seed gives the same text."""
+"""The event log of a run: the same seed gives the same text."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ class Happening:
 
 @dataclass
 class EventLog:
-    """The lines of a run in the order in which things happened; time is the world's, from the start of the run."""
+    """The lines of a run in order; time is the world's, from the start of the run."""
 
     timeline: Timeline
     happenings: list[Happening] = field(default_factory=list)
@@ -29,7 +29,7 @@ class EventLog:
         self.happenings.append(Happening(self.timeline.now_us, text, frozenset(tags)))
 
     def about(self, tags: frozenset[str]) -> list[Happening]:
-        """The lines about any of ``tags``, and those that concern everything."""
+        """Return the lines about any of ``tags``, and those without tags."""
         return [one for one in self.happenings if not one.tags or one.tags & tags]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Random scenarios: the same seed, the same steps."""
+"""Random scenarios: the same seed gives the same steps."""
 
 import random
 from collections.abc import Callable
@@ -57,12 +57,12 @@ Maker = Callable[["_Generator", int], Step]
 
 
 def make_scenario(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """Return the scenario of a seed."""
     return _Generator(seed).scenario()
 
 
 class _Generator:
-    """One seed's dice, and what its steps have named so far."""
+    """The random numbers of one seed, and what its steps have named so far."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -103,7 +103,9 @@ class _Generator:
         return Scenario(self._seed, tuple(steps), lazy_fetch_bytes=runs.lazy_fetch_bytes, windows=windows)
 
     def _gap_us(self) -> int:
-        """Mostly close together, so that things happen at the same time; now and then far apart."""
+        """Return the time to the next step: mostly short, so that things happen at the same time; now and
+        then long.
+        """
         least, most = self.dice.choices(
             (
                 (0, 6_000),
@@ -116,7 +118,7 @@ class _Generator:
         return self.dice.randint(least, most)
 
     def message(self, at_us: int, *, label: str | None = None) -> MessageSpec:
-        """A new message, or now and then one that was published before."""
+        """Return a new message, or now and then one that was published before."""
         dice = self.dice
         if label is None and self.repeatable and dice.random() < 0.5:
             return dice.choice(self.repeatable)
@@ -174,7 +176,7 @@ class _Generator:
         }[kind]
 
     def label(self) -> str:
-        """A label that was used, or one that nobody used."""
+        """Return a label that was used, or one that was not."""
         return self.dice.choice(self.labels) if self.labels else "m0"
 
 

@@ -1,4 +1,4 @@
-"""What the clients of a run saw: what they asked, from when to when, and what they were answered."""
+"""What was seen of a run: calls, crashes, faults."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from tests.simulation.simulator.workflows.history import RunHistory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of a call. ``status`` is ``None`` when it was cut off: nobody knows whether it took effect."""
+    """The answer to a call. ``status`` is ``None`` if it was cut off: nobody knows whether it took effect."""
 
     status: int | None
     content: Any
@@ -24,7 +24,7 @@ class Answer:
 
     @property
     def may_hold(self) -> bool:
-        """Whether what was asked may have taken effect."""
+        """Return whether the call may have taken effect."""
         return self.status is None or self.is_ok
 
 

@@ -20,11 +20,11 @@ _SLOWEST_US = 4_000
 
 
 class Stalled(RuntimeError):
-    """Nothing is ready and nothing will ever be."""
+    """Nothing is ready, and nothing ever will be."""
 
 
 class _NoWaiting(selectors.SelectSelector):
-    """Never waits: the time it was asked to wait passes at once."""
+    """A selector that never waits: the time it was asked to wait passes at once."""
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class SimulationLoop(asyncio.SelectorEventLoop):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no disk work is under way."""
+        """Return whether no disk work is under way."""
         return self._unanswered == 0
 
     def time(self) -> float:

@@ -1,4 +1,4 @@
-"""The destinations and the way to them: they answer late, fail, hang, refuse, and lose their answers."""
+"""The destinations and the network: they answer late, fail, hang, refuse, and lose their answers."""
 
 import asyncio
 import json
@@ -49,13 +49,15 @@ Plan = tuple[Reaction, ...]
 
 
 def label_of(url: str) -> str:
-    """Which step's message goes to ``url``: the parameter ``m``, with ``cb`` for a callback's kind."""
+    """Return the label of the message that goes to ``url``: the parameter ``m``, with ``cb`` for a callback's
+    kind.
+    """
     query = parse_qs(urlsplit(url).query)
     return ".".join(query.get(name, [""])[0] for name in ("m", "cb") if name in query)
 
 
 class App(Protocol):
-    """A destination that does something."""
+    """A destination with behaviour of its own."""
 
     async def serve(self, request: OutboundRequest) -> AttemptResult:
         """Answer a request."""
@@ -81,7 +83,7 @@ class Network:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is under way, and no app still works on a request that nobody waits for."""
+        """Return whether nothing is under way, and no app still works on a request whose sender has gone."""
         return not self._under_way and not self._working
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
@@ -127,7 +129,7 @@ class Network:
         return None
 
     def cut_off(self) -> None:
-        """The sender is gone: what is under way is never answered."""
+        """Cut off what is under way, because the sender died: it is never answered."""
         for number in self._under_way:
             self.attempts[number] = replace(self.attempts[number], ended_at=self._timeline.now_at())
         self._under_way.clear()
@@ -164,7 +166,7 @@ class Network:
         return AttemptResult(status=reaction.status, headers=tuple(headers), body=body)
 
     async def _work(self, app: App, request: OutboundRequest, within_seconds: float) -> AttemptResult | None:
-        """What the app answers, or ``None`` if that takes it too long: it then goes on with nobody there to hear."""
+        """Return the app's answer, or ``None`` if it takes too long: it then goes on unheard."""
         working = asyncio.create_task(app.serve(request))
         self._working[working] = None
         working.add_done_callback(lambda task: self._working.pop(task, None))

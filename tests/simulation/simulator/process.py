@@ -33,7 +33,7 @@ _FOR_EVER_HOURS = 1_000_000
 
 
 class Life:
-    """An emulator on the database in ``directory``; what outlives it is handed in."""
+    """An emulator on the database in ``directory``. What outlives the process is passed in."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Life:
 
     @property
     def runtime(self) -> Runtime:
-        """The default user's."""
+        """Return the default user's runtime."""
         return self._emulator.runtimes[0]
 
     def live(self, main: Coroutine[Any, Any, Any]) -> Any:
@@ -89,7 +89,7 @@ class Life:
         return self.loop.run_until_complete(main)
 
     async def start(self) -> None:
-        """Be ready for clients."""
+        """Start, and become ready for clients."""
         await self._emulator.start()
         app = create_app(self._emulator, extra_routes=control_routes())
         # Starlette knows the emulator; only a server would start it through the app.
@@ -104,7 +104,9 @@ class Life:
         self._events.note("ready")
 
     async def go_through(self, todo: deque[Step], next_directory: Path) -> Step | None:
-        """Take steps from ``todo`` at their times, until one ends this life, which is returned, or none is left."""
+        """Run steps from ``todo`` at their times. Return the one that ends this process, or ``None`` when
+        none is left.
+        """
         starting = asyncio.create_task(self.start())
         while todo:
             await self._sleep_until(todo[0].at_us)
@@ -128,12 +130,12 @@ class Life:
         return None
 
     async def stop(self) -> None:
-        """Close as a server does that is asked to."""
+        """Close as a server does on SIGTERM."""
         self._app.client = None
         await self._emulator.close(grace_seconds=_GRACE_SECONDS)
 
     def die(self, next_directory: Path) -> None:
-        """Leave behind what is on disk at this instant, and be gone. Takes no time."""
+        """Leave what is on disk at this instant in ``next_directory``, and end. Takes no time."""
         if not next_directory.exists():
             next_directory.mkdir()
             for name in (_DATABASE, _LOG):
@@ -158,14 +160,14 @@ class Life:
         self.let_go()
 
     def let_go(self) -> None:
-        """Close what a dead process's operating system would."""
+        """Close what the operating system closes for a dead process."""
         writer = getattr(self._emulator, "writer", None)
         if writer is not None:
             writer.store.close()
         self.loop.close()
 
     async def wait_until_idle(self, longest_seconds: int) -> None:
-        """Let time pass until nothing is left to do; give up after ``longest_seconds`` of it."""
+        """Let time pass until nothing is left to do, at most ``longest_seconds``."""
         deadline_us = self._timeline.now_us + longest_seconds * 1_000_000
         seen, pause_seconds, quiet = -1, 0.02, 0
         while quiet < 2 and self._timeline.now_us < deadline_us:

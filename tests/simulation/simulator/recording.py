@@ -1,4 +1,4 @@
-"""From what clients saw, what destinations were sent and what the API shows, to a record that can be checked."""
+"""From the API's log, for the recorder and the checks of runs, to the record of a run."""
 
 import base64
 from collections.abc import Iterable, Sequence

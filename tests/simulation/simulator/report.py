@@ -1,4 +1,4 @@
-"""What a run has to say, in words that a reader can act on."""
+"""The report of a failed run."""
 
 from tests.simulation.simulator.network import label_of
 from tests.simulation.simulator.runner import Outcome
@@ -7,7 +7,7 @@ _MOST_VIOLATIONS = 5
 
 
 def describe_failure(outcome: Outcome) -> str:
-    """The scenario, what is wrong, and what led to it."""
+    """Return the scenario, what is wrong, and what led to it."""
     violations = outcome.violations
     parts = [
         f"seed {outcome.scenario.seed}, {len(outcome.scenario.steps)} steps:",
@@ -23,7 +23,7 @@ def describe_failure(outcome: Outcome) -> str:
 
 
 def _tags(outcome: Outcome) -> frozenset[str]:
-    """The ids that violations name, and the labels of their messages; without any, everything is of interest."""
+    """Return the ids in violations and the labels of their messages; without any, all tags."""
     ids = {message_id for violation in outcome.violations for message_id in violation.message_ids}
     if not ids:
         return frozenset(tag for one in outcome.events.happenings for tag in one.tags)

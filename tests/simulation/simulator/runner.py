@@ -36,9 +36,9 @@ _LONGEST_DRAIN_SECONDS = 40 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a run. ``faults`` are errors that the emulator logged, and answers of 500.
+    """The result of a run. ``faults`` are errors that the emulator logged, and answers of 500.
 
-    ``urls`` tells where each message went, by its id. ``lives`` counts processes, the one that looks at the end
+    ``urls`` are the messages' destinations by id. ``lives`` counts processes, the one that reads at the end
     included.
     """
 
@@ -54,11 +54,11 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything was as it must be."""
+        """Return whether there are neither violations nor faults."""
         return not self.violations and not self.faults
 
     def fails_like(self, other: "Outcome") -> bool:
-        """Whether something is wrong here that was wrong there, too."""
+        """Return whether the same kind of thing is wrong in both."""
         kinds = {violation.invariant for violation in self.violations}
         return bool(kinds & {violation.invariant for violation in other.violations}) or bool(
             self.faults and other.faults
@@ -117,7 +117,7 @@ class _World:
         return replace(record, lazy_fetch_bytes=self._scenario.lazy_fetch_bytes)
 
     def _live_through(self) -> Life:
-        """Go through all steps; the last life goes on."""
+        """Run all steps. Return the last process, which still runs."""
         todo: deque[Step] = deque(self._scenario.steps)
         for step in todo:
             self._plan(step)
@@ -130,14 +130,14 @@ class _World:
             self._away(life, end)
 
     def _away(self, life: Life, end: Step) -> None:
-        """Nobody is there for a while."""
+        """Let time pass between two processes."""
         from_at = self._timeline.now_at()
         life.die(self._directory_of(self._lives + 1))
         self._timeline.now_us += 1000 * getattr(end, "downtime_ms", 0)
         self._history.interruptions.append(Interruption(from_at=from_at, to_at=self._timeline.now_at()))
 
     def _drain(self, life: Life) -> Shown:
-        """Open everything that was closed, and let all come to its end."""
+        """Resume everything that is paused, and wait until all has ended."""
         shown: Shown = life.live(self._finish(life))
         self._history.faults += life.loop.unexpected
         return shown
@@ -160,7 +160,7 @@ class _World:
         return await read_all(client)
 
     def _kill_at_rest(self, life: Life, shown: Shown) -> list[Violation]:
-        """A kill when nothing is under way changes nothing."""
+        """Check that a kill when nothing is under way changes nothing."""
         life.die(self._directory_of(self._lives + 1))
         again = self._new_life()
         after: Shown = again.live(_start_and_read(again))
@@ -203,7 +203,7 @@ async def _start_and_read(life: Life) -> Shown:
 
 @contextmanager
 def _listening(faults: list[str]) -> Iterator[None]:
-    """Collect what the emulator logs as an error, and keep its log to ourselves meanwhile."""
+    """Collect what the emulator logs as an error, and keep its log from the console meanwhile."""
     logger = logging.getLogger("emulator")
     handler = _Collector(faults)
     was_propagating = logger.propagate
@@ -227,6 +227,6 @@ class _Collector(logging.Handler):
 
 
 def _quick_directory() -> str | None:
-    """In memory where the system offers it: durability is simulated, so no disk is needed."""
+    """Return a directory in memory where there is one: durability is simulated, so no disk is needed."""
     quick = Path("/dev/shm")
     return str(quick) if quick.is_dir() else None

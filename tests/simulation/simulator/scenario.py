@@ -1,4 +1,4 @@
-"""What will be done in a run."""
+"""The steps of a run."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ class Scenario:
     windows: Windows = DEFAULT_WINDOWS
 
     def without(self, start: int, count: int) -> "Scenario":
-        """The same without ``count`` steps from ``start`` on."""
+        """Return the scenario without ``count`` steps from ``start`` on."""
         return replace(self, steps=self.steps[:start] + self.steps[start + count :])
 
     def __str__(self) -> str:

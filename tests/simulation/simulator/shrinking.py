@@ -1,4 +1,4 @@
-"""From a scenario that fails to a small one that fails in the same way: steps are dropped while it still does."""
+"""Reduces a failing scenario: steps are dropped while it still fails in the same way."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self, TypeVar
@@ -19,7 +19,7 @@ class _Scenario(Protocol):
 
 
 class _Outcome(Protocol):
-    """What came of a scenario."""
+    """The result of a scenario."""
 
     @property
     def scenario(self) -> Any: ...
@@ -37,14 +37,16 @@ def shrink(
     run: Callable[[Scenario], Outcome] = run_scenario,
     note: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """The smallest failing run that was found. ``note`` is told how many runs it took so far, and the steps left."""
+    """Return the smallest failing run that was found. ``note`` is told the number of runs so far, and of
+    steps left.
+    """
     return shrink_steps(failed, run=run, note=note)
 
 
 def shrink_steps(
     failed: Came, *, run: Callable[[S], Came], note: Callable[[int, int], None] | None = None
 ) -> Came:
-    """As ``shrink``, for scenarios and outcomes of any kind."""
+    """``shrink`` for scenarios and outcomes of any kind."""
     smallest, runs = failed, 0
     chunk = max(1, len(failed.scenario.steps) // 2)
     while runs < _MOST_RUNS:

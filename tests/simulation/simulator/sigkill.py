@@ -39,7 +39,7 @@ _LONGEST_ROUND_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillReport:
-    """What came of all rounds."""
+    """The result of all rounds."""
 
     rounds: int
     acknowledged: int
@@ -64,7 +64,7 @@ def kill_repeatedly(
 
 @dataclass
 class _Destination:
-    """Answers late, and fails a part of first attempts; keeps what it was sent. Runs on the listener's thread."""
+    """Answers late, fails some first attempts, and records its requests. Runs on the listener's thread."""
 
     seed: int
     attempts: list[AttemptRecord] = field(default_factory=list)
@@ -94,7 +94,7 @@ class _Destination:
 
 
 class _Client:
-    """Speaks to one life of the server, and notes what it asked and was answered."""
+    """Calls one process of the server, and records the calls."""
 
     def __init__(self, server: ServerProcess, note: Callable[[Call], None]) -> None:
         headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
@@ -166,11 +166,11 @@ class _Run:
 
     @property
     def accepted(self) -> int:
-        """How many messages were acknowledged."""
+        """Return how many messages were acknowledged."""
         return len(self._recorder.calls.acknowledged)
 
     def round(self, number: int) -> None:
-        """One life: publish with all there is, and die at a random moment."""
+        """Run one process: publish in every way, and kill it at a random moment."""
         self._start()
         if number == 0:
             self._set_up()
@@ -193,14 +193,14 @@ class _Run:
                 one.result()
 
     def _wait_for_moment(self) -> None:
-        """Mostly until some messages were accepted, and a moment more; now and then not at all."""
+        """Wait for the moment of the kill: mostly until some messages were accepted, now and then not at all."""
         wanted = self.accepted + self._dice.choice((0, 10, 40, 120))
         with self._progress:
             self._progress.wait_for(lambda: self.accepted >= wanted, timeout=_LONGEST_ROUND_SECONDS)
             self._progress.wait(self._dice.uniform(0.0, 0.05))
 
     def finish(self, rounds: int) -> KillReport:
-        """Let everything be delivered, look at it all, and stop."""
+        """Let everything be delivered, read it all, and stop."""
         self._start()
         with self._client() as client:
             self._drain(client)
@@ -280,7 +280,7 @@ class _Run:
         return client.ask("POST", f"/v2/{path}?m={label}", headers=_OPTIONS, content=label.encode())
 
     def _look(self, client: _Client) -> None:
-        """Ask what has been delivered lately; what was reported stays true."""
+        """Record what is reported as delivered: it must not be sent again."""
         lines = client.ask("GET", "/v2/logs?state=DELIVERED&count=100&trimBody=0")["logs"]
         now_at = wall_now_at()
         for line in lines:

@@ -1,4 +1,4 @@
-"""What a simulated publisher asks for, as header lines, and what must then be true of its messages."""
+"""The publishes of a simulation, as header lines."""
 
 from dataclasses import dataclass
 
@@ -28,12 +28,12 @@ class FlowSpec:
 
     @property
     def limits(self) -> Limits:
-        """The same as the recorder has it."""
+        """Return the limits in the recorder's form."""
         return self.parallelism, Rate(rate=self.rate, period_seconds=self.period_seconds)
 
     @property
     def value(self) -> str:
-        """The header's value."""
+        """Return the header's value."""
         parts = []
         if self.parallelism is not None:
             parts.append(f"parallelism={self.parallelism}")
@@ -67,31 +67,31 @@ class MessageSpec:
 
     @property
     def body(self) -> bytes:
-        """What is sent."""
+        """Return the body."""
         return body_of(self.label)
 
     @property
     def is_deduplicated(self) -> bool:
-        """Whether publishing it once more makes no second message."""
+        """Return whether publishing it again makes no second message."""
         return self.deduplication_id is not None or self.is_content_deduplicated
 
     @property
     def destination(self) -> str:
-        """The publish target."""
+        """Return the publish target."""
         return f"{GROUP}?m={self.label}" if self.host is None else self.url
 
     @property
     def url(self) -> str:
-        """Where a message goes that is not for the group."""
+        """Return the URL of a message that is not for the group."""
         return f"https://{self.host}.example/hook?m={self.label}"
 
     def plans(self) -> dict[str, Plan]:
-        """How its destination and those of its callbacks react, by label."""
+        """Return the reactions of its destination and of its callbacks' destinations, by label."""
         callbacks = {f"{self.label}.{kind}": self.callback_plan for kind in ("callback", "failure")}
         return {self.label: self.plan, **callbacks}
 
     def headers(self) -> dict[str, str]:
-        """The publish options."""
+        """Return the publish options."""
         options: dict[str, object | None] = {
             "Upstash-Delay": None if self.delay_seconds is None else f"{self.delay_seconds}s",
             "Upstash-Not-Before": self.not_before_seconds,
@@ -121,5 +121,5 @@ class MessageSpec:
 
 
 def body_of(label: str) -> bytes:
-    """What a message of ``label`` carries."""
+    """Return the body of a message of ``label``."""
     return f"body of {label}".encode()

@@ -13,13 +13,13 @@ from tests.simulation.simulator.spec import GROUP, FlowSpec, MessageSpec
 
 
 class Step(Protocol):
-    """Something that happens ``at_us`` microseconds after the start."""
+    """One step, ``at_us`` microseconds after the start."""
 
     @property
     def at_us(self) -> int: ...
 
     async def run(self, client: Client) -> None:
-        """Do it; never raises for what the emulator answers."""
+        """Carry it out; never raise for what the emulator answers."""
         ...
 
 

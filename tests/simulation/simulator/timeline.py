@@ -1,4 +1,4 @@
-"""Simulated time, in whole microseconds, and how the emulator's clock reads it."""
+"""Simulated time in whole microseconds, and the emulator's clock that reads it."""
 
 import zlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _LONGEST_TIMER_US = 1_000_000
 
 
 class Handle(Protocol):
-    """What an event loop gives back for a call that is to come."""
+    """The handle of a scheduled call, as event loops return it."""
 
     def cancel(self) -> None: ...
 
@@ -21,7 +21,7 @@ CallAtUs = Callable[[int, Callable[[], None]], Handle]
 
 
 class Timeline:
-    """The time that passes in the simulated world, from 0; and the fate that goes with a moment."""
+    """The time of the simulated world, from 0, and the random latencies of its moments."""
 
     def __init__(self, seed: int) -> None:
         self.now_us = 0
@@ -30,21 +30,23 @@ class Timeline:
         self._seed = seed
 
     def now_at(self) -> int:
-        """What the emulator's clock says, in unix milliseconds."""
+        """Return the emulator's clock in unix milliseconds."""
         return BASE_AT + self.skew_ms + self.now_us // 1000
 
     def us_of(self, at: int) -> int:
-        """When the emulator's clock will say ``at`` (unix ms), as it is set now."""
+        """Return when the emulator's clock will be ``at`` (unix ms), as it is set now."""
         return (at - BASE_AT - self.skew_ms) * 1000
 
     def latency_us(self, what: str, least: int, most: int) -> int:
-        """How long something takes that begins now: by seed and moment, so that other steps do not change it."""
+        """Return the latency of something that begins now, by seed and moment, so that other steps do not
+        change it.
+        """
         roll = zlib.crc32(f"{self._seed} {what} {self.now_us}".encode())
         return least + roll % (most - least + 1)
 
 
 class SimulatedClock:
-    """The emulator's clock in the simulated world. It rings like the system's, and is turned by the world."""
+    """The emulator's clock in the simulated world. It rings like the system's, and the simulation sets it."""
 
     # The simulated world, not the scheduler's own loop, says when schedules are due.
     mode: Literal["manual"] = "manual"
@@ -64,7 +66,7 @@ class SimulatedClock:
         return alarm
 
     def notice_jump(self) -> None:
-        """The clock was set: every alarm rings when the system clock would have looked again."""
+        """The clock was set: let every alarm ring when the system clock would have looked again."""
         for alarm in self._alarms:
             soon_us = self._timeline.now_us + self._timeline.latency_us("alarm", 0, _LONGEST_TIMER_US)
             alarm.set_off_at(soon_us, self._call_at_us)

@@ -29,11 +29,11 @@ class _RunEnded(Exception):
 
 
 class _Refused(Exception):
-    """The emulator did not accept what was published; the delivery has failed."""
+    """The emulator refused what was published; the delivery has failed."""
 
 
 class WorkflowApp:
-    """Serves all runs at their urls. ``client`` is the way to the emulator's present process, while there is one."""
+    """Serves all runs at their URLs. ``client`` calls the emulator's present process, while there is one."""
 
     def __init__(self, events: EventLog, history: RunHistory) -> None:
         self.client: Client | None = None
@@ -41,7 +41,7 @@ class WorkflowApp:
         self._events = events
 
     async def serve(self, request: OutboundRequest) -> AttemptResult:
-        """Do what a delivery asks for, and answer it."""
+        """Carry out a delivery, and return the answer."""
         headers = {name.lower(): value for name, value in request.headers}
         spec = self.history.specs[label_of(request.url)]
         delivery = _Delivery(self, spec, headers, request.body)
@@ -56,7 +56,7 @@ class WorkflowApp:
         return AttemptResult(status=200, headers=_SDK, body=b'{"finishCondition":"success"}')
 
     async def call(self, method: str, target: str, **given: Any) -> Answer:
-        """Ask the emulator; wait until there is one, as SDKs try again. Raises what its answer means."""
+        """Call the emulator, and wait until there is one, as SDKs retry. Raise what its answer means."""
         client = await self._find_client()
         answer = await client.call(method, target, is_quiet=True, **given)
         if answer.status is None:
@@ -74,7 +74,7 @@ class WorkflowApp:
         return self.client
 
     def note(self, text: str, *tags: str) -> None:
-        """Tell what the endpoint did."""
+        """Write what the endpoint did into the event log."""
         self._events.note(f"endpoint  {text}", *tags)
 
 
@@ -108,7 +108,7 @@ class _Delivery:
                 pass
 
     async def _fetch_list(self) -> list[dict[str, Any]]:
-        """The list that was left to be fetched is the whole log: it is cut behind the message that is delivered."""
+        """Return the list that was left to be fetched: the whole log, cut off behind the delivered message."""
         answer = await self._app.call("GET", f"/v2/workflows/runs/{self._run_id}")
         entries: list[dict[str, Any]] = answer.content
         self._say("fetches the list")

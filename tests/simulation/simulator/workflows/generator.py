@@ -1,4 +1,4 @@
-"""Random steps about runs, from a seed of their own: the steps about messages stay what they are without them."""
+"""Random steps about runs, from a seed of their own: the steps about messages do not change with them."""
 
 import random
 from collections.abc import Callable
@@ -40,12 +40,12 @@ Maker = Callable[["RunGenerator", int], Step]
 
 
 def has_runs(seed: int) -> bool:
-    """Whether a seed has workflow runs: every third has."""
+    """Return whether a seed has workflow runs: every third has."""
     return seed % _EVERY == 1
 
 
 class RunGenerator:
-    """One seed's dice for runs, and the runs that its steps have named so far."""
+    """The random numbers of one seed's runs, and the runs that its steps have named so far."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -56,7 +56,7 @@ class RunGenerator:
         self.lazy_fetch_bytes = self.dice.choice(_LAZY_FETCH_BYTES)
 
     def steps(self, from_us: int) -> list[Step]:
-        """Some steps from ``from_us`` on, in the order of their times; the first triggers a run."""
+        """Return steps from ``from_us`` on, in the order of their times; the first triggers a run."""
         steps = [_trigger(self, from_us)]
         at_us = from_us
         for _ in range(self.dice.randint(_LEAST_STEPS, _MOST_STEPS)):
@@ -76,19 +76,19 @@ class RunGenerator:
         return self.dice.randint(least, most)
 
     def scenario(self, from_us: int) -> Scenario:
-        """These steps alone."""
+        """Return a scenario of these steps alone."""
         steps = tuple(self.steps(from_us))
         return Scenario(self.seed, steps, lazy_fetch_bytes=self.lazy_fetch_bytes)
 
     def new_run(self) -> RunSpec:
-        """A workflow that is triggered."""
+        """Return a workflow to trigger."""
         trigger = self.dice.choices(_TRIGGERS, (70, 15, 15))[0]
         spec = self._new_spec(depth=0, trigger=trigger)
         self.triggered.append(spec)
         return spec
 
     def _new_spec(self, depth: int, trigger: Trigger = "client") -> RunSpec:
-        """A workflow of some blocks, and how much goes wrong on its way."""
+        """Return a workflow of some blocks, with its faults."""
         dice = self.dice
         self._labels += 1
         label = f"w{self._labels}"
@@ -126,7 +126,7 @@ class RunGenerator:
         return Action(name=name, kind=kind, seconds=seconds)
 
     def _plan(self, most: int) -> Plan:
-        """Reactions to the first requests, well for the most part."""
+        """Return reactions to the first requests, mostly good ones."""
         return tuple(self._reaction() for _ in range(most))
 
     def _reaction(self) -> Reaction:
@@ -161,7 +161,7 @@ def _call_webhook(make: RunGenerator, at_us: int) -> Step:
 
 
 def _event(make: RunGenerator, kind: Kind) -> tuple[str, str]:
-    """A workflow's label, and an event for which it waits, if it waits for any."""
+    """Return a workflow's label, and an event that it waits for, if any."""
     waits = [
         (spec.label, spec.event_id(action))
         for spec in make.specs

@@ -1,4 +1,4 @@
-"""What was seen of runs from outside: by those who trigger and notify them, and by their endpoint."""
+"""What was seen of runs from outside: by those who triggered and notified them, and by their endpoint."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ class Invocation:
 
 
 def key_of(run_id: str, created_at: object) -> str:
-    """What tells runs apart: an id may be used again once its run has ended."""
+    """Return a run's key: an id may be used again once its run has ended."""
     return f"{run_id}@{created_at}"
 
 
@@ -54,17 +54,17 @@ class RunHistory:
     _moments: int = 0
 
     def moment(self) -> int:
-        """A number that grows: which of two things was first."""
+        """Return a growing number, by which two moments are ordered."""
         self._moments += 1
         return self._moments
 
     def note_message(self, message_id: str, sent_at: int, delay_seconds: int | None = None) -> None:
-        """A message of a run, published at ``sent_at``, was accepted."""
+        """Record that a message of a run, published at ``sent_at``, was accepted."""
         self.acknowledged.add(message_id)
         self.due_at[message_id] = sent_at + 1000 * (delay_seconds or 0)
 
     def note_execution(self, key: str, step: str, message_id: str) -> int:
-        """A step's function runs; how often it did so in this run."""
+        """Record that a step's function runs. Return how often it has in this run."""
         made = self.executions.setdefault(key, [])
         made.append(Execution(step=step, message_id=message_id))
         return sum(one.step == step for one in made)
@@ -72,18 +72,18 @@ class RunHistory:
     def note_list(
         self, key: str, message_id: str, entries: list[dict[str, Any]], *, is_fetched: bool
     ) -> None:
-        """A list of steps was delivered, or left to be fetched."""
+        """Record that a list of steps was delivered, or left to be fetched."""
         listed = tuple((entry["messageId"], entry["body"]) for entry in entries)
         delivered = DeliveredList(message_id=message_id, entries=listed, is_fetched=is_fetched)
         self.lists.setdefault(key, []).append(delivered)
 
     def note_invocation(self, label: str, parent: str, step_id: int) -> str:
-        """A run of the workflow ``label`` is about to be invoked; the id that it gets, which nobody else has."""
+        """Record that a run of the workflow ``label`` is about to be invoked. Return its id, which is unique."""
         run_id = f"wfr_{label}-{len(self.invocations) + 1}"
         self.invocations[run_id] = Invocation(label, parent, step_id)
         return run_id
 
     def latest_id(self, label: str) -> str:
-        """The id of the newest run of the workflow ``label``, as far as its clients know."""
+        """Return the id of the newest run of the workflow ``label``, as far as its clients know."""
         invoked = [run_id for run_id, one in self.invocations.items() if one.label == label]
         return invoked[-1] if invoked else f"wfr_{label}"

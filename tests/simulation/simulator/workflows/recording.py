@@ -1,4 +1,4 @@
-"""From what was seen of runs to a record of each."""
+"""Makes the records of runs from what was seen of them."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def run_message(history: RunHistory, spec: RunSpec, line: Json) -> MessageRecord:
-    """A message of a run, from the first line of its log."""
+    """Return the record of a run's message, from the first line of its log."""
     message_id, created_at = line["messageId"], int(line["time"])
     _, _, call = label_of(line["url"]).partition(".")
     max_retries, retry_waits_ms = spec.retries, spec.retry_waits_ms
@@ -84,7 +84,7 @@ class _Recorder:
         }
 
     def record(self, key: str, view: Json) -> RunRecord:
-        """A run that the API shows."""
+        """Return the record of a run that the API shows."""
         history, run_id, label = self._history, view["workflowRunId"], label_of(view["workflowUrl"])
         spec = history.specs[label]
         return RunRecord(

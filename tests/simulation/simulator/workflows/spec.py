@@ -76,28 +76,28 @@ class RunSpec:
 
     @property
     def url(self) -> str:
-        """The endpoint."""
+        """Return the endpoint's URL."""
         return f"https://{HOST}/run?m={self.label}"
 
     @property
     def retry_waits_ms(self) -> tuple[int, ...] | None:
-        """The waits that its retry-delay expression means; ``None`` is the default backoff."""
+        """Return the waits of its retry-delay expression; ``None`` is the default backoff."""
         return RETRY_DELAYS[self.retry_delay] if self.retry_delay else None
 
     def action_of(self, name: str) -> Action:
-        """The step of that name."""
+        """Return the step of that name."""
         return next(action for block in self.blocks for action in block if action.name == name)
 
     def call_url(self, action: Action) -> str:
-        """Whom a call goes to."""
+        """Return the URL that a call goes to."""
         return f"https://pay.example/charge?m={self.label}&cb={action.name}"
 
     def event_id(self, action: Action) -> str:
-        """What a wait waits for."""
+        """Return the id of the event that a wait is for."""
         return f"event-{self.label}-{action.name}"
 
     def family(self) -> Iterator["RunSpec"]:
-        """This one, and all that it invokes, and those."""
+        """Yield this workflow, and all that it invokes, directly or not."""
         yield self
         for block in self.blocks:
             for action in block:
@@ -105,7 +105,7 @@ class RunSpec:
                     yield from action.child.family()
 
     def plans(self) -> dict[str, Plan]:
-        """How endpoints and those that are called react, by label."""
+        """Return the reactions of endpoints and of called services, by label."""
         plans: dict[str, Plan] = {}
         for spec in self.family():
             plans |= {spec.label: spec.plan, f"{spec.label}.{FAILED}": spec.callback_plan}
@@ -114,7 +114,7 @@ class RunSpec:
         return plans
 
     def headers(self, run_id: str, *, is_init: bool = False) -> dict[str, str]:
-        """What every message of a run says (contract W3.1)."""
+        """Return the headers of every message of a run (contract W3.1)."""
         return {
             "Content-Type": "application/json",
             "Upstash-Workflow-Init": str(is_init).lower(),
@@ -126,11 +126,11 @@ class RunSpec:
         }
 
     def trigger_headers(self, run_id: str) -> dict[str, str]:
-        """What a trigger by the SDK's client says (contract W4.1)."""
+        """Return the headers of a trigger by the SDK's client (contract W4.1)."""
         return self.headers(run_id, is_init=True) | self._options(run_id)
 
     def rest_headers(self) -> dict[str, str]:
-        """What a trigger over the REST API says; the rest is the emulator's to add (contract W4.3)."""
+        """Return the headers of a trigger over the REST API; the emulator adds the others (contract W4.3)."""
         headers = {"Upstash-Workflow-RunId": self.run_id} | self._options(self.run_id)
         return headers | ({"Upstash-Workflow-Unknown-Sdk": "true"} if self.trigger == "unknown sdk" else {})
 
@@ -158,7 +158,7 @@ class RunSpec:
         return headers
 
     def call_headers(self, run_id: str, action: Action, step_id: int, concurrent: int) -> dict[str, str]:
-        """What a call says, and has its report say (contract W5.4)."""
+        """Return the headers of a call, and of its report (contract W5.4)."""
         prefix = "Upstash-Callback"
         return {
             "Content-Type": "application/json",

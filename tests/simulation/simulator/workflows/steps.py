@@ -1,4 +1,4 @@
-"""The kinds of steps about runs: each asks the emulator something, and notes what it was answered."""
+"""The kinds of steps about runs: each calls the emulator, and records the answer."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +22,7 @@ class TriggerRun:
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
-        """What it starts."""
+        """Return the workflow that it starts."""
         return (self.run_spec,)
 
     async def run(self, client: Client) -> None:
@@ -125,7 +125,7 @@ class CancelRun:
 
 @dataclass(frozen=True, slots=True)
 class RunAgain:
-    """Resume or restart the run that failed last, or throw it away."""
+    """Resume or restart the run that failed last, or delete it."""
 
     at_us: int
     kind: Literal["resume", "restart", "delete"]
