@@ -250,7 +250,8 @@ def test_a_wrong_token_and_a_wrong_server_are_said_in_one_line(run: Run, inbox) 
 def test_every_command_has_help(run: Run) -> None:
     listed = run("--help").stdout
     for name in (
-        "dev", "run", "tail", "publish", "messages", "dlq", "schedules", "clock", "faults", "reset", "export", "import",
+        "dev", "run", "tail", "publish", "messages", "dlq", "schedules", "clock", "faults", "keys", "reset", "export",
+        "import",
     ):  # fmt: skip
         assert f" {name} " in listed
         assert "--help" in run(name, "--help").stdout
@@ -270,6 +271,7 @@ authorization = {"Authorization": "Bearer " + os.environ["QSTASH_TOKEN"]}
 request = urllib.request.Request(os.environ["QSTASH_URL"] + "/v2/keys", headers=authorization)
 keys = json.load(urllib.request.urlopen(request))
 assert keys == {"current": os.environ["QSTASH_CURRENT_SIGNING_KEY"], "next": os.environ["QSTASH_NEXT_SIGNING_KEY"]}
+assert os.environ["QSTASH_REGION"] == "", "clients would take the region's own URL"
 print(os.environ["QSTASH_URL"])
 sys.exit(7)
 """
