@@ -7,13 +7,15 @@ misses nothing, and a slow one holds up nobody.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 from emulator.broker import writes as w
 from emulator.broker.outcome import explain_entry
 from emulator.broker.workflow.writes import RunEnded, RunLeftDlq
+from emulator.http.dashboard import models
+from emulator.http.wire_objects import optional, present
 from emulator.runtime import Runtime
 from emulator.store.dashboard_queries import Step, count_dead_letters, last_step_seq, list_steps
 from emulator.store.filters import Filter
@@ -143,30 +145,31 @@ def count_all(store: SqlStore, tenant_id: int) -> int:
     return count_dead_letters(store, tenant_id) + FAILED_RUNS.count(store, tenant_id, Filter())
 
 
-def step_view(step: Step) -> dict[str, Any]:
-    """A step as JSON; fields without a value are left out. ``reason`` is why a failed attempt failed, in words."""
+def step_view(step: Step) -> models.StepEvent:
+    """Return a step as it is told."""
     reason = explain_entry(step.entry, url=step.url, method=step.method)
-    fields = {
-        "seq": step.seq,
-        "time": step.time_at,
-        "state": step.state.value,
-        "messageId": step.message_id,
-        "url": step.url,
-        "method": step.method,
-        "retried": step.retried,
-        "maxRetries": step.max_retries,
-        "createdAt": step.created_at,
-        "nextDeliveryTime": step.next_delivery_at,
-        "status": step.status,
-        "error": step.error,
-        "reason": reason.sentence if reason else None,
-        "queueName": step.queue_name,
-        "scheduleId": step.schedule_id,
-        "labels": list(step.labels) or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return present(
+        models.StepEvent(
+            seq=step.seq,
+            time=step.time_at,
+            state=step.state,
+            messageId=step.message_id,
+            url=step.url,
+            method=step.method,
+            retried=step.retried,
+            maxRetries=step.max_retries,
+            createdAt=step.created_at,
+            nextDeliveryTime=optional(step.next_delivery_at),
+            status=optional(step.status),
+            error=optional(step.error),
+            reason=optional(reason.sentence if reason else None),
+            queueName=optional(step.queue_name),
+            scheduleId=optional(step.schedule_id),
+            labels=optional(list(step.labels) or None),
+        )
+    )
 
 
-def _event(name: str, data: dict[str, Any], event_id: int | None = None) -> bytes:
+def _event(name: str, data: Mapping[str, object], event_id: int | None = None) -> bytes:
     head = f"id: {event_id}\n" if event_id is not None else ""
     return f"{head}event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +12,7 @@ from emulator.broker.message import LogEntry, Message, Pending
 from emulator.broker.pending_changes import expedite
 from emulator.broker.wait_reason import find_wait, waiting_reason
 from emulator.errors import Conflict, InvalidInput, NotFound
+from emulator.http.dashboard import models
 from emulator.http.dashboard.attempts import attempt_view, history_view
 from emulator.http.dashboard.standing import Standing, read_standing
 from emulator.http.filters import names_of, read_filter
@@ -22,8 +23,8 @@ from emulator.http.request_parsing import (
     query_parameters,
     whole_number,
 )
-from emulator.http.routing import ok, path_name
-from emulator.http.wire_objects import message_view, present
+from emulator.http.routing import JsonAnswer, ok, path_name
+from emulator.http.wire_objects import message_view, optional, present
 from emulator.runtime import Runtime
 from emulator.store import dashboard_queries
 from emulator.store.attempts import pair_attempts
@@ -56,7 +57,7 @@ _KNOWN = names_of(MessageListQuery)
 _MOST_CHARACTERS = 1_000
 
 
-async def list_messages(request: Request, runtime: Runtime) -> Response:
+async def list_messages(request: Request, runtime: Runtime) -> JsonAnswer[models.MessageList]:
     """Messages that match, newest first, with how many match in all. ``before`` is the last seq of the page before."""
     parameters = query_parameters(request)
     check_known(parameters, _KNOWN)
@@ -76,16 +77,18 @@ async def list_messages(request: Request, runtime: Runtime) -> Response:
     found, total, standing = await runtime.read(select)
     now_at = runtime.clock.now_at()
     return ok(
-        {
-            "messages": [
-                {**summary_view(one), **standing.view(one, runtime.broker.state, now_at)}
-                for one in found.items
-            ],
-            "total": total,
-            "isTotalExact": total < dashboard_queries.MOST_COUNTED,
-            "now": now_at,
-            **({"next": found.cursor[-1]} if found.cursor else {}),
-        }
+        present(
+            models.MessageList(
+                messages=[
+                    models.MessageRow(**summary_view(one), **standing.view(one, runtime.broker.state, now_at))
+                    for one in found.items
+                ],
+                total=total,
+                isTotalExact=total < dashboard_queries.MOST_COUNTED,
+                now=now_at,
+                next=optional(found.cursor[-1] if found.cursor else None),
+            )
+        )
     )
 
 
@@ -103,7 +106,7 @@ class _Story:
     standing: Standing
 
 
-async def get_message(request: Request, runtime: Runtime) -> Response:
+async def get_message(request: Request, runtime: Runtime) -> JsonAnswer[models.Story]:
     """One message: how it stands and why, its attempts, its history, and what belongs to it."""
     stored = await _find(request, runtime)
     active = frozenset(runtime.broker.state.pending.active)
@@ -140,7 +143,7 @@ def _read_story(store: SqlStore, tenant_id: int, message: Message, active: froze
     )
 
 
-def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[str, Any]:
+def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> models.Story:
     message, state, now_at = stored.message, runtime.broker.state, runtime.clock.now_at()
     view_attempt = partial(
         attempt_view,
@@ -150,26 +153,24 @@ def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> dict[
     )
     attempts = pair_attempts(story.history, {message.seq: message.not_before_at})
     wait = find_wait(state, story.pending, now_at) if story.pending else None
-    return {
-        "message": message_view(message, stored.body),
-        "summary": summary_view(story.row),
-        **story.standing.view(story.row, state, now_at),
-        "attempts": [view_attempt(attempt) for attempt in attempts],
-        "history": [history_view(entry) for entry in story.history],
-        "callbacks": [summary_view(one) for one in story.callbacks],
-        "siblings": [summary_view(one) for one in story.siblings],
-        "now": now_at,
-        **present(
-            {
-                "waitsFor": wait.reason if wait else None,
-                "waitsUntil": wait.until_at if wait else None,
-                "parent": summary_view(story.parent) if story.parent else None,
-                "dlqId": story.dlq_id,
-                "timeoutMs": message.timeout_ms,
-                "redactFields": message.redact_fields,
-            }
-        ),
-    }
+    return present(
+        models.Story(
+            message=message_view(message, stored.body),
+            summary=summary_view(story.row),
+            attempts=[view_attempt(attempt) for attempt in attempts],
+            history=[history_view(entry) for entry in story.history],
+            callbacks=[summary_view(one) for one in story.callbacks],
+            siblings=[summary_view(one) for one in story.siblings],
+            now=now_at,
+            waitsFor=optional((wait.reason or None) if wait else None),
+            waitsUntil=optional(wait.until_at if wait else None),
+            parent=optional(summary_view(story.parent) if story.parent else None),
+            dlqId=optional(story.dlq_id),
+            timeoutMs=optional(message.timeout_ms),
+            redactFields=optional(message.redact_fields or None),
+            **story.standing.view(story.row, state, now_at),
+        )
+    )
 
 
 async def retry_now(request: Request, runtime: Runtime) -> Response:
@@ -197,30 +198,28 @@ async def _find(request: Request, runtime: Runtime) -> StoredMessage:
     return stored
 
 
-def summary_view(one: Summary) -> dict[str, Any]:
-    """A row of a list as JSON."""
-    return {
-        "seq": one.seq,
-        "messageId": one.id,
-        "url": one.url,
-        "method": one.method,
-        "state": one.state.value,
-        "createdAt": one.created_at,
-        "retried": one.retried,
-        "maxRetries": one.max_retries,
-        **present(
-            {
-                "dueAt": one.due_at,
-                "finishedAt": one.finished_at,
-                "queueName": one.queue_name,
-                "scheduleId": one.schedule_id,
-                "topicName": one.topic_name,
-                "flowControlKey": one.flow_key,
-                "labels": list(one.labels),
-                "isCallback": one.is_callback or None,
-            }
-        ),
-    }
+def summary_view(one: Summary) -> models.SummaryFields:
+    """Return a row of a list."""
+    return present(
+        models.SummaryFields(
+            seq=one.seq,
+            messageId=one.id,
+            url=one.url,
+            method=one.method,
+            state=one.state,
+            createdAt=one.created_at,
+            retried=one.retried,
+            maxRetries=one.max_retries,
+            dueAt=optional(one.due_at),
+            finishedAt=optional(one.finished_at),
+            queueName=optional(one.queue_name),
+            scheduleId=optional(one.schedule_id),
+            topicName=optional(one.topic_name),
+            flowControlKey=optional(one.flow_key),
+            labels=optional(list(one.labels) or None),
+            isCallback=optional(one.is_callback or None),
+        )
+    )
 
 
 def _filter(parameters: Parameters) -> Filter:

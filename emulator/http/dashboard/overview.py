@@ -1,16 +1,16 @@
 """The overview, and the live figures of queues and flow control."""
 
 from functools import partial
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator.broker.message import State
+from emulator.http.dashboard import models
 from emulator.http.dashboard.feed import count_all
 from emulator.http.dashboard.statistics import overview
 from emulator.http.request_parsing import check_known, query_parameters, whole_number
-from emulator.http.routing import ok
+from emulator.http.routing import JsonAnswer, ok
 from emulator.http.wire_objects import flow_view, queue_view
 from emulator.runtime import Runtime
 from emulator.store import dashboard_queries
@@ -50,20 +50,20 @@ async def get_overview(request: Request, runtime: Runtime) -> Response:
     )
 
 
-async def get_queues(request: Request, runtime: Runtime) -> Response:
+async def get_queues(request: Request, runtime: Runtime) -> JsonAnswer[models.Queues]:
     """Queues and flow-control keys with what is in them and under way right now."""
     state, now_at = runtime.broker.state, runtime.clock.now_at()
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
-    queues: list[dict[str, Any]] = [
-        {**queue_view(line.queue, lag.get(name, 0)), "inFlight": line.active_count()}
+    queues = [
+        models.BusyQueue(**queue_view(line.queue, lag.get(name, 0)), inFlight=line.active_count())
         for name, line in sorted(state.queues.items())
     ]
     return ok(
-        {
-            "queues": queues,
-            "flowControls": [flow_view(lane, now_at) for lane in state.lanes.flow_lanes()],
-            "globalParallelism": {"max": state.lanes.capacity, "count": state.lanes.in_flight},
-            "attemptsMade": runtime.deliveries.made,
-            "now": now_at,
-        }
+        models.Queues(
+            queues=queues,
+            flowControls=[flow_view(lane, now_at) for lane in state.lanes.flow_lanes()],
+            globalParallelism={"max": state.lanes.capacity, "count": state.lanes.in_flight},
+            attemptsMade=runtime.deliveries.made,
+            now=now_at,
+        )
     )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -12,8 +11,9 @@ from starlette.responses import Response
 
 from emulator.broker.resources import Schedule
 from emulator.broker.schedule_operations import find_schedule, run_now
+from emulator.http.dashboard import models
 from emulator.http.dashboard.messages import summary_view
-from emulator.http.routing import ok, path_name
+from emulator.http.routing import JsonAnswer, ok, path_name
 from emulator.http.wire_objects import schedule_view
 from emulator.runtime import Runtime
 from emulator.store.dashboard_queries import Summary, summaries
@@ -28,7 +28,7 @@ _LISTED_FIRINGS = 10
 _HISTORY = 50
 
 
-async def list_schedules(request: Request, runtime: Runtime) -> Response:
+async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[models.ScheduleList]:
     """All schedules, the next to fire first."""
     now_at = runtime.clock.now_at()
     schedules = sorted(
@@ -36,10 +36,12 @@ async def list_schedules(request: Request, runtime: Runtime) -> Response:
         key=lambda one: (one.is_paused, one.next_at is None, one.next_at, one.id),
     )
     bodies = await runtime.read(partial(_bodies, schedules))
-    return ok({"schedules": [_view(one, bodies[one.id], now_at) for one in schedules], "now": now_at})
+    return ok(
+        models.ScheduleList(schedules=[_view(one, bodies[one.id], now_at) for one in schedules], now=now_at)
+    )
 
 
-async def get_schedule(request: Request, runtime: Runtime) -> Response:
+async def get_schedule(request: Request, runtime: Runtime) -> JsonAnswer[models.ScheduleStory]:
     """One schedule with the messages it made, newest first."""
     now_at = runtime.clock.now_at()
     schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
@@ -52,11 +54,9 @@ async def get_schedule(request: Request, runtime: Runtime) -> Response:
 
     body, made = await runtime.read(select)
     return ok(
-        {
-            **_view(schedule, body, now_at),
-            "history": [summary_view(one) for one in made],
-            "now": now_at,
-        }
+        models.ScheduleStory(
+            **_view(schedule, body, now_at), history=[summary_view(one) for one in made], now=now_at
+        )
     )
 
 
@@ -82,17 +82,17 @@ def next_firings(schedule: Schedule, now_at: int) -> list[int]:
     return firings
 
 
-def _view(schedule: Schedule, body: bytes, now_at: int) -> dict[str, Any]:
+def _view(schedule: Schedule, body: bytes, now_at: int) -> models.ScheduleFirings:
     zone = Cron.parse(schedule.cron).zone
     firings = next_firings(schedule, now_at)
-    return {
-        "schedule": schedule_view(schedule, body),
-        "zone": zone.key,
-        "firings": firings,
-        "firingsLocal": [_local(at, zone) for at in firings],
-        "offsetMs": _offset_ms(now_at, zone),
-        "shortestGapMs": min((later - earlier for earlier, later in pairwise(firings)), default=None),
-    }
+    return models.ScheduleFirings(
+        schedule=schedule_view(schedule, body),
+        zone=zone.key,
+        firings=firings,
+        firingsLocal=[_local(at, zone) for at in firings],
+        offsetMs=_offset_ms(now_at, zone),
+        shortestGapMs=min((later - earlier for earlier, later in pairwise(firings)), default=None),
+    )
 
 
 def _local(at: int, zone: ZoneInfo) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from emulator.broker.message import LogEntry, Pending, State
 from emulator.broker.outcome import Outcome, describe, explain_entry
@@ -10,6 +9,7 @@ from emulator.broker.retry import forbids_retries
 from emulator.broker.state import BrokerState
 from emulator.broker.transitions import PENDING_STATES
 from emulator.broker.wait_reason import Wait, find_wait
+from emulator.http.dashboard import models
 from emulator.store import dashboard_queries
 from emulator.store.dashboard_queries import Summary
 from emulator.store.filters import Filter
@@ -24,10 +24,10 @@ class Standing:
     last: Mapping[int, LogEntry]
     pending: Mapping[int, Pending]
 
-    def view(self, row: Summary, state: BrokerState, now_at: int) -> dict[str, Any]:
-        """``outcome`` (see ``Outcome.view``) and, of the last ended attempt, ``lastStatus`` as JSON."""
+    def view(self, row: Summary, state: BrokerState, now_at: int) -> models.StandingFields:
+        """Return ``outcome`` (see ``Outcome.view``) and, of the last ended attempt, ``lastStatus``."""
         last = self.last.get(row.seq)
-        fields: dict[str, Any] = {"outcome": self.outcome(row, state, now_at).view()}
+        fields = models.StandingFields(outcome=self.outcome(row, state, now_at).view())
         if last is not None and last.response is not None:
             fields["lastStatus"] = last.response.status
         return fields
