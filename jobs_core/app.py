@@ -163,7 +163,7 @@ def intervals(app: Starlette) -> tuple[Interval, ...]:
     """Return the work that ``running`` does at intervals."""
     dispatcher: JobDispatcher = app.state.dispatcher
     return (
-        # What other processes left is found within seconds after their locks end.
+        # Messages that other processes left are found within seconds after their locks end.
         Interval("the outbox's relay", RELAY_SECONDS, dispatcher.outbox.relay, begins_at_once=True),
         Interval("the sweep", SWEEP_SECONDS, app.state.closer.sweep),
         Interval("the check for alerts", dispatcher.settings.alert_interval_seconds, app.state.watch.check),

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-# What a delivery brings back of what ``carried`` gave it.
+# The headers of ``carried`` as a delivery brings them back.
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 

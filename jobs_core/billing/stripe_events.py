@@ -116,7 +116,7 @@ def _prepare(context: AppContext, requests: Sequence[JobRequest], job: Job) -> l
     return prepared
 
 
-# --- what each says
+# --- one function for each kind of event
 
 
 def _checkout(connection: Connection, event: _Event) -> Outcome:
@@ -137,7 +137,7 @@ def _checkout(connection: Connection, event: _Event) -> Outcome:
     email = objects.text(details, "email", 320) or objects.text(session, "customer_email", 320)
     _write_contact(connection, event, customer_id, email, objects.text(details, "name"))
     subscription_id = objects.reference(session, "subscription")
-    # Some ways of paying take days; of their end another event tells.
+    # Some payment methods take days; another event reports their end.
     is_unpaid = session.get("payment_status") == "unpaid"
     if session.get("mode") != "subscription" or subscription_id is None or is_unpaid:
         return Outcome(applied)

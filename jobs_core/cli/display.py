@@ -13,7 +13,7 @@ from jobs_core.engine.schedules import Schedule
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
 
-# Wide enough for anything we print: what a pipe reads must not be folded.
+# Wide enough for any line: output to a pipe must not be wrapped.
 _PIPE_WIDTH = 1000
 _LONGEST_ERROR = 80
 _COLOURS = {

@@ -132,7 +132,7 @@ def serve(
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, lambda *_: None)
     server = uvicorn.Server(config)
-    # What is here stays, and deliveries leave many objects but hardly a cycle to search for.
+    # The objects so far stay, and deliveries leave many objects but hardly a cycle.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     with contextlib.suppress(SystemExit):  # uvicorn's own exit code means something else here

@@ -73,7 +73,7 @@ class Coalescer(Generic[Item, Answer]):
     async def join(self) -> None:
         """Wait until no group is running."""
         while self._running:
-            # Not gather: of tasks that are done it need not give way, and then they are never discarded.
+            # Not gather: it may return at once for finished tasks, before their callbacks discard them.
             await asyncio.wait(self._running)
 
     async def _drain(self) -> None:
@@ -81,7 +81,7 @@ class Coalescer(Generic[Item, Answer]):
             while self._waiting:
                 await self._next_group()
         finally:
-            # At once, not when the task is seen to be done: whoever submits in between needs a lane.
+            # Now, not when the task is done: a caller that submits in between needs a free lane.
             self._busy_lanes -= 1
 
     async def _next_group(self) -> None:

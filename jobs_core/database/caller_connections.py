@@ -190,7 +190,7 @@ class _Sqlite:
 
     def run(self, statement: SqlStatement) -> Sequence[Row]:
         cursor = self._connection.cursor()
-        cursor.row_factory = None  # the caller's may make anything of a row
+        cursor.row_factory = None  # the caller's may return rows of another kind
         try:
             return cursor.execute(statement.text, statement.parameters).fetchall()
         finally:
@@ -209,7 +209,7 @@ class _Psycopg:
         from psycopg import Cursor
         from psycopg.rows import tuple_row
 
-        # A cursor of the plain kind: the connection's own may take other placeholders, or make other rows.
+        # A cursor of the plain kind: the connection's own may take other placeholders, or return rows of another kind.
         with Cursor(self._connection, row_factory=tuple_row) as cursor:
             cursor.execute(statement.text.encode(), statement.parameters)
             return cursor.fetchall() if cursor.description else []
@@ -226,7 +226,7 @@ class _Psycopg2:
     def run(self, statement: SqlStatement) -> Sequence[Row]:
         from psycopg2.extensions import cursor as plain
 
-        with plain(self._connection) as cursor:  # the connection's own may make other rows
+        with plain(self._connection) as cursor:  # the connection's own may return rows of another kind
             cursor.execute(statement.text, statement.parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -213,7 +213,7 @@ def types_of(table: Table, *names: str) -> Types:
 
 def _parameter(name: str, type_: TypeEngine[Any], dialect: Dialect) -> ColumnElement[Any]:
     if dialect.driver == PLAIN and dialect.name == "postgresql" and isinstance(type_, JSON):
-        # As text: a connection may have been told to encode JSON parameters itself, and would do so once more.
+        # As text: a connection may have been told to encode JSON parameters itself, and would do so again.
         return cast(cast(bindparam(name, type_=Text()), Text()), type_)
     return bindparam(name, type_=type_)
 
@@ -268,5 +268,5 @@ def _cursor(connection: Connection) -> Iterator[Any]:
             hide_parameters=True, connection_invalidated=is_lost, dialect=dialect,
         ) from error  # fmt: skip
     finally:
-        with suppress(dialect.loaded_dbapi.Error):  # the connection may be gone, and what came before says so
+        with suppress(dialect.loaded_dbapi.Error):  # the connection may be gone, and the first error says so
             cursor.close()

@@ -43,7 +43,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 POSTGRESQL_LANES = 4
 READERS = 4
 
-# How often bad luck is borne, and how long who lost a deadlock lets the winner go on.
+# How often a dead connection or a deadlock is retried, and the wait in which a deadlock's winner ends.
 _REPEATS = 4
 _PAUSE_SECONDS = 0.01
 

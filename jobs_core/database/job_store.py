@@ -192,7 +192,7 @@ class Died:
     error: str
 
 
-# After so many runs in a row whose worker was killed, it is the job that kills them: it takes their memory, for one.
+# After so many runs in a row whose worker was killed, the job is taken for the cause, by the memory it uses for one.
 MOST_DEATHS = 3
 
 
@@ -268,7 +268,7 @@ def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -
     """
     values = {
         "status": target(Event.ABANDON),
-        "error": error,  # what its attempts failed with is kept with them
+        "error": error,  # the attempts keep their own errors
         "lease_until": None,
         "next_attempt_at": None,
         "completed_at": now,
@@ -552,7 +552,7 @@ def insert_into(table: Table, connection: Connection) -> "sqlite.Insert | postgr
         from sqlalchemy.dialects import sqlite
 
         return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # slow to import; only who uses PostgreSQL pays
+    from sqlalchemy.dialects import postgresql  # slow to import, and only needed on PostgreSQL
 
     return postgresql.insert(table)
 

@@ -59,7 +59,7 @@ def _forget_message(given: Given) -> Delete:
 
 def _note_message(given: Given) -> Update:
     columns = executions.c
-    # The first delivery may have been quicker than this; and of a finished job, this may be a mere notice.
+    # The first delivery may have come before this; and the message may be the notice of a finished job.
     is_without = and_(
         columns.job_id == given["of_job"], columns.message_id.is_(None), columns.completed_at.is_(None)
     )

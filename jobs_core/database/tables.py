@@ -125,7 +125,7 @@ class JobExecution(JobsModel, table=True):
     max_retries: int = Field(nullable=False)
     attempt_count: int = Field(
         default=0, nullable=False
-    )  # claims ever made; fences off a worker that lost its own
+    )  # claims so far; a worker that lost its claim has an older number
     run: int = Field(
         default=0, nullable=False
     )  # messages made for it, less one: grows when it is retried by hand
@@ -185,7 +185,7 @@ class OutboxMessage(JobsModel, table=True):
     deliver_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime()))
     locked_until: datetime = Field(
         sa_column=Column(UtcDateTime(), nullable=False)
-    )  # whose turn it is not until
+    )  # no other process publishes it before then
     failures: int = Field(default=0, nullable=False)
     last_error: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = Field(sa_column=Column(UtcDateTime(), nullable=False))

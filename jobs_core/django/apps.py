@@ -41,7 +41,7 @@ def _check_deployment(**_: Any) -> list[checks.CheckMessage]:
     try:
         settings = load_settings()
     except ImproperlyConfigured:
-        return []  # told above
+        return []  # reported by _check_settings
     found: list[checks.CheckMessage] = [
         checks.Warning(warning, id="jobs_core.W001") for warning in settings.warnings()
     ]

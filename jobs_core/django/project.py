@@ -29,7 +29,7 @@ from jobs_core.model.errors import RegistryError, SettingsError
 from jobs_core.settings.settings import Settings
 
 _OWN = ("DATABASE", "RESOURCES")
-# Where DATABASES means them for Django alone.
+# Options of DATABASES that only Django understands.
 _NOT_FOR_LIBPQ = {
     "assume_role", "isolation_level", "pool", "server_side_binding", "cursor_factory", "context", "prepare_threshold",
 }  # fmt: skip

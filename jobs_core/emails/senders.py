@@ -178,7 +178,7 @@ def mime(email: Email, *, sender: str, key: str) -> EmailMessage:
     message["To"] = ", ".join(email.to)
     message["Subject"] = email.subject
     domain = sender.rpartition("@")[2].rstrip(">") or "localhost"
-    # Nobody is to answer automatically (RFC 3834), nor to be told that someone is away.
+    # No automatic answers (RFC 3834), such as absence notices.
     message["Auto-Submitted"] = "auto-generated"
     message["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9.-]', '-', key)}@{domain}>"
     message.set_content(email.text)

@@ -10,7 +10,7 @@ from jobs_core.model.errors import PublishError
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
 
-# So many messages fit into the query of one request.
+# As many message ids as fit into the query of one request.
 _MOST_ASKED = 50
 
 

@@ -359,7 +359,7 @@ class JobDispatcher:
         jobs = [self.composer.prepare(request) for request in requests]
         connection = _connection_of(session)
         self._publish_after_commit(session, loop)
-        # No lock: this process hears of the commit, but should it die first, another may take over at once.
+        # No lock: this process publishes after the commit, and if it dies before, another may do so at once.
         return job_store.insert_jobs(connection, jobs, locked_until=self.clock.now())
 
     def write_on(self, connection: BlockingConnection, requests: Sequence[JobRequest]) -> Sequence[str]:

@@ -32,7 +32,7 @@ class Interval:
         try:
             await self.work()
         except Exception as error:
-            if not is_unavailable(error):  # of that the database has told
+            if not is_unavailable(error):  # the database has logged it
                 log.exception("%s failed; trying again", self.name, extra={"event": "interval_failed"})
 
 
@@ -42,7 +42,7 @@ async def at_intervals(intervals: Sequence[Interval]) -> AsyncIterator[None]:
     from apscheduler.executors.asyncio import AsyncIOExecutor
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-    # Its own lines tell of each run, and of each that is left out because the one before has not ended.
+    # APScheduler logs every run, and every one that is skipped because the one before has not ended.
     logging.getLogger(f"apscheduler.executors.{_EXECUTOR}").setLevel(logging.ERROR)
     quiet = logging.getLogger(f"{__name__}.scheduler")
     quiet.setLevel(logging.ERROR)

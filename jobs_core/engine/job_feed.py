@@ -18,7 +18,7 @@ from jobs_core.engine.app_context import AppContext
 from jobs_core.model.envelope import PROBE_JOB_TYPE
 from jobs_core.model.states import FINISHED, JobStatus
 
-# Transactions commit in another order than their ids were given out, so the last few are looked at again.
+# Transactions may commit in another order than that of their ids, so the last few are read again.
 _OVERLAP = 200
 _WATCHED_AT_FIRST = 1_000
 _MOST_WATCHED = 10_000

@@ -33,7 +33,7 @@ from jobs_core.qstash.client import MessageEnd
 
 log: logging.Logger = logging.getLogger(__name__)
 
-# How late a sign of life may be before the sweep asks QStash about it.
+# How long after its expected change a job is left alone before the sweep asks QStash about it.
 GRACE = timedelta(minutes=10)
 SWEEP_LIMIT = 500
 # After QStash's retries met nothing but workers that could not take the job.
@@ -123,7 +123,7 @@ class Closer:
         """Finish the job of a notice, or deliver it again. Return ``None`` if the job has another message by now."""
         record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None:
-            # Not one of its deliveries reached us; the failure is still worth a record.
+            # None of its deliveries reached a worker; the failure is recorded all the same.
             job_store.add_job(connection, job)
             record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None or record.message_id not in {None, notice.source_message_id}:

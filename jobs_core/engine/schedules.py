@@ -117,7 +117,7 @@ class Schedules:
                 f"a schedule has no {', '.join(sorted(refused))}: its cron expression says when it fires"
             )
         delivery = parse_options(definition, JobRequest.of(definition, payload, **options).options)
-        # The worker hears of a firing by its delivery alone, so the template says how it is delivered.
+        # A worker knows a firing from its delivery alone, so the template carries the delivery options.
         given = delivery if delivery.to_record() else None
         named = {"schedule_id": schedule_id, "cron": cron, "timezone": timezone}
         for name, value in named.items():

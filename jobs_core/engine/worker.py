@@ -353,7 +353,7 @@ class Worker:
 
     async def _record_once(self, job: Job, verdict: Verdict) -> bool:
         ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
-        # Where a commit was done and only its answer lost, it is done once more, and finds nothing to change.
+        # If a commit succeeded and only its answer was lost, the repeated update finds nothing to change.
         return await self._write_end(job, ended) or await self._database.read(
             lambda connection: job_store.has_ended(connection, ended)
         )
@@ -435,7 +435,7 @@ def _claim_late(connection: Connection, wish: _Wish) -> _Found:
     record = job_queries.get(connection, wish.job_id, with_attempts=False)
     if record is not None:
         return record
-    # Published by another service, or by a schedule: the delivery is the first we hear of it.
+    # Published by another service, or by a schedule: it has no record before its delivery.
     job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
     if wish.delivery.max_retries is not None:
         job = replace(job, max_retries=wish.delivery.max_retries)
@@ -445,7 +445,7 @@ def _claim_late(connection: Connection, wish: _Wish) -> _Found:
 
 
 def _claim_of(wish: _Wish) -> Claim:
-    # As if the job said nothing of its timeout, which few do; the record shows only once it is ours.
+    # With the type's timeout, as the job's own options are only read with the claim; few jobs have one.
     until = wish.lease(_NO_OPTIONS)
     return Claim(wish.job_id, wish.delivery.message_id, wish.now, until)
 
@@ -514,7 +514,7 @@ async def _call(
         ) from None
 
 
-# The logging module takes a lock to find one.
+# Kept, because the logging module takes a lock to find a logger.
 _logger = cache(logging.getLogger)
 
 

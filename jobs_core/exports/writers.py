@@ -48,7 +48,7 @@ class XlsxWriter:
     """An Excel file. Rows are written to disk as they come; rows beyond a sheet's limit go to the next sheet."""
 
     def __init__(self, path: Path, headings: Sequence[str], *, sheet_rows: int = SHEET_ROWS) -> None:
-        import xlsxwriter  # slow to import; only who writes for Excel pays
+        import xlsxwriter  # slow to import, and only needed for Excel
 
         self._book = xlsxwriter.Workbook(
             str(path),

@@ -15,7 +15,7 @@ from jobs_core.storage.files import FileStorage
 
 BATCH_ROWS = 1_000
 BATCH_FILES = 500
-# A sender may repeat an event for days, and a thief for longer.
+# A sender may repeat an event for days, and an attacker for longer.
 WEBHOOK_EVENTS_KEPT = timedelta(days=90)
 TEMPORARY_FILES_KEPT = timedelta(days=1)
 # What is left when time runs out is a job of its own.

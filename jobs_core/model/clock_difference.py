@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-# A signature is valid for five minutes, of which the way of the delivery takes some seconds.
+# A signature is valid for five minutes, less the seconds that the delivery takes to arrive.
 LONGEST_AHEAD = timedelta(minutes=4, seconds=30)
-# The Date header counts seconds, and the answer was on its way.
+# The Date header has whole seconds, and the response took time to arrive.
 _UNSURE = timedelta(seconds=2)
 
 

@@ -45,7 +45,7 @@ def _no_truth(value: object) -> object:
     return value
 
 
-# As numbered by applications, whose databases count to 2**63.
+# An application's own numbers, which its database counts to 2**63.
 SubjectValue = Annotated[
     Annotated[int, Field(ge=-(2**63), lt=2**63)] | Name | None, BeforeValidator(_no_truth)
 ]

@@ -31,7 +31,7 @@ _URL = TypeAdapter(HttpUrl)
 LONGEST_TIMEOUT = timedelta(hours=12)  # of a handler
 
 # The failure callback is what ends a job whose worker died, so it is tried even for a job without retries.
-# Three is what every plan allows.
+# Every plan allows three.
 FAILURE_CALLBACK_RETRIES = 3
 
 

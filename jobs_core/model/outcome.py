@@ -223,5 +223,5 @@ def describe(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str | None:
     if error.__traceback__ is None:
         return None
-    # The end says where it happened; a deep recursion's beginning says little.
+    # The end of a traceback says where it happened, so that is what is kept of a deep recursion.
     return storable("".join(traceback.format_exception(error)))[-_LONGEST_TRACEBACK:]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-# PostgreSQL parses JSON on its stack, and so do those who read the records.
+# PostgreSQL and other readers parse JSON by recursion, which deep nesting would exhaust.
 DEEPEST = 100
 _LONGEST_NOTE = 300
 

@@ -65,7 +65,7 @@ class Watch:
             try:
                 await channel.tell(raised, resolved, key=key)
             except Exception:
-                # The others still tell, and the log says what this one did not.
+                # The other channels still send, and the log has this one's error.
                 log.exception(
                     "an alert was not told by %s: %s",
                     type(channel).__name__,

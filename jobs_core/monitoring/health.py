@@ -71,7 +71,7 @@ async def _database_problem(context: AppContext) -> str | None:
             lambda connection: connection.execute(text("SELECT 1 FROM job_executions LIMIT 1"))
         )
     except SQLAlchemyError as error:
-        if not is_unavailable(error):  # of that the database has told
+        if not is_unavailable(error):  # the database has logged it
             log.error(  # noqa: TRY400 -- the first line says it all
                 "the database is not as it should be: %s",
                 str(error).partition("\n")[0],

@@ -28,7 +28,7 @@ from jobs_core.model.clock import Clock, SystemClock
 from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
 from jobs_core.model.message import Message
 
-# One request must not keep the commit of its neighbours waiting for long.
+# A large request would delay the other jobs of its batch.
 LARGEST_BATCH = 100
 _TIMEOUT = httpx.Timeout(30, connect=5)
 # Contract, 5.9; both spellings of a cancelled message are in use.
@@ -95,7 +95,7 @@ class QStashClient:
                 for message in messages
             ]
         except PublishRefusedError:
-            answers = [None] * len(messages)  # one may have spoilt it for all: ask for each
+            answers = [None] * len(messages)  # one message may be the reason for the refusal: try each
         return [
             answer if answer is not None else await self._publish_one(message, now)
             for message, answer in zip(messages, answers, strict=True)
@@ -220,7 +220,7 @@ class QStashClient:
                 method, f"{self._url}{path}", headers=headers, content=body
             )
         except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError) as error:
-            # It never left this machine, and never will: older versions took texts that no header can hold.
+            # It can never be sent: older versions accepted text that no header can hold.
             raise PublishRefusedError(
                 f"the request cannot be sent: {type(error).__name__}: {error}", job_id=job_id
             ) from error
@@ -262,7 +262,9 @@ def _refusal(response: httpx.Response, job_id: str | None) -> PublishError:
     elif said is None or status == httpx.codes.NOT_FOUND:
         hint = "; is QSTASH_URL right, and of the region of QSTASH_TOKEN?"
     is_word = said is not None and status not in _MAYBE_LATER | {404} and 400 <= status < 500
-    is_too_large = status == httpx.codes.REQUEST_ENTITY_TOO_LARGE  # whoever says so, it does not get through
+    is_too_large = (
+        status == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+    )  # a proxy's answer as well: it does not get through
     kind = PublishRefusedError if is_word or is_too_large else PublishUnavailableError
     text = response.text.strip()[:_LONGEST_SAID]
     return kind(f"QStash answered {status}: {text}{hint}", status=status, job_id=job_id)

@@ -51,7 +51,7 @@ class _Relay:
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.is_woken = False
-        # One at a time: who comes second also waits for what the first has taken and not yet published.
+        # One at a time: a second caller also waits for what the first has locked and not yet published.
         self.lock = asyncio.Lock()
 
 
@@ -123,14 +123,14 @@ class Outbox:
             try:
                 await self.relay()
             except Exception as error:
-                if not is_unavailable(error):  # of that the database has told
+                if not is_unavailable(error):  # the database has logged it
                     log.exception("the outbox's relay failed", extra={"event": "relay_failed"})
 
     async def flush(self) -> None:
         """Publish every committed message that nobody has locked, and wait for those that this process is
         publishing.
         """
-        await asyncio.sleep(0)  # the word of a commit may still be on its way
+        await asyncio.sleep(0)  # the notice of a commit may still be scheduled
         relay = self._relay.here()
         if relay.task is not None:
             await asyncio.gather(relay.task, return_exceptions=True)

@@ -23,7 +23,7 @@ from jobs_core.settings.webhook_source import WebhookSource, check_source_name, 
 
 _CONSOLE = "https://console.upstash.com/qstash"
 
-# Where to get each value: the second half of every complaint about it.
+# Where to get each value: the second half of every error about it.
 _SOURCES = {
     "QSTASH_URL": f"the URL is shown at {_CONSOLE}",
     "QSTASH_TOKEN": f"copy it from {_CONSOLE}",

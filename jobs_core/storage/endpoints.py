@@ -10,7 +10,7 @@ from jobs_core.model.clock import Clock
 from jobs_core.storage.files import FileStorage, StoredFileNotFoundError, content_type
 from jobs_core.storage.links import FILES_PATH, FileLinks, LinkRejected
 
-# A file may hold what a user typed. It is saved, not shown, and if shown all the same it can do nothing.
+# A file may hold a user's text: browsers are to save it, and where one shows it, it may run nothing.
 _HEADERS = {
     "Cache-Control": "private, no-store",
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",

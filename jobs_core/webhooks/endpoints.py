@@ -102,7 +102,7 @@ def _endpoint(
             reason,
             extra={"event": "webhook_replayed", "source": name, "job_id": receipt.job_id},
         )
-        # 2xx all the same: a sender that missed our first answer would otherwise go on for days.
+        # 2xx all the same: a sender that missed the first response would otherwise retry for days.
         return JSONResponse({"status": "duplicate", "jobId": receipt.job_id, "reason": reason}, 200)
 
     return endpoint

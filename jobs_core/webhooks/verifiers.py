@@ -78,7 +78,7 @@ class StripeSource:
     tolerance: timedelta
 
     def receive(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Received:
-        import stripe  # slow to import; only who receives from Stripe pays
+        import stripe  # slow to import, and only needed for Stripe
 
         header = headers.get("stripe-signature") or _missing("Stripe-Signature")
         # The first one, as the SDK takes it: another would be a time that nobody signed.

@@ -8,7 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Migrations stand still while models move on, so the types are spelled out here.
+# Models change and migrations must not, so the types are spelled out here.
 big_key: sa.BigInteger = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 json_value: sa.JSON = sa.JSON()
 instant: sa.DateTime = sa.DateTime(timezone=True)
