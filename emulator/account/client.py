@@ -48,7 +48,7 @@ class AccountClient:
     ) -> None:
         """Raises AccountError for a URL that is none."""
         try:
-            self.url = check_url(url.rstrip("/"), what="URL")
+            self.url: str = check_url(url.rstrip("/"), what="URL")
         except InvalidInput as error:
             raise AccountError(f"{name}: {error}") from None
         self.name = name

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -111,7 +111,9 @@ Url = Annotated[str, _checked(_url)]
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
 
 
 class Elsewhere(_Form):
@@ -170,7 +172,7 @@ class FlowForm(_Form):
 
 
 class ScheduleForm(_Form):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     cron: Annotated[str, _checked(lambda text: Cron.parse(text).text)]
     destination: Annotated[str, _checked(_destination)]
@@ -237,7 +239,7 @@ class EndpointForm(_Form):
 
 
 class GroupForm(_Form):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     endpoints: tuple[EndpointForm, ...] = Field(min_length=1)
     headers: HeaderForm = {}

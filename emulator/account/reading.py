@@ -6,7 +6,7 @@ A real account may answer more than is known here, so unknown fields are let by.
 import base64
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -30,7 +30,7 @@ HeaderMap = dict[str, list[str]]
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True)
 
 
 # A sample of the vendor shows 0 where nothing was given (contract U28).

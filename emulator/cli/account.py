@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from emulator.account.rewriting import Rules
     from emulator.account.values import AccountState
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="A real account and this machine: pull, diff, plan, apply, replay. Not yet tried on a real account.",
     no_args_is_help=True,
 )

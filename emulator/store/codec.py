@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Table
 from sqlmodel import SQLModel
 
 from emulator.store.tables import table_of
@@ -92,7 +92,7 @@ class JsonFields:
     """Some of a record's fields as one JSON object; ``omits_none`` leaves out those that are ``None``."""
 
     def __init__(self, keys: Keys, *, omits_none: bool = False) -> None:
-        self.fields = tuple(keys)
+        self.fields: tuple[str, ...] = tuple(keys)
         self._pick = attrgetter(*keys)
         self._keys = [(key, None) if isinstance(key, str) else key for key in keys.values()]
         self._omits_none = omits_none
@@ -211,10 +211,10 @@ class Codec(Generic[R]):
         self, record: type[R], model: type[SQLModel], *parts: Part, numbered: str | None = None
     ) -> None:
         """``numbered`` is a column that the database fills."""
-        self.table = table_of(model)
+        self.table: Table = table_of(model)
         elsewhere = {name for part in parts for name in part.fields}
         own = [one.name for one in fields(record) if one.name not in elsewhere]  # type: ignore[arg-type]  # a dataclass
-        self.names = ("tenant_id", *own, *(name for part in parts for name in part.columns))
+        self.names: tuple[str, ...] = ("tenant_id", *own, *(name for part in parts for name in part.columns))
         assert sorted(self.names) == sorted({column.name for column in self.table.c} - {numbered}), record
         self._own = attrgetter(*own)
         self._writes = [part.write for part in parts]

@@ -10,8 +10,8 @@ class DatabaseFile:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError if there is no such file."""
-        self.path = path.resolve()
-        self.identity = _identity(self.path)
+        self.path: Path = path.resolve()
+        self.identity: tuple[int, int] = _identity(self.path)
         self._loss: str | None = None
 
     def loss(self) -> str | None:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +66,7 @@ from emulator.store.tables import (
 from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
 from emulator.wire.destination import origin_of
 from emulator.wire.flow_control import FlowControl
+from emulator.wire.headers import Headers
 from emulator.wire.options import KEPT_OPTIONS, Callback
 from emulator.wire.workflow import CallType
 
@@ -89,7 +90,7 @@ _CALLBACK = as_list(Callback, url=AS_IS, headers=HEADER_LINES)
 _RESULT = as_list(AttemptResult, status=AS_IS, headers=HEADER_LINES, body=_BASE64, error=AS_IS)
 _TUPLE = Spelling(list, tuple)
 
-load_lines = _LINES.read
+load_lines: Callable[[str], Headers] = _LINES.read
 """Header lines out of a column."""
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from emulator.broker.message import DeadLetter, LogEntry, Message, State
 from emulator.broker.workflow.run import Failure, FailureCallback, Run, RunState
-from emulator.store.codec import together
+from emulator.store.codec import Reading, together
 from emulator.store.records import DEAD_LETTER, FAILURE, FAILURE_CALLBACK, LOG, MESSAGE, RUN
 from emulator.store.tables import BodyRow, table_of
 
@@ -13,7 +13,7 @@ _B = table_of(BodyRow)
 
 WITH_BODY = _M.outerjoin(_B, _B.c.seq == _M.c.body_seq)
 """Messages with their bodies."""
-BODY = together(lambda body: body or b"", _B.c.body)
+BODY: Reading[bytes] = together(lambda body: body or b"", _B.c.body)
 
 
 @dataclass(frozen=True, slots=True)
