@@ -75,6 +75,7 @@ class Job(models.Model):
     message_id: models.CharField[str | None, str | None] = models.CharField(max_length=255, null=True)
     progress: models.FloatField[float | None, float | None] = models.FloatField(null=True)
     progress_note: models.TextField[str | None, str | None] = models.TextField(null=True)
+    lease_until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     next_attempt_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     completed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)

@@ -10,8 +10,10 @@ import pytest
 from django.core.management import call_command
 from django.db import transaction
 from django.test import LiveServerTestCase
+from sqlalchemy import inspect
 from test_tea_shop import WithQStash
 
+from jobs_core.database import tables
 from jobs_core.django import flush, project
 from jobs_core.django.models import Job, JobAttempt, OutboxMessage
 from tests.django_project import tasks
@@ -28,6 +30,16 @@ def rows() -> list[list[dict[str, Any]]]:
 
 def _short(value: Any) -> Any:
     return value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value
+
+
+def test_the_models_have_every_column_of_their_tables() -> None:
+    for model, table in (
+        (Job, tables.JobExecution),
+        (JobAttempt, tables.JobAttempt),
+        (OutboxMessage, tables.OutboxMessage),
+    ):
+        fields = {field.column: field.null for field in model._meta.fields}
+        assert fields == {name: bool(column.nullable) for name, column in inspect(table).c.items()}
 
 
 class TestDumps(WithQStash, LiveServerTestCase):

@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                         ("message_id", models.CharField(max_length=255, null=True)),
                         ("progress", models.FloatField(null=True)),
                         ("progress_note", models.TextField(null=True)),
+                        ("lease_until", models.DateTimeField(null=True)),
                         ("next_attempt_at", models.DateTimeField(null=True)),
                         ("started_at", models.DateTimeField(null=True)),
                         ("completed_at", models.DateTimeField(null=True)),
