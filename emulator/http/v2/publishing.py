@@ -24,6 +24,7 @@ from emulator.http.models.publishing import (
 )
 from emulator.http.models.workflow import WorkflowItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
+from emulator.http.option_cache import OptionCache
 from emulator.http.request_parsing import header_lines, in_slices, parse_items, read_body, read_object
 from emulator.http.routing import JsonAnswer, caller_ip, ok, path_name, raw_header, raw_query, route
 from emulator.http.v2.schedules import save_schedule_from
@@ -44,6 +45,7 @@ from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 log: logging.Logger = logging.getLogger(__name__)
 
 
+_KNOWN: OptionCache = OptionCache()
 _SAYS_RUN: re.Pattern[bytes] = re.compile(re.escape(RUN_ID_HEADER.encode()), re.IGNORECASE)
 
 
@@ -109,26 +111,50 @@ async def batch(request: Request, runtime: Runtime) -> JsonAnswer[list[ItemAnswe
 async def _publish(
     request: Request, runtime: Runtime, queue_name: str | None
 ) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
-    lines = header_lines(request)
-    query = raw_query(request)
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
-    if raw_header(request, b"upstash-cron") is not None or _has_cron(query):
-        return await save_schedule_from(
-            runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
-        )
-    if is_workflow(lines):
-        target = request.path_params["destination"]
-        if queue_name is not None:
-            lines = (*lines, ("Upstash-Queue-Name", queue_name))
-        return await publish_one(runtime, target, query, lines, body, caller_ip(request))
-    draft = read_draft(
-        runtime, request.path_params["destination"], query, lines, body, caller_ip(request), queue_name
-    )
+    draft = _known_draft(request, runtime, body, queue_name)
+    if draft is None:
+        lines, query, target = header_lines(request), raw_query(request), request.path_params["destination"]
+        if raw_header(request, b"upstash-cron") is not None or _has_cron(query):
+            return await save_schedule_from(
+                runtime, target, query, lines, body, caller_ip(request), queue_name
+            )
+        if is_workflow(lines):
+            if queue_name is not None:
+                lines = (*lines, ("Upstash-Queue-Name", queue_name))
+            return await publish_one(runtime, target, query, lines, body, caller_ip(request))
+        draft = read_draft(runtime, target, query, lines, body, caller_ip(request), queue_name)
+        if not query and queue_name is None:
+            _remember(request, runtime, draft)
     [result] = await runtime.publish([draft])
     if isinstance(result, EmulatorError):
         raise result
     is_duplicate = all(one.is_duplicate for one in result)
     return ok(accepted_view(draft, result), status=202 if is_duplicate else 201)
+
+
+def _known_draft(request: Request, runtime: Runtime, body: bytes, queue_name: str | None) -> Draft | None:
+    """What a publish asks for whose header lines came before and say all of it; ``None`` for every other."""
+    if request.scope["query_string"]:
+        return None
+    options = _KNOWN.find(request.scope["headers"], runtime.limits)
+    if options is None:
+        return None
+    raw, kept, parameters = split_target(request.path_params["destination"], "")
+    destination = parse_destination(raw, kept)
+    if parameters or destination.kind is DestinationKind.URL_GROUP:
+        return None
+    if queue_name is not None:
+        options = replace(options, queue_name=queue_name)
+    return Draft(destination=destination, options=options, body=body, caller_ip=caller_ip(request))
+
+
+def _remember(request: Request, runtime: Runtime, draft: Draft) -> None:
+    """Keep what the header lines say, unless a group's defaults took part or something is to be warned of."""
+    options = draft.options
+    has_warnings = bool(options.warnings) or any(True for _ in _ignored(options))
+    if draft.destination.kind is not DestinationKind.URL_GROUP and not has_warnings:
+        _KNOWN.keep(request.scope["headers"], runtime.limits, options)
 
 
 def _has_cron(query: str) -> bool:
