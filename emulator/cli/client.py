@@ -36,7 +36,7 @@ class Client:
                 headers={b"Authorization": f"Bearer {token}".encode()},
                 timeout=600,
                 trust_env=False,
-                # Reading the machine's certificates takes longer than all the rest; plain HTTP has no use for them.
+                # Reading the machine's certificates takes longer than all the rest; plain HTTP does not need them.
                 verify=not self.url.startswith("http:"),
             )
         except (httpx.InvalidURL, ValueError) as error:

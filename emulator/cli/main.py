@@ -196,6 +196,6 @@ def main() -> None:
     try:
         app(arguments)
     except BrokenPipeError:
-        # ``| head`` has seen enough.
+        # The reader, such as ``| head``, has closed the pipe.
         sys.stderr.close()
         raise SystemExit(0) from None

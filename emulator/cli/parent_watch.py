@@ -31,7 +31,7 @@ def _read_to_the_end(stop: Callable[[], None]) -> None:
         while os.read(0, 4096):
             pass
     except OSError:
-        pass  # closed from the start is closed
+        pass  # it was closed from the start
     stop()
 
 

@@ -97,7 +97,7 @@ def _read_variables(process: subprocess.Popen[str]) -> dict[str, str]:
             variables[name] = value.strip('"')
         if "is running" in line:
             return variables
-    # Its own words are on stderr already.
+    # The server has printed its error already.
     raise typer.Exit(process.wait() or 1)
 
 

@@ -48,7 +48,7 @@ def load_settings(given: dict[str, Any]) -> Settings:
     try:
         return Settings(**given)
     except SettingsError as error:
-        # Its text names the field and the source.
+        # The error's text names the field and the source.
         raise typer.BadParameter(
             f'{error}: expected JSON, such as {{"http://a": "http://b"}} or ["name"]'
         ) from None
@@ -80,7 +80,7 @@ def _shown(database: str) -> str:
 def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: bool = False) -> int:
     """Serve until SIGINT or SIGTERM, or until standard input closes if asked. Return the exit code."""
     log_format.configure(logging.INFO if is_verbose else logging.WARNING)
-    # Why a delivery failed is what somebody looks for in this terminal, requests or not.
+    # Failed deliveries are explained on this terminal, whether requests are logged or not.
     logging.getLogger(deliveries.__name__).setLevel(logging.INFO)
     listeners = [
         _listen(settings.host, port, flag)
@@ -116,7 +116,7 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
         log_level="info" if is_verbose else "warning",
         access_log=is_verbose,
         timeout_graceful_shutdown=5,
-        # A publisher's address is its socket's: what anybody may write into X-Forwarded-For is not believed.
+        # A publisher's address is its socket's: anyone may write an X-Forwarded-For.
         proxy_headers=False,
     )
     server = _Server(config, emulator, opened[0], stops_with_stdin=stops_with_stdin)

@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's does not say that it is one.
+        # uvloop's transport does not derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         made = transport.get_extra_info("socket")
         if made is not None and hasattr(select, "poll"):
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
-            # Nobody asked: what follows an answer belongs to nothing.
+            # Bytes without a request: nothing may follow a response.
             self.close()
             return
         try:

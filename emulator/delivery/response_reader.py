@@ -201,7 +201,7 @@ class ResponseReader:
             while not self.is_complete and self._read_chunk():
                 pass
         if self.is_complete and self._buffer:
-            # Bytes that belong to nothing.
+            # Bytes after the response.
             self.can_be_kept = False
 
     def _take(self, count: int) -> int:

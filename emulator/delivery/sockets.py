@@ -28,9 +28,9 @@ from emulator.wire.headers import Headers, header_bytes, header_text
 log: logging.Logger = logging.getLogger(__name__)
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-# Whose requests say a length of nothing (RFC 9110, 8.6).
+# Methods whose requests have a Content-Length even without a body (RFC 9110, 8.6).
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-# What this machine has run out of, and may have again.
+# Resources that this machine has run out of, and may have again later.
 _OUR_OWN = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EAGAIN}
 )
@@ -63,7 +63,7 @@ class SocketTransport:
                 return _no_response(connection_errors.TIMED_OUT)
             reader.give_up("the rest of the response did not come in time")
         except (socket.gaierror, UnicodeError):
-            # A host with an empty or overlong label is none, and is not even asked for.
+            # A host with an empty or overlong label is invalid, and is not looked up.
             return _no_response(connection_errors.not_resolved(request.url))
         except ssl.SSLError as error:
             return _no_response(connection_errors.tls_failed(request.url, error))
@@ -87,7 +87,7 @@ class SocketTransport:
             except OSError as error:
                 if reader.has_begun or not _is_our_own(error):
                     raise
-                # Not the destination's fault, so no attempt: nothing was sent.
+                # Nothing was sent, and the destination is not the cause: this is no attempt.
                 if wait_seconds == _FIRST_WAIT_SECONDS:
                     log.warning("cannot connect for now, trying again: %s", error)
             else:
@@ -164,7 +164,7 @@ def _result(reader: ResponseReader) -> AttemptResult:
 
 def _is_our_own(error: OSError) -> bool:
     if isinstance(error, socket.gaierror):
-        # A name cannot be asked for without a descriptor, and the resolver does not say that.
+        # Looking up a name takes a descriptor, and the resolver's error does not say that there is none.
         try:
             socket.socket().close()
         except OSError as own:

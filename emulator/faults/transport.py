@@ -70,7 +70,7 @@ class FaultyTransport:
                 self._crash()
                 return await asyncio.Future()
             case _:
-                # Nothing, or only the signature.
+                # No fault, or one of the signature alone.
                 return await send(request)
 
     async def _wait(self, span_ms: int) -> None:

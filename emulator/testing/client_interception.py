@@ -194,7 +194,7 @@ async def _pass_on(scope: Scope, receive: Receive, send: Send) -> None:
             "thread (asyncio.to_thread), use an async client, or let the app run as a process with qstash_server"
         )
     if isinstance(answer.error, NeverAnswered):
-        # As the emulator itself would: until the client has had enough.
+        # As the emulator itself does: until the client disconnects.
         while (await receive())["type"] != "http.disconnect":
             pass
         return

@@ -98,7 +98,7 @@ class Harness(Observations):
         """
         self._given_at: int | None = None if now_at is None else _instant(now_at)
         self._start_at: int = wall_now_at() if self._given_at is None else self._given_at
-        # What a test looks at must not go, however far it turns the clock.
+        # A test's messages are kept, however far it turns the clock.
         settings.setdefault("keep_messages_hours", _HOURS_OF_A_CENTURY)
         chosen = Settings(db=db, clock="manual", seed=seed, **settings)
         self.apps: AppTransport = AppTransport(
@@ -121,7 +121,7 @@ class Harness(Observations):
         self._thread = threading.get_ident()
         self._is_started = False
         self._starting = asyncio.Lock()
-        # What is due at the start is sent before it is known what there was.
+        # Messages due at the start are sent before the recorder's start is known.
         self._recorder = Recorder(Start(at=self._start_at, signing_key=""))
         self._begun_at = self._start_at
         self._crashes_before = 0
@@ -271,7 +271,7 @@ class Harness(Observations):
         """Return when something is due next, schedules included, in unix milliseconds; ``None`` if never."""
         return self._look(self.runtime.next_due_at)
 
-    # Who is called, and who calls
+    # Destinations and clients
 
     def mount(self, origin: str, app: object, interface: Interface | None = None) -> None:
         """Have ``app`` answer requests to ``origin``: an ASGI app, a WSGI app, or the URL of a server."""
@@ -300,7 +300,7 @@ class Harness(Observations):
             self._note_call(scope, body, answer, sent_at)
         return answer
 
-    # What is seen of a run
+    # The record of a run
 
     def _note_call(self, scope: Scope, body: bytes, answer: Answer | None, sent_at: int) -> None:
         lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
@@ -403,7 +403,7 @@ class Harness(Observations):
             fired=runtime.schedules_fired - fired,
         )
 
-    # What goes wrong on purpose, and the whole state
+    # Faults, and the whole state
 
     @property
     def faults(self) -> FaultBook:
@@ -434,7 +434,7 @@ class Harness(Observations):
 
         async def restored() -> None:
             await import_into(self._emulator, self.runtime, fields)
-            # What was imported was not seen.
+            # Imported messages were not recorded.
             self._forget()
 
         return self._call("restore(...)", restored)

@@ -98,7 +98,7 @@ class ServerProcess:
     def start(self) -> None:
         """Start, and return when it is ready. Raise EmulatorError with its output if it fails."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
-        # Not a pipe: nobody reads it, so it would fill, and stop a server that has much to say.
+        # Not a pipe: nothing reads it, so it would fill, and block a server that prints much.
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed when the process has ended
         self._process = subprocess.Popen(  # noqa: S603  our own command line
             self._command,

@@ -66,7 +66,7 @@ def check_histories(index: RunIndex) -> Iterator[Violation]:
         for position in index.positions[message_id]:
             line = index.record.log[position]
             is_legal = line.state in _MAY_FOLLOW[before]
-            # What belongs to a run is taken back when the run ends.
+            # A run's messages are cancelled when the run ends.
             is_legal |= line.state == "CANCELED" and before not in FINAL and _is_of_run(index, message_id)
             if before == line.state == "ACTIVE":
                 is_legal = index.record.went_back or index.was_cut_off(before_at, line.time_at)

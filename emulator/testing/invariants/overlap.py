@@ -21,7 +21,7 @@ def check_overlap(
     held then, ``None`` for none.
     """
     attempts = [attempt for message in members for attempt in index.attempts[message.id]]
-    # Where the clock stands still many things happen at one time: the record's order tells which came first.
+    # With a manual clock many things happen at one time: the record's order tells which came first.
     place = {id(attempt): number for number, attempt in enumerate(index.record.attempts)}
     under_way: list[AttemptRecord] = []
     for attempt in sorted(attempts, key=lambda one: (one.started_at, place[id(one)])):

@@ -96,7 +96,7 @@ def _wrong_end(run: RunRecord) -> Texts:
 def _wrong_reports(run: RunRecord) -> Texts:
     """The failure is told once, and so is what became of each call."""
     expected = int(run.has_failure_callback and run.state == _FAILED) + sum(run.callbacks_again)
-    # Of those asked for without an answer nobody knows.
+    # Whether calls without an answer took effect is not known.
     if not expected <= run.failure_callbacks <= expected + run.callbacks_again.count(False):
         yield f"is {run.state}, and made {run.failure_callbacks} failure callbacks instead of {expected}"
     told: dict[str, set[str]] = defaultdict(set)

@@ -27,7 +27,7 @@ def check_schedules(index: RunIndex) -> Iterator[Violation]:
 
 def cron_times(cron: str, from_at: int, until_at: int) -> list[int]:
     """Return the times of a cron line from ``from_at`` to ``until_at``, both exclusive, in unix milliseconds."""
-    # Loading it takes a while, and most runs have no schedule.
+    # croniter is slow to import, and most runs have no schedule.
     from croniter import croniter
 
     zone: tzinfo = UTC

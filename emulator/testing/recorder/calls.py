@@ -12,7 +12,7 @@ from emulator.testing.recorder.asked import Asked, Limits, is_url, read_asked
 from emulator.testing.recorder.readers import limits_of, options_of, whole
 
 T = TypeVar("T")
-# More than there ever are: how many entries a call took away that was cut off, nobody can tell.
+# More than there can be: how many entries a call removed that was cut off is not known.
 _MANY = 10**9
 
 
@@ -260,7 +260,7 @@ class Calls:
             )
             self.flow_events[key].append(event)
         elif verb == "reset":
-            # Attempts under way count no more: how many may overlap cannot be told from here on.
+            # Attempts under way no longer count: how many may overlap is not known from here on.
             self.unclear_flow_keys.add(key)
 
     def _note_group(self, call: Call, rest: str) -> None:
@@ -269,7 +269,7 @@ class Calls:
         if call.method == "DELETE":
             endpoints = self.endpoints[name] = self.endpoints[name] - named if what else set()
             if not endpoints:
-                # It may be gone, and its schedules have nobody to publish to.
+                # The group may be gone, and its schedules have no destination.
                 self.groups_since[name] = None
         elif call.method == "POST" and call.is_ok:
             self.endpoints[name] |= named

@@ -238,7 +238,7 @@ class _Reader:
             return (0,)
         if expression is None:
             return None
-        # What the checker cannot read binds nobody.
+        # An expression that the checker cannot read is not checked.
         return retry_waits_ms(expression, min(message.max_retries, 50)) or (0,)
 
     def _source(self, message: KeptMessage) -> str | None:
@@ -274,7 +274,7 @@ class _Reader:
             if message_id in self._messages and (message_id, retried) not in seen
             for request in sent
         ]
-        # A request that no line of the log tells of.
+        # Requests without a line in the log.
         return records + [
             AttemptRecord(
                 message_id=one.message_id,
@@ -327,7 +327,7 @@ class _Reader:
     def schedules(self, now_at: int) -> list[ScheduleRecord]:
         """Return when each schedule was certainly active. A schedule that was fired by hand is not judged."""
         if self._calls.is_republishing_unclear:
-            # What was published again from the DLQ looks like a firing.
+            # A message that was published again from the DLQ looks like a firing.
             return []
         return [
             span

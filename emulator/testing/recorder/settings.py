@@ -34,7 +34,7 @@ def queue_records(calls: Calls, names: set[str]) -> dict[str, QueueRecord]:
     for name in sorted({*names, *calls.queue_parallelism, *calls.queue_pauses}):
         bounds = pairwise([0, *(deletion.sent_at for deletion in calls.queue_deletions[name]), _NEVER_AT])
         for number, (since, until) in enumerate(bounds):
-            # What was under way when its queue was deleted is bound by no pause any more.
+            # Attempts under way when their queue is deleted are no longer subject to its pause.
             records[f"{name}#{number}"] = QueueRecord(
                 parallelism=[one for one in calls.queue_parallelism[name] if since <= one.sent_at < until],
                 is_paused=[one for one in calls.queue_pauses[name] if since <= one.sent_at <= until],
@@ -111,7 +111,7 @@ def schedule_records(
     ordered = sorted(events, key=lambda one: one.sent_at)
     for event, later in zip(ordered, [*ordered[1:], None], strict=True):
         if event.kind == "save":
-            # What overwrites a paused schedule leaves it paused (contract 5.4).
+            # Overwriting a paused schedule leaves it paused (contract 5.4).
             cron = event.cron if event.is_certain else None
             least_at = 0 if event.group is None else groups_since.get(event.group)
         elif event.kind == "delete":

@@ -58,7 +58,7 @@ class Client:
             await self._app(scope, exchange.receive, exchange.send)
             status = exchange.status
         except asyncio.CancelledError:
-            # The emulator died under us. What is left to do here is to note that.
+            # The emulator died during the call: only the call is recorded.
             status = None
         answer = Answer(status=status, content=exchange.decoded(), sent_at=sent_at, done_at=self.now_at())
         self._note(f"{method} {target}", answer, about, is_quiet=is_quiet)

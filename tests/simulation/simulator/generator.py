@@ -79,7 +79,7 @@ class _Generator:
 
     def scenario(self) -> Scenario:
         dice = self.dice
-        # Each seed does much of some things and nothing of others: what matters is what meets what.
+        # Each seed has many steps of some kinds and none of others, so that all combinations come up.
         weights = [weight * dice.choice((0, 1, 1, 4)) for _, weight, _ in KINDS]
         weights[0] = KINDS[0][1]
         steps: list[Step] = [save_group(_READY_US, host) for host in dice.sample(HOSTS, dice.randint(1, 3))]

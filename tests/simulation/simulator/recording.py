@@ -114,7 +114,7 @@ def make_record(history: History, network: Network, shown: Shown, *, end_at: int
     taken_back = frozenset(line["messageId"] for line in shown.log if line["state"] == "CANCEL_REQUESTED")
     return replace(
         record,
-        # What is asked for a run's messages, its endpoint knows.
+        # What was asked for a run's messages is known to its endpoint.
         messages=[
             run_message(runs, runs.specs[label_of(created[one.id]["url"]).partition(".")[0]], created[one.id])
             if one.is_of_run

@@ -249,7 +249,7 @@ class _Run:
                 client.ask("POST", f"/v2/schedules/{self._url}/s?m={name}", headers=headers)
 
     def _repeat(self, kind: Callable[[_Client], None], is_over: threading.Event) -> None:
-        # The server dies while we speak to it: that is what this is about.
+        # The server is killed during calls on purpose.
         with contextlib.suppress(httpx.TransportError), self._client() as client:
             while not is_over.is_set():
                 kind(client)

@@ -106,7 +106,7 @@ class Cancel:
 def cancel_many(at_us: int, wanted: str, count: int | None = None) -> Ask:
     """Cancel by a filter, or up to ``count`` of everything."""
     query = "&".join(part for part in (wanted, "" if count is None else f"count={count}") if part)
-    # No dice: every seed's other steps stay what they are.
+    # No random number, so that every seed's other steps stay the same.
     is_async = wanted != "" and at_us % 2 == 0
     target = f"/v2/messages?{query}" if query else "/v2/messages"
     text = (

@@ -60,7 +60,7 @@ class WorkflowApp:
         client = await self._find_client()
         answer = await client.call(method, target, is_quiet=True, **given)
         if answer.status is None:
-            # It died under us, and this world's time with it.
+            # The emulator died, and its event loop with it.
             raise asyncio.CancelledError
         if answer.status == 400 or (method == "GET" and answer.status == 404):
             raise _RunEnded

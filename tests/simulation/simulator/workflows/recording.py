@@ -74,7 +74,7 @@ class _Recorder:
         self._callbacks = Counter(
             _reported(line) for line in created.values() if label_of(line["url"]).partition(".")[2] == FAILED
         )
-        # Which run a message is of, its line does not say: all runs of the label may be left waiting, and with them
+        # A message's line does not name its run: all runs of the label may be left waiting, and with them
         # those that invoked them.
         labels = {label_of(created[message_id]["url"]).partition(".")[0] for message_id in taken_back}
         self._stranded = {
@@ -119,7 +119,7 @@ class _Recorder:
     def _is_cancelled(self, run_id: str) -> bool | None:
         if run_id not in self._history.cancels:
             return False
-        # Of several runs with one id, who can tell which one it was?
+        # Which of several runs with one id it was is not known.
         return True if self._history.cancels[run_id] and self._uses[run_id] == 1 else None
 
 
