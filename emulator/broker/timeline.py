@@ -7,7 +7,7 @@ Messages of a queue are held however far away they are: only those with a slot c
 store's index of due times leaves them out.
 
 Order is by due time, then by seq. What has left the timeline otherwise (a cancel) is dropped from the heap when it
-comes up: its place says so, or another due time.
+comes up, or when there is much of it: its place says so, or another due time.
 """
 
 import heapq
@@ -27,6 +27,7 @@ class Timeline:
         self._held = held
         self._window = window
         self._heap: list[Key] = []
+        self._most_keys = 4 * window
         self._unqueued = 0
 
     @property
@@ -47,6 +48,8 @@ class Timeline:
         if self.is_beyond_horizon(pending):
             self.stored.join(pending)
             return False
+        if len(self._heap) >= self._most_keys:
+            self._drop_all_stale()
         self._unqueued += pending.queue_name is None
         heapq.heappush(self._heap, (pending.due_at, pending.seq))
         return True
@@ -75,15 +78,15 @@ class Timeline:
 
     def shrink(self) -> list[Pending]:
         """Leave all but the nearest ``window`` messages to the store; return those that were left."""
-        current = sorted({key for key in self._heap if self._is_current(key)})
-        nearest = [pending for _, seq in current if (pending := self._held[seq]).queue_name is None]
+        self._drop_all_stale()
+        nearest = [pending for _, seq in self._heap if (pending := self._held[seq]).queue_name is None]
         left = nearest[self._window :]
         self.stored.start = key_of(left[0])
         self._unqueued -= len(left)
         for pending in left:
             self.stored.join(pending)
         gone = set(map(key_of, left))
-        self._heap = [key for key in current if key not in gone]
+        self._heap = [key for key in self._heap if key not in gone]
         return left
 
     def wants_refill(self) -> bool:
@@ -103,6 +106,11 @@ class Timeline:
     def _drop_stale(self) -> None:
         while self._heap and not self._is_current(self._heap[0]):
             heapq.heappop(self._heap)
+
+    def _drop_all_stale(self) -> None:
+        """Sort the heap, without what was taken back before its time: it would pile up."""
+        self._heap = sorted({key for key in self._heap if self._is_current(key)})
+        self._most_keys = 2 * (len(self._heap) + self._window)
 
     def _is_current(self, key: Key) -> bool:
         pending = self._held.get(key[1])

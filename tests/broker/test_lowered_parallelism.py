@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from emulator.broker.broker import Broker
 from emulator.broker.flow_operations import pause_flow, resume_flow
 from emulator.broker.message import AttemptResult, Draft, Message, Pending
-from emulator.broker.pending_changes import cancel
+from emulator.broker.pending_changes import cancel, expedite
 from emulator.broker.queue_operations import pause_queue, upsert_queue
 from emulator.broker.resources import SigningKeys
 from emulator.broker.state import BrokerState
+from emulator.broker.wait_reason import waiting_reason
 from emulator.broker.writes import MessageAccepted, MessageFinished
 from emulator.wire.destination import Destination, DestinationKind
 from emulator.wire.ids import IdFactory
@@ -127,6 +128,16 @@ def test_a_retry_does_not_start_beside_an_attempt_that_a_lowered_parallelism_lef
     assert line.under_way == [2]
     line.answer(2, 200)
     assert line.under_way == [1]
+
+
+def test_what_is_held_back_says_why_and_cannot_be_brought_forward() -> None:
+    line = _line(2, [None, None])
+    line.allow(1)
+    line.answer(1, 500)
+    line.turn_clock(1)
+    held_back = Pending.of(line.messages[1])
+    assert waiting_reason(line.state, held_back, line.now_at) == "queue q lets no more than 1 start"
+    assert expedite(line.state, [held_back], line.now_at) == 0
 
 
 def test_the_first_goes_on_before_the_others_retry() -> None:

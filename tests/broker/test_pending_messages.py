@@ -290,6 +290,17 @@ def test_what_makes_way_for_nearer_ones_while_the_store_is_read_is_not_forgotten
     world.drain()
 
 
+def test_what_is_taken_back_before_its_time_does_not_pile_up() -> None:
+    world = _World(window=2, lane_window=5)
+    world.publish(1, 0)
+    for _ in range(100):
+        world.publish(100, 0)
+        world.cancel(1)
+    assert len(world.state.pending) == 1
+    assert len(world.state.pending.timeline._heap) <= 8
+    world.drain()
+
+
 def test_a_message_of_a_queue_is_held_however_far_away_it_is() -> None:
     world = _World(window=1, lane_window=5)
     for seconds in (1, 2, 3, 4):
