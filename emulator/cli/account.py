@@ -151,7 +151,7 @@ def plan(
     emulator_token: EmulatorToken = None,
     max_wait: MaxWait = 60,
 ) -> None:
-    """Say what apply would do. Changes nothing."""
+    """Show what apply would do. Changes nothing."""
     servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
     with (
         _said(),
@@ -237,7 +237,7 @@ def replay(
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """What goes wrong, in one line and by an exit code."""
+    """Turn an error into one line and an exit code."""
     try:
         from emulator.account.errors import AccountError, FormError, UnreachableError
     except ImportError as error:  # pragma: no cover  the extra is always there in tests
@@ -272,7 +272,7 @@ def _write(file: str, state: "AccountState", with_secrets: list[str]) -> None:
 
 
 def _check_destinations(states: "list[AccountState]") -> None:
-    """The emulator would call them at the schedules' next times."""
+    """Raise unless the destinations are safe: the emulator would call them at the schedules' next times."""
     from urllib.parse import urlsplit
 
     from emulator.account.rewriting import origins
@@ -300,7 +300,7 @@ def _messages(
 
 
 def _copy(theirs: "list[Copied]", ours: "list[Copied]", target: "AccountClient") -> None:
-    """Copy what can be copied and is not here yet; what is left out, or not done, is said."""
+    """Copy what can be copied and is not here yet; print what is left out, or fails."""
     from emulator.account.errors import AccountError
     from emulator.account.messages import missing
 

@@ -15,7 +15,7 @@ app: typer.Typer = typer.Typer(help="Show the clock, and turn a manual one.", no
 def show(
     context: typer.Context, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """What time it is, and when something is due next."""
+    """Show the tenant's time, and when something is due next."""
     if context.invoked_subcommand is not None:
         return
     answer = Client(url, token).call("GET", "/emulator/clock")
@@ -38,7 +38,7 @@ def advance(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn the clock on; returns when all that fell due has happened."""
+    """Turn the clock forward. Returns when everything that fell due has happened."""
     _say(Client(url, token).call("POST", "/emulator/clock/advance", json={"by": by}), as_json)
 
 

@@ -57,7 +57,7 @@ def retry(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish entries anew; prints the new messages' ids."""
+    """Publish entries again; prints the new messages' ids."""
     made: list[str] = []
     client = Client(url, token)
     for answer in _each_page(client, "POST", "/v2/dlq/retry", _wanted(dlq_ids, every)):

@@ -17,7 +17,7 @@ app: typer.Typer = typer.Typer(
 def list_faults(
     context: typer.Context, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """List the faults that are on."""
+    """List the faults in force."""
     if context.invoked_subcommand is not None:
         return
     found = Client(url, token).call("GET", "/emulator/faults")
@@ -58,7 +58,7 @@ def add(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Switch a fault on; prints its id."""
+    """Add a fault; prints its id."""
     given = {
         "kind": kind,
         "destination": destination,
@@ -88,7 +88,7 @@ def remove(
     url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
-    """Switch faults off."""
+    """Remove faults."""
     if bool(fault_ids) == every:
         fail("name the faults, or say --all", 2)
     Client(url, token).call("DELETE", "/emulator/faults", params={"id": fault_ids} if fault_ids else {})

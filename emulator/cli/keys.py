@@ -1,4 +1,4 @@
-"""``qstash-emulator keys``: the signing keys in force, and the published ones once more."""
+"""``qstash-emulator keys``: the signing keys in force, and restoring the published ones."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ app: typer.Typer = typer.Typer(
 def show(
     context: typer.Context, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """The pair in force, as lines for an .env."""
+    """Print the keys in force, as lines for an .env."""
     if context.invoked_subcommand is None:
         _say(Client(url, token).call("GET", "/v2/keys"), as_json=as_json)
 
@@ -28,7 +28,7 @@ def reset(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a published user's own keys back after a rotation; attempts from now on are signed with them."""
+    """Restore a published user's own keys after a rotation; attempts from now on are signed with them."""
     _say(Client(url, token).call("POST", "/emulator/keys/reset"), as_json=as_json)
 
 

@@ -136,7 +136,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run a command with a server of its own; both end together, the exit code is the command's.
+    """Run a command with a server of its own. Both end together; the exit code is the command's.
 
     The command finds QSTASH_URL, QSTASH_TOKEN and the two signing keys in its environment:
 

@@ -62,7 +62,7 @@ def list_messages(
 
 @app.command("show")
 def show(message_id: MessageId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
-    """One message: how it stands, why, and what came of each attempt."""
+    """Show one message: its state, the reason, and the result of each attempt."""
     story = Client(url, token).call("GET", f"/emulator/messages/{message_id}")
     if as_json:
         print_json(story)
@@ -110,7 +110,7 @@ def _attempt_row(one: dict[str, Any]) -> list[str]:
 def retry(
     message_id: MessageId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Bring the next attempt of a waiting message forward to now."""
+    """Deliver a waiting message now."""
     answer = Client(url, token).call("POST", f"/emulator/messages/{message_id}/retry-now")
     print_json(answer) if as_json else typer.echo(f"{message_id} is due now")
 

@@ -49,7 +49,7 @@ def show(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """One run: how it stands, why, and each step with the attempts that failed."""
+    """Show one run: its state, the reason, and each step with its failed attempts."""
     story = Client(url, token).call("GET", f"/emulator/runs/{run_id}")
     if as_json:
         print_json(story)
@@ -92,7 +92,7 @@ def rerun(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a run anew from a step, as a new run whose id is printed; the results before it are kept."""
+    """Start a run again from a step, as a new run whose id is printed; the results before it are kept."""
     asked: dict[str, Any] = {"fromStep": int(from_step) if from_step.isdecimal() else from_step}
     if payload is not None:
         asked["input"] = _text(payload)

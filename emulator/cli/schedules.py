@@ -41,7 +41,7 @@ def list_schedules(
 def show(
     schedule_id: ScheduleId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """One schedule: its next times in its own zone, and the messages it made."""
+    """Show one schedule: its next times in its own zone, and the messages it made."""
     one = Client(url, token).call("GET", f"/emulator/schedules/{schedule_id}")
     if as_json:
         print_json(one)
@@ -67,27 +67,27 @@ def show(
 def run(
     schedule_id: ScheduleId, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Publish what the schedule says, now; its next time stays. Prints the message ids."""
+    """Publish the schedule's message now; its next time is unchanged. Prints the message ids."""
     answer = Client(url, token).call("POST", f"/emulator/schedules/{schedule_id}/run-now")
     print_json(answer) if as_json else typer.echo("\n".join(answer["messageIds"]))
 
 
 @app.command("pause")
 def pause(schedule_id: ScheduleId, url: Url = DEFAULT_URL, token: Token = None) -> None:
-    """Fire no more until it is resumed."""
+    """Skip firings until it is resumed."""
     Client(url, token).call("PATCH", f"/v2/schedules/{schedule_id}/pause")
     typer.echo(f"{schedule_id} is paused")
 
 
 @app.command("resume")
 def resume(schedule_id: ScheduleId, url: Url = DEFAULT_URL, token: Token = None) -> None:
-    """Fire again from the next time on."""
+    """Fire again from the next matching time."""
     Client(url, token).call("PATCH", f"/v2/schedules/{schedule_id}/resume")
     typer.echo(f"{schedule_id} goes on")
 
 
 @app.command("delete")
 def delete(schedule_id: ScheduleId, url: Url = DEFAULT_URL, token: Token = None) -> None:
-    """Delete a schedule; the messages it made live on."""
+    """Delete a schedule; its messages stay."""
     Client(url, token).call("DELETE", f"/v2/schedules/{schedule_id}")
     typer.echo(f"{schedule_id} is deleted")

@@ -120,7 +120,7 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
         proxy_headers=False,
     )
     server = _Server(config, emulator, opened[0], stops_with_stdin=stops_with_stdin)
-    # uvicorn raises the signal that stopped it once more; a stop that was asked for is a success.
+    # uvicorn raises the signal that stopped it again; a stop that was asked for is a success.
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: None)
     server.run(sockets=opened)

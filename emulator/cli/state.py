@@ -15,7 +15,7 @@ def reset(
     url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
-    """Forget all messages, queues, groups, schedules and logs; token, keys and clock stay."""
+    """Delete all messages, queues, groups, schedules and logs; token, keys and clock stay."""
     client = Client(url, token)
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Forget everything at {client.url}?", abort=True)
@@ -48,7 +48,7 @@ def import_(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take in what export wrote."""
+    """Load a file that export wrote."""
     content = read_input(file)
     headers = {"Content-Type": "application/json"}
     answer = Client(url, token).call("POST", "/emulator/import", content=content, headers=headers)

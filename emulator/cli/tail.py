@@ -29,7 +29,7 @@ def tail(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happens, live, one line an event, until Ctrl-C. With --json one object a line."""
+    """Show events live, one line each, until Ctrl-C. With --json one object a line."""
     states = {name.strip().upper() for name in state.split(",")} if state else None
     left = count
     for step in follow(Client(url, token)):
