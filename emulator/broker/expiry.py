@@ -1,4 +1,4 @@
-"""What the broker need not remember for ever."""
+"""Forgetting what has expired: deduplication keys, and flow-control keys that nobody uses any more."""
 
 from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.state import BrokerState

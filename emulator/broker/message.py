@@ -1,4 +1,4 @@
-"""The nouns of the broker: what a publisher hands over, what is kept of it, what came of it.
+"""The values of the broker: what a publisher hands over, what is kept of it, what came of it.
 
 Instants are unix milliseconds, spans carry their unit in their name.
 """

@@ -22,7 +22,7 @@ DEFAULT_WINDOWS: Final = Windows()
 
 
 class PendingMessages:
-    """Those in memory by seq, and what holds them: the queues' lines, the timeline, the lanes.
+    """The messages in memory by seq, and what holds them: the queues' lines, the timeline, the lanes.
 
     ``Pending.place`` says where a message is, and ``_put`` alone changes it. The lines, the timeline and the lanes
     keep the order of theirs.

@@ -1,8 +1,8 @@
 """Where an unfinished message is: the places and the moves between them, as a table.
 
 A state says how far a message has come, a place says what holds it. The two are independent but for two things: a
-message is ``ACTIVE`` in both senses at once, and one in a final state is nowhere. The table in the documentation is
-drawn from ``MOVES``.
+message is ``ACTIVE`` in both senses at once, and one in a final state is nowhere. A test holds the
+documentation to ``MOVES``.
 """
 
 from enum import StrEnum

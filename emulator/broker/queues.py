@@ -1,4 +1,4 @@
-"""Ordered delivery (contract 5.1): who of a queue may be under way.
+"""Ordered delivery (contract 5.1): which messages of a queue may be under way.
 
 A queue of parallelism p has p slots. Slots go to its messages in the order of publishing; a message keeps its
 slot through its delay, its attempts, its retries and its callbacks. Messages without a slot are not on the

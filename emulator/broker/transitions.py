@@ -1,4 +1,4 @@
-"""The legal moves of a message, as a table; the diagram in the documentation is drawn from it."""
+"""The permitted transitions of a message, as a table; a test holds the documentation to it."""
 
 from enum import StrEnum
 from typing import Final

@@ -1,4 +1,4 @@
-"""Why a message is where it is: the reason that goes with its state, in words."""
+"""What an unfinished message waits for, in words: the reason that goes with its state."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""A server that is left on for a month stays small: what has been kept long enough goes, by the tenant's clock."""
+"""Throwing away what has been kept long enough, by the tenant's clock: a server left on stays small."""
 
 import asyncio
 import logging

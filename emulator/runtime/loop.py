@@ -58,7 +58,7 @@ different (an import), or the server stops. Must return at once and never raise.
 _SOON_MS = 60_000
 
 
-# Less is how clocks are kept right.
+# A smaller step back is a correction, as time servers make it.
 _LEAST_SET_BACK_MS = 1_000
 
 
@@ -115,7 +115,7 @@ class Runtime:
                 transport,
                 state=broker.state,
                 clock=clock,
-                # What waits for the clock is nothing to wait for.
+                # ``settled`` does not wait for attempts that wait for the clock.
                 note_held=self._work.end,
                 crash=self._begin_crash,
             ),
@@ -173,7 +173,7 @@ class Runtime:
             self.broker.state.daily.restore(await self._writer.read(count), now_at)
         await self.step_lists.restore()
         if self._writer.store.is_memory:
-            # Now and not by a task that comes later: what a test sees must not depend on when it gives way.
+            # Awaited here, not done in a task: what a test sees must not depend on when it yields to the event loop.
             await self._refills.refill_timeline()
         await self._carry_out(now_at)
         while isinstance(self.clock, ManualClock) and self._is_due(now_at):
@@ -377,7 +377,7 @@ class Runtime:
 
     def _begin_crash(self) -> None:
         self._work.begin()
-        # Not one of the tasks that it is about to end.
+        # A task of its own: the crash cancels those of the tenant.
         self._crash_task = asyncio.create_task(self._crash_unless_starting())
         self._crash_task.add_done_callback(lambda _: self._work.end())
 

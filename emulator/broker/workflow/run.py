@@ -1,4 +1,4 @@
-"""The nouns of workflows. Instants are unix milliseconds."""
+"""The values of workflows: runs, their logs, waits and failures. Instants are unix milliseconds."""
 
 from collections import deque
 from dataclasses import dataclass, field
