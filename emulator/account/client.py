@@ -72,7 +72,7 @@ class AccountClient:
         self._http.close()
 
     def state(self) -> AccountState:
-        """All that the account keeps beside messages."""
+        """Return all that the account keeps beside messages."""
         return AccountState(
             schedules=read_schedules(self.read("/v2/schedules")),
             url_groups=read_groups(self.read("/v2/topics")),
@@ -81,7 +81,7 @@ class AccountClient:
         )
 
     def read(self, target: str) -> Any:
-        """The JSON of a GET."""
+        """Return the JSON of a GET. Raise AccountError for an answer that is no JSON."""
         answer = self.send(Request("GET", target))
         try:
             return answer.json()
@@ -91,7 +91,7 @@ class AccountClient:
             ) from None
 
     def find(self, target: str) -> Any:
-        """The JSON of a GET; ``None`` where there is nothing of that name."""
+        """Return the JSON of a GET, or ``None`` where there is nothing of that name."""
         try:
             return self.read(target)
         except RefusedError as error:
@@ -100,7 +100,7 @@ class AccountClient:
             raise
 
     def pages(self, path: str, **parameters: str | int) -> Iterator[Any]:
-        """Each page of a list, from one cursor to the next (contract 1.7)."""
+        """Yield each page of a list, from one cursor to the next (contract 1.7)."""
         cursor = ""
         while True:
             query = urlencode({**parameters, **({"cursor": cursor} if cursor else {})})
@@ -111,7 +111,7 @@ class AccountClient:
                 return
 
     def send(self, request: Request) -> httpx.Response:
-        """The answer, once it is no rate limit that passes."""
+        """Return the answer, once it is no rate limit that passes."""
         answer = self._send(request)
         for _ in range(_MOST_REFUSALS):
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
@@ -166,7 +166,7 @@ def _shown(request: Request) -> str:
 
 
 def wait_seconds(headers: httpx.Headers, *, now_at: int) -> float:
-    """How long a 429 asks to wait: ``Retry-After``, else the earliest reset in unix seconds, else a second."""
+    """Return the seconds that a 429 asks to wait: ``Retry-After``, else the burst's or the day's reset, else one."""
     if (given := parse_wait(headers.get("retry-after", ""), now_at=now_at)) is not None:
         return max(_LEAST_WAIT_SECONDS, given / 1000)
     for name in ("burst-ratelimit-reset", "ratelimit-reset"):

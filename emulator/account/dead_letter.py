@@ -57,7 +57,7 @@ class _Entry(BaseModel):
 
 
 def read_dead_letter(answer: Any) -> DeadLetter:
-    """What ``GET /v2/dlq/{dlqId}`` answered. Raises AccountError naming the field."""
+    """Return what ``GET /v2/dlq/{dlqId}`` answered. Raise AccountError naming the field."""
     try:
         entry = _Entry.model_validate(answer)
     except ValidationError as error:
@@ -109,7 +109,7 @@ def _message(entry: _Entry, headers: Headers) -> Message:
 def delivery(
     entry: DeadLetter, body: bytes, *, url: str, signing_key: str, jwt_id: str, signed_at_seconds: int
 ) -> OutboundRequest:
-    """The entry's last attempt once more, to ``url``, which is what the signature is made over."""
+    """Return the entry's last attempt once more, to ``url``, over which the signature is made."""
     return build_request(
         replace(entry.message, url=url),
         body,

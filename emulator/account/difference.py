@@ -26,7 +26,7 @@ class Change:
 
 
 def diff(first: AccountState, second: AccountState, *, names: tuple[str, str]) -> list[Change]:
-    """What differs between two states, which ``names`` call; a part that one of them lacks is not compared."""
+    """Return what differs between two states, which ``names`` call; a part that one lacks is not compared."""
     return [change for part in PARTS for change in _diff_part(part, first, second, names)]
 
 
@@ -47,7 +47,7 @@ def _diff_part(
 
 
 def _told(ours: Any, theirs: Any, names: tuple[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The fields that differ, each with its words."""
+    """Yield the fields that differ, each with its words."""
     for one in fields(ours):
         if not one.compare:
             continue

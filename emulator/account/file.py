@@ -17,7 +17,7 @@ from emulator.account.values import AccountState, Lines, Pin, Queue, Schedule, U
 
 
 def load(text: str, *, file: str, environment: Mapping[str, str]) -> AccountState:
-    """The state that a file describes. Raises FormError naming the file, the field and the value."""
+    """Return the state that a file describes. Raise FormError naming the file, the field and the value."""
     try:
         given = yaml.load(text, Loader=_Loader)  # noqa: S506  derives from the base loader, which makes texts alone
     except yaml.YAMLError as error:
@@ -31,7 +31,7 @@ def load(text: str, *, file: str, environment: Mapping[str, str]) -> AccountStat
 
 
 def dump(state: AccountState) -> str:
-    """The text of a file that describes ``state``; what is as if it had not been said is left out."""
+    """Return the text of a file that describes ``state``; what is the default is left out."""
     parts = {to_camel(name): _plain_part(state.part(name)) for name in FileForm.model_fields}
     given = {name: part for name, part in parts.items() if part is not None}
     return str(yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=100))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.account.client import AccountClient
+from emulator.account.errors import AccountError
 from emulator.account.reading import read_publication
 from emulator.account.requests import Request, option_lines, segment
 from emulator.account.rewriting import Rules
@@ -44,7 +45,7 @@ class Copied:
 
     @property
     def obstacle(self) -> str | None:
-        """Why it cannot be copied, in words; ``None`` if it can."""
+        """Return why it cannot be copied, in words; ``None`` if it can."""
         if any(name.lower().startswith(_OF_RUNS) for name, _ in self.what.headers):
             return "it belongs to a workflow run"
         lines = (self.what.headers, self.what.callback_headers, self.what.failure_callback_headers)
@@ -54,11 +55,11 @@ class Copied:
 
     @property
     def destinations(self) -> AccountState:
-        """What it would call, as a state that has nothing else."""
+        """Return what it would call, as a state that has nothing else."""
         return AccountState(schedules={self.id: self.what})
 
     def request(self) -> Request:
-        """What has an emulator keep it: publishing for what waits, its control API for what failed."""
+        """Return what has an emulator keep it: publishing for what waits, its control API for what failed."""
         if self.response is not None:
             return _dead_letter(self.what, self.response)
         due = ("Upstash-Not-Before", str(-(-self.due_at // 1000)).encode())
@@ -68,27 +69,29 @@ class Copied:
 
 
 def dead_letters(client: AccountClient, rules: Rules) -> list[Copied]:
-    """All entries of the dead letter queue, oldest first."""
-    views = [view for page in client.pages("/v2/dlq", count=_PAGE) for view in page["messages"]]
+    """Return all entries of the dead letter queue, oldest first."""
+    views = [view for page in client.pages("/v2/dlq", count=_PAGE) for view in _listed(page, "messages")]
     return [
-        Copied(id=str(view["dlqId"]), what=rules.schedule(read_publication(view)), response=_response(view))
+        Copied(
+            id=str(view.get("dlqId")), what=rules.schedule(read_publication(view)), response=_response(view)
+        )
         for view in reversed(views)
     ]
 
 
 def waiting(client: AccountClient, rules: Rules) -> list[Copied]:
-    """The messages that are not finished, by the log, those that came first before the others."""
+    """Return the messages that are not finished, by the log, those that came first before the others."""
     newest: dict[str, Mapping[str, Any]] = {}
     for page in client.pages("/v2/logs", count=_LOG_PAGE):
-        for entry in page.get("logs") or page.get("events") or ():
+        for entry in _listed(page, "logs" if isinstance(page, dict) and "logs" in page else "events"):
             newest.setdefault(str(entry["messageId"]), entry)
-    unfinished = [entry for entry in newest.values() if entry["state"] in _WAITING]
+    unfinished = [entry for entry in newest.values() if entry.get("state") in _WAITING]
     read = (_read_waiting(client, rules, entry) for entry in reversed(unfinished))
     return [one for one in read if one is not None]
 
 
 def missing(theirs: Iterable[Copied], ours: Iterable[Copied]) -> Iterator[Copied]:
-    """Those that are not here yet, as often as they are there; ids and times differ, so it goes by what they say."""
+    """Yield those that are not here yet, as often as they are there; ids and times differ, what they say does not."""
     here = Counter(map(_essence, ours))
     for one in theirs:
         if here[_essence(one)] > 0:
@@ -108,6 +111,14 @@ def _read_waiting(client: AccountClient, rules: Rules, entry: Mapping[str, Any])
         return None
     due_at = int(entry.get("nextDeliveryTime") or view.get("notBefore") or 0)
     return Copied(id=str(view["messageId"]), what=rules.schedule(read_publication(view)), due_at=due_at)
+
+
+def _listed(page: Any, name: str) -> list[Mapping[str, Any]]:
+    """Return what a page lists. Raise AccountError for an answer of another form."""
+    found = page.get(name) if isinstance(page, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) and "messageId" in one for one in found):
+        raise AccountError(f"the account answered something unknown: there is no list of {name}")
+    return found
 
 
 def _response(view: Mapping[str, Any]) -> Response:

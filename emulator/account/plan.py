@@ -32,9 +32,9 @@ class Plan:
 
 
 def plan(now: AccountState, wanted: AccountState, *, names: tuple[str, str], prune: bool) -> Plan:
-    """Make what is missing, change what differs, and with ``prune`` delete what is not wanted, last of all.
+    """Return what makes the missing, changes what differs, and with ``prune`` deletes what is not wanted, last of all.
 
-    ``names`` are of the server and of what is wanted. Raises PlanError for a value that nobody has.
+    ``names`` are of the server and of what is wanted. Raise PlanError for a value that nobody has.
     """
     changes = diff(now, wanted, names=names)
     unwanted = [change for change in changes if change.kind == "only in the first"]
@@ -118,7 +118,7 @@ def _part(state: AccountState, name: str) -> Mapping[str, Any]:
 
 
 def _filled(aim: Lines, there: Lines, change: Change, names: tuple[str, str]) -> Lines:
-    """The lines with the server's own values where theirs were withheld."""
+    """Return the lines with the server's own values where theirs were withheld."""
     own = dict(there)
     return tuple(
         (

@@ -98,17 +98,17 @@ _FLOW_KEYS = TypeAdapter(list[_FlowKey])
 
 
 def read_schedules(answer: Any) -> Mapping[str, Schedule]:
-    """What ``GET /v2/schedules`` answered. Raises AccountError."""
+    """Return what ``GET /v2/schedules`` answered. Raise AccountError."""
     return _by_name(_parsed(_SCHEDULES, answer, "/v2/schedules"), lambda one: one.schedule_id, schedule_of)
 
 
 def read_groups(answer: Any) -> Mapping[str, UrlGroup]:
-    """What ``GET /v2/topics`` answered. Raises AccountError."""
+    """Return what ``GET /v2/topics`` answered. Raise AccountError."""
     return _by_name(_parsed(_GROUPS, answer, "/v2/topics"), lambda one: one.name, _group_of)
 
 
 def read_queues(answer: Any) -> Mapping[str, Queue]:
-    """What ``GET /v2/queues`` answered. Raises AccountError."""
+    """Return what ``GET /v2/queues`` answered. Raise AccountError."""
     queues = _parsed(_QUEUES, answer, "/v2/queues")
     return _by_name(
         queues, lambda one: one.name, lambda one: Queue(parallelism=one.parallelism, paused=one.paused)
@@ -116,7 +116,7 @@ def read_queues(answer: Any) -> Mapping[str, Queue]:
 
 
 def read_pins(answer: Any) -> Mapping[str, Pin]:
-    """The keys of ``GET /v2/flowControl`` of which something is fixed. Raises AccountError."""
+    """Return the keys of ``GET /v2/flowControl`` of which something is fixed. Raise AccountError."""
     # The older form has a name around the list (contract 2.10).
     keys = answer.get("flowControls") if isinstance(answer, dict) else answer
     pins = _by_name(_parsed(_FLOW_KEYS, keys, "/v2/flowControl"), lambda one: one.key, _pin_of)
@@ -124,14 +124,14 @@ def read_pins(answer: Any) -> Mapping[str, Pin]:
 
 
 def read_publication(view: Any) -> Schedule:
-    """What a Message or DLQMessage says, as a schedule without a cron line. Raises AccountError."""
+    """Return what a Message or DLQMessage says, as a schedule without a cron line. Raise AccountError."""
     names = {"scheduleId": view.get("messageId"), "cron": "", "destination": view.get("url")}
     given = {**view, **names, "retries": view.get("maxRetries", 3)}
     return schedule_of(_parsed(_SCHEDULES, [given], "/v2/messages")[0])
 
 
 def schedule_of(one: _Schedule) -> Schedule:
-    """One schedule as a value."""
+    """Return one schedule as a value."""
     headers = _lines(one.header)
     body = Value(base64.b64decode(one.body_base64)) if one.body_base64 else Value.of(one.body)
     flow = (

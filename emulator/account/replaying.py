@@ -71,7 +71,7 @@ def _since(started: float) -> int:
 
 
 def saves(paths: list[Path]) -> Iterator[None]:
-    """Once for each time that something below ``paths`` was saved, until Ctrl-C. Needs watchfiles."""
+    """Yield once for each save below ``paths``, until Ctrl-C. Needs watchfiles."""
     from watchfiles import watch
 
     for _ in watch(*paths, raise_interrupt=False):

@@ -22,12 +22,12 @@ class Request:
 
 
 def segment(name: str) -> str:
-    """A name as one segment of a path, also one that is but dots (RFC 3986, 3.3 and 5.2.4)."""
+    """Return a name as one segment of a path, also one that is but dots (RFC 3986, 3.3 and 5.2.4)."""
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def save_schedule(schedule_id: str, one: Schedule) -> Request:
-    """Make a schedule, or replace every setting of the one with that id but its pause."""
+    """Return what makes a schedule, or replaces every setting of the one with that id but its pause."""
     named = (("Upstash-Schedule-Id", schedule_id.encode()), ("Upstash-Cron", one.cron.encode()))
     return Request("POST", f"/v2/schedules/{one.destination}", (*named, *option_lines(one)), _known(one))
 
@@ -41,7 +41,7 @@ def delete_schedule(schedule_id: str) -> Request:
 
 
 def save_queue(name: str, one: Queue) -> Request:
-    """Make a queue, or change it."""
+    """Return what makes a queue, or changes it."""
     return _json(
         "POST", "/v2/queues", {"queueName": name, "parallelism": one.parallelism, "paused": one.paused}
     )
@@ -56,7 +56,7 @@ def delete_group(name: str) -> Request:
 
 
 def save_group(name: str, now: UrlGroup | None, wanted: UrlGroup) -> tuple[Request, ...]:
-    """Bring a group to what is wanted; it is never without an endpoint where that can be had."""
+    """Return what brings a group to what is wanted; it is never without an endpoint where that can be had."""
     kept = now.endpoints if now else frozenset()
     added = _sorted(wanted.endpoints - kept)
     left = _upserted(kept, added) - wanted.endpoints
@@ -77,7 +77,7 @@ def save_group(name: str, now: UrlGroup | None, wanted: UrlGroup) -> tuple[Reque
 
 
 def save_pin(key: str, now: Pin, wanted: Pin) -> tuple[Request, ...]:
-    """Bring what is fixed of a key to what is wanted."""
+    """Return what brings what is fixed of a key to what is wanted."""
     path = f"/v2/flowControl/{segment(key)}"
     return tuple(
         Request("POST", f"{path}/{action}")
@@ -109,7 +109,7 @@ def _pausing(now: Pin, wanted: Pin) -> str:
 
 
 def option_lines(one: Schedule) -> tuple[tuple[str, bytes], ...]:
-    """What a publish says of one delivery: its options, then what travels on."""
+    """Return what a publish says of one delivery: its options, then what travels on."""
     return tuple(_option_lines(one))
 
 
@@ -157,7 +157,7 @@ def _known(one: Schedule) -> bytes:
 
 
 def _upserted(endpoints: frozenset[Endpoint], added: list[Endpoint]) -> frozenset[Endpoint]:
-    """What a POST of endpoints makes: a known name gets the URL, else a known URL the name (contract 2.7)."""
+    """Return what a POST of endpoints makes: a known name gets the URL, else a known URL the name (contract 2.7)."""
     known = list(endpoints)
     for endpoint in added:
         names, urls = [one.name for one in known], [one.url for one in known]

@@ -23,7 +23,7 @@ class Rules:
 
     @staticmethod
     def parse(pairs: Iterable[str]) -> "Rules":
-        """``ORIGIN=ORIGIN`` each. Raises FormError naming the pair."""
+        """Read ``ORIGIN=ORIGIN`` of each. Raise FormError naming the pair."""
         targets = {}
         for pair in pairs:
             origin, _, target = pair.partition("=")
@@ -34,14 +34,14 @@ class Rules:
         return Rules(MappingProxyType(targets))
 
     def url(self, url: str) -> str:
-        """The URL, with another origin where a rule names its own; everything behind it as it is."""
+        """Return the URL, with another origin where a rule names its own; what stands behind it stays."""
         if not _is_url(url) or (target := self.targets.get(origin_of(url))) is None:
             return url
         parts = urlsplit(url)
         return target + url[len(parts.scheme) + len("://") + len(parts.netloc) :]
 
     def state(self, state: AccountState) -> AccountState:
-        """The state with every destination rewritten."""
+        """Return the state with every destination rewritten."""
         return replace(
             state,
             schedules=_each(state.schedules, self.schedule),
@@ -49,7 +49,7 @@ class Rules:
         )
 
     def schedule(self, one: Schedule) -> Schedule:
-        """The schedule with its destination and callbacks rewritten."""
+        """Return the schedule with its destination and callbacks rewritten."""
         return replace(
             one,
             destination=self.url(one.destination),
@@ -72,7 +72,7 @@ class Rules:
 
 
 def origins(state: AccountState) -> list[str]:
-    """The origins that a state's schedules and groups call, each once."""
+    """Return the origins that a state's schedules and groups call, each once."""
     return sorted({origin_of(url) for url in _urls(state) if _is_url(url)})
 
 

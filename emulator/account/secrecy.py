@@ -18,13 +18,13 @@ _SECRET_PARAMETER = re.compile(
 
 
 def is_harmless(header: str) -> bool:
-    """Whether a header's value says how to read or publish something, and nothing else."""
+    """Return whether a header's value says how to read or publish something, and nothing else."""
     lowered = header.lower()
     return lowered in _HARMLESS or (lowered.startswith("upstash-") and not _FORWARDING.match(lowered))
 
 
 def shown_url(url: str) -> str:
-    """A URL for the terminal, without a password and the values of parameters that are called like a secret."""
+    """Return a URL for the terminal, without a password and the values of parameters named like a secret."""
     try:
         password = urlsplit(url).password
     except ValueError:
@@ -34,7 +34,7 @@ def shown_url(url: str) -> str:
 
 
 def withhold(state: AccountState, *, shown: Collection[str]) -> AccountState:
-    """The state without values that may be secrets, but those that ``shown`` names: headers, or ``body``."""
+    """Return the state without values that may be secrets, but those that ``shown`` names: headers, ``body``."""
     names = frozenset(name.lower() for name in shown)
     schedules, groups = state.schedules, state.url_groups
     return replace(

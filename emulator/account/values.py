@@ -20,7 +20,7 @@ class Value:
 
     @staticmethod
     def of(text: str) -> "Value":
-        """A value as the API shows it; ``REDACTED:<sha256>`` is a digest (contract 3.8)."""
+        """Return a value as the API shows it; ``REDACTED:<sha256>`` is a digest (contract 3.8)."""
         digest = text.removeprefix(_REDACTED)
         is_digest = digest != text and len(digest) == 64
         return Value(digest=digest) if is_digest else Value(text.encode())
@@ -30,7 +30,7 @@ class Value:
         return self.data is None and self.digest is None
 
     def could_be(self, other: "Value") -> bool:
-        """Whether both may be the same; a value that is withheld may be any."""
+        """Return whether both may be the same; a value that is withheld may be any."""
         if self.is_withheld or other.is_withheld:
             return True
         return self == other or _sum(self) == _sum(other)
@@ -129,13 +129,13 @@ class AccountState:
     flow_control: Mapping[str, Pin] | None = field(default_factory=lambda: MappingProxyType({}))
 
     def part(self, name: str) -> Mapping[str, Schedule | UrlGroup | Queue | Pin] | None:
-        """One part by its field's name."""
+        """Return one part by its field's name."""
         found: Mapping[str, Schedule | UrlGroup | Queue | Pin] | None = getattr(self, name)
         return found
 
     @property
     def withheld_count(self) -> int:
-        """How many values are not known at all, and so equal to any."""
+        """Return how many values are not known at all, and so equal to any."""
         lines = [one.headers for one in (self.url_groups or {}).values()]
         bodies = []
         for one in (self.schedules or {}).values():
@@ -157,6 +157,6 @@ assert set(PARTS) == {one.name for one in fields(AccountState)}
 
 
 def redacted_parts(headers: Lines, body: Value) -> frozenset[str]:
-    """The parts that are shown as digests."""
+    """Return the parts that are shown as digests."""
     names = {f"header[{name}]" for name, values in headers if any(one.digest for one in values)}
     return frozenset(names | ({"body"} if body.digest else set()))

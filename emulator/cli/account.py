@@ -238,10 +238,8 @@ def replay(
 @contextmanager
 def _said() -> Iterator[None]:
     """Turn an error into one line and an exit code."""
-    try:
-        from emulator.account.errors import AccountError, FormError, UnreachableError
-    except ImportError as error:  # pragma: no cover  the extra is always there in tests
-        fail(f"account needs {error.name}: add the extra 'account'", 2)
+    from emulator.account.errors import AccountError, FormError, UnreachableError
+
     try:
         yield
     except FormError as error:

@@ -1,6 +1,7 @@
 """A file says what is wanted; apply does it, once, and says what it did when it could not do it all."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,10 @@ def test_what_a_file_cannot_mean_is_named(run_alone: Run, text: str, words: str)
 def test_a_file_that_is_not_there_is_said(run_alone: Run) -> None:
     assert "cannot read qstash.yaml" in run_alone("apply", code=2).stderr
     assert "expected account or emulator" in run_alone("plan", "--to", "both", os.devnull, code=2).stderr
+
+
+def test_without_its_extra_it_names_it(run_alone: Run, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    monkeypatch.delitem(sys.modules, "emulator.account.file", raising=False)
+    Path("qstash.yaml").write_text("queues: {}")
+    assert run_alone("plan", code=2).stderr == "qstash-emulator: this needs yaml: add the extra 'account'\n"

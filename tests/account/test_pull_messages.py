@@ -11,7 +11,7 @@ import pytest
 from emulator.testing import Listener, Receiver
 from emulator.testing.server import ServerTenant
 from tests.account.conftest import Run
-from tests.account.proxy import BEFORE, Proxy
+from tests.account.proxy import BEFORE, Answer, Proxy
 from tests.bounds import HANG_SECONDS
 
 REWRITE = "--rewrite=https://app.example.com=http://127.0.0.1:9"
@@ -143,6 +143,14 @@ def test_a_copy_that_breaks_off_says_how_far_it_came(
     assert "1 of 3 messages copied, " in broken.stderr
     assert len(entries(local)) == 1
     assert "emulator: 2 messages copied" in run("pull", REWRITE, "--with-dlq").stdout
+
+
+@pytest.mark.parametrize(("path", "option"), [("/v2/dlq", "--with-dlq"), ("/v2/logs", "--with-messages")])
+def test_an_answer_of_another_form_is_said(run: Run, account: ServerTenant, path: str, option: str) -> None:
+    odd = Answer(200, b'{"entries": []}')
+    with Proxy(account.url, lambda one: odd if one.target.startswith(path) else None) as proxy:
+        said = run("pull", option, "--account-url", proxy.url, code=1).stderr
+    assert "answered something unknown: there is no list of" in said
 
 
 @pytest.mark.parametrize(

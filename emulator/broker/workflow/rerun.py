@@ -82,7 +82,7 @@ def rerun(
 
 
 def read_groups(steps: Sequence[Entry]) -> list[Group]:
-    """The log's steps in order. Of two results of one step the first counts, as for the SDKs."""
+    """Return the log's steps in order. Of two results of one step the first counts, as for the SDKs."""
     groups: list[Group] = []
     for entry in steps[1:]:
         step = read_step(entry.body or b"")
@@ -100,7 +100,7 @@ def read_groups(steps: Sequence[Entry]) -> list[Group]:
 
 
 def step_number(groups: Sequence[Group], given: int | str) -> int:
-    """The number of the first step of the group that holds a step. Raises InvalidInput naming those that there are."""
+    """Return the number of the first step of the group that holds a step. Raise InvalidInput naming those it has."""
     done = [group for group in groups if group.is_done]
     following = done[-1].following if done else 1
     for group in groups:
