@@ -5,7 +5,7 @@ A field is kept in the column of its own name, as it is, unless a ``Part`` says 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
@@ -22,6 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Values = tuple[Any, ...]
+Cuts = Sequence[tuple[Callable[..., Mapping[str, Any]], slice]]
 
 # Made once: json.dumps makes an encoder for every call that asks for anything.
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -219,10 +220,9 @@ class Codec(Generic[R]):
         self._own = attrgetter(*own)
         self._writes = [part.write for part in parts]
         kept = [part for part in parts if part.fields]
-        self.reading: Reading[R] = together(
-            partial(_make, record, tuple(own), [part.read for part in kept]),
-            Reading(tuple(self.table.c[name] for name in own), tuple),
-            *(Reading(tuple(self.table.c[name] for name in part.columns), tuple) for part in kept),
+        columns = (*own, *(name for part in kept for name in part.columns))
+        self.reading: Reading[R] = Reading(
+            tuple(self.table.c[name] for name in columns), partial(_make, record, own, _cut(kept, len(own)))
         )
 
     def values(self, tenant_id: int, record: R) -> Values:
@@ -233,13 +233,22 @@ class Codec(Generic[R]):
         return values
 
 
+def _cut(parts: Iterable[Part], start: int) -> Cuts:
+    """What reads which of a row's values, of those from ``start`` on."""
+    cuts = []
+    for part in parts:
+        cuts.append((part.read, slice(start, start + len(part.columns))))
+        start += len(part.columns)
+    return cuts
+
+
 def _make(
     record: Callable[..., R],
     own: Sequence[str],
-    reads: Sequence[Callable[..., Mapping[str, Any]]],
-    *values: Values,
+    cuts: Cuts,
+    values: Sequence[Any],
 ) -> R:
-    made = dict(zip(own, values[0], strict=True))
-    for read, some in zip(reads, values[1:], strict=True):
-        made.update(read(*some))
+    made = dict(zip(own, values, strict=False))
+    for read, cut in cuts:
+        made.update(read(*values[cut]))
     return record(**made)

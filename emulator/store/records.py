@@ -72,6 +72,8 @@ from emulator.wire.workflow import CallType
 
 # Publishers send the same lines again and again.
 _dump_lines = lru_cache(maxsize=256)(dump)
+load_lines: Callable[[str], Headers] = lru_cache(maxsize=256)(in_json(HEADER_LINES).read)
+"""Header lines out of a column."""
 
 
 def _dump_labels(labels: Sequence[str]) -> str | None:
@@ -84,14 +86,11 @@ def load_labels(text: str | None) -> tuple[str, ...]:
 
 
 _LABELS = Spelling(_dump_labels, load_labels)
-_LINES = Spelling(_dump_lines, in_json(HEADER_LINES).read)
+_LINES = Spelling(_dump_lines, load_lines)
 _BASE64 = Spelling(lambda body: base64.b64encode(body).decode("ascii"), base64.b64decode)
 _CALLBACK = as_list(Callback, url=AS_IS, headers=HEADER_LINES)
 _RESULT = as_list(AttemptResult, status=AS_IS, headers=HEADER_LINES, body=_BASE64, error=AS_IS)
 _TUPLE = Spelling(list, tuple)
-
-load_lines: Callable[[str], Headers] = _LINES.read
-"""Header lines out of a column."""
 
 
 # Messages
@@ -157,6 +156,8 @@ def _write_options(message: Message) -> Values:
 
 
 def _read_options(flow_key: str | None, kept: str | None) -> Mapping[str, Any]:
+    if kept is None and flow_key is None:
+        return {}
     made = _OPTIONS.read(_parse(kept))
     limits = made.pop("flow_control", ())
     if flow_key is not None:

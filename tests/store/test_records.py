@@ -22,11 +22,20 @@ _ENDS = _ROWS.pop("ends")
 @pytest.mark.parametrize(
     ("kind", "index"), [(kind, n) for kind, rows in _ROWS.items() for n in range(len(rows))]
 )
-def test_a_row_of_an_earlier_version_is_read_and_written_again_byte_for_byte(kind: str, index: int) -> None:
+def test_a_row_of_an_earlier_version_is_read_and_written_again_as_it_was(kind: str, index: int) -> None:
     codec: Codec[Any] = getattr(records, kind)
     row = _ROWS[kind][index]
     record = codec.reading.of_row(row)
-    assert dict(zip(codec.names, codec.values(row["tenant_id"], record), strict=True)) == row
+    written = dict(zip(codec.names, codec.values(row["tenant_id"], record), strict=True))
+    assert _parsed(written) == _parsed(row)
+
+
+def _parsed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose JSON is compared as such: the order of an object's keys says nothing."""
+    return {
+        name: json.loads(value) if name.endswith("_json") and value is not None else value
+        for name, value in row.items()
+    }
 
 
 @pytest.mark.parametrize("row", _ENDS)
