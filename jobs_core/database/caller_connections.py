@@ -150,7 +150,12 @@ def not_accepted(connection: Any, *, is_blocking: bool) -> TypeError:
     """Return the error to raise for a connection of an unknown kind."""
     accepted = _ACCEPTED_BLOCKING if is_blocking else _ACCEPTED
     kind = type(connection)
-    return TypeError(f"connection must be {accepted}, not a {kind.__module__}.{kind.__qualname__}")
+    hint = (
+        "; for Django's own there is jobs_core.django.enqueue"
+        if kind.__module__.startswith("django.")
+        else ""
+    )
+    return TypeError(f"connection must be {accepted}, not a {kind.__module__}.{kind.__qualname__}{hint}")
 
 
 def _is_from(connection: Any, package: str) -> bool:

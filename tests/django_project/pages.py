@@ -6,7 +6,7 @@ from django.urls import include, path
 from tea_shop.jobs import confirm_order
 from tea_shop.models import Order
 
-from jobs_core.django import enqueue
+from jobs_core.django import aenqueue, enqueue
 
 
 class OutOfLuck(Exception):
@@ -26,6 +26,12 @@ def place(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(transaction.get_connection().in_atomic_block))
 
 
+async def place_later(request: HttpRequest) -> HttpResponse:
+    order = await Order.objects.acreate(item="tea")
+    await aenqueue(confirm_order, {"order_id": order.pk}, user_id=order.item)
+    return HttpResponse()
+
+
 def place_and_fail(request: HttpRequest) -> HttpResponse:
     place(request)
     raise OutOfLuck
@@ -33,6 +39,7 @@ def place_and_fail(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("place", place),
+    path("place-later", place_later),
     path("place-and-fail", place_and_fail),
     path("", include("jobs_core.django.urls")),
 ]

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, transaction
@@ -12,7 +14,7 @@ from tea_shop.jobs import confirm_order
 from tea_shop.models import Order
 from test_tea_shop import WithQStash
 
-from jobs_core.django import enqueue, flush, project
+from jobs_core.django import dispatcher, enqueue, flush, project
 from jobs_core.django.models import Job, OutboxMessage
 from tests.django_project.pages import OutOfLuck
 
@@ -129,6 +131,35 @@ class TestOnCommit(Committing):
             transaction.on_commit(lambda: order("from the callback") and None)
             order("kept")
         self.assert_published("from the callback", "kept")
+
+
+class TestOtherWays(Committing):
+    def test_an_async_view_publishes(self) -> None:
+        with override_settings(ROOT_URLCONF="tests.django_project.pages"):
+            answer = async_to_sync(self.async_client.get)("/place-later")
+        assert answer.status_code == 200
+        self.assert_published("tea")
+
+    def test_threads_with_connections_of_their_own_publish(self) -> None:
+        def work(item: str) -> None:
+            try:
+                with transaction.atomic():
+                    order(item)
+            finally:
+                connections.close_all()
+
+        items = [f"tea {number}" for number in range(8)]
+        threads = [Thread(target=work, args=(item,)) for item in items]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        self.assert_published(*items)
+
+    def test_djangos_connection_is_told_from_those_of_drivers(self) -> None:
+        with pytest.raises(TypeError, match=r"for Django's own there is jobs_core\.django\.enqueue"):
+            dispatcher().enqueue(confirm_order, {"order_id": 1}, connection=connection)
+        self.assert_published()
 
 
 class TestAtomicRequests(Committing):
