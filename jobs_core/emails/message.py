@@ -31,11 +31,14 @@ class Email:
     attachments: tuple[Attachment, ...] = ()
 
     def __post_init__(self) -> None:
-        for address in self.to:
-            try:
-                check_address(address)
-            except ValueError as error:
-                raise PermanentEmailError(f"{address!r} {error}") from None
+        object.__setattr__(self, "to", tuple(map(_plain, self.to)))
+
+
+def _plain(address: str) -> str:
+    try:
+        return check_address(address)
+    except ValueError as error:
+        raise PermanentEmailError(f"{address!r} {error}") from None
 
 
 class EmailError(Exception):

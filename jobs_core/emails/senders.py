@@ -107,6 +107,8 @@ class SmtpSender(EmailSender):
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _smtp_error([(each.code, each.message) for each in error.recipients]) from error
+        except aiosmtplib.SMTPNotSupported as error:
+            raise self._not_supported(email, error) from error
         except aiosmtplib.SMTPResponseException as error:
             raise _smtp_error([(error.code, error.message)]) from error
         except ssl.SSLError as error:
@@ -123,6 +125,18 @@ class SmtpSender(EmailSender):
                 extra={"event": "recipient_refused", "to": address},
             )
         return str(message["Message-ID"])
+
+    def _not_supported(
+        self, email: Email, error: aiosmtplib.SMTPNotSupported
+    ) -> PermanentEmailError | TemporaryEmailError:
+        """What a server without an extension means: for an address beyond ASCII for good (RFC 6531, 3.2)."""
+        server = f"the SMTP server at {self._host}:{self._port}"
+        wide = [address for address in (*email.to, self._sender) if not address.isascii()]
+        if wide and "SMTPUTF8" in str(error):
+            return PermanentEmailError(
+                f"{server} does not offer SMTPUTF8, which {', '.join(wide)} needs: names beyond ASCII before the @"
+            )
+        return TemporaryEmailError(f"{server} does not offer what SMTP_URL asks for: {error}")
 
 
 class ResendSender(EmailSender):

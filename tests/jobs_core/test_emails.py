@@ -301,6 +301,35 @@ def test_a_taken_address_is_the_one_mailbox_that_the_header_names(address: str) 
     assert getaddresses([taken]) == [("", taken)]
 
 
+# Published pairs: RFC 3492, 7.1 and RFC 5891's examples by way of IANA's test domains (https://www.iana.org/domains/idn-test).
+@pytest.mark.parametrize(
+    ("domain", "in_ascii"),
+    [
+        ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+        ("Παράδειγμα.δοκιμή", "xn--hxajbheg2az3al.xn--jxalpdlp"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("example.com", "example.com"),
+    ],
+)
+def test_a_domain_beyond_ascii_is_looked_up_as_punycode(domain: str, in_ascii: str) -> None:
+    assert check_address(f"ada@{domain}") == f"ada@{in_ascii}"
+    assert Email((f"ada@{domain}",), "Hi", "<p>Hi</p>", "Hi").to == (f"ada@{in_ascii}",)
+
+
+def test_a_domain_that_no_server_can_look_up_is_refused() -> None:
+    with pytest.raises(ValueError, match="is no domain"):
+        check_address(f"ada@{'ü' * 63}.example")
+
+
+async def test_a_server_without_smtputf8_is_named_for_an_address_that_needs_it(
+    mailbox: Mailbox, smtp_url: str
+) -> None:
+    email = Email(("grüße@example.com",), "Hi", "<p>Hi</p>", "Hi")
+    with pytest.raises(PermanentEmailError, match=r"127\.0\.0\.1:\d+ does not offer SMTPUTF8, which grüße@"):
+        await SmtpSender(smtp_url).send(email, idempotency_key="k")
+    assert mailbox.received == []
+
+
 async def test_what_the_provider_says_after_the_sending_wins(dispatcher: JobDispatcher, clock: Any) -> None:
     now = clock.now()
 

@@ -281,7 +281,9 @@ def _lease(record: Record, job: JobRow) -> Iterator[Violation]:
 
 
 def _was_hurried(record: Record, job: JobRow) -> bool:
-    return any(asked.job_id == job.job_id and asked.what == "run_now" for asked in record.history.asked)
+    return any(
+        asked.job_id == job.job_id and asked.what in {"run_now", "retry"} for asked in record.history.asked
+    )
 
 
 def _is_free(record: Record, job: JobRow, before: Run, at_us: int) -> bool:
