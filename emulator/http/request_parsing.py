@@ -1,9 +1,7 @@
 """From a request to values: header lines, bodies, JSON objects, filters, pages. Every refusal names the field."""
 
-import asyncio
 import json
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -105,77 +103,6 @@ def parse_json(body: bytes, *, what: str, allows_nul: bool = False) -> Any:
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"invalid {what}: the body is not JSON: {error}") from None
     return value
-
-
-# Less is read in one go; the loop gives way between slices of what is longer.
-_ONE_GO_BYTES = 262_144
-_SLICE = 200
-_decode = json.JSONDecoder().raw_decode
-_SPACE = re.compile(r"[ \t\n\r]*")
-
-
-async def in_slices(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-    """``items`` some at a time; between them others have their turn."""
-    for start in range(0, len(items), _SLICE):
-        if start:
-            await asyncio.sleep(0)
-        yield items[start : start + _SLICE]
-
-
-async def parse_items(body: bytes, *, what: str, most: int, allows_nul: bool = False) -> list[Any]:
-    """A JSON array's items, read some at a time, so that a long one holds up nobody.
-
-    Raises InvalidInput as ``parse_json`` does, for what is no array, and for more than ``most`` items.
-    """
-    if len(body) <= _ONE_GO_BYTES:
-        items = parse_json(body, what=what, allows_nul=allows_nul)
-        if not isinstance(items, list):
-            raise InvalidInput(f"invalid {what}: expected a JSON array of objects with a destination")
-    else:
-        items = await _parse_long(body, what=what, most=most, allows_nul=allows_nul)
-    if len(items) > most:
-        raise InvalidInput(f"invalid {what}: it has more than {most} items, which is the limit; send several")
-    return items
-
-
-async def _parse_long(body: bytes, *, what: str, most: int, allows_nul: bool) -> list[Any]:
-    # Each of these takes some ten milliseconds for a hundred megabytes: others come in between.
-    await asyncio.sleep(0)
-    try:
-        text = body.decode(json.detect_encoding(body), "surrogatepass")
-        await asyncio.sleep(0)
-        needs_care = re.search(rb"\\u(0000|d)", body, re.IGNORECASE) is not None
-        await asyncio.sleep(0)
-        position = _skip(text, 0)
-        if text[position : position + 1] != "[":
-            raise InvalidInput(f"invalid {what}: expected a JSON array of objects with a destination")
-        items: list[Any] = []
-        position = _skip(text, position + 1)
-        while text[position : position + 1] != "]" or items:
-            item, end = _decode(text, position)
-            if needs_care:
-                source = text[position:end].encode("utf-8", "surrogatepass")
-                item = parse_json(source, what=what, allows_nul=allows_nul)
-            items.append(item)
-            position = _skip(text, end)
-            mark = text[position : position + 1]
-            if mark == "]" or len(items) > most:
-                break
-            if mark != ",":
-                raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
-            position = _skip(text, position + 1)
-            if len(items) % _SLICE == 0:
-                await asyncio.sleep(0)
-        if len(items) <= most and _skip(text, position + 1) != len(text):
-            raise json.JSONDecodeError("Extra data", text, position + 1)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"invalid {what}: the body is not JSON: {error}") from None
-    return items
-
-
-def _skip(text: str, position: int) -> int:
-    found = _SPACE.match(text, position)
-    return found.end() if found else position
 
 
 async def read_request(request: Request, model: type[R], *, what: str, limit: int = 1_000_000) -> R:

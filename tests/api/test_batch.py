@@ -1,10 +1,11 @@
 """Many messages in one call (contract 2.3 and 5.7)."""
 
 import asyncio
+import json
 
 import pytest
 
-from emulator.testing import Harness
+from emulator.testing import Harness, Receiver
 
 
 async def test_a_bad_item_among_good_ones_stops_nobody(qstash, receiver) -> None:
@@ -82,6 +83,57 @@ async def test_a_long_batch_that_is_refused_lets_others_come_in_between() -> Non
         assert refused.result().status_code == 400
         assert "more than 5000 items" in refused.result().json()["error"]
         assert answered > 10
+
+
+_LONG = {
+    "one item of many headers": b'[{"destination":"https://example.com","headers":{%s}}]'
+    % b",".join(b'"a%d":""' % number for number in range(60_000)),
+    "one item of many lists": b'[{"destination":"https://example.com","body":[%s]}]'
+    % b",".join([b"[]"] * 200_000),
+    "many items of many headers": b"[%s]"
+    % b",".join(
+        [b'{"destination":"a","headers":{%s}}' % b",".join(b'"%d":""' % one for one in range(300))] * 500
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _LONG)
+async def test_a_batch_of_more_values_than_can_be_kept_is_refused_whole(name: str) -> None:
+    """A byte of JSON can cost a hundred bytes of memory, and what is decoded in one go holds up everybody."""
+    async with Harness(max_batch_items=5_000) as qstash:
+        refused = await qstash.client.post("/v2/batch", content=_LONG[name])
+        assert refused.status_code == 400, refused.text[:200]
+        assert "values, which is the limit" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'a, [{"' * 60_000,
+        json.dumps([{"a": [1, 2, {}]}] * 20_000),
+        "\u2028\U0001f600" * 60_000,
+        "\\" * 300_001,
+    ],
+)
+async def test_a_long_text_is_one_value_whatever_stands_in_it(body: str) -> None:
+    async with Harness(max_batch_items=100) as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        items = [{"destination": "https://example.com", "body": text} for text in (body, "short", body)]
+        answer = await qstash.client.post("/v2/batch", json=items)
+        assert answer.status_code == 200, answer.text[:200]
+        await qstash.settle()
+        assert sorted(one.body for one in receiver.got) == sorted(
+            text.encode() for text in (body, "short", body)
+        )
+
+
+@pytest.mark.parametrize("cut", [b"", b",", b",]", b"]]", b"]1", b'"', b"[", b",1", b",12345"])
+async def test_a_long_batch_that_is_cut_is_no_json(qstash, cut: bytes) -> None:
+    content = b"[" + b",".join([b'{"destination":"https://example.com"}'] * 8_000) + cut
+    refused = await qstash.client.post("/v2/batch", content=content)
+    assert refused.status_code == 400
+    assert "not JSON" in refused.json()["error"]
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x"])

@@ -1,7 +1,6 @@
 """Publish, enqueue and batch (contract 2.1 to 2.3): from request to draft, from accepted to answer."""
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.routing import BaseRoute
 from emulator.broker.message import Accepted, Draft
 from emulator.broker.workflow.publishing import WorkflowDraft
 from emulator.errors import BodyTooLarge, DailyLimitReached, EmulatorError, InvalidInput
+from emulator.http.batch_reading import in_slices, mentions, parse_items
 from emulator.http.errors import error_fields
 from emulator.http.models.publishing import (
     BatchItem,
@@ -25,7 +25,7 @@ from emulator.http.models.publishing import (
 from emulator.http.models.workflow import WorkflowItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.option_cache import OptionCache
-from emulator.http.request_parsing import header_lines, in_slices, parse_items, read_body, read_object
+from emulator.http.request_parsing import header_lines, read_body, read_object
 from emulator.http.routing import JsonAnswer, caller_ip, ok, path_name, raw_header, raw_query, route
 from emulator.http.v2.schedules import save_schedule_from
 from emulator.http.v2.workflow_publishing import (
@@ -46,7 +46,6 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 _KNOWN: OptionCache = OptionCache()
-_SAYS_RUN: re.Pattern[bytes] = re.compile(re.escape(RUN_ID_HEADER.encode()), re.IGNORECASE)
 
 
 def routes() -> list[BaseRoute]:
@@ -87,7 +86,7 @@ async def batch(request: Request, runtime: Runtime) -> JsonAnswer[list[ItemAnswe
     limit = runtime.limits.max_batch_bytes
     body = await read_body(request, limit=limit, what="batch")
     # A step's body may spell U+0000: it is kept as bytes, and a refusal would stall its run.
-    has_steps = _SAYS_RUN.search(body) is not None
+    has_steps = await mentions(body, RUN_ID_HEADER)
     items = await parse_items(body, what="batch", most=runtime.limits.max_batch_items, allows_nul=has_steps)
     runtime.note_warnings(tuple(_ignored_by_batch(header_lines(request))))
     if has_steps and any(_is_of_workflow(item) for item in items):

@@ -11,10 +11,11 @@ from emulator.broker.workflow import publishing
 from emulator.broker.workflow.publishing import Answer, WorkflowDraft
 from emulator.broker.workflow.state import WorkflowState
 from emulator.errors import EmulatorError, InvalidInput, RunLimitExceeded
+from emulator.http.batch_reading import parse_items
 from emulator.http.models.publishing import Published, PublishedToEndpoint
 from emulator.http.models.workflow import RunName, Triggered, WorkflowItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
-from emulator.http.request_parsing import header_lines, parse_items, read_body, read_object
+from emulator.http.request_parsing import header_lines, read_body, read_object
 from emulator.http.routing import JsonAnswer, caller_ip, ok, raw_query, route
 from emulator.runtime import Runtime
 from emulator.wire.destination import (
