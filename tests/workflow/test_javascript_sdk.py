@@ -457,3 +457,27 @@ async def test_a_large_error_comes_inline(qstash: Harness, app: App) -> None:
     await qstash.run_until_idle()
     assert (await app.state())["failures"] == [524_288]
     assert await app.counts() == {"/large-error": 3}
+
+
+async def test_a_run_is_started_anew_from_a_step(qstash: Harness, app: App) -> None:
+    order = {"orderId": 7, "qty": 2}
+    first = await app.trigger("/order", body=order, headers={"x-tenant": "acme"}, label="orders", retries=2)
+    await qstash.run_until_idle()
+    await app.client("notify", {"eventId": "order-7", "eventData": {"by": "ann"}})
+    await qstash.run_until_idle()
+    before = await app.counts()
+    answer = await qstash.client.post(f"/emulator/runs/{first}/rerun", json={"fromStep": "charge"})
+    assert answer.status_code == 201, answer.text
+    again = answer.json()["runId"]
+    await qstash.run_until_idle()
+    await app.client("notify", {"eventId": "order-7", "eventData": {"by": "bob"}})
+    await qstash.run_until_idle()
+    old, new = await app.log(first), await app.log(again)
+    assert shape(new) == shape(old)
+    assert (new["workflowState"], new["workflowRunResponse"]) == ("RUN_SUCCESS", '{"done":true,"by":"bob"}')
+    assert [group["steps"][0].get("out") for group in new["steps"][:4]] == [
+        group["steps"][0].get("out") for group in old["steps"][:4]
+    ]
+    # The reservation's result once more, the call's report and result, two plans and results, the event.
+    counts = await app.counts()
+    assert {path: counts[path] - before[path] for path in counts} == {"/order": 8, "/charge": 1}
