@@ -9,15 +9,13 @@ code: what the emulator reads wrongly, or what its store loses, is seen because 
 """
 
 from emulator.testing.recorder.asked import Limits
-from emulator.testing.recorder.calls import Call, Calls, FlowEvent
+from emulator.testing.recorder.calls import Call, Calls
 from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptLine, KeptMessage, SentRequest
 from emulator.testing.recorder.recorder import Recorder, Start
-from emulator.testing.recorder.settings import flow_record, queue_of, queue_records, schedule_records
 
 __all__ = [
     "Call",
     "Calls",
-    "FlowEvent",
     "Kept",
     "KeptAttempt",
     "KeptLine",
@@ -26,8 +24,4 @@ __all__ = [
     "Recorder",
     "SentRequest",
     "Start",
-    "flow_record",
-    "queue_of",
-    "queue_records",
-    "schedule_records",
 ]

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message
 
 from emulator.testing.recorder import Call
 from tests.simulation.simulator.events import EventLog
-from tests.simulation.simulator.history import Answer, History
+from tests.simulation.simulator.history import History
 from tests.simulation.simulator.timeline import Timeline
 
 
@@ -41,8 +41,8 @@ class Client:
         about: str = "",
         is_quiet: bool = False,
         is_anonymous: bool = False,
-    ) -> Answer:
-        """Make a call and return its answer. Never raise: a call that a crash cuts off has no status.
+    ) -> Call:
+        """Make a call and return it with its answer. Never raise: a call that a crash cuts off has no status.
 
         ``value`` is sent as JSON. ``about`` is the label that the event log files the call under.
         ``is_anonymous`` sends no token.
@@ -60,30 +60,29 @@ class Client:
         except asyncio.CancelledError:
             # The emulator died during the call: only the call is recorded.
             status = None
-        answer = Answer(status=status, content=exchange.decoded(), sent_at=sent_at, done_at=self.now_at())
-        self._note(f"{method} {target}", answer, about, is_quiet=is_quiet)
         path, _, query = target.partition("?")
-        self.history.recorder.note_call(
-            Call(
-                method=method,
-                target=path,
-                query=query,
-                lines=list((headers or {}).items()),
-                body=content,
-                status=status,
-                answer=exchange.content,
-                sent_at=sent_at,
-                done_at=answer.done_at,
-            )
+        call = Call(
+            method=method,
+            target=path,
+            query=query,
+            lines=list((headers or {}).items()),
+            body=content,
+            status=status,
+            answer=exchange.content,
+            sent_at=sent_at,
+            done_at=self.now_at(),
         )
-        return answer
+        self._note(f"{method} {target}", call, about, is_quiet=is_quiet)
+        self.history.recorder.note_call(call)
+        return call
 
-    def _note(self, call: str, answer: Answer, about: str, *, is_quiet: bool) -> None:
-        if answer.status is not None and answer.status >= 500 and answer.status != 503:
-            self.history.faults.append(f"{call} was answered {answer.status}: {answer.content}")
+    def _note(self, asked: str, call: Call, about: str, *, is_quiet: bool) -> None:
+        is_broken = call.content is None and call.answer not in (b"", b"null") and call.status is not None
+        if is_broken or (call.status is not None and call.status >= 500 and call.status != 503):
+            self.history.faults.append(f"{asked} was answered {call.status}: {call.answer!r}")
         if not is_quiet:
-            text = "cut off" if answer.status is None else f"{answer.status} {_brief(answer.content)}"
-            self._events.note(f"call      {call}: {text}", *([about] if about else []))
+            text = "cut off" if call.status is None else f"{call.status} {_brief(call.content)}"
+            self._events.note(f"call      {asked}: {text}", *([about] if about else []))
 
     def _scope(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any]:
         path, _, query = target.partition("?")
@@ -124,9 +123,6 @@ class _Exchange:
     @property
     def content(self) -> bytes:
         return b"".join(self._parts)
-
-    def decoded(self) -> Any:
-        return json.loads(self.content) if self.content else None
 
 
 def _brief(content: Any) -> str:

@@ -1,31 +1,11 @@
 """What was seen of a run: calls, crashes, faults."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from emulator.testing.invariants import Interruption
 from emulator.testing.recorder import Recorder
 from tests.simulation.simulator.spec import body_of
 from tests.simulation.simulator.workflows.history import RunHistory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The answer to a call. ``status`` is ``None`` if it was cut off: nobody knows whether it took effect."""
-
-    status: int | None
-    content: Any
-    sent_at: int
-    done_at: int
-
-    @property
-    def is_ok(self) -> bool:
-        return self.status is not None and self.status < 300
-
-    @property
-    def may_hold(self) -> bool:
-        """Return whether the call may have taken effect."""
-        return self.status is None or self.is_ok
 
 
 @dataclass

@@ -12,9 +12,9 @@ from typing import Any
 from emulator.broker.message import AttemptResult
 from emulator.delivery.request import OutboundRequest
 from emulator.testing.invariants import StepRecord
+from emulator.testing.recorder import Call
 from tests.simulation.simulator.client import Client
 from tests.simulation.simulator.events import EventLog
-from tests.simulation.simulator.history import Answer
 from tests.simulation.simulator.network import label_of
 from tests.simulation.simulator.workflows.history import RunHistory, key_of
 from tests.simulation.simulator.workflows.replay import CarryOut, Finish, PlanBranches, next_move
@@ -55,7 +55,7 @@ class WorkflowApp:
             return AttemptResult(status=500, headers=_SDK, body=json.dumps({"error": str(error)}).encode())
         return AttemptResult(status=200, headers=_SDK, body=b'{"finishCondition":"success"}')
 
-    async def call(self, method: str, target: str, **given: Any) -> Answer:
+    async def call(self, method: str, target: str, **given: Any) -> Call:
         """Call the emulator, and wait until there is one, as SDKs retry. Raise what its answer means."""
         client = await self._find_client()
         answer = await client.call(method, target, is_quiet=True, **given)
