@@ -133,6 +133,7 @@ def create_app(
         middleware=[Middleware(RefuseNul)],
     )
     app.state.dispatcher = dispatcher
+    app.state.worker = worker
     app.state.closer = closer
     app.state.watch = watch
     app.state.owns_dispatcher = is_ours
@@ -155,6 +156,7 @@ async def running(app: Starlette) -> AsyncIterator[None]:
                 busy,
                 extra={"event": "threads_left"},
             )
+        await app.state.worker.stop()
         if app.state.owns_dispatcher:
             await dispatcher.aclose()
 

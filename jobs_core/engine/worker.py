@@ -27,6 +27,7 @@ from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import handler_timeout, max_retries
 from jobs_core.engine.resources import Resources
+from jobs_core.engine.running_attempts import RunningAttempts
 from jobs_core.model import outcome
 from jobs_core.model.backoff import ANSWER_MARGIN
 from jobs_core.model.clock import Clock, SystemClock
@@ -129,12 +130,20 @@ class Worker:
         self._resources = resources or Resources()
         # Signatures carry real time, even where the jobs' clock is turned.
         self._wall_clock = wall_clock or SystemClock()
+        self._attempts = RunningAttempts()
         self._explains = not settings.is_production
         tolerance = settings.signature_tolerance_seconds
         self._verifier = Verifier.of(settings.signing_keys, tolerance)
         self._verifiers = {
             region: Verifier.of(keys, tolerance) for region, keys in settings.signing_keys_by_region.items()
         }
+
+    async def stop(self) -> None:
+        """Interrupt the attempts that still run, and wait some seconds for their leases to be given back.
+
+        Servers cancel requests and close the application at the same moment; the database must outlive both.
+        """
+        await self._attempts.stop()
 
     def verify(self, delivery: Delivery) -> Answer | None:
         """Return ``None`` if the delivery is genuine, else the response that rejects it."""
@@ -282,11 +291,12 @@ class Worker:
         job = self._job(definition, envelope, held)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
         started_at = self._clock.now()
-        try:
-            verdict = await self._run(definition, envelope, job, held, place)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(job.id, job.attempt_number))
-            raise
+        with self._attempts.under_way():
+            try:
+                verdict = await self._run(definition, envelope, job, held, place)
+            except asyncio.CancelledError:
+                await self._attempts.shielded(self._give_back(job.id, job.attempt_number))
+                raise
         verdict, kept = await self._recorded(job, held, verdict)
         _report(job, verdict, kept=kept)
         if verdict.record.error is not None:

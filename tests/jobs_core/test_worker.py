@@ -18,8 +18,10 @@ from jobs_core import (
     PermanentJobError,
     RetryLater,
 )
+from jobs_core.app import running
 from jobs_core.engine.worker import Delivery
 from jobs_core.model.outcome import NON_RETRYABLE_STATUS
+from tests.bounds import HANG_SECONDS
 
 
 async def test_a_delivered_job_runs_and_is_completed(app: Any, handlers: Any, clock: Any) -> None:
@@ -227,6 +229,30 @@ async def test_a_job_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
     assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_an_application_closes_after_the_leases_of_its_attempts_are_given_back(
+    app: Any, handlers: Any, is_cancelled: bool
+) -> None:
+    """Servers cancel requests and close the application at the same moment, or leave requests to it."""
+    entered = asyncio.Event()
+
+    async def hang(*_: Any) -> None:
+        entered.set()
+        await asyncio.sleep(HANG_SECONDS)
+
+    handlers.behaviour = hang
+    message = await app.enqueue()
+    async with running(app.asgi):
+        delivery = asyncio.create_task(app.deliver(message))
+        await entered.wait()
+        if is_cancelled:
+            delivery.cancel()
+    assert delivery.done()
+    (attempt,) = (await app.record(message)).attempts
+    assert (attempt.outcome, attempt.status_code) == (AttemptOutcome.LOST, 503)
+    await asyncio.gather(delivery, return_exceptions=True)
 
 
 async def test_an_attempt_that_is_cut_off_gives_its_lease_back(app: Any, handlers: Any) -> None:
