@@ -44,7 +44,7 @@ STATUSES: dict[type[EmulatorError], int] = {
 
 
 def status_of(error: EmulatorError) -> int:
-    """The status that answers ``error``."""
+    """Return the status that answers ``error``."""
     return STATUSES.get(type(error), 500)
 
 
@@ -66,7 +66,7 @@ def _headers_of(error: EmulatorError) -> dict[str, str] | None:
 
 
 def error_fields(error: EmulatorError) -> Error:
-    """What is told of an error; its hint goes to the log, too."""
+    """Return what is told of an error; its hint goes to the log, too."""
     if error.hint is None:
         return {"error": str(error)}
     log.info("%s: %s", error, error.hint, extra={"event": "refused"})
@@ -74,13 +74,13 @@ def error_fields(error: EmulatorError) -> Error:
 
 
 def http_exception(request: Request, error: Exception) -> Response:
-    """The router's own refusals, in the API's form: unknown routes and wrong methods."""
+    """Return the router's own refusals in the API's form: unknown routes and wrong methods."""
     assert isinstance(error, HTTPException)
     text = f"{error.detail}: {request.method} {request.url.path}"
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
 
 async def internal_error(request: Request, error: Exception) -> Response:
-    """A fault of ours: said in the API's form, and logged in full."""
+    """Answer a fault of ours in the API's form, and log it in full."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": f"internal error: {type(error).__name__}"}, status_code=500)

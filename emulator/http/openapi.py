@@ -51,7 +51,7 @@ def openapi_route(described: Sequence[BaseRoute]) -> Route:
 
 
 def document(described: Sequence[BaseRoute]) -> Json:
-    """The OpenAPI 3.1 document of those of ``described`` that declare an operation."""
+    """Return the OpenAPI 3.1 document of those of ``described`` that declare an operation."""
     routes = [one for one in described if isinstance(one, TargetRoute) and one.operation is not None]
     schemas = _Schemas(routes)
     paths: dict[str, Json] = {}
@@ -81,7 +81,7 @@ def document(described: Sequence[BaseRoute]) -> Json:
 
 
 def documented_methods(one: TargetRoute) -> set[str]:
-    """The methods of a route that stand in the description: a route for every method has the usual ones."""
+    """Return the methods of a route that stand in the description: a route for every method has the usual ones."""
     return set(get_args(Method)) if one.methods is None else one.methods - {"HEAD"}
 
 
@@ -154,7 +154,7 @@ def _body_of(said: Operation) -> Any:
 
 @cache
 def _as_body(query: Any) -> type[RequestModel]:
-    """The JSON object that may stand for parameters: several values of one are a list there."""
+    """Return the JSON object that may stand for parameters: several values of one are a list there."""
     fields: dict[str, Any] = {
         name: (_in_body(kind) | None, None) for name, kind in get_type_hints(query).items()
     }

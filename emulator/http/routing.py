@@ -71,7 +71,7 @@ class TargetRoute(Route):
 def route(
     path: str, method: str | list[str], endpoint: Endpoint, operation: Operation | None = None
 ) -> TargetRoute:
-    """A route of the API: the endpoint is given the runtime that the token belongs to.
+    """Return a route of the API: the endpoint is given the runtime that the token belongs to.
 
     ``operation`` describes it at ``/openapi.json``, where it is left out without one. What it answers is what its
     return type says, unless the operation does.
@@ -100,7 +100,7 @@ def route(
 
 
 def _answer_of(endpoint: Any) -> Any:
-    """The wire object that an endpoint answers."""
+    """Return the wire object that an endpoint answers."""
     returned = function_of(endpoint).__annotations__["return"]
     assert get_origin(returned) is JsonAnswer, f"{endpoint} does not say what it answers"
     [answer] = get_args(returned)
@@ -108,7 +108,7 @@ def _answer_of(endpoint: Any) -> Any:
 
 
 def authenticate(request: Request) -> Runtime:
-    """The runtime of the request's token: the Authorization header, else ``qstash_token`` (contract 1.2).
+    """Return the runtime of the request's token: the Authorization header, else ``qstash_token`` (contract 1.2).
 
     Raises Unauthorized without a known token, Forbidden for a read-only token on a write.
     """
@@ -124,7 +124,7 @@ def authenticate(request: Request) -> Runtime:
 
 
 def token_of(request: Request) -> str:
-    """The token that a request carries. Raises Unauthorized without one."""
+    """Return the token that a request carries. Raises Unauthorized without one."""
     header = raw_header(request, b"authorization")
     if header is not None and carries_token(header):
         return header[len(_BEARER) :].decode("latin-1").strip()
@@ -140,7 +140,7 @@ def token_of(request: Request) -> str:
 
 
 def _unknown(emulator: Emulator, token: str) -> EmulatorError:
-    """The refusal of a token that nobody here has: 404 for one of a user who may be known elsewhere."""
+    """Return the refusal of a token that nobody here has: 404 for one of a user who may be known elsewhere."""
     user = user_of(token)
     if user is None or any(runtime.tenant.name == user for runtime in emulator.runtimes):
         return Unauthorized(_INVALID_TOKEN, hint="this server does not know the token")
@@ -158,7 +158,7 @@ def carries_token(authorization: bytes) -> bool:
 
 
 def raw_header(request: Request, name: bytes) -> bytes | None:
-    """The value of the first line called ``name`` (in lower case, as ASGI has all names)."""
+    """Return the value of the first line called ``name`` (in lower case, as ASGI has all names)."""
     for key, value in request.scope["headers"]:
         if key == name:
             return bytes(value)
@@ -174,19 +174,19 @@ def _announced_bytes(request: Request) -> int:
 
 
 def raw_query(request: Request) -> str:
-    """The query string as it came."""
+    """Return the query string as it came."""
     query: bytes = request.scope["query_string"]
     return query.decode("latin-1")
 
 
 def path_name(request: Request, name: str) -> str:
-    """A path segment that is not a destination, percent-decoded once (contract 1.1)."""
+    """Return a path segment that is not a destination, percent-decoded once (contract 1.1)."""
     value: str = request.path_params[name]
     return check_text(unquote(value), what=name)
 
 
 def caller_ip(request: Request) -> str | None:
-    """The publisher's address."""
+    """Return the publisher's address."""
     return one_form(request.client.host) if request.client else None
 
 

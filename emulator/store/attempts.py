@@ -41,7 +41,7 @@ class LoggedAttempt(Generic[L]):
 
     @property
     def retried(self) -> int:
-        """How many retries came before it."""
+        """Return how many retries came before it."""
         return self.start.retried
 
     @property
@@ -56,7 +56,7 @@ class LoggedAttempt(Generic[L]):
 
 
 def pair_attempts(lines: Iterable[L], not_before_at: Mapping[int, int]) -> list[LoggedAttempt[L]]:
-    """The attempts of any number of messages, in the order in which they started.
+    """Return the attempts of any number of messages, in the order in which they started.
 
     ``lines`` come in the order in which they were written; ``not_before_at`` has by message seq when the first
     attempt was due, as far as that is known.

@@ -72,7 +72,7 @@ class Step:
 
     @property
     def entry(self) -> LogEntry:
-        """The line of the history itself."""
+        """Return the line of the history itself."""
         return LogEntry(
             message_seq=self.message_seq,
             time_at=self.time_at,
@@ -127,7 +127,7 @@ def summaries(active: Collection[int]) -> Listing[Summary]:
 
 
 def count_by_state(store: SqlStore, tenant_id: int, *, active: Collection[int]) -> dict[State, int]:
-    """How many of the newest ``MOST_COUNTED`` messages are in each state."""
+    """Return how many of the newest ``MOST_COUNTED`` messages are in each state."""
     newest = (
         select(_M.state)
         .where(_M.tenant_id == tenant_id)
@@ -150,7 +150,7 @@ def count_by_state(store: SqlStore, tenant_id: int, *, active: Collection[int]) 
 def callbacks_of(
     store: SqlStore, tenant_id: int, seq: int, message_id: str, *, active: Collection[int]
 ) -> list[Summary]:
-    """The messages that report a message's attempts, oldest first, at most a hundred."""
+    """Return the messages that report a message's attempts, oldest first, at most a hundred."""
     names_it = _M.options_json.contains(f'"source":"{message_id}"', autoescape=True)
     page = Page(count=100, order="earliestFirst")
     return summaries(active).page(store, tenant_id, Filter(), page, _M.seq > seq, names_it).items
@@ -159,28 +159,28 @@ def callbacks_of(
 def find_summary(
     store: SqlStore, tenant_id: int, message_id: str, *, active: Collection[int]
 ) -> Summary | None:
-    """One message by its public id."""
+    """Return one message by its public id."""
     return next(iter(summaries(active).all(store, tenant_id, Filter(message_ids=(message_id,)))), None)
 
 
 def siblings_of(
     store: SqlStore, tenant_id: int, seq: int, topic_name: str, created_at: int, *, active: Collection[int]
 ) -> list[Summary]:
-    """The other messages of one publish to a URL group."""
+    """Return the other messages of one publish to a URL group."""
     wanted = Filter(topic_names=(topic_name,), from_at=created_at, to_at=created_at)
     nearby = _M.seq.between(seq - 1_000, seq + 1_000)
     return summaries(active).all(store, tenant_id, wanted, nearby, _M.seq != seq)
 
 
 def count_dead_letters(store: SqlStore, tenant_id: int) -> int:
-    """How many entries the dead letter queue has."""
+    """Return how many entries the dead letter queue has."""
     with store.connect() as connection:
         query = select(func.count()).select_from(DEAD_LETTER.table).where(_D.tenant_id == tenant_id)
         return connection.execute(query).scalar_one()
 
 
 def dlq_id_of(store: SqlStore, tenant_id: int, seq: int) -> str | None:
-    """The message's entry in the dead letter queue, if it is there."""
+    """Return the message's entry in the dead letter queue, if it is there."""
     query = select(_D.dlq_id).where(_D.tenant_id == tenant_id, _D.message_seq == seq)
     with store.connect() as connection:
         found: str | None = connection.execute(query).scalar()
@@ -270,19 +270,19 @@ def _select_steps(reading: Reading[Step], tenant_id: int) -> Select[Any]:
 
 
 def list_steps(store: SqlStore, tenant_id: int, *, after_seq: int, count: int) -> list[Step]:
-    """The lines of all histories behind ``after_seq``, in order, with the answers that failed an attempt."""
+    """Return the lines of all histories behind ``after_seq``, in order, with the answers that failed an attempt."""
     query = _select_steps(_STEPS_WITH_ANSWERS, tenant_id).where(_L.seq > after_seq)
     return store.read(_STEPS_WITH_ANSWERS, query.order_by(_L.seq).limit(count))
 
 
 def latest_steps(store: SqlStore, tenant_id: int, *, since_at: int, count: int) -> list[Step]:
-    """The newest ``count`` lines of all histories that are not older than ``since_at``, in order."""
+    """Return the newest ``count`` lines of all histories that are not older than ``since_at``, in order."""
     newest = _select_steps(_STEPS, tenant_id).order_by(_L.seq.desc()).limit(count)
     return [step for step in reversed(store.read(_STEPS, newest)) if step.time_at >= since_at]
 
 
 def history_of(store: SqlStore, message_seq: int) -> list[LogEntry]:
-    """One message's history, in order, responses included."""
+    """Return one message's history, in order, responses included."""
     query = select(*LOG.reading.columns).where(_L.message_seq == message_seq).order_by(_L.seq)
     return store.read(LOG.reading, query)
 
@@ -301,7 +301,7 @@ def last_attempts(store: SqlStore, message_seqs: Collection[int]) -> dict[int, L
 
 
 def last_step_seq(store: SqlStore, tenant_id: int) -> int:
-    """The seq of the newest line; 0 if there is none."""
+    """Return the seq of the newest line; 0 if there is none."""
     with store.connect() as connection:
         query = select(_L.seq).where(_L.tenant_id == tenant_id).order_by(_L.seq.desc()).limit(1)
         return connection.execute(query).scalar() or 0

@@ -16,13 +16,13 @@ MEMORY_URL = "sqlite://"
 
 
 def is_memory_url(url: str) -> bool:
-    """Whether ``url`` names a SQLite database that lives and dies with its process."""
+    """Return whether ``url`` names a SQLite database that lives and dies with its process."""
     parsed = make_url(url)
     return parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for a SQLite file or PostgreSQL. Raises EmulatorError for any other database."""
+    """Return an engine for a SQLite file or PostgreSQL. Raises EmulatorError for any other database."""
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -48,7 +48,7 @@ def _open_postgres(url: URL) -> Engine:
 
 
 def memory_engine(create_tables: Callable[[Engine], None]) -> Engine:
-    """An in-memory database of its own, with tables.
+    """Return an in-memory database of its own, with tables.
 
     Tests make one after the other: the tables are made once in a process and copied from then on, and all such
     engines share a dialect and what was compiled for it.

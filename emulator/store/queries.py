@@ -42,7 +42,7 @@ _FOR_DELIVERY = QueryByNumbers(select(*_DELIVERED.columns).select_from(WITH_BODY
 
 
 def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
-    """A tenant's state as committed; messages in queues come in the order of publishing."""
+    """Return a tenant's state as committed; messages in queues come in the order of publishing."""
     pending = and_(_M.tenant_id == tenant_id, _M.due_at.is_not(None))
     schedules = _all(store, tenant_id, SCHEDULE)
     return Snapshot(
@@ -59,7 +59,7 @@ def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
 
 
 def count_created(store: SqlStore, tenant_id: int, from_at: int) -> int:
-    """How many messages were accepted at ``from_at`` or later."""
+    """Return how many messages were accepted at ``from_at`` or later."""
     query = select(func.count()).where(_M.tenant_id == tenant_id, _M.created_at >= from_at)
     with store.connect() as connection:
         return int(connection.execute(query).scalar_one())
@@ -68,7 +68,7 @@ def count_created(store: SqlStore, tenant_id: int, from_at: int) -> int:
 def load_due(
     store: SqlStore, tenant_id: int, start: tuple[int, int], limit: int, until_at: int | None = None
 ) -> tuple[list[Pending], bool]:
-    """The next ``limit`` unqueued pending messages from key ``(due_at, seq)`` on, and whether these were all.
+    """Return the next ``limit`` unqueued pending messages from key ``(due_at, seq)`` on, and whether these were all.
 
     ``until_at`` leaves out what is due later.
     """
@@ -86,7 +86,7 @@ def load_due(
 
 
 def load_for_delivery(store: SqlStore, seqs: Sequence[int]) -> dict[int, tuple[Message, bytes]]:
-    """Messages with their bodies, by seq."""
+    """Return messages with their bodies, by seq."""
     found: dict[int, tuple[Message, bytes]] = {}
     with store.connect() as connection:
         for start in range(0, len(seqs), _IDS_PER_QUERY):
@@ -96,13 +96,13 @@ def load_for_delivery(store: SqlStore, seqs: Sequence[int]) -> dict[int, tuple[M
 
 
 def load_body(store: SqlStore, seq: int) -> bytes:
-    """A stored body."""
+    """Return a stored body."""
     with store.connect() as connection:
         return connection.execute(select(_B.body).where(_B.seq == seq)).scalar() or b""
 
 
 def find_message(store: SqlStore, tenant_id: int, message_id: str) -> StoredMessage | None:
-    """A message by its public id, finished or not; a workflow's step with what was published for it."""
+    """Return a message by its public id, finished or not; a workflow's step with what was published for it."""
     stored = next(iter(_messages(store, and_(_M.tenant_id == tenant_id, _M.id == message_id))), None)
     if stored is None or stored.message.note is None or stored.body:
         return stored
@@ -112,7 +112,7 @@ def find_message(store: SqlStore, tenant_id: int, message_id: str) -> StoredMess
 
 
 def list_messages(store: SqlStore, tenant_id: int) -> list[StoredMessage]:
-    """All messages that are kept, in the order in which they were accepted."""
+    """Return all messages that are kept, in the order in which they were accepted."""
     return sorted(_messages(store, _M.tenant_id == tenant_id), key=lambda stored: stored.message.seq)
 
 
@@ -125,7 +125,7 @@ def select_pending(store: SqlStore, tenant_id: int, wanted: Filter, count: int |
 
 
 def busiest_urls(store: SqlStore, tenant_id: int, since_at: int, count: int) -> list[tuple[str, int]]:
-    """The destinations that got most messages since ``since_at``, with how many."""
+    """Return the destinations that got most messages since ``since_at``, with how many."""
     query = (
         select(_M.url, func.count())
         .where(_M.tenant_id == tenant_id, _M.created_at >= since_at)
@@ -138,7 +138,7 @@ def busiest_urls(store: SqlStore, tenant_id: int, since_at: int, count: int) -> 
 
 
 def count_lag(store: SqlStore, tenant_id: int) -> dict[str, int]:
-    """How many unfinished messages each queue has."""
+    """Return how many unfinished messages each queue has."""
     query = (
         select(_M.queue_name, func.count())
         .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name.is_not(None))

@@ -46,7 +46,7 @@ _ROWS_AT_A_TIME = 500
 
 
 def export_rows(store: SqlStore, tenant_id: int) -> Rows:
-    """The rows of every table, in the order of their keys, without the tenant's own number."""
+    """Return the rows of every table, in the order of their keys, without the tenant's own number."""
     with store.connect() as connection:
         return {
             name: [
@@ -144,7 +144,7 @@ def _is_numbered_by_the_database(column: Column[Any]) -> bool:
 
 
 def _is_number(column: Column[Any]) -> bool:
-    """Whether a column holds numbers of the store's one sequence."""
+    """Return whether a column holds numbers of the store's one sequence."""
     is_named_so = column.name in ("seq", "slot_of") or column.name.endswith("_seq")
     return is_named_so and not _is_numbered_by_the_database(column)
 
@@ -178,7 +178,7 @@ def _shift(connection: Connection, tables: Rows, numbers: list[int], free_from: 
 
 
 def _are_taken(connection: Connection, numbers: list[int]) -> bool:
-    """Whether rows are left (the tenant's own are gone by now) that have such numbers."""
+    """Return whether rows are left (the tenant's own are gone by now) that have such numbers."""
     for table in _TABLES.values():
         column = table.c.get("seq")
         if column is not None and _is_number(column):

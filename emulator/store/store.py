@@ -36,7 +36,7 @@ _TENANTS = table_of(TenantRow)
 
 
 def _ready_engine(url: str) -> Engine:
-    """An engine whose database has the newest tables. Raises EmulatorError, or what the database says."""
+    """Return an engine whose database has the newest tables. Raises EmulatorError, or what the database says."""
     engine = open_engine(url)
     try:
         bring_up_to_date(engine)
@@ -63,7 +63,7 @@ class SqlStore:
 
     @property
     def description(self) -> str:
-        """What the store is, without credentials: ``memory``, a file's path, or a URL."""
+        """Return what the store is, without credentials: ``memory``, a file's path, or a URL."""
         if self.is_memory:
             return "memory"
         if self.engine.dialect.name == "sqlite":
@@ -92,7 +92,7 @@ class SqlStore:
         event.listen(self.engine, "do_connect", lambda *_: self._check_file())
 
     def loss(self) -> str | None:
-        """What became of the database's file, if it is not there any more, or another one is."""
+        """Return what became of the database's file, if it is not there any more, or another one is."""
         return None if self._file is None else self._file.loss()
 
     def _check_file(self) -> None:
@@ -143,7 +143,7 @@ class SqlStore:
         self._check_file()
 
     def _only_connection(self) -> Connection:
-        """The one that writes, kept open: there is one writer."""
+        """Return the one that writes, kept open: there is one writer."""
         if self._connection is None:
             self._connection = self.engine.connect()
         return self._connection
@@ -156,7 +156,7 @@ class SqlStore:
             connection.close()
 
     def next_seq(self) -> int:
-        """One more than the largest sequence number in use."""
+        """Return one more than the largest sequence number in use."""
         with self.connect() as connection:
             largest = [
                 connection.execute(select(func.max(table.c.seq))).scalar() or 0

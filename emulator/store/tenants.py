@@ -11,7 +11,7 @@ _TENANTS = table_of(TenantRow)
 
 
 def load_tenants(store: SqlStore) -> list[Tenant]:
-    """All tenants, oldest first, with their present signing keys, and where their manual clocks stood."""
+    """Return all tenants, oldest first, with their present signing keys, and where their manual clocks stood."""
     with store.connect() as connection:
         query = select(_TENANTS).order_by(_TENANTS.c.id)
         return [_tenant(row) for row in connection.execute(query).mappings()]

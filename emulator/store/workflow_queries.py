@@ -63,7 +63,7 @@ class RunHistory:
 
 
 def load_runs(store: SqlStore, tenant_id: int) -> RunSnapshot:
-    """A tenant's active runs as committed."""
+    """Return a tenant's active runs as committed."""
     is_active = and_(_R.tenant_id == tenant_id, _R.ended_at.is_(None))
     of_active = ENTRY.table.join(RUN.table, _R.seq == _E.run_seq)
     pending = together(lambda run_seq, found: (run_seq, found), _E.run_seq, PENDING)
@@ -118,21 +118,21 @@ _RUN_LOG = together(
 
 
 def load_steps(store: SqlStore, run_seq: int, *, behind: int = -1, through: int | None = None) -> list[Entry]:
-    """The steps of a run's log behind one position and through another, in order."""
+    """Return the steps of a run's log behind one position and through another, in order."""
     last = _FARTHEST if through is None else through
     with store.connect() as connection:
         return _STEPS(connection, run=run_seq, behind=behind, last=last, type=CallType.STEP.value)
 
 
 def find_run(store: SqlStore, tenant_id: int, run_id: str, created_at: int | None = None) -> StoredRun | None:
-    """The run of that id: the last one, unless ``created_at`` names another."""
+    """Return the run of that id: the last one, unless ``created_at`` names another."""
     wanted = Filter(run_ids=(run_id,), created_at=created_at)
     by_seq = replace(RUNS, is_by_seq=True)
     return next(iter(by_seq.page(store, tenant_id, wanted, Page(count=1)).items), None)
 
 
 def load_failed(store: SqlStore, runs: Sequence[StoredRun]) -> list[FailedRun]:
-    """Failed runs with what a resume, a restart or a callback needs, in order."""
+    """Return failed runs with what a resume, a restart or a callback needs, in order."""
     return [_load_failed(store, stored) for stored in runs]
 
 
@@ -164,7 +164,7 @@ def _waiters(store: SqlStore, run_seq: int) -> tuple[Waiter, ...]:
 
 
 def load_ended(store: SqlStore, stored: StoredRun) -> EndedRun:
-    """A run with its steps and their messages, to be started anew from one of them."""
+    """Return a run with its steps and their messages, to be started anew from one of them."""
     steps = tuple(load_steps(store, stored.run.seq))
     seqs = [entry.message_seq for entry in steps]
     messages: dict[int, Message] = {}
@@ -176,7 +176,7 @@ def load_ended(store: SqlStore, stored: StoredRun) -> EndedRun:
 
 
 def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[bytes]:
-    """What each run's failed message was published with, in order."""
+    """Return what each run's failed message was published with, in order."""
     body = together(lambda own, of_message: own or of_message, _E.body, BODY)
     bodies = []
     for one in failed:
@@ -187,7 +187,7 @@ def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[by
 
 
 def load_histories(store: SqlStore, runs: Sequence[StoredRun]) -> list[RunHistory]:
-    """Everything that is known of runs, in order."""
+    """Return everything that is known of runs, in order."""
     return [_load_history(store, stored) for stored in runs]
 
 

@@ -104,7 +104,7 @@ def _name(raw: str) -> str:
 
 
 def waiter_view(waiter: Waiter) -> WaiterAnswer:
-    """A Waiter; its deadline is in unix seconds."""
+    """Return a waiter; its deadline is in unix seconds."""
     headers = header_map(waiter.headers)
     return {
         "url": waiter.url,
@@ -164,7 +164,7 @@ async def _notify_hook(request: Request, runtime: Runtime, data: bytes) -> JsonA
 
 
 def _hook_event(request: Request, body: bytes) -> bytes:
-    """The request as the SDK rebuilds it: scheme, host with port, path with query."""
+    """Return the request as the SDK rebuilds it: scheme, host with port, path with query."""
     query = raw_query(request)
     fields: dict[str, Any] = {
         "method": request.method,

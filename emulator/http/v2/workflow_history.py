@@ -51,7 +51,7 @@ class StepView:
 
     @property
     def call_result(self) -> AttemptResult | None:
-        """What the third party of a call answered at last."""
+        """Return what the third party of a call answered at last."""
         attempts = self.call.attempts if self.call else ()
         return attempts[-1].response if attempts else None
 
@@ -67,7 +67,7 @@ class Group:
 
 
 def read_groups(history: RunHistory, now_at: int) -> list[Group]:
-    """The run's steps in order of their beginning."""
+    """Return the run's steps in order of their beginning."""
     return _Reader(history, now_at).read()
 
 
@@ -140,7 +140,7 @@ class _Reader:
         self._branches[target] = branch
 
     def _plan_state(self, entry: EntryHistory) -> StepState:
-        """A plan that was delivered has a branch at work, until its result is there."""
+        """Return how a plan stands: one that was delivered has a branch at work, until its result is there."""
         state = STATES[entry.state]
         is_ended = self._history.stored.ended_at is not None
         if state is StepState.SUCCESS:
@@ -158,7 +158,7 @@ class _Reader:
         self._note_next(entry)
 
     def _result_state(self, entry: EntryHistory) -> tuple[StepState, int | None]:
-        """A result is there as soon as it is published; a sleep goes on until its time."""
+        """Return how a result stands: it is there as soon as it is published; a sleep goes on until its time."""
         due_at = entry.message.not_before_at
         if due_at <= entry.entry.created_at or due_at <= self._now_at:
             return StepState.SUCCESS, due_at
@@ -237,7 +237,7 @@ def _step_of_call(entry: EntryHistory) -> Step:
 
 
 def _step_of_lines(lines: Headers, *, prefix: str) -> Step:
-    """A call's step as its callback's header lines tell it."""
+    """Return a call's step as its callback's header lines tell it."""
 
     def value(name: str) -> str | None:
         return first_value(lines, f"{prefix}Upstash-Workflow-{name}")

@@ -76,7 +76,7 @@ def _raise_over_limit(answers: Sequence[Answer]) -> None:
 async def publish_one(
     runtime: Runtime, target: str, query: str, lines: Headers, body: bytes, ip: str | None
 ) -> JsonAnswer[PublishedToEndpoint]:
-    """The answer to publishing one message of a run."""
+    """Return the answer to publishing one message of a run."""
     draft = read_workflow_draft(target, query, lines, body, ip)
     accepted = _only(await publish_all(runtime, [draft]))
     status = 202 if accepted.is_duplicate else 201
@@ -93,7 +93,7 @@ def accepted_fields(accepted: Accepted) -> Published:
 def read_workflow_draft(
     target: str, query: str, lines: Headers, body: bytes, ip: str | None
 ) -> WorkflowDraft:
-    """One message of a run as published. Raises InvalidInput if it goes anywhere but to a URL."""
+    """Return one message of a run as published. Raises InvalidInput if it goes anywhere but to a URL."""
     raw, kept, parameters = split_target(target, query)
     destination = parse_destination(raw, kept)
     if destination.kind is not DestinationKind.URL:
@@ -171,7 +171,7 @@ def _trigger_item(runtime: Runtime, item: Any, ip: str | None) -> WorkflowDraft:
 
 
 def item_body(value: Any) -> bytes:
-    """A batch item's body: text, or JSON that untyped callers leave as it is."""
+    """Return a batch item's body: text, or JSON that untyped callers leave as it is."""
     if value is None:
         return b""
     return value.encode("utf-8", "replace") if isinstance(value, str) else compact_json(value)
@@ -216,7 +216,7 @@ def _trigger_draft(
 
 
 def _failure_lines(own: Headers, run_id: str, url: str) -> Headers:
-    """The failure callback: the caller's own, else the workflow's failure function (contract W4.3)."""
+    """Return the failure callback: the caller's own, else the workflow's failure function (contract W4.3)."""
     if first_value(own, "Upstash-Failure-Callback"):
         return ()
     prefix = "Upstash-Failure-Callback-"

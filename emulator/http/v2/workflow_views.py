@@ -31,7 +31,7 @@ from emulator.wire.workflow import NO_FAILURE_FUNCTION_HEADER, CallType
 
 
 def text_of(body: bytes) -> str:
-    """A body as text."""
+    """Return a body as text."""
     return body.decode("utf-8", "replace")
 
 
@@ -96,7 +96,7 @@ def _next_delivery(entry: EntryHistory) -> int | None:
 
 
 def _failed_step_name(attempts: tuple[LogEntry, ...]) -> str | None:
-    """The step that failed last, as its endpoint says (contract W3.5)."""
+    """Return the step that failed last, as its endpoint says (contract W3.5)."""
     responses = [
         attempt.response for attempt in attempts if attempt.state is State.ERROR and attempt.response
     ]
@@ -159,7 +159,7 @@ def step_view(view: StepView) -> logs.StepLog:
 
 
 def _whole(value: object) -> int | None:
-    """What a step says, which is its publisher's word: a number where there should be one, else nothing."""
+    """Return what a step says, which is its publisher's word: a number where there should be one, else nothing."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -168,7 +168,7 @@ def _text(value: object) -> str | None:
 
 
 def _failing(view: StepView) -> EntryHistory | None:
-    """The message whose failures are this step's: the report of its call, else its plan."""
+    """Return the message whose failures are this step's: the report of its call, else its plan."""
     for entry in (view.report, view.plan):
         if entry is not None and any(one.state is State.ERROR for one in entry.attempts):
             return entry
@@ -196,7 +196,7 @@ def _out(view: StepView) -> str | None:
 
 
 def returned_text(view: StepView) -> str | None:
-    """What the step returned, as text: JSON, or an event's data as it was sent."""
+    """Return what the step returned, as text: JSON, or an event's data as it was sent."""
     out = _out(view)
     if out is None or view.kind not in ("Wait", "WaitForWebhook"):
         return out
@@ -303,7 +303,7 @@ def _failure_function(stored: StoredRun, history: RunHistory) -> logs.FailureFun
 
 
 def _callback_answer(callback: FailureCallback) -> models.CallbackAnswer:
-    """What the failure function answered; an endpoint without one has nothing to say (contract W3.5)."""
+    """Return what the failure function answered; an endpoint without one has nothing to say (contract W3.5)."""
     result = callback.result
     if result is None or callback.state is not CallbackState.SUCCESS:
         return {}
