@@ -189,3 +189,11 @@ class Effects:
     writes: list[Write] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     fired: int = 0
+
+    @property
+    def says_only_that_attempts_start(self) -> bool:
+        """Whether the writes are the lines of the attempts alone, and no decision that led to them.
+
+        A flow-control key's used rate is such a decision: forgotten in a crash, it would be exceeded.
+        """
+        return all(isinstance(one, Logged) and one.entry.state is State.ACTIVE for one in self.writes)

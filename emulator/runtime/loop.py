@@ -412,6 +412,10 @@ class Runtime:
         self.schedules_fired += effects.fired
         self._follow(effects.writes, now_at)
         self._work.begin(len(effects.attempts))
+        if effects.attempts and self._writer.is_idle and effects.says_only_that_attempts_start:
+            # All that led to them is on disk. That they are under way need not be: a crash has them made again.
+            self.deliveries.start(effects.attempts)
+            effects.attempts = []
         is_followed = bool(effects.attempts or self.observers)
         then = partial(self._made_durable, effects) if is_followed else None
         durable = self._writer.write(self.tenant.id, effects.writes, then)

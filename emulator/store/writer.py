@@ -92,6 +92,11 @@ class StoreWriter:
         """Why the store takes no writes at present."""
         return self._refusal or self.store.loss()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything handed over is durable."""
+        return not self._waiting
+
     def write(
         self, tenant_id: int, writes: Sequence[Write], then: Then | None = None
     ) -> asyncio.Future[None]:
