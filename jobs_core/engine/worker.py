@@ -327,7 +327,7 @@ class Worker:
         try:
             return verdict, await self._record(job, verdict)
         except Exception as error:
-            if job.writes:
+            if job.writes and not is_unavailable(error):
                 verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
             elif isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):
                 note = not_recorded(verdict.record.result, error.orig or error)
