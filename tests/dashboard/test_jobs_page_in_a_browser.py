@@ -181,7 +181,7 @@ def test_axe_finds_nothing_and_a_phone_needs_no_sideways_scrolling(desk: JobsDes
         desk.open(path)
         expect(page.locator("main .chip").first).to_have_text("failed")
         for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             found = Axe().run(page)
             assert found.violations_count == 0, found.generate_report()
         page.set_viewport_size({"width": 390, "height": 844})

@@ -10,7 +10,11 @@ const KINDS = [
   ["drop", "Connection dropped", "The destination is called, but its answer never comes through."],
   ["delay", "Held back", "The destination is called after the delay, on the emulator's clock."],
   ["time-out", "Time-out", "The destination is called; no answer comes within the message's timeout."],
-  ["cut-response", "Response cut", "Half of the answer's body comes; a complete 2xx head is a success all the same."],
+  [
+    "cut-response",
+    "Response cut",
+    "Half of the answer's body comes; a complete 2xx head is a success all the same.",
+  ],
   ["deliver-twice", "Delivered twice", "Called twice with the same message id."],
   ["out-of-order", "Out of order", "Called after those that are under way at the same time."],
   ["wrong-signature", "Wrong signature", "Signed with a key that nobody has."],
