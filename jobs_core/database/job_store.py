@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     CursorResult,
     Dialect,
@@ -262,9 +263,13 @@ def has_ended(connection: Connection, ended: Ended) -> bool:
     return connection.execute(found).first() is not None
 
 
-def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -> bool:
+def abandon(
+    connection: Connection, job_id: str, *, error: str, now: datetime, seen: JobRecord | None = None
+) -> bool:
     """Fail a job that gets no further attempt, unless one runs under a lease that has not ended. Return
     whether it did.
+
+    ``seen`` is the record that the decision rests on: a job that has gone on since is left alone.
     """
     values = {
         "status": target(Event.ABANDON),
@@ -275,7 +280,8 @@ def abandon(connection: Connection, job_id: str, *, error: str, now: datetime) -
         "updated_at": now,
     }
     is_idle = or_(executions.c.lease_until.is_(None), executions.c.lease_until <= now)
-    changed = _change(connection, job_id, Event.ABANDON, values, is_idle)
+    is_as_seen = () if seen is None else _is_still(seen)
+    changed = _change(connection, job_id, Event.ABANDON, values, is_idle, *is_as_seen)
     if changed:
         _close_lost_attempts(connection, job_id, now)
         discard_messages(connection, job_id)
@@ -407,6 +413,16 @@ def discard_messages(connection: Connection, job_id: str) -> None:
 
 
 # --- helpers
+
+
+def _is_still(record: JobRecord) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that no attempt and no further message has come since ``record`` was read."""
+    columns = executions.c
+    return (
+        columns.run == record.run,
+        columns.attempt_count == record.attempt_count,
+        columns.message_id.is_not_distinct_from(record.message_id),
+    )
 
 
 def _change(

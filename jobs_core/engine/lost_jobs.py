@@ -138,7 +138,7 @@ class Closer:
         ):
             self._write_further(connection, record, notice.source_message_id, now, again_at)
         elif not record.is_finished:
-            job_store.abandon(connection, job.job_id, error=notice.describe(), now=now)
+            job_store.abandon(connection, job.job_id, error=notice.describe(), now=now, seen=record)
         record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is not None and record.status is JobStatus.FAILED and record.options.failure_callback:
             forward = _forward(record, record.options.failure_callback, body)
@@ -183,22 +183,24 @@ class Closer:
         return [
             record.job_id
             for record in late
-            if (end := await self._message_end(record)) is not None
-            and not await self._run_again(record, end)
-            and await self._close_lost(record, end.why)
+            if (end := await self._message_end(record)) is not None and await self._has_failed(record, end)
         ]
 
-    async def _run_again(self, record: JobRecord, end: MessageEnd) -> bool:
-        """Deliver a job again that is not at its end. Return false if it is, or cannot be delivered."""
+    async def _has_failed(self, record: JobRecord, end: MessageEnd) -> bool:
+        """Deliver a job again that is not at its end; fail one that is, or that cannot be delivered. Return
+        whether it failed.
+
+        A job that has changed since ``record`` was read has news: neither happens.
+        """
         now = self._clock.now()
         again_at = next_run(record, said_by_worker(end.answer, record.job_id), now)
         if again_at is None or record.job_type not in self._context.registry:
-            return False
-        is_written = await self._database.write(
+            return await self._close_lost(record, end.why)
+        await self._database.write(
             lambda connection: self._write_further(connection, record, record.message_id, now, again_at)
         )
         self._context.outbox.wake()
-        return is_written
+        return False
 
     async def _message_end(self, record: JobRecord) -> MessageEnd | None:
         if record.message_id is None:
@@ -213,7 +215,7 @@ class Closer:
         now = self._clock.now()
         error = f"lost: {why}; retry it by hand"
         closed = await self._database.write(
-            lambda connection: job_store.abandon(connection, record.job_id, error=error, now=now)
+            lambda connection: job_store.abandon(connection, record.job_id, error=error, now=now, seen=record)
         )
         if closed:
             log.error("lost %s", record.job_id, extra={"event": "lost", "job_id": record.job_id})

@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -135,6 +135,7 @@ class RecordingQStash:
     absent: str | None = None  # the text of a 404 for every message
     logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by message id, newest first
     unreachable: bool = False
+    meanwhile: Callable[[], Awaitable[Any]] | None = None  # done once, before the next answer about a message
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def app(self) -> Starlette:
@@ -182,6 +183,9 @@ class RecordingQStash:
         )
 
     async def _get(self, request: Request) -> Response:
+        if (meanwhile := self.meanwhile) is not None:
+            self.meanwhile = None
+            await meanwhile()
         is_known = any(message.id == request.path_params["id"] for message in self.messages)
         if self.absent is not None:
             return JSONResponse({"error": self.absent}, status_code=404)

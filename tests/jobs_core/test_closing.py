@@ -196,6 +196,32 @@ async def test_the_sweep_runs_a_job_again_whose_worker_died_and_whose_message_ha
     assert (await app.record(message)).status is JobStatus.COMPLETED
 
 
+@pytest.mark.parametrize("has_died", [True, False])
+async def test_a_sweep_leaves_a_job_alone_that_went_on_while_qstash_was_asked(
+    app: Any, handlers: Any, clock: Any, dying: list[Any], has_died: bool
+) -> None:
+    """Another process's sweep came first, or the message's last delivery: the job waits for its next retry."""
+
+    async def fail(*_: Any) -> None:
+        raise ValueError("no luck")
+
+    async def go_on() -> None:
+        handlers.behaviour = fail
+        if has_died:
+            assert await Closer(app.dispatcher.context).sweep() == []
+        assert (await app.deliver(await _further(app))).json()["status"] == "pending"
+
+    message = await app.enqueue(retries=3)
+    if has_died:
+        await _die(app, handlers, message, dying)
+    clock.advance(timedelta(hours=1))
+    app.qstash.logs[message.id] = [{"state": "FAILED"}]
+    app.qstash.meanwhile = go_on
+    assert await Closer(app.dispatcher.context).sweep() == []
+    record = await app.record(message)
+    assert (record.status, record.retry_count, record.error) == (JobStatus.PENDING, 1, "ValueError: no luck")
+
+
 async def test_the_failure_callback_keeps_the_workers_own_error(app: Any, handlers: Any) -> None:
     async def fail(*_: Any) -> None:
         raise ValueError("the reason")

@@ -196,7 +196,7 @@ def keys_are_ignored(patch: pytest.MonkeyPatch) -> None:
 def callback_ends_what_runs(patch: pytest.MonkeyPatch) -> None:
     """QStash's word that it gave up a message ends the job, though an attempt holds it."""
 
-    def abandon(connection: Connection, job_id: str, *, error: str, now: Any) -> bool:
+    def abandon(connection: Connection, job_id: str, *, error: str, now: Any, seen: Any = None) -> bool:
         values = {"status": JobStatus.FAILED, "error": error, "lease_until": None, "completed_at": now}
         changed = job_store._change(connection, job_id, Event.ABANDON, values)
         if changed:
