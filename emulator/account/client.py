@@ -12,7 +12,7 @@ import httpx
 from emulator.account.errors import AccountError, RefusedError, UnreachableError
 from emulator.account.reading import read_groups, read_pins, read_queues, read_schedules
 from emulator.account.requests import Request
-from emulator.account.secrecy import shown_url
+from emulator.account.secrecy import shown_url, without_passwords
 from emulator.account.values import AccountState
 from emulator.clock import wall_now_at
 from emulator.errors import InvalidInput
@@ -50,7 +50,7 @@ class AccountClient:
         try:
             self.url: str = check_url(url.rstrip("/"), what="URL")
         except InvalidInput as error:
-            raise AccountError(f"{name}: {error}") from None
+            raise AccountError(f"{name}: {without_passwords(str(error))}") from None
         self.name = name
         self._prefix = urlsplit(self.url).path
         self._longest_wait_seconds = longest_wait_seconds
@@ -87,7 +87,7 @@ class AccountClient:
             return answer.json()
         except ValueError:
             raise AccountError(
-                f"{self.name} did not answer {target} with JSON: is {self.url} QStash?"
+                f"{self.name} did not answer {target} with JSON: is {shown_url(self.url)} QStash?"
             ) from None
 
     def find(self, target: str) -> Any:
@@ -137,7 +137,15 @@ class AccountClient:
                 extensions={"target": target.encode("ascii")},
             )
         except httpx.ConnectError as error:
-            raise UnreachableError(f"nothing answers for {self.name} at {self.url}: {error}") from None
+            raise UnreachableError(
+                f"nothing answers for {self.name} at {shown_url(self.url)}: {error}"
+            ) from None
+        except httpx.LocalProtocolError:
+            # Its own words are the header's value.
+            raise AccountError(
+                f"{_shown(request)} cannot be sent to {self.name}: "
+                "the token or a header's value holds characters that HTTP does not allow there"
+            ) from None
         except (httpx.TransportError, ValueError) as error:
             words = str(error) or type(error).__name__
             raise UnreachableError(f"{self.name} broke off at {_shown(request)}: {words}") from None
@@ -158,6 +166,7 @@ class AccountClient:
             words = f"{told['error']} ({told['hint']})" if "hint" in told else str(told["error"])
         except (ValueError, KeyError, TypeError):
             words = answer.text.strip() or "no words"
+        words = without_passwords(words)
         return f"{answer.status_code} {words[:_MOST_WORDS]}{_advice(answer.status_code, words, self)}"
 
 
@@ -182,5 +191,5 @@ def _advice(status: int, words: str, client: AccountClient) -> str:
     if status == 403:
         return f"; a read-only token of {client.name} can pull, diff, plan and replay, and nothing else"
     if status == 404 and _REGION in words:
-        return f"; the token of {client.name} and {client.url} are of different regions"
+        return f"; the token of {client.name} and {shown_url(client.url)} are of different regions"
     return ""

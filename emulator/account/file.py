@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from emulator.account.errors import FormError
 from emulator.account.form import FileForm
+from emulator.account.secrecy import shown_url
 from emulator.account.values import AccountState, Lines, Pin, Queue, Schedule, UrlGroup, Value
 
 
@@ -44,9 +45,16 @@ def _parts() -> list[str]:
 def _problem(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part != "[key]") or "the file"
     words = error["msg"].removeprefix("Value error, ")
-    # Another value may be a secret that slipped by a colon.
-    is_shown = isinstance(error["input"], str) and not {"headers", "body", "bodyBase64"} & set(error["loc"])
-    return f"{where}: {words}" + (f" (got {error['input']!r})" if is_shown else "")
+    # Another value may be a secret that slipped by a colon, and so may that of a field which there is not.
+    is_hidden = error["type"] == "extra_forbidden" or any(_is_secret(str(part)) for part in error["loc"])
+    if is_hidden or not isinstance(given := error["input"], str):
+        return f"{where}: {words}"
+    shown = shown_url(given)
+    return f"{where}: {words.replace(given, shown) if given else words} (got {shown!r})"
+
+
+def _is_secret(field: str) -> bool:
+    return field.lower().endswith("headers") or field in {"body", "bodyBase64", "body_base64"}
 
 
 class _Loader(yaml.BaseLoader):

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -37,6 +38,7 @@ from emulator.wire.headers import canonical_name, is_header_name
 from emulator.wire.redaction import parse_redaction
 
 _PRINTABLE = "".join(map(chr, range(33, 127)))
+_EXPECTED = "expected text, {withheld: true} or {env: NAME}"
 _OPTIONS = ("upstash-", "qstash_token")
 
 
@@ -125,7 +127,7 @@ class Elsewhere(_Form):
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
         if self.withheld == (self.env is not None):
-            raise ValueError("expected text, {withheld: true} or {env: NAME}")
+            raise ValueError(_EXPECTED)
         return self
 
 
@@ -134,15 +136,21 @@ def _value(given: Any, info: ValidationInfo) -> Value:
     if isinstance(given, Value):
         return given
     if isinstance(given, str):
-        return Value(_one_line(given).encode()) if info.field_name != "body" else Value(given.encode())
-    if not isinstance(given, dict):
-        raise ValueError("expected text, {withheld: true} or {env: NAME}")  # noqa: TRY004  pydantic's way to say so
-    elsewhere = Elsewhere.model_validate(given)
+        return _of_text(given, info)
+    try:
+        elsewhere = Elsewhere.model_validate(given)
+    except ValidationError:
+        # Its own words are the value, which may be a secret.
+        raise ValueError(_EXPECTED) from None
     if elsewhere.env is None:
         return WITHHELD
     if (text := (info.context or {}).get(elsewhere.env)) is None:
         raise ValueError(f"the variable {elsewhere.env} is not set")
-    return Value(text.encode())
+    return _of_text(text, info)
+
+
+def _of_text(text: str, info: ValidationInfo) -> Value:
+    return Value((text if info.field_name == "body" else _one_line(text)).encode())
 
 
 def _values(given: Any, info: ValidationInfo) -> tuple[Value, ...]:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
 from emulator.account.values import EMPTY, WITHHELD, AccountState, Lines, Schedule, UrlGroup, Value
 
@@ -12,6 +11,8 @@ _HARMLESS = frozenset(
     {"accept", "accept-language", "cache-control", "content-encoding", "content-type", "user-agent"}
 )
 _FORWARDING = re.compile(r"upstash-(?:failure-callback-|callback-)?forward-", re.IGNORECASE)
+# Up to the last "@" of the authority (RFC 3986, 3.2.1), wherever the URL stands.
+_PASSWORD = re.compile(r"(://[^/?#:]*):[^/?#]*@")
 _SECRET_PARAMETER = re.compile(
     r"([?&][^=&]*(?:token|secret|key|sig|pass|auth|code)[^=&]*=)[^&#]*", re.IGNORECASE
 )
@@ -25,12 +26,12 @@ def is_harmless(header: str) -> bool:
 
 def shown_url(url: str) -> str:
     """Return a URL for the terminal, without a password and the values of parameters named like a secret."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        password = None
-    shown = url.replace(f":{password}@", ":***@", 1) if password else url
-    return _SECRET_PARAMETER.sub(r"\1***", shown)
+    return _SECRET_PARAMETER.sub(r"\1***", without_passwords(url))
+
+
+def without_passwords(text: str) -> str:
+    """Return a text without the passwords of the URLs in it: a request target has one behind its path."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def withhold(state: AccountState, *, shown: Collection[str]) -> AccountState:

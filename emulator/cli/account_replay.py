@@ -89,7 +89,8 @@ def _entry(servers: Servers, dlq_id: str | None) -> DeadLetter:
 def _destination(entry: DeadLetter, rules: Rules) -> str:
     url = rules.url(entry.message.url)
     if not is_loopback(urlsplit(url).hostname or ""):
-        origin = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise FormError(
             f"{shown_url(url)} is not on this machine: say where it leads here, --rewrite {origin}=http://localhost:3000"
         )

@@ -324,3 +324,40 @@ def test_without_its_extra_it_names_it(run_alone: Run, monkeypatch) -> None:
     monkeypatch.delitem(sys.modules, "emulator.account.file", raising=False)
     Path("qstash.yaml").write_text("queues: {}")
     assert run_alone("plan", code=2).stderr == "qstash-emulator: this needs yaml: add the extra 'account'\n"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        'headers: {Authorization: "Bearer s3cr3t\\n"}',
+        'callbackHeaders: {Authorization: "Bearer s3cr3t\\n"}',
+        'failureCallbackHeaders: {Authorization: "Bearer s3cr3t\\n"}',
+        "callbackHeaders: Bearer s3cr3t",
+        "headers: {Authorization: {Bearer: s3cr3t}}",
+        "headers: {Authorization: {env: THE_KEY}}",
+        "authorization: Bearer s3cr3t",
+        "callback: https://user:s3cr3t@example.com:port",
+        "callback: ftp://example.com?token=s3cr3t",
+    ],
+)
+def test_what_a_file_cannot_mean_is_named_without_its_secrets(
+    run_alone: Run, monkeypatch, field: str
+) -> None:
+    monkeypatch.setenv("THE_KEY", "Bearer s3cr3t\n")
+    Path("qstash.yaml").write_text(
+        f"schedules:\n  a:\n    cron: 1 * * * *\n    destination: https://e.com\n    {field}\n"
+    )
+    refused = run_alone("plan", code=2).stderr
+    assert f"schedules.a.{field.partition(':')[0]}" in refused
+    assert "s3cr3t" not in refused
+
+
+def test_a_body_of_several_lines_may_come_from_the_environment(
+    run: Run, account: ServerTenant, write: Write, monkeypatch
+) -> None:
+    monkeypatch.setenv("THE_BODY", "one\ntwo\n")
+    write(
+        {"schedules": {"a": {"cron": "@daily", "destination": "https://e.com", "body": {"env": "THE_BODY"}}}}
+    )
+    run("apply")
+    assert account.call("GET", "/v2/schedules/a")["body"] == "one\ntwo\n"

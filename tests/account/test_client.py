@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from emulator.account.client import AccountClient, wait_seconds
-from emulator.account.errors import RefusedError
+from emulator.account.errors import AccountError, RefusedError
+from emulator.account.requests import Request
 from emulator.testing.server import ServerTenant
-from tests.account.proxy import Answer, Proxy
+from tests.account.proxy import BEFORE, Answer, Proxy
 
 NOW_AT = 1_780_315_200_000  # 2026-06-01 12:00:00 UTC
 
@@ -65,3 +66,29 @@ def test_a_limit_that_never_ends_is_given_up(account: ServerTenant) -> None:
     ):
         client.read("/v2/queues")
     assert waited == [1] * 10
+
+
+@pytest.mark.parametrize(
+    "choice", [BEFORE, Answer(400, b'{"error": "cannot call https://user:s3cr3t@example.com/x"}')]
+)
+def test_the_password_of_a_destination_is_not_said_when_its_request_fails(
+    account: ServerTenant, choice: Answer | str
+) -> None:
+    request = Request("POST", "/v2/schedules/https://user:s3cr3t@example.com/x")
+    with (
+        Proxy(account.url, lambda _: choice) as proxy,
+        AccountClient(proxy.url, account.token, name="account") as client,
+        pytest.raises(AccountError) as caught,
+    ):
+        client.send(request)
+    assert "POST /v2/schedules/https://user:***@example.com/x" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_header_that_cannot_be_sent_is_not_said(account: ServerTenant) -> None:
+    with (
+        AccountClient(account.url, "s3cr3t\n", name="account") as client,
+        pytest.raises(AccountError, match="GET /v2/queues cannot be sent to account: the token or") as caught,
+    ):
+        client.read("/v2/queues")
+    assert "s3cr3t" not in str(caught.value)

@@ -20,6 +20,7 @@ from tests.account.conftest import Run
 from tests.bounds import HANG_SECONDS
 
 BODY = '{"order": "Grüße"}'
+APP_URL = "https://app.example.com/a//b%2Fc?x=1"
 
 
 @pytest.fixture
@@ -29,11 +30,11 @@ def app() -> Iterator[tuple[str, Receiver]]:
         yield listener.url, receiver
 
 
-def fail_in(account: ServerTenant, body: str = BODY, **headers: str) -> str:
+def fail_in(account: ServerTenant, body: str = BODY, url: str = APP_URL, **headers: str) -> str:
     """A message that failed for good in the account; its entry's id."""
     account.add_fault("answer", status=500, responseBody="KeyError: 'total'")
     lines = {"Upstash-Retries": "0", "Upstash-Forward-X-Trace": "7f", **headers}
-    account.call("POST", "/v2/publish/https://app.example.com/a//b%2Fc?x=1", json.loads(body), **lines)
+    account.call("POST", f"/v2/publish/{url}", json.loads(body), **lines)
     account.run_until_idle()
     account.call("DELETE", "/emulator/faults")
     return str(account.call("GET", "/v2/dlq")["messages"][0]["dlqId"])
@@ -130,6 +131,14 @@ def test_nothing_leaves_this_machine_and_what_is_missing_is_said(
     assert "404" in run("replay", "1-0", here, code=1).stderr
     assert "no answer after " in run("replay", here, code=1).stdout
     assert "there is no such file or folder" in run("replay", here, "--watch", "nowhere", code=2).stderr
+
+
+def test_the_password_of_the_destination_is_not_said(run: Run, account: ServerTenant) -> None:
+    fail_in(account, url="https://user:s3cr3t@app.example.com/x")
+    refused = run("replay", code=2).stderr
+    assert "https://user:***@app.example.com/x is not on this machine" in refused
+    assert "--rewrite https://app.example.com=http" in refused
+    assert "s3cr3t" not in refused
 
 
 def test_without_an_emulator_the_published_key_signs_or_the_one_that_is_given(
