@@ -79,3 +79,14 @@ def test_the_foundation_is_used_where_the_page_says() -> None:
             assert any(module.split(".")[0] == name.lower() for module in imported), (
                 f"{path} imports no {name}"
             )
+
+
+@pytest.mark.parametrize("package", ["emulator", "jobs_core"])
+def test_what_a_function_returns_is_said_of_no_class_or_module(package: str) -> None:
+    told = {
+        f"{path.relative_to(_ROOT)}:{getattr(node, 'lineno', 1)}": ast.get_docstring(node) or ""
+        for path in (_ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef)
+    }
+    assert [place for place, text in told.items() if re.match(r"(Return|Raise)s? ", text)] == []

@@ -1,8 +1,6 @@
-"""An account's two regions, each with a URL, a token and signing keys of its own.
+"""QStash's published test users, for local development: their tokens and keys are publicly known.
 
-The variables are those of the vendor's SDK (``@upstash/qstash`` 2.12.0): ``QSTASH_REGION`` names the region
-that is published to, ``US_EAST_1_QSTASH_TOKEN`` and so on are the region's values. A delivery names its
-region in ``Upstash-Region``.
+Source: Upstash docs, howto/local-development (read 2026-08).
 """
 
 FIRST_TEST_USER = "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0="

@@ -1,8 +1,8 @@
-"""A region, in the spelling that its variables begin with.
+"""An account's two regions, each with a URL, a token and signing keys of its own.
 
 The variables are those of the vendor's SDK (``@upstash/qstash`` 2.12.0): ``QSTASH_REGION`` names the region that is
-published to, ``US_EAST_1_QSTASH_TOKEN`` and so on are the region's values. A delivery says in ``Upstash-Region``
-where it comes from.
+published to, ``US_EAST_1_QSTASH_TOKEN`` and so on are the region's values. A delivery names its
+region in ``Upstash-Region``.
 """
 
 import os
@@ -18,25 +18,25 @@ _OF_A_REGION = ("qstash_url", "qstash_token")
 
 
 class Region(StrEnum):
-    """Return the setting of ``name`` for this region."""
+    """A region, in the spelling that its variables begin with."""
 
     EU_CENTRAL_1 = "EU_CENTRAL_1"
     US_EAST_1 = "US_EAST_1"
 
     def setting(self, name: str) -> str:
-        """Return the region that a variable or a header names, in either spelling: ``us-east-1``, ``US_EAST_1``."""
+        """Return the name of this region's setting for ``name``."""
         return f"{self.value.lower()}_{name}"
 
 
 def region_of(text: str | None) -> Region | None:
-    """A region's URL and bearer token."""
+    """Return the region that a variable or a header names, as ``us-east-1`` or ``US_EAST_1``; otherwise ``None``."""
     spelled = (text or "").strip().replace("-", "_").upper()
     return next((region for region in Region if region.value == spelled), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where a region publishes, and its bearer token."""
+    """A region's URL and bearer token."""
 
     url: str
     token: str
@@ -44,10 +44,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """URL and token of the region that ``QSTASH_REGION`` names, instead of ``QSTASH_URL`` and ``QSTASH_TOKEN``.
-
-    Applies only where both are given. What a caller passes to the settings itself comes first.
-    """
+    """The keys that sign one region's deliveries; ``prefix`` is the beginning of their variables' names."""
 
     current: str
     next: str
@@ -55,10 +52,10 @@ class SigningKeys:
 
 
 class RegionCredentials(PydanticBaseSettingsSource):
-    """URL and token of the region that ``QSTASH_REGION`` names, in the place of ``QSTASH_URL`` and ``QSTASH_TOKEN``.
+    """URL and token of the region that ``QSTASH_REGION`` names, instead of ``QSTASH_URL`` and ``QSTASH_TOKEN``.
 
-    Only where both are given. What a caller passes to the settings itself comes first. An empty ``QSTASH_REGION`` in
-    the environment is no region, whatever ``.env`` says: so a test's emulator is not passed by.
+    Applies only where both are given. What a caller passes to the settings itself comes first. An empty
+    ``QSTASH_REGION`` in the environment is no region, whatever ``.env`` says: so a test's emulator is not passed by.
     """
 
     def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:

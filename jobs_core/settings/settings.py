@@ -1,8 +1,8 @@
-"""All settings. A field's variable is its name in upper case; ``.env`` is read too.
+"""The configuration: read once from the environment, and passed down.
 
 This is the one place where the emulator and the real QStash differ: four variables (for an account's second region,
-four more). The defaults are the
-first of QStash's published test users, which the emulator knows, so development needs no configuration.
+four more). The defaults are the first of QStash's published test users, which the emulator knows, so development
+needs no configuration.
 """
 
 import ipaddress
@@ -63,7 +63,7 @@ class LogFormat(StrEnum):
 
 
 class Settings(BaseSettings):
-    """Return the sources in order: the caller's arguments, the region's URL and token, the environment, ``.env``."""
+    """All settings. A field's variable is its name in upper case; ``.env`` is read too."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the settings of this process."""
+        """Return the sources in order: the caller's values, the region's URL and token, the environment, ``.env``."""
         of_region = RegionCredentials(settings_cls, env_settings, dotenv_settings)
         return init_settings, of_region, env_settings, dotenv_settings, file_secret_settings
 
@@ -269,7 +269,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **values: Any) -> "Settings":
-        """Return the keys of deliveries that name no region, or a region without keys of its own.
+        """Return the settings of this process.
 
         Raises:
             SettingsError: with one line for each variable that is missing or contradictory.
@@ -281,7 +281,7 @@ class Settings(BaseSettings):
 
     @property
     def signing_keys(self) -> SigningKeys:
-        """Return the regions with keys of their own, if ``QSTASH_REGION`` is set."""
+        """Return the keys of deliveries that name no region, or a region without keys of its own."""
         return SigningKeys(
             self.qstash_current_signing_key.get_secret_value(),
             self.qstash_next_signing_key.get_secret_value(),
@@ -289,7 +289,7 @@ class Settings(BaseSettings):
 
     @property
     def signing_keys_by_region(self) -> dict[Region, SigningKeys]:
-        """Return the regions with a URL and a token of their own, if ``QSTASH_REGION`` is set."""
+        """Return the keys of the regions with keys of their own; empty without ``QSTASH_REGION``."""
         if self.qstash_region is None:
             return {}
         given = ((region, *self._keys_of(region)) for region in Region)
@@ -301,7 +301,7 @@ class Settings(BaseSettings):
 
     @property
     def credentials_by_region(self) -> dict[Region, Credentials]:
-        """Return the sender's name in e-mails; empty where no customer would know it, as on a developer's machine."""
+        """Return URL and token of the regions that have both; empty without ``QSTASH_REGION``."""
         if self.qstash_region is None:
             return {}
         given = (
@@ -333,17 +333,17 @@ class Settings(BaseSettings):
 
     @property
     def brand_name(self) -> str:
-        """Return the URL of the customers' account page."""
+        """Return the sender's name in e-mails; empty where no customer would know it, as on a developer's machine."""
         host = "" if _is_loopback(self.base_url) else urlsplit(self.base_url).hostname
         return self.app_name or host or ""
 
     @property
     def account_url(self) -> str:
-        """Return a warning, one line each, for every setting that works but should not stay so."""
+        """Return the URL of the customers' account page."""
         return self.dashboard_url or self.base_url
 
     def warnings(self) -> list[str]:
-        """Return the configured signing keys that are publicly known."""
+        """Return a warning, one line each, for every setting that works but should not stay so."""
         found = []
         if self.is_production and self.is_sqlite:
             found.append("DATABASE_URL is SQLite: one machine only, and its disk must outlive a deployment")
@@ -394,7 +394,7 @@ class Settings(BaseSettings):
         ]
 
     def _public_keys(self) -> list[str]:
-        """Return where to find a value, of whichever region."""
+        """Return the variables whose signing keys are publicly known."""
         names = {
             f"{keys.prefix}{name}": key
             for keys in (self.signing_keys, *self.signing_keys_by_region.values())
@@ -425,12 +425,12 @@ def _is_upstash(url: str) -> bool:
 
 
 def _source_of(name: str) -> str:
-    """Return one line for each problem: the variable, what is wrong, where to find a right value."""
+    """Return where to find a value, of whichever region."""
     return _SOURCES[name[name.index("QSTASH_") :]]
 
 
 def _explain(error: ValidationError) -> str:
-    """A webhook source as the settings describe it; ``webhooks.verifiers`` verifies by it."""
+    """Return one line for each problem: the variable, what is wrong, where to find a right value."""
     lines = []
     for found in error.errors(include_url=False, include_input=False):
         message = found["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""A source of webhooks as the settings describe it; ``webhooks.schemes`` verifies by it."""
+"""A webhook source as the settings describe it; ``webhooks.verifiers`` verifies by it."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ _BUILT_IN = frozenset({"stripe", "github", "resend"})
 
 
 class WebhookSource(BaseModel):
-    """Return a valid name, which stands in paths and as a source of jobs. Raise ValueError if it is not.
+    """A further source, as ``WEBHOOK_SOURCES`` describes it; camelCase in JSON.
 
     ``standard`` needs the secret alone. ``hmac`` is told what is signed (``{body}`` and ``{timestamp}``), with
     which hash, in which encoding and where the signature stands. Event and id come from a header or from a
@@ -53,7 +53,7 @@ class WebhookSource(BaseModel):
 
 
 def check_source_name(name: str) -> str:
-    """Raise ValueError if the secret cannot be one of Standard Webhooks."""
+    """Return a valid name, which stands in paths and as a source of jobs. Raise ValueError if it is not valid."""
     if not _SOURCE_NAME.fullmatch(name) or name in _BUILT_IN:
         raise ValueError(
             f"{name!r} cannot name a source: lower case letters, digits and '-', and not built in"
@@ -62,7 +62,7 @@ def check_source_name(name: str) -> str:
 
 
 def check_standard_secret(secret: str) -> None:
-    """Raises ValueError if the secret cannot be one of Standard Webhooks."""
+    """Raise ValueError if the secret cannot be one of Standard Webhooks."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error:
