@@ -23,8 +23,11 @@ class DatabaseFile:
     def _look(self) -> str | None:
         try:
             found = _identity(self.path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return f"the database file {self.path} is gone: it was deleted or moved while this server ran; {_ADVICE}"
+        except OSError:
+            # Whether it is there cannot be told, which may pass: SQLite says whether it can write.
+            return None
         if found != self.identity:
             return f"the database file {self.path} is another one: it was replaced while this server ran; {_ADVICE}"
         return None

@@ -95,6 +95,21 @@ async def test_a_delivery_that_is_under_way_as_the_file_goes_ends(tmp_path: Path
     assert "Traceback" not in caplog.text
 
 
+async def test_a_file_that_cannot_be_looked_at_for_a_moment_is_not_lost(tmp_path: Path) -> None:
+    folder, aside = tmp_path / "data", tmp_path / "aside"
+    folder.mkdir()
+    async with Harness(db=str(folder / "q.db")) as qstash:
+        folder.rename(aside)
+        folder.symlink_to(folder)
+        with pytest.raises(OSError, match="symbolic links"):
+            (folder / "q.db").stat()
+        assert (await qstash.client.get("/emulator/health")).status_code == 200
+        folder.unlink()
+        aside.rename(folder)
+        kept = await qstash.client.post(f"/v2/publish/{_URL}/1", headers={"Upstash-Delay": "1h"})
+        assert kept.status_code == 201
+
+
 def _hard_link(database: Path) -> Path:
     link = database.parent / "elsewhere" / "linked.db"
     link.parent.mkdir()
