@@ -121,9 +121,18 @@ class Lanes:
             if lane.overflow.wants_reading and 2 * len(lane.waiting) < self._window
         ]
 
-    def begin_refill(self, lane: Lane) -> tuple[Key, int]:
-        """Return from which key, and how many due messages to read."""
-        return lane.overflow.stored.begin_reading(), self._window
+    def begin_refill(self, lane: Lane, now_at: int) -> tuple[Key, int, int]:
+        """Return from which key, how many messages, and up to which due time to read.
+
+        That is ``now_at``, or what was due before the clock was set back.
+        """
+        overflow = lane.overflow
+        return overflow.stored.begin_reading(), self._window, max(now_at, overflow.latest_due_at)
+
+    def leave_reading(self, pending: Pending) -> None:
+        """Have a message that goes from the timeline not come back with what is being read for its lane."""
+        if (lane := self._lanes.get(pending.lane)) is not None:
+            lane.overflow.stored.leave(pending.seq)
 
     def refilled(self, lane: Lane) -> None:
         """Note that what was read for a lane is in its place."""

@@ -5,6 +5,8 @@ read back when few are left: a destination that takes nothing for a day costs th
 messages.
 """
 
+from collections.abc import Container
+
 from emulator.broker.message import Pending
 from emulator.broker.place import Place
 from emulator.broker.stored_tail import Key, StoredTail, key_of
@@ -20,6 +22,8 @@ class LaneOverflow:
     def __init__(self) -> None:
         self.stored: StoredTail = StoredTail(Place.OVERFLOW)
         self.count: int = 0
+        self.latest_due_at: int = 0
+        """The latest due time of what was left, in unix milliseconds; 0 for nothing."""
         self._last_admitted: Key = (0, 0)
 
     @property
@@ -40,6 +44,7 @@ class LaneOverflow:
             return False
         stored.join(pending)
         self.count += 1
+        self.latest_due_at = max(self.latest_due_at, pending.due_at)
         return True
 
     def remove(self, pending: Pending) -> None:
@@ -48,14 +53,23 @@ class LaneOverflow:
         self.stored.leave(pending.seq)
 
     def end_reading(
-        self, read: list[Pending], *, lane: str, is_complete: bool, horizon: Key | None
+        self,
+        read: list[Pending],
+        *,
+        lane: str,
+        is_complete: bool,
+        horizon: Key | None,
+        held: Container[int],
     ) -> list[Pending]:
         """Take what was read (messages of all lanes, in order); return those of ``lane``, to be placed anew.
 
-        From ``horizon`` on messages come from the timeline, in their time.
+        From ``horizon`` on messages come from the timeline, in their time. So do those that are ``held`` in memory,
+        by seq: where the clock was set back, a message may wait for a time that the lane has seen already.
         """
         nearer = read if horizon is None else [one for one in read if key_of(one) < horizon]
         found = self.stored.end_reading(nearer, is_complete=is_complete or len(nearer) < len(read))
-        found = [pending for pending in found if pending.lane == lane]
+        found = [pending for pending in found if pending.lane == lane and pending.seq not in held]
         self.count = 0 if self.is_empty else max(0, self.count - len(found))
+        if self.is_empty:
+            self.latest_due_at = 0
         return found

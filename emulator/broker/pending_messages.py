@@ -85,7 +85,7 @@ class PendingMessages:
             case Place.QUEUE if pending.due_at > due_at:
                 pending.due_at = due_at
             case Place.TIMELINE | Place.BEYOND_HORIZON if pending.due_at > due_at:
-                self.timeline.remove(pending)
+                self._leave_timeline(pending)
                 pending.due_at = due_at
                 self.wait_for_time(pending)
             case _:
@@ -129,7 +129,7 @@ class PendingMessages:
         """Let go of a message that is finished, of its queue slot and its part of another's."""
         place = pending.place
         if place is Place.TIMELINE or place is Place.BEYOND_HORIZON:
-            self.timeline.remove(pending)
+            self._leave_timeline(pending)
         elif place is Place.LANE or place is Place.OVERFLOW:
             self.lanes.withdraw(pending)
         self._put(pending, Place.ENDED)
@@ -168,11 +168,14 @@ class PendingMessages:
         """
         horizons = [key for key in (horizon, self.timeline.horizon) if key is not None]
         found = lane.overflow.end_reading(
-            read, lane=lane.name, is_complete=is_complete, horizon=min(horizons, default=None)
+            read,
+            lane=lane.name,
+            is_complete=is_complete,
+            horizon=min(horizons, default=None),
+            held=self._held,
         )
         for pending in found:
-            if pending.seq not in self._held:
-                self._wait_for_turn(pending, now_at)
+            self._wait_for_turn(pending, now_at)
         self.lanes.refilled(lane)
 
     def _grant_slots(self, now_at: int) -> None:
@@ -188,6 +191,10 @@ class PendingMessages:
     def _wait_for_turn(self, pending: Pending, now_at: int) -> None:
         is_held = self.lanes.enter(pending, now_at)
         self._put(pending, Place.LANE if is_held else Place.OVERFLOW)
+
+    def _leave_timeline(self, pending: Pending) -> None:
+        self.timeline.remove(pending)
+        self.lanes.leave_reading(pending)
 
     def _line_of(self, pending: Pending) -> QueueLine | None:
         return self.queues.get(pending.queue_name) if pending.queue_name else None

@@ -66,9 +66,9 @@ class Refills:
 
     def _begin_lane(self, lane: Lane, now_at: int) -> None:
         state = self._state
-        start, limit = state.lanes.begin_refill(lane)
+        start, limit, until_at = state.lanes.begin_refill(lane, now_at)
         query = partial(
-            queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit, until_at=now_at
+            queries.load_due, tenant_id=self._tenant_id, start=start, limit=limit, until_at=until_at
         )
         self._work.begin()
         self._work.spawn(self._refill_lane(lane, state.pending, query, state.pending.timeline.horizon))

@@ -185,8 +185,8 @@ class _World:
             start, limit = pending.timeline.begin_refill()
             self.readings.append(_Reading(None, start, limit, None, self.now_at + 10**9))
         for lane in pending.lanes.wanting_refill():
-            start, limit = pending.lanes.begin_refill(lane)
-            self.readings.append(_Reading(lane, start, limit, horizon, self.now_at))
+            start, limit, until_at = pending.lanes.begin_refill(lane, self.now_at)
+            self.readings.append(_Reading(lane, start, limit, horizon, until_at))
 
     def _select(self, reading: _Reading) -> tuple[list[Pending], bool]:
         keys = sorted(
@@ -236,6 +236,7 @@ _STEPS = st.one_of(
     _READ,
     _READ,
     _does(_World.turn_clock, seconds=st.integers(1, 5)),
+    _does(_World.turn_clock, seconds=st.integers(-5, -1)),
     _does(_World.answer, number=_NUMBER, status=st.sampled_from((200, 429)), retry_after=st.integers(0, 9)),
     _does(_World.cancel, number=_NUMBER),
     _does(_World.expedite, number=_NUMBER),
@@ -276,6 +277,35 @@ def test_what_is_brought_forward_while_it_is_being_read_and_then_fails_is_tried_
     world.answer(0, 429, retry_after=5)
     world.drain()
     assert world.started.count((5, 1)) == 1
+
+
+def test_what_a_crowded_lane_left_to_the_store_is_sent_though_the_clock_is_set_back() -> None:
+    world = _World(window=20, lane_window=2)
+    for _ in range(8):
+        world.publish(0, 0)
+    world.turn_clock(-10)
+    while world.under_way:
+        world.answer(0, 200, 0)
+        while world.readings:
+            world.answer_reading(0)
+    assert not world.rows
+
+
+def test_what_is_canceled_while_its_lane_is_read_after_the_clock_was_set_back_stays_canceled() -> None:
+    """It waits for a time that the lane has seen already, so that the reading finds it."""
+    world = _World(window=20, lane_window=2)
+    for _ in range(5):
+        world.publish(0, 0)
+    world.turn_clock(-10)
+    world.publish(10, 0)
+    world.answer(0, 200, 0)
+    world.answer(0, 200, 0)
+    world.read(0)
+    found, _ = world.readings[0].rows or ([], False)
+    assert [pending.seq for pending in found] == [5, 6]
+    world.cancel(len(world.rows) - 1)
+    world.drain()
+    assert 6 not in {seq for seq, _ in world.started}
 
 
 def test_what_makes_way_for_nearer_ones_while_the_store_is_read_is_not_forgotten() -> None:
