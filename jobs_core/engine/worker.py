@@ -198,7 +198,8 @@ class Worker:
             )
         place = _Place(threads, is_taken=not definition.is_async)
         with place:
-            claimed = await self._claim(definition, job_id, envelope, delivery)
+            with self._attempts.under_way():
+                claimed = await self._claim(definition, job_id, envelope, delivery)
             if isinstance(claimed, Answer):
                 return claimed
             if self._clock.now() > claimed.begins_by:
@@ -216,7 +217,7 @@ class Worker:
         self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
     ) -> _Held | Answer:
         wish = _Wish(definition, job_id, envelope, delivery, self._clock.now())
-        found = await self._database.write_jointly(_claim_all, wish)
+        found = await self._take(wish)
         if found is None:
             _say("duplicate", job_id, definition.job_type, message_id=delivery.message_id)
             return outcome.ignored(job_id, "duplicate")
@@ -240,6 +241,22 @@ class Worker:
             deadline=wish.now + timeout,
             begins_by=wish.now + ANSWER_MARGIN,
         )
+
+    async def _take(self, wish: _Wish) -> "_Found":
+        """Claim the job. A delivery that is cut off meanwhile gives it back: the commit goes on without it."""
+        claiming = asyncio.create_task(self._database.write_jointly(_claim_all, wish))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await self._attempts.shielded(self._put_back(wish.job_id, claiming))
+            raise
+
+    async def _put_back(self, job_id: str, claiming: "asyncio.Task[_Found]") -> None:
+        await asyncio.wait([claiming])
+        if claiming.cancelled() or claiming.exception() is not None:
+            return  # nothing is held
+        if isinstance(found := claiming.result(), Claimed):
+            await self._give_back(job_id, found.number)
 
     async def _begun_late(self, definition: JobDefinition[Any], attempt: Attempt) -> Answer:
         """Do not run what was claimed long ago: this process stood still, and another may have the job by now."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, text, update
 
 from jobs_core import (
     AttemptOutcome,
@@ -19,6 +19,7 @@ from jobs_core import (
     RetryLater,
 )
 from jobs_core.app import running
+from jobs_core.database.tables import executions
 from jobs_core.engine.worker import Delivery
 from jobs_core.model.outcome import NON_RETRYABLE_STATUS
 from tests.bounds import HANG_SECONDS
@@ -273,6 +274,37 @@ async def test_an_attempt_that_is_cut_off_gives_its_lease_back(app: Any, handler
     record = await app.record(message)
     assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
     assert record.attempts[0].error == "cut off: the worker was stopped"
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_delivery_that_is_cut_off_during_its_claim_holds_no_lease(
+    app: Any, handlers: Any, is_cancelled: bool
+) -> None:
+    """Its commit waits for another's lock, and goes on without it. Or the application closes at that moment."""
+    engine = app.dispatcher.database.engine
+    message = await app.enqueue()
+
+    async def unlock_when_cut_off() -> None:
+        while not delivery.cancelling():
+            await asyncio.sleep(0)
+        lock.rollback()
+
+    with engine.connect() as lock:
+        lock.begin()
+        lock.execute(update(executions).values(run=executions.c.run))
+        async with asyncio.timeout(HANG_SECONDS), running(app.asgi):
+            delivery = asyncio.create_task(app.deliver(message))
+            while engine.pool.checkedout() < 2:
+                await asyncio.sleep(0)
+            unlocking = asyncio.create_task(unlock_when_cut_off())
+            if is_cancelled:
+                delivery.cancel()
+        await unlocking
+    assert delivery.cancelled()
+    (attempt,) = (await app.record(message)).attempts
+    assert (attempt.outcome, attempt.status_code) == (AttemptOutcome.LOST, 503)
+    assert (await app.deliver(message, retried=1)).json()["status"] == "completed"
+    assert len(handlers.calls) == 1
 
 
 class _Speechless(Exception):
