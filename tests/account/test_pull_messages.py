@@ -153,6 +153,12 @@ def test_an_answer_of_another_form_is_said(run: Run, account: ServerTenant, path
     assert "answered something unknown: there is no list of" in said
 
 
+def test_why_no_answer_came_is_text_that_every_database_keeps(local: ServerTenant) -> None:
+    why = base64.b64encode(b"a\0b\xff").decode()
+    local.call("POST", "/emulator/dlq", {"destination": "https://e.com", "responseBodyBase64": why})
+    assert [one["responseBody"] for one in entries(local)] == ["a\ufffdb\ufffd"]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

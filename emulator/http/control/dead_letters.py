@@ -37,10 +37,15 @@ async def add_dead_letter(request: Request, runtime: Runtime) -> Response:
         status=asked.responseStatus,
         headers=header_lines_of(asked.responseHeaders, what="dead letter"),
         body=answer if asked.responseStatus else b"",
-        error=None if asked.responseStatus else answer.decode(errors="replace") or "no answer",
+        error=None if asked.responseStatus else _text(answer) or "no answer",
     )
     dlq_id = await runtime.change(partial(adopt, draft=draft, response=response))
     return ok({"dlqId": dlq_id}, status=201)
+
+
+def _text(answer: bytes) -> str:
+    # No database's text holds U+0000.
+    return answer.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _decoded(text: str, field: str) -> bytes:
