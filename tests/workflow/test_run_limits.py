@@ -113,6 +113,21 @@ async def test_an_event_that_takes_a_run_over_the_limit_fails_it_and_no_other() 
         assert (await raw.run_log(qstash, "wfr_2"))["workflowState"] == "RUN_STARTED"
 
 
+async def test_an_event_that_fails_a_run_with_two_waits_is_still_given_to_the_others() -> None:
+    async with limited(workflow_max_steps=1) as (qstash, _app):
+        for run_id in ("wfr_1", "wfr_2"):
+            await raw.trigger(qstash, run_id)
+            await raw.wait(qstash, "order-7", run_id)
+            if run_id == "wfr_1":
+                await raw.wait(qstash, "order-7", run_id, stepId=2, stepName="again")
+        await raw.publish(qstash, raw.step(1, out="1"), run_id="wfr_1")
+        answer = await qstash.client.post("/v2/notify/order-7", content=b"paid")
+        assert answer.status_code == 200
+        assert [one["workflowRunId"] for one in answer.json()] == ["wfr_1", "wfr_2"]
+        await qstash.run_until_idle()
+        assert (await _failure(qstash))["workflowRunId"] == "wfr_1"
+
+
 async def _invoke(qstash: Harness, parent: str, child: str) -> Any:
     created_at = (await raw.run_log(qstash, parent))["workflowRunCreatedAt"]
     headers = {**raw.run_headers(child, init=True), "Upstash-Workflow-Invoke": "true"}

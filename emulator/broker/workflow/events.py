@@ -93,8 +93,15 @@ def _timeout_ms(text: str) -> int:
 
 
 def notify(state: WorkflowState, event_id: str, data: bytes, now_at: int) -> list[Notified]:
-    """Give an event to every run that waits for it; one that nobody waits for is lost."""
-    return [_notified(state, waiter, data, now_at) for waiter in state.waiters_of(event_id)]
+    """Give an event to every run that waits for it; one that nobody waits for is lost.
+
+    A run that a first waiter takes over a hard limit ends, and its other waiters with it.
+    """
+    return [
+        _notified(state, waiter, data, now_at)
+        for waiter in state.waiters_of(event_id)
+        if state.by_seq(waiter.run_seq) is not None
+    ]
 
 
 def notify_run(state: WorkflowState, run_id: str, event_id: str, data: bytes, now_at: int) -> list[Notified]:
