@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,7 +16,12 @@ from typer.testing import CliRunner
 from upstash_workflow import AsyncWorkflowContext
 from upstash_workflow.fastapi import Serve
 
+from emulator.broker.workflow import rerun as rerunning
+from emulator.broker.workflow.rerun import EndedRun
 from emulator.cli.main import app as cli
+from emulator.errors import Conflict
+from emulator.store.store import SqlStore
+from emulator.store.workflow_queries import find_run, load_ended
 from emulator.testing import Harness, Receiver
 from tests.workflow import raw
 from tests.workflow.apps import Counted
@@ -166,6 +172,24 @@ async def test_what_cannot_be_meant_is_said(qstash: Harness, sdk: MiniSdk) -> No
     assert (await rerun(qstash, "wfr_none", code=404, fromStep=1))[
         "error"
     ] == "workflow run wfr_none not found"
+    assert len((await qstash.client.get("/emulator/runs")).json()["runs"]) == 1
+
+
+async def test_a_run_whose_message_is_no_longer_kept_leaves_none_behind(
+    qstash: Harness, sdk: MiniSdk
+) -> None:
+    await (await qstash.workflow("wfr_1")).cancel()
+
+    def read(store: SqlStore) -> EndedRun:
+        stored = find_run(store, qstash.runtime.tenant.id, "wfr_1", None)
+        assert stored is not None
+        return load_ended(store, stored)
+
+    ended = replace(await qstash.runtime.read(read), messages={})
+    workflows = qstash.runtime.broker.state.workflows
+    with pytest.raises(Conflict, match="is no longer kept"):
+        rerunning.rerun(workflows, ended, from_step=3, payload=None, now_at=ended.ended_at or 0)
+    assert workflows.runs == {}
     assert len((await qstash.client.get("/emulator/runs")).json()["runs"]) == 1
 
 

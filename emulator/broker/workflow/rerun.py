@@ -58,7 +58,7 @@ def rerun(
     Return it and the number of the step it begins at, which is the first branch's for a step in parallel.
 
     Raises:
-        Conflict: the run is still under way.
+        Conflict: the run is still under way, or the message to begin with is no longer kept.
         InvalidInput: it has no such step, or the results before it are not all there.
         RunLimitExceeded: the new payload takes it over a limit (contract W6.7).
     """
@@ -70,10 +70,10 @@ def rerun(
     last = max(
         (entry for group in kept for entry in group.results.values()), key=_position, default=ended.steps[0]
     )
-    active = _start(state, ended, last, payload, now_at)
     message = ended.messages.get(last.message_seq)
     if message is None:
         raise Conflict(f"run {ended.run.id}: message {last.message_id} is no longer kept")
+    active = _start(state, ended, last, payload, now_at)
     deliver_again(state, active, message, read_overrides(state, ()), now_at, now_at)
     if payload is not None:
         _replace_payload(state, active, ended.steps[0], payload)
