@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -73,7 +73,7 @@ class _Account:
 
     name: str
     url: str
-    token: str
+    token: str = field(repr=False)
     keys: SigningKeys
     tolerance_seconds: int
 

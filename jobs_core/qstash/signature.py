@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
@@ -70,8 +70,8 @@ class Verifier:
     its five minutes for that. ``prefix`` is what the names of the keys' variables begin with.
     """
 
-    current_key: str
-    next_key: str
+    current_key: str = field(repr=False)
+    next_key: str = field(repr=False)
     tolerance_seconds: int = 0
     prefix: str = ""
 

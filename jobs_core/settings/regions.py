@@ -7,7 +7,7 @@ region in ``Upstash-Region``.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -39,15 +39,15 @@ class Credentials:
     """A region's URL and bearer token."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
     """The keys that sign one region's deliveries; ``prefix`` is the beginning of their variables' names."""
 
-    current: str
-    next: str
+    current: str = field(repr=False)
+    next: str = field(repr=False)
     prefix: str = ""
 
 

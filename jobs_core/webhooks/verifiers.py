@@ -21,7 +21,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qs
@@ -74,7 +74,7 @@ def source_of(config: WebhookSource, tolerance: timedelta) -> Source:
 class StripeSource:
     """Stripe's webhooks, verified by its own SDK."""
 
-    secret: str
+    secret: str = field(repr=False)
     tolerance: timedelta
 
     def receive(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Received:
@@ -101,7 +101,7 @@ class StripeSource:
 class GitHubSource:
     """GitHub's webhooks: only the body is signed, so neither its age nor its id can be trusted."""
 
-    secret: str
+    secret: str = field(repr=False)
 
     def receive(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Received:
         name = "X-Hub-Signature-256"
@@ -124,7 +124,7 @@ class GitHubSource:
 class StandardSource:
     """Standard Webhooks, under their own header names or under Svix's."""
 
-    secret: str
+    secret: str = field(repr=False)
     tolerance: timedelta
 
     def receive(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Received:

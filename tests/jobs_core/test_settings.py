@@ -1,13 +1,19 @@
 """Settings: defaults that work, and one line for whatever does not."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from emulator.testing import Harness
 from jobs_core import Environment, Settings, SettingsError
+from jobs_core.engine.deployment_check import _accounts
+from jobs_core.qstash.signature import Verifier
+from jobs_core.settings.regions import Credentials, SigningKeys
+from jobs_core.webhooks.verifiers import GitHubSource, StandardSource, StripeSource
 
 PRODUCTION = {
     "ENVIRONMENT": "production",
@@ -172,6 +178,20 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Any = load(monkeypatch, **PRODUCTION, RESEND_FROM_EMAIL="a@b.c", RESEND_API_KEY="re_secret")
     for secret in ("re_secret", "sig_current", "smtp://mail"):
         assert secret not in repr(settings)
+
+
+def test_secrets_are_not_shown_by_the_parts_that_hold_them() -> None:
+    keys = SigningKeys("sig_secret", "sig_secret", "EU_CENTRAL_1_")
+    holders = (
+        Credentials("https://qstash.example", "token_secret"),
+        keys,
+        Verifier.of(keys, 5),
+        StripeSource("whsec_secret", timedelta(0)),
+        GitHubSource("github_secret"),
+        StandardSource("whsec_secret", timedelta(0)),
+    )
+    assert "secret" not in repr(holders)
+    assert "token_secret" not in repr(_accounts(Settings(qstash_token=SecretStr("token_secret"))))
 
 
 @pytest.mark.parametrize("name", ["QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"])
