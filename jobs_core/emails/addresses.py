@@ -26,6 +26,16 @@ def check_address(value: str) -> str:
     return f"{name}@{_in_ascii(domain)}"
 
 
+def ascii_sender(sender: str) -> str:
+    """Return ``ada@example.com`` or ``Ada <ada@example.com>`` with the domain in ASCII, as ``check_address`` does.
+
+    Raise ValueError where the domain has no such form.
+    """
+    before, at, after = sender.rpartition("@")
+    domain = after.rstrip("> ")
+    return f"{before}@{_in_ascii(domain)}{after[len(domain) :]}" if at else sender
+
+
 def _in_ascii(domain: str) -> str:
     """Return the domain as mail servers look it up. Raise ValueError where it has no such form."""
     if domain.isascii():

@@ -7,11 +7,13 @@ import ssl
 from collections.abc import Sequence
 from datetime import timedelta
 from email.message import EmailMessage
+from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 import httpx
 
+from jobs_core.emails.addresses import ascii_sender
 from jobs_core.emails.message import Email, PermanentEmailError, TemporaryEmailError
 from jobs_core.settings.settings import Settings
 
@@ -81,7 +83,7 @@ class SmtpSender(EmailSender):
         parts = urlsplit(url)
         if parts.scheme not in _SMTP_PORTS or not parts.hostname:
             raise ValueError("SMTP_URL must look like smtp://user:password@host:587")
-        self._sender = sender
+        self._sender = _sender_of(sender)
         self._tls_context = tls_context
         self._host = parts.hostname
         self._port = parts.port or _SMTP_PORTS[parts.scheme]
@@ -131,7 +133,7 @@ class SmtpSender(EmailSender):
     ) -> PermanentEmailError | TemporaryEmailError:
         """What a server without an extension means: for an address beyond ASCII for good (RFC 6531, 3.2)."""
         server = f"the SMTP server at {self._host}:{self._port}"
-        wide = [address for address in (*email.to, self._sender) if not address.isascii()]
+        wide = [address for address in (*email.to, parseaddr(self._sender)[1]) if not address.isascii()]
         if wide and "SMTPUTF8" in str(error):
             return PermanentEmailError(
                 f"{server} does not offer SMTPUTF8, which {', '.join(wide)} needs: names beyond ASCII before the @"
@@ -150,7 +152,7 @@ class ResendSender(EmailSender):
         url: str = _RESEND_URL,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._sender = sender
+        self._sender = _sender_of(sender)
         self._url = url
         self._transport = transport
         self._headers = {"Authorization": f"Bearer {api_key}"}
@@ -183,6 +185,13 @@ class ResendSender(EmailSender):
         if response.is_success:
             return _resend_id(response) or idempotency_key
         raise _resend_error(response)
+
+
+def _sender_of(setting: str) -> str:
+    try:
+        return ascii_sender(setting)
+    except ValueError as error:
+        raise ValueError(f"RESEND_FROM_EMAIL {setting!r} {error}") from None
 
 
 def mime(email: Email, *, sender: str, key: str) -> EmailMessage:

@@ -330,6 +330,28 @@ async def test_a_server_without_smtputf8_is_named_for_an_address_that_needs_it(
     assert mailbox.received == []
 
 
+async def test_a_senders_domain_beyond_ascii_is_sent_as_punycode(mailbox: Mailbox, smtp_url: str) -> None:
+    sender = SmtpSender(smtp_url, sender="Grüße <hello@BÜCHER.example>")
+    await sender.send(EMAIL, idempotency_key="k")
+    (mail,) = mailbox.received
+    (named,) = mail["From"].addresses
+    assert (named.display_name, named.addr_spec) == ("Grüße", "hello@xn--bcher-kva.example")
+    assert mail["Message-ID"] == "<k@xn--bcher-kva.example>"
+
+
+async def test_a_sender_is_not_blamed_for_a_name_beyond_ascii_beside_its_address(
+    mailbox: Mailbox, smtp_url: str
+) -> None:
+    email = Email(("grüße@example.com",), "Hi", "<p>Hi</p>", "Hi")
+    with pytest.raises(PermanentEmailError, match=r"which grüße@example\.com needs"):
+        await SmtpSender(smtp_url, sender="Ü <hello@bücher.example>").send(email, idempotency_key="k")
+
+
+def test_a_senders_domain_that_no_server_can_look_up_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"RESEND_FROM_EMAIL .* is no domain"):
+        ResendSender("re", sender=f"ada@{'ü' * 63}.example")
+
+
 async def test_what_the_provider_says_after_the_sending_wins(dispatcher: JobDispatcher, clock: Any) -> None:
     now = clock.now()
 
