@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from typer.testing import CliRunner
 
 from emulator.testing.server import ServerTenant
 from jobs_core.cli import app as jobs_app
+from jobs_core.engine.schedule_form import ComposedSchedule, form_of
 from tests.account.conftest import Run
 
 DECLARING = """
@@ -35,6 +37,15 @@ def lines_of(tenant: ServerTenant) -> list[Any]:
         (row["id"], sorted((name.lower(), value) for name, value in yaml.safe_load(row["lines_json"])))
         for row in rows
     )
+
+
+@pytest.mark.parametrize("header", ["Upstash-Queue-Name", "Upstash-Delay"])
+def test_a_header_without_a_field_of_the_form_is_refused(header: str) -> None:
+    composed = ComposedSchedule(
+        url="http://app", cron="* * * * *", body="", headers={"Upstash-Label": "tidy", header: "x"}
+    )
+    with pytest.raises(ValueError, match=header):
+        form_of(composed)
 
 
 def test_a_job_systems_schedules_are_the_same_by_sync_and_by_file(
