@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from emulator.delivery.request import OutboundRequest
-from emulator.wire.headers import header_bytes
+from emulator.delivery.sockets import raw_request
 
 _WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """An app that reloads itself does not listen for a moment."""
@@ -51,19 +51,22 @@ def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None =
 
 def _sent(client: httpx.Client, request: OutboundRequest) -> httpx.Response:
     parts = urlsplit(request.url)
-    target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    # As the emulator sends them: nothing may spell them anew (contract 1.1).
+    target, lines = raw_request(request)
     return client.request(
         request.method,
-        f"{parts.scheme}://{parts.netloc}",
-        headers=[(name.encode(), header_bytes(value)) for name, value in request.headers],
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        headers=lines,
         content=request.body,
-        # As it stands in the message: nothing may spell it anew (contract 1.1).
         extensions={"target": target.encode("ascii")},
     )
 
 
 def _none(error: httpx.TransportError, started: float) -> Delivered:
-    return Delivered(status=0, words=str(error) or type(error).__name__, millis=_since(started))
+    # What cannot be sent is the words of such an error, and may be a secret.
+    is_ours = isinstance(error, httpx.LocalProtocolError)
+    words = "a header's value holds characters that HTTP does not allow there" if is_ours else str(error)
+    return Delivered(status=0, words=words or type(error).__name__, millis=_since(started))
 
 
 def _since(started: float) -> int:

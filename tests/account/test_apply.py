@@ -304,6 +304,8 @@ def test_without_an_account_it_says_which_variables(run: Run, monkeypatch) -> No
         ("flowControl: {a: {}}", "flowControl.a: expected parallelism, rate or paused"),
         ("queus: {}", "queus: "),
         ("[", "is no YAML"),
+        ("? [a]\n: b", "qstash.yaml is no YAML: a name is a text, no list and no mapping"),
+        ("queues: {? {a: b} : {}}", "a name is a text, no list and no mapping"),
         ("", "expected schedules, urlGroups, queues, flowControl"),
     ],
 )  # fmt: skip

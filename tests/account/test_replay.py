@@ -13,7 +13,9 @@ import pytest
 from qstash import Receiver as Verifier
 from typer.testing import CliRunner
 
+from emulator.account.replaying import deliver
 from emulator.cli.main import app as cli
+from emulator.delivery.request import OutboundRequest
 from emulator.testing import Listener, Receiver
 from emulator.testing.server import ServerTenant
 from tests.account.conftest import Run
@@ -131,6 +133,32 @@ def test_nothing_leaves_this_machine_and_what_is_missing_is_said(
     assert "404" in run("replay", "1-0", here, code=1).stderr
     assert "no answer after " in run("replay", here, code=1).stdout
     assert "there is no such file or folder" in run("replay", here, "--watch", "nowhere", code=2).stderr
+
+
+def test_a_destination_beyond_ascii_and_its_user_are_sent_as_the_emulator_sends_them(app) -> None:
+    url, receiver = app
+    request = OutboundRequest(
+        method="POST",
+        url=f"{url.replace('://', '://user:pa%20ss@')}/é//a%2Fb?ü=1",
+        headers=(("X-Name", "Grüße"),),
+        body=b"{}",
+        timeout_ms=1000 * HANG_SECONDS,
+    )
+    assert deliver(request).status == 200
+    [got] = receiver.got
+    assert got.url == f"{url}/%C3%A9//a%2Fb?%C3%BC=1"
+    assert got.headers["authorization"] == "Basic dXNlcjpwYSBzcw=="  # user:pa ss (RFC 7617)
+    assert got.body == b"{}"
+
+
+def test_a_header_that_cannot_be_sent_is_not_said(app) -> None:
+    url, receiver = app
+    lines = (("X-Key", "s3cr3t\n"),)
+    request = OutboundRequest(method="POST", url=url, headers=lines, body=b"", timeout_ms=1000 * HANG_SECONDS)
+    done = deliver(request)
+    assert (done.status, receiver.got) == (0, [])
+    assert "a header's value holds characters" in done.words
+    assert "s3cr3t" not in done.words
 
 
 def test_the_password_of_the_destination_is_not_said(run: Run, account: ServerTenant) -> None:
