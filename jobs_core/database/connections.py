@@ -50,6 +50,8 @@ _PAUSE_SECONDS = 0.01
 _READ_ONLY = "jobs_read_only"
 # Source: PostgreSQL's documentation, appendix A, error codes.
 _DEADLOCK_DETECTED = "40P01"
+# Connection exceptions, too many connections, and a server that starts or stops.
+_NO_CONNECTION = ("08", "53300", "57P0")
 
 
 def driver_url(url: str) -> URL:
@@ -232,6 +234,24 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
 
 
+def is_lost(error: BaseException) -> bool:
+    """Return whether an error means that there is no connection to the database, rather than that a statement
+    met a limit: a lock timeout, a statement timeout, a full disk.
+    """
+    if not is_unavailable(error):
+        return False
+    state = _sqlstate(error)
+    is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_cut or state is None or state.startswith(_NO_CONNECTION)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's code of an error; ``None`` of SQLite's, and where no server was reached."""
+    found = getattr(error, "orig", None)
+    # The one in psycopg 3, the other in psycopg 2.
+    return getattr(found, "sqlstate", None) or getattr(found, "pgcode", None)
+
+
 def _is_wrong_statement(error: BaseException) -> bool:
     """Return whether the statement is wrong. SQLite reports a missing table as PostgreSQL reports an
     unreachable server.
@@ -240,9 +260,7 @@ def _is_wrong_statement(error: BaseException) -> bool:
 
 
 def _is_deadlock(error: BaseException) -> bool:
-    found = getattr(error, "orig", None)
-    # The same in psycopg 3 and 2.
-    return _DEADLOCK_DETECTED in {getattr(found, "sqlstate", None), getattr(found, "pgcode", None)}
+    return _sqlstate(error) == _DEADLOCK_DETECTED
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from jobs_core.database import job_queries, job_store
-from jobs_core.database.connections import is_unavailable
+from jobs_core.database.connections import is_lost, is_unavailable
 from jobs_core.database.job_store import Claim, Claimed, Died, Ended, NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.handler_threads import HandlerThreads
@@ -344,7 +344,7 @@ class Worker:
         try:
             return verdict, await self._record(job, verdict)
         except Exception as error:
-            if job.writes and not is_unavailable(error):
+            if job.writes and not _comes_back(job, verdict, error):
                 verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
             elif isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):
                 note = not_recorded(verdict.record.result, error.orig or error)
@@ -373,7 +373,7 @@ class Worker:
             try:
                 return await self._record_once(job, verdict)
             except Exception as error:
-                if not is_unavailable(error):
+                if not _comes_back(job, verdict, error):
                     raise
             await asyncio.sleep(pause)
         return await self._record_once(job, verdict)
@@ -562,6 +562,15 @@ class _Place:
     async def run(self, call: Callable[[], Any]) -> Any:
         self._is_taken = False
         return await self._threads.run(call)
+
+
+def _comes_back(job: Job, verdict: Verdict, error: Exception) -> bool:
+    """Return whether the end of an attempt could not be written because the database is away for now.
+
+    The attempt's own writes meet limits that are no such thing: they fail it, with their own error.
+    """
+    has_own_writes = job.writes and verdict.record.event is Event.COMPLETE
+    return is_lost(error) if has_own_writes else is_unavailable(error)
 
 
 def _report(job: Job, verdict: Verdict, *, kept: bool) -> None:

@@ -565,6 +565,34 @@ async def test_a_write_that_fails_fails_the_attempt(app: Any, handlers: Any) -> 
     assert "no_such_table" in (record.error or "")
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql", "psycopg 2"])
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+async def test_a_write_that_meets_a_limit_fails_the_attempt_with_that_reason(
+    app: Any, handlers: Any, limit: str
+) -> None:
+    """The drivers call it an operational error, as they do a server that is away."""
+    engine = app.dispatcher.database.engine
+
+    def write(connection: Connection) -> None:
+        connection.execute(text(f"SET LOCAL {limit} = '10ms'"))
+        connection.execute(text("LOCK TABLE effects"))
+
+    async def ask(_: Any, job: Job) -> None:
+        job.on_completion(write)
+
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE effects (note TEXT)"))
+    handlers.behaviour = ask
+    message = await app.enqueue()
+    with engine.begin() as another:
+        another.execute(text("LOCK TABLE effects"))
+        answer = await app.deliver(message)
+    assert (answer.status_code, answer.json()["status"]) == (500, "pending")
+    record = await app.record(message)
+    assert (record.status, record.retry_count) == (JobStatus.PENDING, 1)
+    assert f"canceling statement due to {limit.replace('_', ' ')}" in (record.error or "")
+
+
 async def test_an_error_that_no_database_would_keep_is_recorded_all_the_same(app: Any, handlers: Any) -> None:
     async def fail(*_: Any) -> None:
         raise ValueError("nul \0 and half a pair \ud800")
