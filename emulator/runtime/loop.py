@@ -393,8 +393,8 @@ class Runtime:
             raise StoreUnavailable("the server is shutting down")
         if self._restarting is not None:
             raise StoreUnavailable("the emulator is starting again")
-        if self._writer.refusal is not None:
-            raise StoreUnavailable(self._writer.refusal)
+        if (refusal := self._writer.known_refusal) is not None:
+            raise StoreUnavailable(refusal)
 
     def _note_time(self, now_at: int) -> None:
         """Log once that the clock was set back, which is felt as waiting."""

@@ -93,6 +93,11 @@ class StoreWriter:
         return self._refusal or self.store.loss()
 
     @property
+    def known_refusal(self) -> str | None:
+        """The same without a look at the file, which may take long: each commit looks for itself, in its thread."""
+        return self._refusal
+
+    @property
     def is_idle(self) -> bool:
         """Whether everything handed over is durable."""
         return not self._waiting

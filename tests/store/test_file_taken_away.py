@@ -1,6 +1,8 @@
 """The file of a running server is deleted, replaced, or opened under another name."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,6 +95,50 @@ async def test_a_delivery_that_is_under_way_as_the_file_goes_ends(tmp_path: Path
         await qstash.settle()
     assert "the store refuses writes: the database file" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_who_publishes_first_after_it_is_taken_away_is_refused_and_nothing_of_it_is_saved(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "q.db"
+    async with Harness(db=str(database)) as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount(_URL, receiver)
+        await qstash.client.post(f"/v2/publish/{_URL}/1", headers={"Upstash-Delay": "1h"})
+        _delete(database)
+        for _ in range(2):
+            refused = await qstash.client.post(
+                f"/v2/publish/{_URL}/2", headers={"Upstash-Deduplication-Id": "once"}
+            )
+            assert refused.status_code == 503
+            assert f"the database file {database} is gone" in refused.json()["error"]
+        assert not database.exists()
+        state = await qstash.snapshot()
+    async with Harness() as elsewhere:
+        elsewhere.mount(_URL, receiver)
+        await elsewhere.restore(state)
+        await elsewhere.advance("1h")
+    assert [one.url for one in receiver.got] == [f"{_URL}/1"]
+
+
+async def test_publishing_does_not_look_at_the_file_where_everybody_waits(
+    tmp_path: Path, monkeypatch
+) -> None:
+    database, looks, stat = tmp_path / "q.db", list[str](), Path.stat
+
+    def noted(path: Path, **options: bool) -> os.stat_result:
+        if path == database:
+            looks.append(threading.current_thread().name)
+        return stat(path, **options)
+
+    async with Harness(db=str(database)) as qstash:
+        await qstash.start()
+        monkeypatch.setattr(Path, "stat", noted)
+        kept = await qstash.client.post(f"/v2/publish/{_URL}/1", headers={"Upstash-Delay": "1h"})
+        assert kept.status_code == 201
+        monkeypatch.undo()
+    assert looks
+    assert all(name.startswith("store-") for name in looks)
 
 
 async def test_a_file_that_cannot_be_looked_at_for_a_moment_is_not_lost(tmp_path: Path) -> None:
