@@ -15,6 +15,7 @@ from emulator.broker import pending_changes
 from emulator.broker.broker import Broker
 from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
+from emulator.broker.pending_messages import PendingMessages
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import (
     ClockTurned,
@@ -360,9 +361,10 @@ class Runtime:
             self._disarm()
             if self._housekeeping is not None:
                 self._housekeeping.close()
+            # Before the tasks are waited for: no attempt of the old state may start meanwhile.
+            self.broker.state.forget()
             await self._work.cancel()
             self.deliveries.forget()
-            self.broker.state.forget()
             try:
                 await self._writer.read_after_writes(change)
                 if now_at is not None and isinstance(self.clock, ManualClock):
@@ -417,7 +419,7 @@ class Runtime:
             self.deliveries.start(effects.attempts)
             effects.attempts = []
         is_followed = bool(effects.attempts or self.observers)
-        then = partial(self._made_durable, effects) if is_followed else None
+        then = partial(self._made_durable, self.broker.state.pending, effects) if is_followed else None
         durable = self._writer.write(self.tenant.id, effects.writes, then)
         self._refills.begin_wanted(now_at)
         self._arm()
@@ -435,13 +437,15 @@ class Runtime:
                 case _:
                     pass
 
-    def _made_durable(self, effects: Effects, failure: BaseException | None) -> None:
-        if failure is not None:
-            self._work.end(len(effects.attempts))
-            return
-        if effects.writes:
+    def _made_durable(
+        self, pending: PendingMessages, effects: Effects, failure: BaseException | None
+    ) -> None:
+        if failure is None and effects.writes:
             self._tell(effects.writes)
-        if effects.attempts:
+        if failure is not None or self.broker.state.pending is not pending:
+            # A crash, or a reset, has forgotten the attempts; after a crash they are made anew.
+            self._work.end(len(effects.attempts))
+        elif effects.attempts:
             self.deliveries.start(effects.attempts)
 
     def _tell(self, writes: Sequence[Write]) -> None:

@@ -212,6 +212,19 @@ async def test_a_crash_between_accept_and_delivery_loses_nothing(tmp_path, db) -
         assert [one.retried for one in receiver.got] == [0] * 5
 
 
+async def test_an_attempt_that_a_crash_forgot_before_it_was_durable_is_made_once(tmp_path) -> None:
+    async with Harness(db=str(tmp_path / "q.db")) as qstash:
+        receiver = Receiver(now=lambda: qstash.now)
+        qstash.mount("https://example.com", receiver)
+        publishing = asyncio.create_task(qstash.client.post("/v2/publish/https://example.com/x"))
+        while not qstash.runtime.broker.state.pending.active:
+            await asyncio.sleep(0)
+        await qstash.crash()
+        await publishing
+        await qstash.run_until_idle()
+        assert len(receiver.got) == 1
+
+
 async def test_deliveries_that_crash_at_the_same_moment_crash_once(qstash, receiver) -> None:
     unheard: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
