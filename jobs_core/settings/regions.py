@@ -54,8 +54,9 @@ class SigningKeys:
 class RegionCredentials(PydanticBaseSettingsSource):
     """URL and token of the region that ``QSTASH_REGION`` names, instead of ``QSTASH_URL`` and ``QSTASH_TOKEN``.
 
-    Applies only where both are given. What a caller passes to the settings itself comes first. An empty
-    ``QSTASH_REGION`` in the environment is no region, whatever ``.env`` says: so a test's emulator is not passed by.
+    Applies only where both are given, by the caller or otherwise. A ``qstash_url`` or ``qstash_token`` that a caller
+    passes to the settings comes first. An empty ``QSTASH_REGION`` in the environment is no region, whatever ``.env``
+    or the caller says: so a test's emulator is not passed by.
     """
 
     def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
@@ -75,7 +76,7 @@ class RegionCredentials(PydanticBaseSettingsSource):
 
 
 def _credentials(given: Mapping[str, Any]) -> dict[str, Any]:
-    region = region_of(given.get("qstash_region"))
+    region = region_of(str(given.get("qstash_region") or ""))
     if region is None:
         return {}
     found = {name: given.get(region.setting(name)) for name in _OF_A_REGION}

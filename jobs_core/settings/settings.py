@@ -201,7 +201,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order: the caller's values, the region's URL and token, the environment, ``.env``."""
-        of_region = RegionCredentials(settings_cls, env_settings, dotenv_settings)
+        of_region = RegionCredentials(settings_cls, init_settings, env_settings, dotenv_settings)
         return init_settings, of_region, env_settings, dotenv_settings, file_secret_settings
 
     @field_validator("qstash_region", mode="before")

@@ -12,7 +12,7 @@ from emulator.testing import Harness
 from jobs_core import Environment, Settings, SettingsError
 from jobs_core.engine.deployment_check import _accounts
 from jobs_core.qstash.signature import Verifier
-from jobs_core.settings.regions import Credentials, SigningKeys
+from jobs_core.settings.regions import Credentials, Region, SigningKeys
 from jobs_core.webhooks.verifiers import GitHubSource, StandardSource, StripeSource
 
 PRODUCTION = {
@@ -96,6 +96,28 @@ def test_an_emulators_environment_is_not_passed_by_for_a_region_of_an_apps_own(
         settings = Settings.load()
         assert (settings.qstash_url, settings.qstash_region) == (qstash.url, None)
     assert os.environ["QSTASH_REGION"] == "EU_CENTRAL_1"
+
+
+def test_a_region_that_a_caller_passes_is_published_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Django's setting JOBS_CORE is passed."""
+    given = {name.lower(): value for name, value in _REGIONS.items()}
+    settings = Settings.load(**given)
+    assert settings.qstash_url == "https://qstash-us-east-1.upstash.io"
+    assert settings.qstash_token.get_secret_value() == "token of the second"
+    assert Settings.load(**given, qstash_url="http://127.0.0.1:2").qstash_url == "http://127.0.0.1:2"
+    eu = {
+        "EU_CENTRAL_1_QSTASH_URL": "https://eu.example.com",
+        "EU_CENTRAL_1_QSTASH_TOKEN": "token of the first",
+    }
+    load(monkeypatch, **_REGIONS, **eu)
+    settings = Settings.load(qstash_region=Region.EU_CENTRAL_1)
+    assert settings.qstash_url == "https://eu.example.com"
+    assert settings.qstash_token.get_secret_value() == "token of the first"
+    assert Settings.load(qstash_region=None).qstash_url == "http://127.0.0.1:8080"
+    with Harness(is_reachable=True) as qstash:
+        assert Settings.load(**given).qstash_url == qstash.url
+    with pytest.raises(SettingsError, match="QSTASH_REGION: it must be EU_CENTRAL_1 or US_EAST_1"):
+        Settings.load(qstash_region=5)
 
 
 def test_what_a_caller_passes_wins_over_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
