@@ -87,8 +87,8 @@ class JobsMiddleware:
         return self._app(environ, start_response)
 
     def close(self) -> None:
-        """Stop relaying and sweeping, and finish the work under way. Also called at exit; further calls do
-        nothing.
+        """Stop relaying and sweeping, and finish the work under way. Also called at exit, when the
+        database's threads are gone and leases stay until their end. Further calls do nothing.
         """
         with self._lock:
             bridge, self._bridge = self._bridge, None
