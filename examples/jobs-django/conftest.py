@@ -15,7 +15,7 @@ django.setup()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _django() -> Iterator[None]:
+def _django(request: pytest.FixtureRequest) -> Iterator[None]:
     from django.test.utils import (
         setup_databases,
         setup_test_environment,
@@ -25,6 +25,11 @@ def _django() -> Iterator[None]:
 
     from jobs_core.django import project
 
+    if request.config.pluginmanager.hasplugin("django"):  # pytest-django does all of this
+        request.getfixturevalue("django_db_setup")
+        yield
+        project.close()
+        return
     setup_test_environment()
     before = setup_databases(verbosity=0, interactive=False)
     yield

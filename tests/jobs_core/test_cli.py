@@ -258,6 +258,8 @@ def test_tail_tells_what_happens_until_it_is_interrupted(run: Any) -> None:
     with subprocess.Popen(
         [command, "tail", "--json", "--interval", "0.05"],
         env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that a shell started in its background were told to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no thread holds a lock here
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
