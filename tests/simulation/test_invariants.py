@@ -164,6 +164,34 @@ def _fired_again(run: Record) -> Record:
     )
 
 
+def _made_again(*, crash: bool, flow_key: str | None = None, is_on_record: bool = True) -> Record:
+    """One message whose first attempt lacks its line, and that was sent once more."""
+    lines = _log(("a", 0, "CREATED"), ("a", 500, "ACTIVE"), ("a", 510, "DELIVERED"))
+    return Record(
+        messages=[_message("a", flow_key=flow_key)],
+        attempts=[_attempt("a", 10, status=None), _attempt("a", 500)],
+        log=lines if is_on_record else [],
+        interruptions=[Interruption(from_at=NOW_AT + 15, to_at=NOW_AT + 400)] if crash else [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "is_good"),
+    [
+        (_made_again(crash=True), True),
+        (_made_again(crash=False), False),
+        (_made_again(crash=True, flow_key="k"), False),
+        (_made_again(crash=True, is_on_record=False), False),
+    ],
+    ids=["cut off by a crash", "no crash", "a flow-control key", "a message that is not on record"],
+)
+def test_an_attempt_may_lack_its_line_where_a_crash_cut_it_off_and_all_else_is_on_record(
+    run: Record, is_good: bool
+) -> None:
+    words = [one.text for one in check_invariants(run) if "before that was durable" in one.text]
+    assert bool(words) is not is_good
+
+
 @pytest.mark.parametrize(
     ("spoil", "invariant", "words"),
     [
