@@ -132,3 +132,14 @@ async def test_text_that_no_database_can_keep(qstash, method: str, path: str, bo
     assert response.status_code < 500
     published = await qstash.client.post("/v2/publish/https://e.com", headers={"Upstash-Delay": "1h"})
     assert published.status_code == 201
+
+
+@pytest.mark.parametrize("endpoints", ["true", '["x"]', '"x"', "[null]", "7"])
+async def test_deleting_a_group_with_a_body_that_nobody_reads(qstash: Harness, endpoints: str) -> None:
+    made = await qstash.client.post(
+        "/v2/topics/team/endpoints", json={"endpoints": [{"url": "https://example.com/a"}]}
+    )
+    assert made.is_success
+    gone = await qstash.client.request("DELETE", "/v2/topics/team", content=f'{{"endpoints": {endpoints}}}')
+    assert gone.status_code == 200
+    assert (await qstash.client.get("/v2/topics")).json() == []

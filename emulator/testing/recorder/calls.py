@@ -265,7 +265,10 @@ class Calls:
 
     def _note_group(self, call: Call, rest: str) -> None:
         name, _, what = unquote(rest).partition("/")
-        named = {str(one.get("name") or one.get("url")) for one in call.fields.get("endpoints") or ()}
+        given = call.fields.get("endpoints")
+        # Deleting a whole group reads no body: whatever stands there is nobody's endpoint.
+        known = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+        named = {str(one.get("name") or one.get("url")) for one in known}
         if call.method == "DELETE":
             endpoints = self.endpoints[name] = self.endpoints[name] - named if what else set()
             if not endpoints:
