@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 from emulator.account.client import AccountClient
 from emulator.account.errors import AccountError, UnreachableError
-from emulator.account.plan import Plan, Step
+from emulator.account.plan import Plan, PlanStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PlanOutcome:
     """What was done of a plan. ``failed`` is the step at which it ended, ``why`` in words, ``left`` what came after."""
 
-    done: tuple[Step, ...]
-    failed: Step | None = None
+    done: tuple[PlanStep, ...]
+    failed: PlanStep | None = None
     why: str = ""
-    left: tuple[Step, ...] = ()
+    left: tuple[PlanStep, ...] = ()
 
 
-def carry_out(plan: Plan, client: AccountClient, *, tell: Callable[[Step], None]) -> Outcome:
+def carry_out(plan: Plan, client: AccountClient, *, tell: Callable[[PlanStep], None]) -> PlanOutcome:
     """Do step after step; ``tell`` hears of each that is done. The first that fails is the last that is tried."""
     for index, step in enumerate(plan.steps):
         sent = 0
@@ -29,11 +29,11 @@ def carry_out(plan: Plan, client: AccountClient, *, tell: Callable[[Step], None]
         except AccountError as error:
             why = f"{error}{_how_far(step, sent, is_known=not isinstance(error, UnreachableError))}"
             left = plan.steps[index + 1 :]
-            return Outcome(done=plan.steps[:index], failed=step, why=why, left=left)
+            return PlanOutcome(done=plan.steps[:index], failed=step, why=why, left=left)
         tell(step)
-    return Outcome(done=plan.steps)
+    return PlanOutcome(done=plan.steps)
 
 
-def _how_far(step: Step, sent: int, *, is_known: bool) -> str:
+def _how_far(step: PlanStep, sent: int, *, is_known: bool) -> str:
     in_part = f"; {sent} of its {len(step.requests)} requests were carried out" if sent else ""
     return in_part if is_known else f"{in_part}; whether the last request was carried out is not known"

@@ -18,7 +18,7 @@ _Given = Annotated[int | None, BeforeValidator(lambda value: value or None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class AccountDeadLetter:
     """``body`` is ``None``, and ``hidden`` names headers, where the account shows a digest. ``status`` 0: no answer."""
 
     dlq_id: str
@@ -56,7 +56,7 @@ class _Entry(BaseModel):
     answer: str = Field("", alias="responseBody")
 
 
-def read_dead_letter(answer: Any) -> DeadLetter:
+def read_dead_letter(answer: Any) -> AccountDeadLetter:
     """Return what ``GET /v2/dlq/{dlqId}`` answered. Raise AccountError naming the field."""
     try:
         entry = _Entry.model_validate(answer)
@@ -66,7 +66,7 @@ def read_dead_letter(answer: Any) -> DeadLetter:
         raise AccountError(f"/v2/dlq answered something unknown: {where}: {first['msg']}") from None
     lines = [(name, Value.of(value)) for name, values in entry.header.items() for value in values]
     body = Value(base64.b64decode(entry.body_base64)) if entry.body_base64 else Value.of(entry.body)
-    return DeadLetter(
+    return AccountDeadLetter(
         dlq_id=entry.dlq_id,
         message=_message(
             entry, tuple((name, value.data.decode()) for name, value in lines if value.data is not None)
@@ -107,7 +107,7 @@ def _message(entry: _Entry, headers: Headers) -> Message:
 
 
 def delivery(
-    entry: DeadLetter, body: bytes, *, url: str, signing_key: str, jwt_id: str, signed_at_seconds: int
+    entry: AccountDeadLetter, body: bytes, *, url: str, signing_key: str, jwt_id: str, signed_at_seconds: int
 ) -> OutboundRequest:
     """Return the entry's last attempt once more, to ``url``, over which the signature is made."""
     return build_request(

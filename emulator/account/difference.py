@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from emulator.account.secrecy import is_harmless, shown_url
-from emulator.account.values import PARTS, AccountState, Endpoint, FlowLimits, Lines, Value
+from emulator.account.values import PARTS, AccountEndpoint, AccountFlowLimits, AccountState, Lines, Value
 
 Kind = Literal["only in the first", "only in the second", "differs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Difference:
     """One thing that is not the same on both sides; ``part`` is a field of AccountState."""
 
     part: str
@@ -25,25 +25,25 @@ class Change:
         return f"{PARTS[self.part]} {self.name}"
 
 
-def diff(first: AccountState, second: AccountState, *, names: tuple[str, str]) -> list[Change]:
+def diff(first: AccountState, second: AccountState, *, names: tuple[str, str]) -> list[Difference]:
     """Return what differs between two states, which ``names`` call; a part that one lacks is not compared."""
     return [change for part in PARTS for change in _diff_part(part, first, second, names)]
 
 
 def _diff_part(
     part: str, first: AccountState, second: AccountState, names: tuple[str, str]
-) -> Iterator[Change]:
+) -> Iterator[Difference]:
     ours, theirs = first.part(part), second.part(part)
     if ours is None or theirs is None:
         return
     for name in sorted({*ours, *theirs}):
         if name not in theirs:
-            yield Change(part=part, name=name, kind="only in the first")
+            yield Difference(part=part, name=name, kind="only in the first")
         elif name not in ours:
-            yield Change(part=part, name=name, kind="only in the second")
+            yield Difference(part=part, name=name, kind="only in the second")
         elif told := dict(_told(ours[name], theirs[name], names)):
             details = tuple(words for lines in told.values() for words in lines)
-            yield Change(part=part, name=name, kind="differs", details=details, changed=frozenset(told))
+            yield Difference(part=part, name=name, kind="differs", details=details, changed=frozenset(told))
 
 
 def _told(ours: Any, theirs: Any, names: tuple[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -103,14 +103,14 @@ def _size(value: Value) -> str:
     return "redacted" if value.data is None else f"{len(value.data)} bytes"
 
 
-def _endpoint_words(endpoint: Endpoint) -> str:
+def _endpoint_words(endpoint: AccountEndpoint) -> str:
     return shown_url(endpoint.url) + (f" ({endpoint.name})" if endpoint.name else "")
 
 
 def _shown(name: str, value: Any) -> str:
     if value in (None, (), frozenset()):
         return "none"
-    if isinstance(value, FlowLimits):
+    if isinstance(value, AccountFlowLimits):
         rate = f"rate={value.rate}/{value.period}s" if value.rate is not None else ""
         limits = [f"parallelism={value.parallelism}" if value.parallelism is not None else "", rate]
         return f"{value.key!r} with {', '.join(filter(None, limits))}"

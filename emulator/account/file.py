@@ -14,7 +14,15 @@ from pydantic.alias_generators import to_camel
 from emulator.account.errors import FormError
 from emulator.account.form import FileForm
 from emulator.account.secrecy import shown_url
-from emulator.account.values import AccountState, Lines, Pin, Queue, Schedule, UrlGroup, Value
+from emulator.account.values import (
+    AccountQueue,
+    AccountSchedule,
+    AccountState,
+    AccountUrlGroup,
+    Lines,
+    Pin,
+    Value,
+)
 
 
 def load(text: str, *, file: str, environment: Mapping[str, str]) -> AccountState:
@@ -80,15 +88,15 @@ def _plain_part(part: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if part is None:
         return None
     plain: dict[type, Callable[[Any], dict[str, Any]]] = {
-        Schedule: _plain_schedule,
-        UrlGroup: _plain_group,
-        Queue: _plain_queue,
+        AccountSchedule: _plain_schedule,
+        AccountUrlGroup: _plain_group,
+        AccountQueue: _plain_queue,
         Pin: _plain_pin,
     }
     return {name: plain[type(one)](one) for name, one in part.items()}
 
 
-def _plain_schedule(one: Schedule) -> dict[str, Any]:
+def _plain_schedule(one: AccountSchedule) -> dict[str, Any]:
     flow = one.flow_control
     fields = {
         "cron": one.cron,
@@ -124,13 +132,13 @@ def _plain_schedule(one: Schedule) -> dict[str, Any]:
     return _present(fields)
 
 
-def _plain_group(one: UrlGroup) -> dict[str, Any]:
+def _plain_group(one: AccountUrlGroup) -> dict[str, Any]:
     endpoints = sorted(one.endpoints, key=lambda endpoint: (endpoint.url, endpoint.name or ""))
     plain = [_present({"url": endpoint.url, "name": endpoint.name}) for endpoint in endpoints]
     return _present({"endpoints": plain, "headers": _plain_lines(one.headers)})
 
 
-def _plain_queue(one: Queue) -> dict[str, Any]:
+def _plain_queue(one: AccountQueue) -> dict[str, Any]:
     return {"parallelism": one.parallelism} | ({"paused": True} if one.paused else {})
 
 

@@ -20,14 +20,14 @@ from pydantic.alias_generators import to_camel
 from emulator.account.values import (
     EMPTY,
     WITHHELD,
+    AccountEndpoint,
+    AccountFlowLimits,
+    AccountQueue,
+    AccountSchedule,
     AccountState,
-    Endpoint,
-    FlowLimits,
+    AccountUrlGroup,
     Lines,
     Pin,
-    Queue,
-    Schedule,
-    UrlGroup,
     Value,
 )
 from emulator.errors import InvalidInput
@@ -175,8 +175,10 @@ class FlowForm(_Form):
             raise ValueError("expected parallelism, rate or both")
         return self
 
-    def to_value(self) -> FlowLimits:
-        return FlowLimits(key=self.key, parallelism=self.parallelism, rate=self.rate, period=self.period)
+    def to_value(self) -> AccountFlowLimits:
+        return AccountFlowLimits(
+            key=self.key, parallelism=self.parallelism, rate=self.rate, period=self.period
+        )
 
 
 class ScheduleForm(_Form):
@@ -214,10 +216,10 @@ class ScheduleForm(_Form):
             _decoded(self.body_base64)
         return self
 
-    def to_value(self) -> Schedule:
+    def to_value(self) -> AccountSchedule:
         headers = _lines(self.headers)
         body = self.body if self.body_base64 is None else Value(_decoded(self.body_base64))
-        return Schedule(
+        return AccountSchedule(
             cron=self.cron,
             destination=self.destination,
             method=self.method,
@@ -260,17 +262,17 @@ class GroupForm(_Form):
                 raise ValueError(f"two endpoints have the {what} {twice[0]!r}")
         return self
 
-    def to_value(self) -> UrlGroup:
-        endpoints = frozenset(Endpoint(one.url, one.name) for one in self.endpoints)
-        return UrlGroup(endpoints=endpoints, headers=_lines(self.headers))
+    def to_value(self) -> AccountUrlGroup:
+        endpoints = frozenset(AccountEndpoint(one.url, one.name) for one in self.endpoints)
+        return AccountUrlGroup(endpoints=endpoints, headers=_lines(self.headers))
 
 
 class QueueForm(_Form):
     parallelism: Positive = 1
     paused: bool = False
 
-    def to_value(self) -> Queue:
-        return Queue(parallelism=self.parallelism, paused=self.paused)
+    def to_value(self) -> AccountQueue:
+        return AccountQueue(parallelism=self.parallelism, paused=self.paused)
 
 
 class PinForm(_Form):

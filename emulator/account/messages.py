@@ -15,7 +15,7 @@ from emulator.account.errors import AccountError
 from emulator.account.reading import read_publication
 from emulator.account.requests import Request, option_lines, segment
 from emulator.account.rewriting import Rules
-from emulator.account.values import AccountState, Schedule
+from emulator.account.values import AccountSchedule, AccountState
 
 _PAGE = 100
 _LOG_PAGE = 1_000
@@ -39,7 +39,7 @@ class Copied:
     """
 
     id: str
-    what: Schedule
+    what: AccountSchedule
     due_at: int = 0
     response: Response | None = None
 
@@ -100,7 +100,7 @@ def missing(theirs: Iterable[Copied], ours: Iterable[Copied]) -> Iterator[Copied
             yield one
 
 
-def _essence(one: Copied) -> tuple[Schedule, Response | None]:
+def _essence(one: Copied) -> tuple[AccountSchedule, Response | None]:
     return one.what, one.response
 
 
@@ -132,7 +132,7 @@ def _response(view: Mapping[str, Any]) -> Response:
     )
 
 
-def _dead_letter(what: Schedule, response: Response) -> Request:
+def _dead_letter(what: AccountSchedule, response: Response) -> Request:
     headers: dict[str, list[str]] = {}
     for name, value in option_lines(what):
         headers.setdefault(name, []).append(value.decode())
@@ -148,6 +148,6 @@ def _dead_letter(what: Schedule, response: Response) -> Request:
     return Request("POST", "/emulator/dlq", kind, json.dumps(fields, ensure_ascii=False).encode())
 
 
-def _body(what: Schedule) -> bytes:
+def _body(what: AccountSchedule) -> bytes:
     assert what.body.data is not None, "the body is not known"
     return what.body.data

@@ -5,16 +5,25 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from emulator.account import requests
-from emulator.account.difference import Change, diff
+from emulator.account.difference import Difference, diff
 from emulator.account.errors import PlanError
 from emulator.account.requests import Request
-from emulator.account.values import PARTS, AccountState, Lines, Pin, Queue, Schedule, UrlGroup, Value
+from emulator.account.values import (
+    PARTS,
+    AccountQueue,
+    AccountSchedule,
+    AccountState,
+    AccountUrlGroup,
+    Lines,
+    Pin,
+    Value,
+)
 
 Verb = Literal["make", "change", "delete"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PlanStep:
     """One thing to make, change or delete, by one or more requests in order."""
 
     verb: Verb
@@ -27,7 +36,7 @@ class Step:
 class Plan:
     """Steps in the order in which they are done; ``kept`` is what is there, not wanted, and left alone."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     kept: tuple[str, ...]
 
 
@@ -45,10 +54,10 @@ def plan(now: AccountState, wanted: AccountState, *, names: tuple[str, str], pru
     return Plan(steps=(*made, *gone), kept=kept)
 
 
-def _step(change: Change, now: AccountState, wanted: AccountState, names: tuple[str, str]) -> Step:
+def _step(change: Difference, now: AccountState, wanted: AccountState, names: tuple[str, str]) -> PlanStep:
     there: Any = (now.part(change.part) or {}).get(change.name)
     aim: Any = _part(wanted, change.part)[change.name]
-    return Step(
+    return PlanStep(
         verb="make" if there is None else "change",
         title=change.title,
         details=change.details,
@@ -56,20 +65,20 @@ def _step(change: Change, now: AccountState, wanted: AccountState, names: tuple[
     )
 
 
-def _requests(change: Change, there: Any, aim: Any, names: tuple[str, str]) -> Iterator[Request]:
-    if isinstance(aim, Schedule):
+def _requests(change: Difference, there: Any, aim: Any, names: tuple[str, str]) -> Iterator[Request]:
+    if isinstance(aim, AccountSchedule):
         yield from _for_schedule(change, there, aim, names)
-    elif isinstance(aim, UrlGroup):
+    elif isinstance(aim, AccountUrlGroup):
         filled = replace(aim, headers=_filled(aim.headers, there.headers if there else (), change, names))
         yield from requests.save_group(change.name, there, filled)
-    elif isinstance(aim, Queue):
+    elif isinstance(aim, AccountQueue):
         yield requests.save_queue(change.name, aim)
     else:
         yield from requests.save_pin(change.name, there or Pin(), aim)
 
 
 def _for_schedule(
-    change: Change, there: Schedule | None, aim: Schedule, names: tuple[str, str]
+    change: Difference, there: AccountSchedule | None, aim: AccountSchedule, names: tuple[str, str]
 ) -> Iterator[Request]:
     if change.changed != {"paused"}:
         old = there or replace(
@@ -90,7 +99,7 @@ def _for_schedule(
         yield requests.pause_schedule(change.name, is_paused=aim.paused)
 
 
-def _deletion(change: Change, now: AccountState) -> Step:
+def _deletion(change: Difference, now: AccountState) -> PlanStep:
     name, part = change.name, change.part
     there = _part(now, part)[name]
     made: dict[str, tuple[Request, ...]] = {
@@ -103,7 +112,7 @@ def _deletion(change: Change, now: AccountState) -> Step:
         "queues": ("with the messages that wait in it",),
         "flow_control": ("nothing of it stays fixed",),
     }
-    return Step(verb="delete", title=change.title, details=details.get(part, ()), requests=done)
+    return PlanStep(verb="delete", title=change.title, details=details.get(part, ()), requests=done)
 
 
 def _pin(there: object) -> Pin:
@@ -117,7 +126,7 @@ def _part(state: AccountState, name: str) -> Mapping[str, Any]:
     return part
 
 
-def _filled(aim: Lines, there: Lines, change: Change, names: tuple[str, str]) -> Lines:
+def _filled(aim: Lines, there: Lines, change: Difference, names: tuple[str, str]) -> Lines:
     """Return the lines with the server's own values where theirs were withheld."""
     own = dict(there)
     return tuple(
@@ -135,7 +144,7 @@ def _all_known(values: tuple[Value, ...]) -> bool:
     return bool(values) and all(one.data is not None for one in values)
 
 
-def _value(aim: Value, there: Value, what: str, change: Change, names: tuple[str, str]) -> Value:
+def _value(aim: Value, there: Value, what: str, change: Difference, names: tuple[str, str]) -> Value:
     value = there if aim.is_withheld else aim
     if value.data is None:
         where = f"{names[0]} shows it as a digest" if value.digest else f"{names[0]} has none to keep"

@@ -13,13 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from emulator.account.errors import AccountError
 from emulator.account.values import (
     EMPTY,
-    Endpoint,
-    FlowLimits,
+    AccountEndpoint,
+    AccountFlowLimits,
+    AccountQueue,
+    AccountSchedule,
+    AccountUrlGroup,
     Lines,
     Pin,
-    Queue,
-    Schedule,
-    UrlGroup,
     Value,
     redacted_parts,
 )
@@ -97,21 +97,21 @@ _QUEUES = TypeAdapter(list[_Queue])
 _FLOW_KEYS = TypeAdapter(list[_FlowKey])
 
 
-def read_schedules(answer: Any) -> Mapping[str, Schedule]:
+def read_schedules(answer: Any) -> Mapping[str, AccountSchedule]:
     """Return what ``GET /v2/schedules`` answered. Raise AccountError."""
     return _by_name(_parsed(_SCHEDULES, answer, "/v2/schedules"), lambda one: one.schedule_id, schedule_of)
 
 
-def read_groups(answer: Any) -> Mapping[str, UrlGroup]:
+def read_groups(answer: Any) -> Mapping[str, AccountUrlGroup]:
     """Return what ``GET /v2/topics`` answered. Raise AccountError."""
     return _by_name(_parsed(_GROUPS, answer, "/v2/topics"), lambda one: one.name, _group_of)
 
 
-def read_queues(answer: Any) -> Mapping[str, Queue]:
+def read_queues(answer: Any) -> Mapping[str, AccountQueue]:
     """Return what ``GET /v2/queues`` answered. Raise AccountError."""
     queues = _parsed(_QUEUES, answer, "/v2/queues")
     return _by_name(
-        queues, lambda one: one.name, lambda one: Queue(parallelism=one.parallelism, paused=one.paused)
+        queues, lambda one: one.name, lambda one: AccountQueue(parallelism=one.parallelism, paused=one.paused)
     )
 
 
@@ -123,25 +123,25 @@ def read_pins(answer: Any) -> Mapping[str, Pin]:
     return MappingProxyType({key: pin for key, pin in pins.items() if pin != Pin()})
 
 
-def read_publication(view: Any) -> Schedule:
+def read_publication(view: Any) -> AccountSchedule:
     """Return what a Message or DLQMessage says, as a schedule without a cron line. Raise AccountError."""
     names = {"scheduleId": view.get("messageId"), "cron": "", "destination": view.get("url")}
     given = {**view, **names, "retries": view.get("maxRetries", 3)}
     return schedule_of(_parsed(_SCHEDULES, [given], "/v2/messages")[0])
 
 
-def schedule_of(one: _Schedule) -> Schedule:
+def schedule_of(one: _Schedule) -> AccountSchedule:
     """Return one schedule as a value."""
     headers = _lines(one.header)
     body = Value(base64.b64decode(one.body_base64)) if one.body_base64 else Value.of(one.body)
     flow = (
-        FlowLimits(
+        AccountFlowLimits(
             key=one.flow_control_key, parallelism=one.parallelism, rate=one.rate, period=one.period or 1
         )
         if one.flow_control_key
         else None
     )
-    return Schedule(
+    return AccountSchedule(
         cron=one.cron.strip(),
         destination=one.destination,
         method=one.method,
@@ -163,9 +163,9 @@ def schedule_of(one: _Schedule) -> Schedule:
     )
 
 
-def _group_of(one: _Group) -> UrlGroup:
-    endpoints = frozenset(Endpoint(endpoint.url, endpoint.name) for endpoint in one.endpoints)
-    return UrlGroup(endpoints=endpoints, headers=_lines(one.headers))
+def _group_of(one: _Group) -> AccountUrlGroup:
+    endpoints = frozenset(AccountEndpoint(endpoint.url, endpoint.name) for endpoint in one.endpoints)
+    return AccountUrlGroup(endpoints=endpoints, headers=_lines(one.headers))
 
 
 def _pin_of(one: _FlowKey) -> Pin:

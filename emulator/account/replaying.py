@@ -16,7 +16,7 @@ _WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Replayed:
     """What the app answered; ``status`` is 0 and ``words`` say why where no answer came."""
 
     status: int
@@ -28,7 +28,7 @@ class Delivered:
         return 200 <= self.status <= 299
 
 
-def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None = None) -> Delivered:
+def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None = None) -> Replayed:
     """Send it once. With ``sleep`` an app that does not listen is asked again for some seconds."""
     waits = iter(_WAITS_SECONDS if sleep is not None else ())
     started = perf_counter()
@@ -46,7 +46,7 @@ def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None =
             except httpx.TransportError as error:
                 return _none(error, started)
             else:
-                return Delivered(status=answer.status_code, words=answer.text, millis=_since(started))
+                return Replayed(status=answer.status_code, words=answer.text, millis=_since(started))
 
 
 def _sent(client: httpx.Client, request: OutboundRequest) -> httpx.Response:
@@ -62,11 +62,11 @@ def _sent(client: httpx.Client, request: OutboundRequest) -> httpx.Response:
     )
 
 
-def _none(error: httpx.TransportError, started: float) -> Delivered:
+def _none(error: httpx.TransportError, started: float) -> Replayed:
     # What cannot be sent is the words of such an error, and may be a secret.
     is_ours = isinstance(error, httpx.LocalProtocolError)
     words = "a header's value holds characters that HTTP does not allow there" if is_ours else str(error)
-    return Delivered(status=0, words=words or type(error).__name__, millis=_since(started))
+    return Replayed(status=0, words=words or type(error).__name__, millis=_since(started))
 
 
 def _since(started: float) -> int:

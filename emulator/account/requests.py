@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from emulator.account.values import EMPTY, Endpoint, Lines, Pin, Queue, Schedule, UrlGroup
+from emulator.account.values import (
+    EMPTY,
+    AccountEndpoint,
+    AccountQueue,
+    AccountSchedule,
+    AccountUrlGroup,
+    Lines,
+    Pin,
+)
 
 _JSON = ("Content-Type", b"application/json")
 
@@ -26,7 +34,7 @@ def segment(name: str) -> str:
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
-def save_schedule(schedule_id: str, one: Schedule) -> Request:
+def save_schedule(schedule_id: str, one: AccountSchedule) -> Request:
     """Return what makes a schedule, or replaces every setting of the one with that id but its pause."""
     named = (("Upstash-Schedule-Id", schedule_id.encode()), ("Upstash-Cron", one.cron.encode()))
     return Request("POST", f"/v2/schedules/{one.destination}", (*named, *option_lines(one)), _known(one))
@@ -40,7 +48,7 @@ def delete_schedule(schedule_id: str) -> Request:
     return Request("DELETE", f"/v2/schedules/{segment(schedule_id)}")
 
 
-def save_queue(name: str, one: Queue) -> Request:
+def save_queue(name: str, one: AccountQueue) -> Request:
     """Return what makes a queue, or changes it."""
     return _json(
         "POST", "/v2/queues", {"queueName": name, "parallelism": one.parallelism, "paused": one.paused}
@@ -55,7 +63,7 @@ def delete_group(name: str) -> Request:
     return Request("DELETE", f"/v2/topics/{segment(name)}")
 
 
-def save_group(name: str, now: UrlGroup | None, wanted: UrlGroup) -> tuple[Request, ...]:
+def save_group(name: str, now: AccountUrlGroup | None, wanted: AccountUrlGroup) -> tuple[Request, ...]:
     """Return what brings a group to what is wanted; it is never without an endpoint where that can be had."""
     kept = now.endpoints if now else frozenset()
     added = _sorted(wanted.endpoints - kept)
@@ -108,12 +116,12 @@ def _pausing(now: Pin, wanted: Pin) -> str:
     return "" if now.paused == wanted.paused else "pause" if wanted.paused else "resume"
 
 
-def option_lines(one: Schedule) -> tuple[tuple[str, bytes], ...]:
+def option_lines(one: AccountSchedule) -> tuple[tuple[str, bytes], ...]:
     """Return what a publish says of one delivery: its options, then what travels on."""
     return tuple(_option_lines(one))
 
 
-def _option_lines(one: Schedule) -> Iterator[tuple[str, bytes]]:
+def _option_lines(one: AccountSchedule) -> Iterator[tuple[str, bytes]]:
     flow = one.flow_control
     given: dict[str, Any] = {
         "Upstash-Method": one.method,
@@ -151,12 +159,14 @@ def _flat(lines: Lines) -> Iterator[tuple[str, bytes]]:
             yield name, value.data
 
 
-def _known(one: Schedule) -> bytes:
+def _known(one: AccountSchedule) -> bytes:
     assert one.body.data is not None, "the body is not known"
     return b"" if one.body == EMPTY else one.body.data
 
 
-def _upserted(endpoints: frozenset[Endpoint], added: list[Endpoint]) -> frozenset[Endpoint]:
+def _upserted(
+    endpoints: frozenset[AccountEndpoint], added: list[AccountEndpoint]
+) -> frozenset[AccountEndpoint]:
     """Return what a POST of endpoints makes: a known name gets the URL, else a known URL the name (contract 2.7)."""
     known = list(endpoints)
     for endpoint in added:
@@ -164,7 +174,7 @@ def _upserted(endpoints: frozenset[Endpoint], added: list[Endpoint]) -> frozense
         if endpoint.name is not None and endpoint.name in names:
             known[names.index(endpoint.name)] = endpoint
         elif endpoint.url in urls:
-            known[urls.index(endpoint.url)] = Endpoint(
+            known[urls.index(endpoint.url)] = AccountEndpoint(
                 endpoint.url, endpoint.name or names[urls.index(endpoint.url)]
             )
         else:
@@ -172,19 +182,19 @@ def _upserted(endpoints: frozenset[Endpoint], added: list[Endpoint]) -> frozense
     return frozenset(known)
 
 
-def _has_url(endpoints: frozenset[Endpoint], url: str) -> bool:
+def _has_url(endpoints: frozenset[AccountEndpoint], url: str) -> bool:
     return any(one.url == url for one in endpoints)
 
 
-def _sorted(endpoints: frozenset[Endpoint]) -> list[Endpoint]:
+def _sorted(endpoints: frozenset[AccountEndpoint]) -> list[AccountEndpoint]:
     return sorted(endpoints, key=lambda one: (one.url, one.name or ""))
 
 
-def _fields(endpoint: Endpoint) -> dict[str, str]:
+def _fields(endpoint: AccountEndpoint) -> dict[str, str]:
     return {"url": endpoint.url} | ({"name": endpoint.name} if endpoint.name else {})
 
 
-def _key(endpoint: Endpoint) -> dict[str, str]:
+def _key(endpoint: AccountEndpoint) -> dict[str, str]:
     return {"name": endpoint.name} if endpoint.name else {"url": endpoint.url}
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from emulator.account.errors import FormError
-from emulator.account.values import AccountState, Lines, Schedule, UrlGroup, Value
+from emulator.account.values import AccountSchedule, AccountState, AccountUrlGroup, Lines, Value
 from emulator.errors import InvalidInput
 from emulator.wire.destination import check_url, origin_of
 
@@ -48,7 +48,7 @@ class Rules:
             url_groups=_each(state.url_groups, self._group),
         )
 
-    def schedule(self, one: Schedule) -> Schedule:
+    def schedule(self, one: AccountSchedule) -> AccountSchedule:
         """Return the schedule with its destination and callbacks rewritten."""
         return replace(
             one,
@@ -57,7 +57,7 @@ class Rules:
             failure_callback=one.failure_callback and self.url(one.failure_callback),
         )
 
-    def _group(self, one: UrlGroup) -> UrlGroup:
+    def _group(self, one: AccountUrlGroup) -> AccountUrlGroup:
         endpoints = frozenset(replace(endpoint, url=self.url(endpoint.url)) for endpoint in one.endpoints)
         return replace(one, endpoints=endpoints, headers=self._lines(one.headers))
 

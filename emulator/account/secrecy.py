@@ -5,7 +5,15 @@ from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
 
-from emulator.account.values import EMPTY, WITHHELD, AccountState, Lines, Schedule, UrlGroup, Value
+from emulator.account.values import (
+    EMPTY,
+    WITHHELD,
+    AccountSchedule,
+    AccountState,
+    AccountUrlGroup,
+    Lines,
+    Value,
+)
 
 _HARMLESS = frozenset(
     {"accept", "accept-language", "cache-control", "content-encoding", "content-type", "user-agent"}
@@ -49,7 +57,7 @@ def withhold(state: AccountState, *, shown: Collection[str]) -> AccountState:
     )
 
 
-def _schedule(schedule: Schedule, names: frozenset[str]) -> Schedule:
+def _schedule(schedule: AccountSchedule, names: frozenset[str]) -> AccountSchedule:
     return replace(
         schedule,
         body=_value(schedule.body, is_shown=schedule.body == EMPTY or "body" in names),
@@ -59,7 +67,7 @@ def _schedule(schedule: Schedule, names: frozenset[str]) -> Schedule:
     )
 
 
-def _group(group: UrlGroup, names: frozenset[str]) -> UrlGroup:
+def _group(group: AccountUrlGroup, names: frozenset[str]) -> AccountUrlGroup:
     return replace(group, headers=_lines(group.headers, names))
 
 

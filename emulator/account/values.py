@@ -48,7 +48,7 @@ Lines = tuple[tuple[str, tuple[Value, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlowLimits:
+class AccountFlowLimits:
     """The flow control that a schedule's messages bring; ``period`` is seconds."""
 
     key: str
@@ -58,7 +58,7 @@ class FlowLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class AccountSchedule:
     """A cron line and what it publishes. ``delay`` and ``timeout`` are seconds.
 
     ``redact`` names the parts that the account shows as digests: ``body``, ``header[Name]``. No answer shows the
@@ -82,13 +82,13 @@ class Schedule:
     failure_callback_retries: int | None = field(default=None, compare=False)
     queue: str | None = None
     labels: tuple[str, ...] = ()
-    flow_control: FlowLimits | None = None
+    flow_control: AccountFlowLimits | None = None
     redact: frozenset[str] = frozenset()
     paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class AccountEndpoint:
     """One URL of a URL group, perhaps with a name."""
 
     url: str
@@ -96,15 +96,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UrlGroup:
+class AccountUrlGroup:
     """Endpoints, whose order says nothing, and the publish options that apply where the publisher gives none."""
 
-    endpoints: frozenset[Endpoint]
+    endpoints: frozenset[AccountEndpoint]
     headers: Lines = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class AccountQueue:
     parallelism: int = 1
     paused: bool = False
 
@@ -123,14 +123,16 @@ class Pin:
 class AccountState:
     """Each part by name; ``None`` is a part that a file says nothing about."""
 
-    schedules: Mapping[str, Schedule] | None = field(default_factory=lambda: MappingProxyType({}))
-    url_groups: Mapping[str, UrlGroup] | None = field(default_factory=lambda: MappingProxyType({}))
-    queues: Mapping[str, Queue] | None = field(default_factory=lambda: MappingProxyType({}))
+    schedules: Mapping[str, AccountSchedule] | None = field(default_factory=lambda: MappingProxyType({}))
+    url_groups: Mapping[str, AccountUrlGroup] | None = field(default_factory=lambda: MappingProxyType({}))
+    queues: Mapping[str, AccountQueue] | None = field(default_factory=lambda: MappingProxyType({}))
     flow_control: Mapping[str, Pin] | None = field(default_factory=lambda: MappingProxyType({}))
 
-    def part(self, name: str) -> Mapping[str, Schedule | UrlGroup | Queue | Pin] | None:
+    def part(self, name: str) -> Mapping[str, AccountSchedule | AccountUrlGroup | AccountQueue | Pin] | None:
         """Return one part by its field's name."""
-        found: Mapping[str, Schedule | UrlGroup | Queue | Pin] | None = getattr(self, name)
+        found: Mapping[str, AccountSchedule | AccountUrlGroup | AccountQueue | Pin] | None = getattr(
+            self, name
+        )
         return found
 
     @property

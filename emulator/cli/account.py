@@ -27,9 +27,9 @@ from emulator.cli.output import print_json
 
 if TYPE_CHECKING:
     from emulator.account.client import AccountClient
-    from emulator.account.difference import Change
+    from emulator.account.difference import Difference
     from emulator.account.messages import Copied
-    from emulator.account.plan import Plan, Step
+    from emulator.account.plan import Plan, PlanStep
     from emulator.account.rewriting import Rules
     from emulator.account.values import AccountState
 
@@ -341,7 +341,7 @@ def _carry_out(made: "Plan", client: "AccountClient", *, yes: bool) -> None:
     )
 
 
-def _confirm(deletions: "list[Step]", client: "AccountClient", *, yes: bool) -> None:
+def _confirm(deletions: "list[PlanStep]", client: "AccountClient", *, yes: bool) -> None:
     if not deletions or yes:
         return
     titles = ", ".join(step.title for step in deletions)
@@ -366,25 +366,25 @@ def _kept_words(made: "Plan") -> str:
     return f"; left alone (--prune deletes): {', '.join(made.kept)}" if made.kept else ""
 
 
-def _past(step: "Step") -> str:
+def _past(step: "PlanStep") -> str:
     return f"{ {'make': 'made', 'change': 'changed', 'delete': 'deleted'}[step.verb] } {step.title}"
 
 
-def _step_lines(step: "Step") -> list[str]:
+def _step_lines(step: "PlanStep") -> list[str]:
     return [f"{step.verb} {step.title}", *(f"  {words}" for words in step.details)]
 
 
-def _lines(change: "Change", names: tuple[str, str]) -> list[str]:
+def _lines(change: "Difference", names: tuple[str, str]) -> list[str]:
     return [f"{change.title}: {_kind(change, names)}", *(f"  {words}" for words in change.details)]
 
 
-def _kind(change: "Change", names: tuple[str, str]) -> str:
+def _kind(change: "Difference", names: tuple[str, str]) -> str:
     if change.kind == "differs":
         return "differs"
     return f"only in {names[0] if change.kind == 'only in the first' else names[1]}"
 
 
-def _count(changes: "list[Change]", states: "list[AccountState]") -> str:
+def _count(changes: "list[Difference]", states: "list[AccountState]") -> str:
     from emulator.account.values import PARTS
 
     missing = [PARTS[part] for part in PARTS if any(state.part(part) is None for state in states)]
@@ -405,11 +405,11 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _as_json(change: "Change", names: tuple[str, str]) -> dict[str, Any]:
+def _as_json(change: "Difference", names: tuple[str, str]) -> dict[str, Any]:
     return {
         "part": change.part, "name": change.name, "kind": _kind(change, names), "details": list(change.details)
     }  # fmt: skip
 
 
-def _step_as_json(step: "Step") -> dict[str, Any]:
+def _step_as_json(step: "PlanStep") -> dict[str, Any]:
     return {"verb": step.verb, "title": step.title, "details": list(step.details)}

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from emulator.account.dead_letter import DeadLetter, delivery, read_dead_letter
+from emulator.account.dead_letter import AccountDeadLetter, delivery, read_dead_letter
 from emulator.account.errors import AccountError, FormError, UnreachableError
-from emulator.account.replaying import Delivered, deliver, saves
+from emulator.account.replaying import Replayed, deliver, saves
 from emulator.account.requests import segment
 from emulator.account.rewriting import Rules
 from emulator.account.secrecy import shown_url
@@ -46,7 +46,7 @@ def replay(
     if entry.hidden:
         typer.echo(f"without the headers that the account redacts: {', '.join(entry.hidden)}", err=True)
 
-    def once(*, is_patient: bool) -> Delivered:
+    def once(*, is_patient: bool) -> Replayed:
         request = delivery(
             entry,
             body,
@@ -75,7 +75,7 @@ def _existing(watch: list[str]) -> list[Path]:
     return [Path(name) for name in watch]
 
 
-def _entry(servers: Servers, dlq_id: str | None) -> DeadLetter:
+def _entry(servers: Servers, dlq_id: str | None) -> AccountDeadLetter:
     with servers.account() as client:
         if dlq_id is not None:
             return read_dead_letter(client.read(f"/v2/dlq/{segment(dlq_id)}"))
@@ -86,7 +86,7 @@ def _entry(servers: Servers, dlq_id: str | None) -> DeadLetter:
     return read_dead_letter(entries[0])
 
 
-def _destination(entry: DeadLetter, rules: Rules) -> str:
+def _destination(entry: AccountDeadLetter, rules: Rules) -> str:
     url = rules.url(entry.message.url)
     if not is_loopback(urlsplit(url).hostname or ""):
         parts = urlsplit(url)
@@ -97,7 +97,7 @@ def _destination(entry: DeadLetter, rules: Rules) -> str:
     return url
 
 
-def _body(entry: DeadLetter, file: str | None) -> bytes:
+def _body(entry: AccountDeadLetter, file: str | None) -> bytes:
     if file is not None:
         return read_input(file)
     if entry.body is None:
@@ -118,7 +118,7 @@ def _local_key(servers: Servers) -> str:
         return PUBLISHED_USERS[0].keys.current
 
 
-def _failure(entry: DeadLetter) -> str:
+def _failure(entry: AccountDeadLetter) -> str:
     return f"{entry.status or 'no answer'}: {_cut(entry.answer)}" if entry.answer else str(entry.status)
 
 

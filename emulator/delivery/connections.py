@@ -36,7 +36,7 @@ class CutOff(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Peer:
     """The end of a connection: ``tls_name`` is the name that the certificate must have, ``None`` for plain text."""
 
     host: str
@@ -149,12 +149,12 @@ class Connections:
     """Makes connections, and keeps reusable ones."""
 
     def __init__(self) -> None:
-        self._idle: defaultdict[Place, list[Connection]] = defaultdict(list)
+        self._idle: defaultdict[Peer, list[Connection]] = defaultdict(list)
         self._addresses: dict[tuple[str, int], tuple[float, Addresses]] = {}
         self._tls: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def exchange(self, place: Place, head: bytes, body: bytes, reader: ResponseReader) -> None:
+    async def exchange(self, place: Peer, head: bytes, body: bytes, reader: ResponseReader) -> None:
         """Send a request to ``place`` and read the response. Raise CutOff, OSError, ssl.SSLError or
         socket.gaierror.
         """
@@ -180,7 +180,7 @@ class Connections:
                 one.close()
         self._idle.clear()
 
-    def _take(self, place: Place) -> Connection | None:
+    def _take(self, place: Peer) -> Connection | None:
         idle = self._idle.get(place)
         now = asyncio.get_running_loop().time()
         while idle:
@@ -191,7 +191,7 @@ class Connections:
             connection.close()
         return None
 
-    def _give_back(self, place: Place, connection: Connection, reader: ResponseReader) -> None:
+    def _give_back(self, place: Peer, connection: Connection, reader: ResponseReader) -> None:
         if not reader.can_be_kept or connection.is_lost:
             connection.close()
             return
@@ -219,7 +219,7 @@ class Connections:
         if self._idle:
             self._sweep = loop.call_later(_KEEP_ALIVE_SECONDS / 4, self._close_old)
 
-    async def _open(self, place: Place) -> Connection:
+    async def _open(self, place: Peer) -> Connection:
         addresses = await self._resolve(place.host, place.port)
         for index, (family, address) in enumerate(addresses):
             is_last = index == len(addresses) - 1
@@ -233,7 +233,7 @@ class Connections:
         raise AssertionError("a name resolves to an address, or an error is raised")
 
     async def _connect(
-        self, place: Place, family: socket.AddressFamily, address: tuple[str, int]
+        self, place: Peer, family: socket.AddressFamily, address: tuple[str, int]
     ) -> Connection:
         tls = None if place.tls_name is None else self._tls_context()
         _, connection = await asyncio.get_running_loop().create_connection(

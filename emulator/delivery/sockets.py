@@ -19,7 +19,7 @@ import idna
 
 from emulator.broker.message import AttemptResult
 from emulator.delivery import connection_errors
-from emulator.delivery.connections import Connections, CutOff, Place
+from emulator.delivery.connections import Connections, CutOff, Peer
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.response_reader import ResponseReader
 from emulator.wire.destination import origin_of
@@ -104,7 +104,7 @@ class SocketTransport:
         published = urlsplit(request.url)
         host = _in_ascii(parts.hostname or "")
         is_tls = parts.scheme.lower() == "https"
-        place = Place(host, parts.port or (443 if is_tls else 80), host if is_tls else None)
+        place = Peer(host, parts.port or (443 if is_tls else 80), host if is_tls else None)
         return _Route(
             place, _authority(published.netloc), _target(called), published.netloc.rpartition("@")[0]
         )
@@ -114,7 +114,7 @@ class SocketTransport:
 class _Route:
     """The connection's end of a request, and the lines of its head about that."""
 
-    place: Place
+    place: Peer
     authority: str
     target: str
     userinfo: str

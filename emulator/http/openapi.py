@@ -6,14 +6,14 @@ from functools import cache, partial
 from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, create_model
+from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from typing_extensions import get_type_hints
 
 import emulator
-from emulator.http.models.common import Error, Method
-from emulator.http.models.common import Request as RequestModel
+from emulator.http.models.common import Error, Method, RequestBody, public_name
 from emulator.http.openapi_types import ANY_BYTES, QUERY_AS_BODY, Operation
 from emulator.http.routing import TargetRoute, ok
 from emulator.wire.headers import canonical_name
@@ -85,13 +85,22 @@ def documented_methods(one: TargetRoute) -> set[str]:
     return set(get_args(Method)) if one.methods is None else one.methods - {"HEAD"}
 
 
+class _SchemaGenerator(GenerateJsonSchema):
+    def normalize_name(self, name: str) -> str:
+        return public_name(super().normalize_name(name))
+
+
 class _Schemas:
     """The JSON Schema of every model that routes name, with what they share in one place."""
 
     def __init__(self, routes: Sequence[TargetRoute]) -> None:
         self._kinds = list(_kinds(routes))
         inputs = [(index, "validation", TypeAdapter(kind)) for index, kind in enumerate(self._kinds)]
-        schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)  # type: ignore[arg-type]  # keys of any kind
+        schemas, shared = TypeAdapter.json_schemas(
+            inputs,  # type: ignore[arg-type]  # keys of any kind
+            ref_template=_REF,
+            schema_generator=_SchemaGenerator,
+        )
         self._by_index = {index: schema for (index, _mode), schema in schemas.items()}
         self.components: Json = shared.get("$defs", {})
 
@@ -153,15 +162,13 @@ def _body_of(said: Operation) -> Any:
 
 
 @cache
-def _as_body(query: Any) -> type[RequestModel]:
+def _as_body(query: Any) -> type[RequestBody]:
     """Return the JSON object that may stand for parameters: several values of one are a list there."""
     fields: dict[str, Any] = {
         name: (_in_body(kind) | None, None) for name, kind in get_type_hints(query).items()
     }
     name = query.__name__.replace("Query", "Request")
-    made: type[RequestModel] = create_model(
-        name, __base__=RequestModel, __doc__="The same filters.", **fields
-    )
+    made: type[RequestBody] = create_model(name, __base__=RequestBody, __doc__="The same filters.", **fields)
     return made
 
 

@@ -33,12 +33,12 @@ def present(wire_object: T) -> T:
     return cast("T", {name: value for name, value in fields.items() if value is not None})
 
 
-def message_view(message: Message, body: bytes, *, trim: int | None = None) -> messages.Message:
+def message_view(message: Message, body: bytes, *, trim: int | None = None) -> messages.MessageObject:
     """Return a message; what is redacted is the whole body, of which ``trim`` bytes are shown then."""
     redaction = parse_redaction(message.redact_fields)
     callback, failure_callback = message.callback, message.failure_callback
     return present(
-        messages.Message(
+        messages.MessageObject(
             messageId=message.id,
             url=message.url,
             method=method_of(message.method),
@@ -78,14 +78,14 @@ def dead_letter_view(stored: StoredDeadLetter, *, trim: int | None = None) -> dl
     )
 
 
-def log_view(stored: StoredLogEntry, *, trim: int | None = None) -> logs.LogEntry:
+def log_view(stored: StoredLogEntry, *, trim: int | None = None) -> logs.LogEntryObject:
     """Return a log entry; bodies are always base64 here."""
     entry, message = stored.entry, stored.message
     redaction = parse_redaction(message.redact_fields)
     body = redaction.apply_to_body(stored.body) if redaction else stored.body
     callback, failure_callback = message.callback, message.failure_callback
     return present(
-        logs.LogEntry(
+        logs.LogEntryObject(
             time=entry.time_at,
             messageId=message.id,
             url=message.url,
@@ -133,9 +133,9 @@ def response_body(response: AttemptResult) -> bytes:
     return response.body or (response.error or "").encode()
 
 
-def queue_view(queue: Queue, lag: int) -> queues.Queue:
+def queue_view(queue: Queue, lag: int) -> queues.QueueObject:
     """Return a queue."""
-    return queues.Queue(
+    return queues.QueueObject(
         name=queue.name,
         parallelism=queue.parallelism,
         createdAt=queue.created_at,
@@ -145,15 +145,15 @@ def queue_view(queue: Queue, lag: int) -> queues.Queue:
     )
 
 
-def group_view(group: UrlGroup) -> url_groups.UrlGroup:
+def group_view(group: UrlGroup) -> url_groups.UrlGroupObject:
     """Return a URL group."""
     return present(
-        url_groups.UrlGroup(
+        url_groups.UrlGroupObject(
             name=group.name,
             createdAt=group.created_at,
             updatedAt=group.updated_at,
             endpoints=[
-                present(url_groups.Endpoint(url=endpoint.url, name=optional(endpoint.name or None)))
+                present(url_groups.EndpointObject(url=endpoint.url, name=optional(endpoint.name or None)))
                 for endpoint in group.endpoints
             ],
             headers=optional(header_map(group.headers) or None),
@@ -161,13 +161,13 @@ def group_view(group: UrlGroup) -> url_groups.UrlGroup:
     )
 
 
-def schedule_view(schedule: Schedule, body: bytes) -> schedules.Schedule:
+def schedule_view(schedule: Schedule, body: bytes) -> schedules.ScheduleObject:
     """Return a schedule."""
     # The lines passed a plan's limits when the schedule was made; a stricter plan since then hides nothing.
     options = parse_options(schedule.lines, limits=LENIENT)
     callback, failure_callback = options.callback, options.failure_callback
     return present(
-        schedules.Schedule(
+        schedules.ScheduleObject(
             scheduleId=schedule.id,
             cron=schedule.cron,
             destination=f"{schedule.destination}?{schedule.query}"
@@ -221,7 +221,7 @@ def flow_view(lane: FlowLane, now_at: int) -> flow_control.FlowControlKey:
     )
 
 
-def keys_view(state: BrokerState) -> keys.SigningKeys:
+def keys_view(state: BrokerState) -> keys.SigningKeysObject:
     """Return the pair of signing keys."""
     return {"current": state.keys.current, "next": state.keys.next}
 

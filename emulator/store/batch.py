@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal, null, sel
 from emulator.broker import writes as w
 from emulator.broker.workflow import writes as runs
 from emulator.store.codec import Codec
-from emulator.store.compiled_statements import Change, Given, Insert
+from emulator.store.compiled_statements import ChangeStatement, Given, Insert
 from emulator.store.records import (
     BULK_ACTION,
     DEAD_LETTER,
@@ -66,7 +66,7 @@ class _Saving:
             [field] = fields(deleted)
             self._deleted_key = attrgetter(field.name)
             key, tenant_id = codec.table.c[keys[-1]], codec.table.c.tenant_id
-            self._delete = Change(
+            self._delete = ChangeStatement(
                 delete(codec.table).where(tenant_id == bindparam("tenant"), key == bindparam("name")),
                 tenant="tenant_id",
                 name=f"write.{field.name}",
@@ -119,7 +119,7 @@ def _of_message(**changes: Any) -> Any:
     return update(_M).where(_M.c.seq == bindparam("key")).values(changes)
 
 
-_RESCHEDULE = Change(
+_RESCHEDULE = ChangeStatement(
     _of_message(
         state=bindparam("new_state"), due_at=bindparam("new_due_at"), retried=bindparam("new_retried")
     ),
@@ -128,7 +128,7 @@ _RESCHEDULE = Change(
     new_due_at="write.due_at",
     new_retried="write.retried",
 )
-_FINISH = Change(
+_FINISH = ChangeStatement(
     _of_message(
         state=bindparam("new_state"),
         due_at=null(),
@@ -140,14 +140,14 @@ _FINISH = Change(
     new_retried="write.retried",
     new_finished_at="write.finished_at",
 )
-_REMOVE_DEAD_LETTER = Change(
+_REMOVE_DEAD_LETTER = ChangeStatement(
     delete(DEAD_LETTER.table).where(
         DEAD_LETTER.table.c.tenant_id == bindparam("tenant"), DEAD_LETTER.table.c.dlq_id == bindparam("key")
     ),
     tenant="tenant_id",
     key="write.dlq_id",
 )
-_ROTATE = Change(
+_ROTATE = ChangeStatement(
     update(_TENANTS)
     .where(_TENANTS.c.id == bindparam("key"))
     .values(current_key=bindparam("new_current_key"), next_key=bindparam("new_next_key")),
@@ -155,7 +155,7 @@ _ROTATE = Change(
     new_current_key="write.keys.current",
     new_next_key="write.keys.next",
 )
-_TURN_CLOCK = Change(
+_TURN_CLOCK = ChangeStatement(
     update(_TENANTS).where(_TENANTS.c.id == bindparam("key")).values(clock_at=bindparam("new_clock_at")),
     key="tenant_id",
     new_clock_at="write.now_at",
@@ -165,7 +165,7 @@ _TURN_CLOCK = Change(
 # Workflow runs
 
 _AT_POSITION = (_E.c.run_seq == bindparam("key"), _E.c.position == bindparam("key_position"))
-_REPLACE_ENTRY = Change(
+_REPLACE_ENTRY = ChangeStatement(
     update(_E)
     .where(*_AT_POSITION)
     .values(
@@ -178,7 +178,7 @@ _REPLACE_ENTRY = Change(
     new_call_type="write.entry.call_type.value",
     new_created_at="write.entry.created_at",
 )
-_REPLACE_BODY = Change(
+_REPLACE_BODY = ChangeStatement(
     update(_E).where(*_AT_POSITION).values(body=bindparam("new_body")),
     key="write.entry.run_seq",
     key_position="write.entry.position",
@@ -211,7 +211,7 @@ def _of_failure(path: str) -> Callable[[Given], Any]:
     return lambda given: None if given.write.failure is None else pick(given.write.failure)
 
 
-_END_RUN = Change(
+_END_RUN = ChangeStatement(
     _of_run(
         **{
             name: bindparam(f"new_{name}")
@@ -226,7 +226,7 @@ _END_RUN = Change(
     new_response_status=_of_failure("result.status"),
     new_failure_json=lambda given: FAILURE.write(given.write.failure),
 )
-_NOTE_CALLBACK = Change(
+_NOTE_CALLBACK = ChangeStatement(
     _of_run(callback_state=bindparam("new_state"), callback_json=bindparam("new_json")),
     key="write.run_seq",
     new_state="write.callback.state.value",
@@ -234,8 +234,8 @@ _NOTE_CALLBACK = Change(
 )
 
 
-def _removing(codec: Codec[Any]) -> Change:
-    return Change(delete(codec.table).where(codec.table.c.seq == bindparam("key")), key="write.seq")
+def _removing(codec: Codec[Any]) -> ChangeStatement:
+    return ChangeStatement(delete(codec.table).where(codec.table.c.seq == bindparam("key")), key="write.seq")
 
 
 _ORDER: tuple[tuple[tuple[type, ...], CarryOut], ...] = (
@@ -243,7 +243,7 @@ _ORDER: tuple[tuple[tuple[type, ...], CarryOut], ...] = (
     ((w.MessageRescheduled,), _RESCHEDULE),
     ((w.MessageFinished,), _FINISH),
     ((w.Logged,), _adding(LOG, "entry")),
-    ((w.CancelNoted,), Change(_of_message(is_cancel_requested=true()), key="write.seq")),
+    ((w.CancelNoted,), ChangeStatement(_of_message(is_cancel_requested=true()), key="write.seq")),
     ((w.DeadLettered,), _adding(DEAD_LETTER, "dead_letter")),
     ((w.DeadLetterRemoved,), _REMOVE_DEAD_LETTER),
     ((w.DeduplicationKept,), _Saving(DEDUPLICATION)),
@@ -264,7 +264,7 @@ _ORDER: tuple[tuple[tuple[type, ...], CarryOut], ...] = (
     ((runs.EventTaken,), _removing(EVENT)),
     ((runs.RunEnded,), _END_RUN),
     ((runs.FailureCallbackNoted,), _NOTE_CALLBACK),
-    ((runs.RunLeftDlq,), Change(_of_run(dlq_id=null()), key="write.run_seq")),
+    ((runs.RunLeftDlq,), ChangeStatement(_of_run(dlq_id=null()), key="write.run_seq")),
 )
 """What carries out which kinds of writes, in the order in which it is done."""
 

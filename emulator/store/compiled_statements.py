@@ -29,7 +29,7 @@ class Given(NamedTuple):
     write: Any
 
 
-class Change:
+class ChangeStatement:
     """One UPDATE or DELETE, whose values are all given by ``sources``."""
 
     def __init__(self, statement: Executable, **sources: str | Callable[[Given], Any]) -> None:

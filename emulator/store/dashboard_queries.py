@@ -47,7 +47,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class HistoryStep:
     """One line of a message's history, with what a live view shows of the message beside it."""
 
     seq: int
@@ -239,13 +239,13 @@ _STEP = (
 _STEP_NAMES = [str(one.key) for one in _STEP]
 
 
-def _step(values: Sequence[Any]) -> Step:
+def _step(values: Sequence[Any]) -> HistoryStep:
     made = dict(zip(_STEP_NAMES, values, strict=True))
     made["state"], made["labels"] = State(made["state"]), load_labels(made["labels"])
-    return Step(**made)
+    return HistoryStep(**made)
 
 
-def _with_answer(step: Step, lines: str | None, body: bytes | None) -> Step:
+def _with_answer(step: HistoryStep, lines: str | None, body: bytes | None) -> HistoryStep:
     if lines is None or step.status is None:
         return step
     error = step.error if step.status == 0 else None
@@ -264,18 +264,18 @@ _STEPS_WITH_ANSWERS = together(
 )
 
 
-def _select_steps(reading: Reading[Step], tenant_id: int) -> Select[Any]:
+def _select_steps(reading: Reading[HistoryStep], tenant_id: int) -> Select[Any]:
     rows = LOG.table.join(MESSAGE.table, _M.seq == _L.message_seq)
     return select(*reading.columns).select_from(rows).where(_L.tenant_id == tenant_id)
 
 
-def list_steps(store: SqlStore, tenant_id: int, *, after_seq: int, count: int) -> list[Step]:
+def list_steps(store: SqlStore, tenant_id: int, *, after_seq: int, count: int) -> list[HistoryStep]:
     """Return the lines of all histories behind ``after_seq``, in order, with the answers that failed an attempt."""
     query = _select_steps(_STEPS_WITH_ANSWERS, tenant_id).where(_L.seq > after_seq)
     return store.read(_STEPS_WITH_ANSWERS, query.order_by(_L.seq).limit(count))
 
 
-def latest_steps(store: SqlStore, tenant_id: int, *, since_at: int, count: int) -> list[Step]:
+def latest_steps(store: SqlStore, tenant_id: int, *, since_at: int, count: int) -> list[HistoryStep]:
     """Return the newest ``count`` lines of all histories that are not older than ``since_at``, in order."""
     newest = _select_steps(_STEPS, tenant_id).order_by(_L.seq.desc()).limit(count)
     return [step for step in reversed(store.read(_STEPS, newest)) if step.time_at >= since_at]

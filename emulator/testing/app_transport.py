@@ -24,7 +24,7 @@ from emulator.delivery.response_reader import ResponseReader
 from emulator.delivery.sockets import SocketTransport, raw_request
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
-from emulator.testing.asgi import Answer, call_asgi, http_scope
+from emulator.testing.asgi import AppResponse, call_asgi, http_scope
 from emulator.testing.event_loops import running_loop
 from emulator.wire.destination import check_url, origin_of
 from emulator.wire.headers import header_text
@@ -34,7 +34,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 Interface = Literal["asgi", "wsgi"]
 Send = Callable[[OutboundRequest], Awaitable[AttemptResult]]
-RunBlocking = Callable[[Callable[[], Answer]], Awaitable[Answer]]
+RunBlocking = Callable[[Callable[[], AppResponse]], Awaitable[AppResponse]]
 
 
 class AppTransport:
@@ -155,7 +155,7 @@ async def _call_asgi(app: Any, request: OutboundRequest, most: int) -> AttemptRe
         return AttemptResult(status=0, error=connection_errors.TIMED_OUT)
 
 
-def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:
+def _call_wsgi(app: Any, request: OutboundRequest) -> AppResponse:
     started: list[Any] = []
     written: list[bytes] = []
 
@@ -172,9 +172,9 @@ def _call_wsgi(app: Any, request: OutboundRequest) -> Answer:
                 parts.close()
         status, headers = started
         lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        return Answer(int(status.split(" ")[0]), lines, b"".join(written))
+        return AppResponse(int(status.split(" ")[0]), lines, b"".join(written))
     except Exception as error:  # noqa: BLE001  an app's failure is an answer, as behind a server
-        return Answer(500, [], b"", error)
+        return AppResponse(500, [], b"", error)
 
 
 def _environ(request: OutboundRequest) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _environ(request: OutboundRequest) -> dict[str, Any]:
     return environ
 
 
-def _result(request: OutboundRequest, answer: Answer, most: int) -> AttemptResult:
+def _result(request: OutboundRequest, answer: AppResponse, most: int) -> AttemptResult:
     """Return the response, its body read as over a socket."""
     if answer.error is not None:
         log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)

@@ -12,7 +12,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(slots=True)
-class Answer:
+class AppResponse:
     """An app's response; ``error`` is the exception that the app raised, if any."""
 
     status: int
@@ -43,12 +43,12 @@ class NeverAnswered(Exception):
     """The app waits for the client to disconnect, and does not answer."""
 
 
-async def call_asgi(app: ASGIApp, scope: Scope, body: bytes, *, is_patient: bool = True) -> Answer:
+async def call_asgi(app: ASGIApp, scope: Scope, body: bytes, *, is_patient: bool = True) -> AppResponse:
     """Return the whole response; 500 if the app raised before it began one.
 
     A client that is not patient disconnects as soon as the app waits for that; ``error`` is ``NeverAnswered`` then.
     """
-    answer = Answer(500, [], b"")
+    answer = AppResponse(500, [], b"")
     has_begun = False
     parts: list[bytes] = []
     ended = asyncio.Event()

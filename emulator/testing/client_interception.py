@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from emulator.testing import address
 from emulator.testing.address import ELSEWHERE
-from emulator.testing.asgi import Answer, NeverAnswered, http_scope
+from emulator.testing.asgi import AppResponse, NeverAnswered, http_scope
 from emulator.testing.event_loops import LoopUnavailable, background_loop
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def answer_httpx(harness: "Harness", request: httpx.Request) -> httpx.Resp
     return httpx_response(request, await harness.answer(_scope_of(request), request.content))
 
 
-def httpx_response(request: httpx.Request, answer: Answer) -> httpx.Response:
+def httpx_response(request: httpx.Request, answer: AppResponse) -> httpx.Response:
     """Return an app's response as httpx's. Raise what the app raised; httpx's timeout if it never answers."""
     if isinstance(answer.error, NeverAnswered):
         raise httpx.ReadTimeout("the publish API did not answer (a fault says so)", request=request)
@@ -210,10 +210,10 @@ async def _read(receive: Receive) -> bytes:
             return body
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, answer: AppResponse) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _refusal(words: str) -> Answer:
-    return Answer(503, [(b"content-type", b"application/json")], json.dumps({"error": words}).encode())
+def _refusal(words: str) -> AppResponse:
+    return AppResponse(503, [(b"content-type", b"application/json")], json.dumps({"error": words}).encode())

@@ -37,13 +37,12 @@ from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import client_interception
 from emulator.testing.app_transport import AppTransport, Interface
-from emulator.testing.asgi import Answer, call_asgi
+from emulator.testing.asgi import AppResponse, call_asgi
 from emulator.testing.event_loops import BackgroundHome, Home, running_loop
 from emulator.testing.invariants import Interruption, Record
 from emulator.testing.observations import Observations
 from emulator.testing.read_back import read_kept
-from emulator.testing.recorder import Call as SeenCall
-from emulator.testing.recorder import Recorder, SentRequest, Start
+from emulator.testing.recorder import ClientCall, ReceivedRequest, Recorder, Start
 from emulator.testing.sync_or_async import Call, NotAwaited
 from emulator.testing.workflow import WorkflowRun, read_run
 from emulator.wire.durations import parse_duration
@@ -282,18 +281,18 @@ class Harness(Observations):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return httpx.AsyncClient(transport=_InProcess(self), base_url=URL, headers=headers)
 
-    async def answer(self, scope: Scope, body: bytes) -> Answer:
+    async def answer(self, scope: Scope, body: bytes) -> AppResponse:
         """Return the emulator's response to one request, from any event loop."""
         return await self._home_here().join(self._call_app(scope, body))
 
-    def answer_blocking(self, scope: Scope, body: bytes) -> Answer:
+    def answer_blocking(self, scope: Scope, body: bytes) -> AppResponse:
         """Return the emulator's response to one request of a blocking client."""
         return self._home_here().perform(self._call_app(scope, body))
 
-    async def _call_app(self, scope: Scope, body: bytes) -> Answer:
+    async def _call_app(self, scope: Scope, body: bytes) -> AppResponse:
         await self.start()
         sent_at = self.now
-        answer: Answer | None = None
+        answer: AppResponse | None = None
         try:
             answer = await call_asgi(self.app, scope, body, is_patient=False)
         finally:
@@ -302,13 +301,13 @@ class Harness(Observations):
 
     # The record of a run
 
-    def _note_call(self, scope: Scope, body: bytes, answer: Answer | None, sent_at: int) -> None:
+    def _note_call(self, scope: Scope, body: bytes, answer: AppResponse | None, sent_at: int) -> None:
         lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         query = scope["query_string"].decode("latin-1")
         if not any(self.token in text for text in (query, *(v for n, v in lines if n == "authorization"))):
             return
         self._recorder.note_call(
-            SeenCall(
+            ClientCall(
                 method=scope["method"],
                 target=scope["raw_path"].decode("latin-1"),
                 query=query,
@@ -325,7 +324,7 @@ class Harness(Observations):
         lines = {name.lower(): value for name, value in request.headers}
         if "upstash-message-id" in lines:
             self._recorder.note_request(
-                SentRequest(
+                ReceivedRequest(
                     message_id=lines["upstash-message-id"],
                     retried=int(lines.get("upstash-retried", "0")),
                     url=request.url,

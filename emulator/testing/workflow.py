@@ -13,7 +13,7 @@ from typing import Any, Self
 from emulator.broker.workflow import end_of_run, events
 from emulator.errors import NotFound
 from emulator.http.dashboard.runs import outcome_of
-from emulator.http.v2.workflow_history import Group, StepView, read_groups
+from emulator.http.v2.workflow_history import HistoryGroup, StepView, read_groups
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, step_view
 from emulator.runtime import Runtime
@@ -174,7 +174,7 @@ def _load(store: SqlStore, tenant_id: int, run_id: str) -> RunHistory:
     return load_histories(store, [stored])[0]
 
 
-def _step(group: Group, view: StepView) -> WorkflowStep:
+def _step(group: HistoryGroup, view: StepView) -> WorkflowStep:
     details: dict[str, Any] = {**step_view(view), "state": view.state.value}
     return WorkflowStep(
         name=view.name,

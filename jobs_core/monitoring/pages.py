@@ -54,7 +54,7 @@ _COOKIE_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PageLink:
     """A page of the application that the jobs page links to (a mailbox, files), by its route's name."""
 
     title: str
@@ -62,7 +62,7 @@ class Link:
 
 
 def page_routes(
-    dispatcher: JobDispatcher, guard: AdminGuard, watch: Watch, links: Sequence[Link] = ()
+    dispatcher: JobDispatcher, guard: AdminGuard, watch: Watch, links: Sequence[PageLink] = ()
 ) -> list[BaseRoute]:
     """The routes of the jobs page; ``links`` are shown in its head."""
     pages = _Pages(dispatcher, guard, watch, links)
@@ -79,7 +79,7 @@ def page_routes(
 
 class _Pages:
     def __init__(
-        self, dispatcher: JobDispatcher, guard: AdminGuard, watch: Watch, links: Sequence[Link]
+        self, dispatcher: JobDispatcher, guard: AdminGuard, watch: Watch, links: Sequence[PageLink]
     ) -> None:
         self._dispatcher = dispatcher
         self._guard = guard

@@ -25,7 +25,7 @@ from jobs_core.emails.previews import preview
 from jobs_core.engine.app_context import AppContext
 from jobs_core.http.relative_links import link_to
 from jobs_core.monitoring.guard import AdminGuard, Endpoint, NotAllowedError
-from jobs_core.monitoring.pages import Link
+from jobs_core.monitoring.pages import PageLink
 from jobs_core.pages.mailbox import Mailbox
 from jobs_core.storage.files import FileStorage
 from jobs_core.storage.links import FileLinks
@@ -50,10 +50,10 @@ _DARK = "@media (prefers-color-scheme: dark)"
 _NEWEST_FILES = 500
 
 
-def links(context: AppContext) -> list[Link]:
+def links(context: AppContext) -> list[PageLink]:
     """Return the links in the head of every page."""
-    mailbox = [Link("Mailbox", "dev-mailbox")] if context.settings.mailbox_dir is not None else []
-    return [*mailbox, Link("E-mail templates", "dev-emails"), Link("Files", "dev-files")]
+    mailbox = [PageLink("Mailbox", "dev-mailbox")] if context.settings.mailbox_dir is not None else []
+    return [*mailbox, PageLink("E-mail templates", "dev-emails"), PageLink("Files", "dev-files")]
 
 
 def dev_routes(

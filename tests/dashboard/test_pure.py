@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from emulator.broker.message import LogEntry, State
 from emulator.http.dashboard.statistics import overview, percentiles
 from emulator.store.attempts import pair_attempts
-from emulator.store.dashboard_queries import Step
+from emulator.store.dashboard_queries import HistoryStep
 from emulator.wire.backoff import default_backoff_ms, explain_wait, retry_wait_ms
 from emulator.wire.retry_delay import RetryDelay
 from emulator.wire.signature import sign
@@ -20,13 +20,13 @@ URL = "https://example.com/hook"
 BODY = b'{"a": 1}'
 
 
-def _step(state: State, time_at: int, message_seq: int = 1, **fields: object) -> Step:
+def _step(state: State, time_at: int, message_seq: int = 1, **fields: object) -> HistoryStep:
     values: dict[str, object] = {
         "seq": time_at, "time_at": time_at, "state": state, "retried": 0, "next_delivery_at": None, "status": None,
         "error": None, "message_seq": message_seq, "message_id": f"msg_{message_seq}", "url": URL, "method": "POST",
         "created_at": 0, "not_before_at": 0, "max_retries": 3, "queue_name": None, "schedule_id": None, "labels": (),
     }  # fmt: skip
-    return Step(**{**values, **fields})  # type: ignore[arg-type]
+    return HistoryStep(**{**values, **fields})  # type: ignore[arg-type]
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1))

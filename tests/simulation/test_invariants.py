@@ -8,7 +8,6 @@ import pytest
 
 from emulator.testing.invariants import (
     AttemptRecord,
-    Change,
     FlowKeyRecord,
     Interruption,
     Invariant,
@@ -18,6 +17,7 @@ from emulator.testing.invariants import (
     Rate,
     Record,
     ScheduleRecord,
+    SettingChange,
     check_invariants,
 )
 from emulator.wire.signature import sign
@@ -58,8 +58,8 @@ def _log(*lines: tuple[str, int, str]) -> list[LogRecord]:
     return [LogRecord(message_id=name, time_at=NOW_AT + at, state=state) for name, at, state in lines]
 
 
-def _set(value, at: int = -1_000) -> Change[Any]:
-    return Change(value=value, sent_at=NOW_AT + at, done_at=NOW_AT + at)
+def _set(value, at: int = -1_000) -> SettingChange[Any]:
+    return SettingChange(value=value, sent_at=NOW_AT + at, done_at=NOW_AT + at)
 
 
 def good_run() -> Record:
@@ -343,7 +343,7 @@ def test_a_time_that_passed_while_nobody_was_there_fires_when_somebody_is() -> N
 
 def test_a_setting_holds_for_certain_only_between_its_calls() -> None:
     run = good_run()
-    during = Change(value=True, sent_at=NOW_AT - 1, done_at=NOW_AT + 20_000, is_certain=False)
+    during = SettingChange(value=True, sent_at=NOW_AT - 1, done_at=NOW_AT + 20_000, is_certain=False)
     assert check_invariants(replace(run, queues={"q": QueueRecord(is_paused=[during])})) == []
 
 

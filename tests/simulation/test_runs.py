@@ -17,8 +17,8 @@ from emulator.testing.invariants import (
     InvokedRun,
     LogRecord,
     Record,
-    RunEvent,
     RunRecord,
+    SentEvent,
     StepRecord,
     check_invariants,
 )
@@ -74,7 +74,7 @@ def good_run() -> RunRecord:
         lists=[_list("", *STEPS[1:number]) for number in (1, 2, 3)] + [_list("", *STEPS[1:], TIMED_OUT)],
         executions=[Execution(step="one", message_id="m0"), Execution(step="one", message_id="m0")],
         reports=[("call", "report"), ("call", "report")],
-        events=[RunEvent(event_id="e", answered_at=2_000)],
+        events=[SentEvent(event_id="e", answered_at=2_000)],
     )
 
 
@@ -122,7 +122,7 @@ def test_a_run_as_it_should_be_has_no_violation() -> None:
             {"executions": [Execution(step="one", message_id="m0"), Execution(step="one", message_id="m1")]},
             "carried out 'one' for 2 messages",
         ),
-        ({"events": [RunEvent(event_id="e", answered_at=999)]}, "its wait for it ran out at 1000"),
+        ({"events": [SentEvent(event_id="e", answered_at=999)]}, "its wait for it ran out at 1000"),
         ({"lists": [_list("", NEWS)]}, "with 'news', which nobody sent"),
         ({"lists": [_list("", NEWS, NEWS)], "sent": {"e": {"news"}}}, "was sent 'news' for e twice"),
         ({"lists": [_list("", INVOKED)]}, "so did 0 of the runs that it invoked"),

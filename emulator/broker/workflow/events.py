@@ -32,7 +32,7 @@ class Notified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaitRequest:
+class NewWait:
     """A wait as asked for; ``lines`` are the request's own header lines."""
 
     event_id: str
@@ -41,7 +41,7 @@ class WaitRequest:
     caller_ip: str | None
 
 
-def wait(state: WorkflowState, request: WaitRequest, now_at: int) -> str:
+def wait(state: WorkflowState, request: NewWait, now_at: int) -> str:
     """Register a wait, or end it at once if an event is stored for it; return an id for the answer.
 
     Raise InvalidInput if the run has ended, QuotaExceeded for a wait that cannot be kept.
@@ -62,7 +62,7 @@ def wait(state: WorkflowState, request: WaitRequest, now_at: int) -> str:
     return state.broker.ids.message_id(now_at)
 
 
-def _read_waiter(state: WorkflowState, active: ActiveRun, request: WaitRequest, now_at: int) -> Waiter:
+def _read_waiter(state: WorkflowState, active: ActiveRun, request: NewWait, now_at: int) -> Waiter:
     fields, what = request.fields, "invalid wait"
     step = fields.get("step")
     if not isinstance(step, dict):

@@ -30,7 +30,7 @@ class EndedRun:
 
 
 @dataclass(slots=True)
-class Group:
+class StepGroup:
     """One sequential step, or the branches of a parallel one: their names, and the entries with their results."""
 
     first: int
@@ -81,9 +81,9 @@ def rerun(
     return active.run, number
 
 
-def read_groups(steps: Sequence[Entry]) -> list[Group]:
+def read_groups(steps: Sequence[Entry]) -> list[StepGroup]:
     """Return the log's steps in order. Of two results of one step the first counts, as for the SDKs."""
-    groups: list[Group] = []
+    groups: list[StepGroup] = []
     for entry in steps[1:]:
         step = read_step(entry.body or b"")
         if (number := _number(step)) < 1:
@@ -91,7 +91,7 @@ def read_groups(steps: Sequence[Entry]) -> list[Group]:
         group = next((one for one in groups if one.holds(number)), None)
         if group is None:
             first = groups[-1].following if groups else 1
-            group = Group(first, max(_size(step), number - first + 1))
+            group = StepGroup(first, max(_size(step), number - first + 1))
             groups.append(group)
         group.names.setdefault(number, step.get("stepName"))
         if step.get("stepId") == number:
@@ -99,7 +99,7 @@ def read_groups(steps: Sequence[Entry]) -> list[Group]:
     return groups
 
 
-def step_number(groups: Sequence[Group], given: int | str) -> int:
+def step_number(groups: Sequence[StepGroup], given: int | str) -> int:
     """Return the number of the first step of the group that holds a step. Raise InvalidInput naming those it has."""
     done = [group for group in groups if group.is_done]
     following = done[-1].following if done else 1
@@ -112,13 +112,13 @@ def step_number(groups: Sequence[Group], given: int | str) -> int:
     raise InvalidInput(f"invalid fromStep {given!r}: the run has {_told(groups, following)}")
 
 
-def _reachable(number: int, groups: Sequence[Group]) -> int:
+def _reachable(number: int, groups: Sequence[StepGroup]) -> int:
     if open_group := next((group for group in groups if group.first < number and not group.is_done), None):
         raise InvalidInput(f"invalid fromStep {number}: step {open_group.first} before it has no result")
     return number
 
 
-def _told(groups: Sequence[Group], following: int) -> str:
+def _told(groups: Sequence[StepGroup], following: int) -> str:
     names = [f"{number} ({name})" for group in groups for number, name in sorted(group.names.items())]
     known = {number for group in groups for number in group.names}
     more = [] if following in known else [f"{following} (that came next)"]

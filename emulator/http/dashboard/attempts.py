@@ -12,12 +12,14 @@ from emulator.wire.signature_check import SignatureReport, check_signature
 Attempt = LoggedAttempt[LogEntry]
 
 
-def attempt_view(attempt: Attempt, message: Message, body: bytes, *, keys: dict[str, str]) -> models.Attempt:
+def attempt_view(
+    attempt: Attempt, message: Message, body: bytes, *, keys: dict[str, str]
+) -> models.AttemptObject:
     """Return one attempt. The request's header lines are those that were kept when the attempt ended."""
     sent = attempt.end.sent if attempt.end is not None else None
     signature = first_value(sent, "Upstash-Signature") if sent else None
     report = None if signature is None else check_signature(signature, keys=keys, url=message.url, body=body)
-    return models.Attempt(
+    return models.AttemptObject(
         number=attempt.retried + 1,
         dueAt=attempt.due_at,
         startedAt=attempt.started_at,
@@ -49,11 +51,11 @@ def _end_view(attempt: Attempt, message: Message) -> models.AttemptEnd:
     )
 
 
-def _answer_view(response: AttemptResult | None) -> models.Answer | None:
+def _answer_view(response: AttemptResult | None) -> models.AnswerObject | None:
     if response is None:
         return None
     lines = [list(line) for line in response.headers]
-    return models.Answer(status=response.status, headers=lines, **body_fields(response.body))
+    return models.AnswerObject(status=response.status, headers=lines, **body_fields(response.body))
 
 
 def _next_view(attempt: Attempt, end: LogEntry, message: Message) -> models.NextAttempt | None:

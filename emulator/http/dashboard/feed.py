@@ -17,7 +17,7 @@ from emulator.broker.workflow.writes import RunEnded, RunLeftDlq
 from emulator.http.dashboard import models
 from emulator.http.wire_objects import optional, present
 from emulator.runtime import Runtime
-from emulator.store.dashboard_queries import Step, count_dead_letters, last_step_seq, list_steps
+from emulator.store.dashboard_queries import HistoryStep, count_dead_letters, last_step_seq, list_steps
 from emulator.store.filters import Filter
 from emulator.store.lists import FAILED_RUNS
 from emulator.store.store import SqlStore
@@ -145,7 +145,7 @@ def count_all(store: SqlStore, tenant_id: int) -> int:
     return count_dead_letters(store, tenant_id) + FAILED_RUNS.count(store, tenant_id, Filter())
 
 
-def step_view(step: Step) -> models.StepEvent:
+def step_view(step: HistoryStep) -> models.StepEvent:
     """Return a step as it is told."""
     reason = explain_entry(step.entry, url=step.url, method=step.method)
     return present(

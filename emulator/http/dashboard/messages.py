@@ -80,7 +80,9 @@ async def list_messages(request: Request, runtime: Runtime) -> JsonAnswer[models
         present(
             models.MessageList(
                 messages=[
-                    models.MessageRow(**summary_view(one), **standing.view(one, runtime.broker.state, now_at))
+                    models.MessageRowObject(
+                        **summary_view(one), **standing.view(one, runtime.broker.state, now_at)
+                    )
                     for one in found.items
                 ],
                 total=total,

@@ -10,9 +10,9 @@ from typing_extensions import TypedDict
 from emulator.broker.message import State
 from emulator.http.models.common import Body
 from emulator.http.models.flow_control import FlowControlKey
-from emulator.http.models.messages import Message
-from emulator.http.models.queues import Queue
-from emulator.http.models.schedules import Schedule
+from emulator.http.models.messages import MessageObject
+from emulator.http.models.queues import QueueObject
+from emulator.http.models.schedules import ScheduleObject
 
 Outcome = dict[str, Any]
 """As ``emulator.broker.outcome.Outcome.view`` has it."""
@@ -46,14 +46,14 @@ class StandingFields(TypedDict):
     lastStatus: NotRequired[int]
 
 
-class MessageRow(SummaryFields, StandingFields):
+class MessageRowObject(SummaryFields, StandingFields):
     """A row of the list of messages."""
 
 
 class MessageList(TypedDict):
     """One page of messages; ``next`` is the ``before`` of the next one."""
 
-    messages: list[MessageRow]
+    messages: list[MessageRowObject]
     total: int
     isTotalExact: bool
     now: int
@@ -91,7 +91,7 @@ class Signature(TypedDict):
     expiresAt: int
 
 
-class Answer(Body):
+class AnswerObject(Body):
     """What an attempt was answered."""
 
     status: int
@@ -113,11 +113,11 @@ class AttemptEnd(TypedDict):
     endedAt: NotRequired[int]
     error: NotRequired[str]
     reason: NotRequired[str]
-    response: NotRequired[Answer]
+    response: NotRequired[AnswerObject]
     next: NotRequired[NextAttempt]
 
 
-class Attempt(AttemptEnd):
+class AttemptObject(AttemptEnd):
     """One delivery attempt."""
 
     number: int
@@ -130,9 +130,9 @@ class Attempt(AttemptEnd):
 class Story(StandingFields):
     """One message: how it stands and why, its attempts, its history, and what belongs to it."""
 
-    message: Message
+    message: MessageObject
     summary: SummaryFields
-    attempts: list[Attempt]
+    attempts: list[AttemptObject]
     history: list[HistoryLine]
     callbacks: list[SummaryFields]
     siblings: list[SummaryFields]
@@ -169,7 +169,7 @@ class StepEvent(TypedDict):
 class ScheduleFirings(TypedDict):
     """A schedule with its next firings, in its own time zone too."""
 
-    schedule: Schedule
+    schedule: ScheduleObject
     zone: str
     firings: list[int]
     firingsLocal: list[str]
@@ -191,7 +191,7 @@ class ScheduleStory(ScheduleFirings):
     now: int
 
 
-class BusyQueue(Queue):
+class BusyQueue(QueueObject):
     """A queue, and how many of its messages are under way."""
 
     inFlight: int

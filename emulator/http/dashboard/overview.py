@@ -29,7 +29,7 @@ async def get_overview(request: Request, runtime: Runtime) -> Response:
     now_at, window_ms = runtime.clock.now_at(), window * 1000
     active = frozenset(runtime.broker.state.pending.active)
 
-    def select(store: SqlStore) -> tuple[list[dashboard_queries.Step], dict[State, int], int]:
+    def select(store: SqlStore) -> tuple[list[dashboard_queries.HistoryStep], dict[State, int], int]:
         steps = dashboard_queries.latest_steps(
             store, runtime.tenant.id, since_at=now_at - window_ms, count=_STEPS_READ
         )

@@ -24,7 +24,7 @@ from emulator.http.request_parsing import (
     whole_number,
 )
 from emulator.http.routing import ok, path_name
-from emulator.http.v2.workflow_history import STATES, Group, StepView, read_groups
+from emulator.http.v2.workflow_history import STATES, HistoryGroup, StepView, read_groups
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, run_view, step_view
 from emulator.runtime import Runtime
@@ -167,7 +167,9 @@ def bars(history: RunHistory, now_at: int) -> list[Json]:
     return drawn
 
 
-def _bar(step: StepView, group: Group, number: int, ready_at: int, carrier: EntryHistory | None) -> Json:
+def _bar(
+    step: StepView, group: HistoryGroup, number: int, ready_at: int, carrier: EntryHistory | None
+) -> Json:
     is_sleep = step.kind in ("SleepFor", "SleepUntil") and step.plan is None
     started_at = step.started_at if is_sleep or step.plan is not None else min(ready_at, step.started_at)
     own = [entry for entry in (step.plan, step.call, step.report) if entry is not None]
@@ -222,7 +224,7 @@ def _failures(entry: EntryHistory) -> list[Json]:
     ]
 
 
-def _last_result(group: Group) -> EntryHistory | None:
+def _last_result(group: HistoryGroup) -> EntryHistory | None:
     """The message whose delivery goes on behind this group: its last result."""
     results = [step.entry for step in group.steps if step.entry is not None and step.entry is not step.plan]
     return max(results, key=lambda entry: entry.entry.position, default=None)

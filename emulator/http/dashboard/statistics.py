@@ -11,7 +11,7 @@ from typing import Any
 
 from emulator.broker.message import State
 from emulator.store.attempts import LoggedAttempt, pair_attempts
-from emulator.store.dashboard_queries import Step
+from emulator.store.dashboard_queries import HistoryStep
 
 _BUCKETS = 60
 _LISTED = 5
@@ -41,7 +41,7 @@ class _Bucket:
     lateness: list[int] = field(default_factory=list)
 
 
-def overview(steps: Sequence[Step], *, now_at: int, window_ms: int) -> dict[str, Any]:
+def overview(steps: Sequence[HistoryStep], *, now_at: int, window_ms: int) -> dict[str, Any]:
     """Throughput, success rate, latency and lateness over ``window_ms``, in sixty buckets, and per destination."""
     start_at = now_at - window_ms
     width = max(1, math.ceil(window_ms / _BUCKETS))
@@ -87,13 +87,13 @@ def percentiles(values: Iterable[int]) -> dict[str, int] | None:
     return {**ranked, "max": ordered[-1]}
 
 
-def _attempts(steps: Sequence[Step]) -> list[_Attempt]:
+def _attempts(steps: Sequence[HistoryStep]) -> list[_Attempt]:
     """The attempts of all histories; how late a start is against the time the history promised."""
     not_before_at = {step.message_seq: step.not_before_at for step in steps}
     return [_attempt(attempt) for attempt in pair_attempts(steps, not_before_at)]
 
 
-def _attempt(attempt: LoggedAttempt[Step]) -> _Attempt:
+def _attempt(attempt: LoggedAttempt[HistoryStep]) -> _Attempt:
     end = attempt.end if attempt.end is not None and attempt.end.state is not State.CANCELED else None
     return _Attempt(
         destination=_destination(attempt.start.url),

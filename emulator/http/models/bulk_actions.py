@@ -9,7 +9,7 @@ from emulator.http.models.common import Count, NextPage, Text, UnixMs, wire
 
 
 @wire
-class BulkAction(TypedDict):
+class BulkActionObject(TypedDict):
     """Many messages or runs cancelled by a filter. ``total`` is what matched when it was accepted."""
 
     actionId: Text
@@ -26,7 +26,7 @@ class BulkAction(TypedDict):
 class BulkActionPage(NextPage):
     """Newest first."""
 
-    bulkActions: list[BulkAction]
+    bulkActions: list[BulkActionObject]
 
 
 class BulkActionQuery(TypedDict, total=False):

@@ -10,8 +10,17 @@ T = TypeVar("T")
 
 
 def wire(model: type[T]) -> type[T]:
-    """Mark an answer's type: no field but the declared ones, and no conversions."""
-    return with_config(ConfigDict(extra="forbid", strict=True))(model)
+    """Mark an answer's type: no field but the declared ones, and no conversions.
+
+    A type that shows a record of the broker has the record's name and ``Object``: ``QueueObject`` shows a ``Queue``.
+    The API's description calls both by the shorter name.
+    """
+    return with_config(ConfigDict(extra="forbid", strict=True, title=public_name(model.__name__)))(model)
+
+
+def public_name(name: str) -> str:
+    """Return the name that the API's description gives to the type called ``name``."""
+    return name.removesuffix("Object")
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -137,7 +146,7 @@ class Stored(Options, Body, CallbackHeaders, total=False):
     """A message's or schedule's options, and its body."""
 
 
-class Request(BaseModel):
+class RequestBody(BaseModel):
     """A JSON object that a client sends: no key but the declared ones, and no conversions."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, frozen=True)

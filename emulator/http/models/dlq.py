@@ -16,13 +16,13 @@ from emulator.http.models.common import (
     MessageQuery,
     NextPage,
     Order,
-    Request,
+    RequestBody,
     StatusesWanted,
     Text,
     TrimBody,
     wire,
 )
-from emulator.http.models.messages import Message
+from emulator.http.models.messages import MessageObject
 
 
 class ResponseBody(TypedDict, total=False):
@@ -33,7 +33,7 @@ class ResponseBody(TypedDict, total=False):
 
 
 @wire
-class DlqMessage(Message, ResponseBody):
+class DlqMessage(MessageObject, ResponseBody):
     """A message that was given up, with the last response; status 0 says that there was none."""
 
     dlqId: DlqId
@@ -86,7 +86,7 @@ class DlqQuery(DlqBulkQuery, total=False):
     trimBody: TrimBody
 
 
-class DeadLetterRequest(Request):
+class DeadLetterRequest(RequestBody):
     """A message, its ``headers`` as an item of a batch has them, and the last response; status 0: none came."""
 
     destination: str

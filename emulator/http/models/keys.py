@@ -6,7 +6,7 @@ from emulator.http.models.common import SigningKey, wire
 
 
 @wire
-class SigningKeys(TypedDict):
+class SigningKeysObject(TypedDict):
     """``current`` signs; receivers accept both."""
 
     current: SigningKey

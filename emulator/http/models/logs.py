@@ -36,7 +36,7 @@ class LogResponse(TypedDict, total=False):
 
 
 @wire
-class LogEntry(Options, LogResponse):
+class LogEntryObject(Options, LogResponse):
     """What happened to a message at one moment. Bodies are base64 here; some fields have two spellings."""
 
     time: UnixMs
@@ -63,14 +63,14 @@ class LogEntry(Options, LogResponse):
 class EventPage(NextPage):
     """One page of entries, under the older name."""
 
-    events: list[LogEntry]
+    events: list[LogEntryObject]
 
 
 @wire
 class LogPage(EventPage):
     """``events`` is the same list as ``logs``, for clients that read the older name."""
 
-    logs: list[LogEntry]
+    logs: list[LogEntryObject]
 
 
 @wire
@@ -78,7 +78,7 @@ class MessageLogs(TypedDict):
     """The entries of one message, newest first."""
 
     messageId: MessageId
-    events: Annotated[list[LogEntry], Field(min_length=1)]
+    events: Annotated[list[LogEntryObject], Field(min_length=1)]
 
 
 @wire

@@ -21,7 +21,7 @@ from emulator.http.models.common import (
 
 
 @wire
-class Message(Stored):
+class MessageObject(Stored):
     """A message, finished or not. Of ``body`` and ``bodyBase64`` at most one is there."""
 
     messageId: MessageId

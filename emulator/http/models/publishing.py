@@ -5,7 +5,7 @@ from typing import Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from emulator.http.models.common import Error, MessageId, Request, Text, wire
+from emulator.http.models.common import Error, MessageId, RequestBody, Text, wire
 
 
 @wire
@@ -35,7 +35,7 @@ PublishAnswer = Published | PublishedToEndpoint | list[PublishedToEndpoint]
 ItemAnswer = Published | list[PublishedToEndpoint] | Error
 
 
-class BatchItem(Request):
+class BatchItem(RequestBody):
     """One message of a batch. Its headers are all that counts: the call's own do not apply."""
 
     destination: str = Field(min_length=1, description="A URL, a URL group's name, or api/llm.")

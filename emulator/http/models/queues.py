@@ -3,11 +3,11 @@
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from emulator.http.models.common import Count, Name, Request, UnixMs, wire
+from emulator.http.models.common import Count, Name, RequestBody, UnixMs, wire
 
 
 @wire
-class Queue(TypedDict):
+class QueueObject(TypedDict):
     """``lag`` counts the messages of the queue that are not finished."""
 
     name: Name
@@ -18,7 +18,7 @@ class Queue(TypedDict):
     paused: bool
 
 
-class QueueRequest(Request):
+class QueueRequest(RequestBody):
     """Makes a queue or changes it; without ``paused`` that stays as it is."""
 
     queueName: str = Field(description="Letters, digits, '_', '-' and '.'.")

@@ -8,7 +8,7 @@ from emulator.http.models.common import Count, MessageId, Method, Name, Seconds,
 
 
 @wire
-class Schedule(Stored):
+class ScheduleObject(Stored):
     """A cron line and what it publishes. Of ``body`` and ``bodyBase64`` at most one is there."""
 
     scheduleId: Name

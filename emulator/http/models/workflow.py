@@ -25,7 +25,7 @@ from emulator.http.models.common import (
     MessageIds,
     Method,
     Order,
-    Request,
+    RequestBody,
     StatusesWanted,
     Text,
     ToDate,
@@ -66,7 +66,7 @@ class Triggered(RunName):
     deduplicated: bool
 
 
-class WorkflowItem(Request):
+class WorkflowItem(RequestBody):
     """One run, or one message of a run, of a batch. Its headers are all that counts: the call's own do not apply."""
 
     destination: str = Field(min_length=1, description="The workflow's URL.")
@@ -76,7 +76,7 @@ class WorkflowItem(Request):
 
 
 @wire
-class Step(TypedDict):
+class StepObject(TypedDict):
     """An entry of a run's list: the initial payload, then one step each. ``body`` may be empty."""
 
     messageId: MessageId
@@ -87,7 +87,7 @@ class Step(TypedDict):
 # Waits and events
 
 
-class WaitRequest(Request):
+class WaitRequest(RequestBody):
     """A wait as ``context.waitForEvent`` asks for it; ``step`` is completed and published when it ends."""
 
     url: str | None = Field(None, description="Where the run goes on; default: the run's URL.")
@@ -104,7 +104,7 @@ class Waiting(TypedDict):
 
 
 @wire
-class Waiter(TypedDict):
+class WaiterObject(TypedDict):
     """A run that waits for an event."""
 
     url: Text
@@ -116,10 +116,10 @@ class Waiter(TypedDict):
 
 
 @wire
-class Notified(RunName):
+class NotifiedObject(RunName):
     """A run that an event reached; without ``waiter``, and with an empty id, it is kept for the run's next wait."""
 
-    waiter: Waiter | None
+    waiter: WaiterObject | None
     messageId: MessageId | Literal[""]
     error: str
 
@@ -262,7 +262,7 @@ class DeadRunQuery(RunConditions, total=False):
     order: Order
 
 
-class RerunRequest(Request):
+class RerunRequest(RequestBody):
     """Which step a run that has ended is started anew from; ``input`` takes the initial payload's place."""
 
     fromStep: int | str

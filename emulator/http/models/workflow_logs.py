@@ -97,7 +97,7 @@ class NextStepLog(TypedDict):
 
 
 @wire
-class StepGroup(TypedDict):
+class StepGroupObject(TypedDict):
     """One step, or the branches of a parallel one."""
 
     type: Literal["sequential", "parallel"]
@@ -149,7 +149,7 @@ class RunLog(Labelled):
     dlqId: NotRequired[DlqId]
     invoker: NotRequired[RunInvoker]
     failureFunction: NotRequired[FailureFunctionLog]
-    steps: list[StepGroup | NextGroup]
+    steps: list[StepGroupObject | NextGroup]
 
 
 @wire

@@ -9,8 +9,7 @@ from starlette.routing import BaseRoute
 from emulator.broker.bulk_actions import KEPT_MS, BulkAction, Subject
 from emulator.errors import InvalidInput, NotFound, StillInProgress
 from emulator.http.filters import as_parameters, names_of
-from emulator.http.models.bulk_actions import BulkAction as BulkActionObject
-from emulator.http.models.bulk_actions import BulkActionPage, BulkActionQuery
+from emulator.http.models.bulk_actions import BulkActionObject, BulkActionPage, BulkActionQuery
 from emulator.http.models.messages import CancelAccepted, CancelQuery
 from emulator.http.models.workflow import CancelRunsQuery
 from emulator.http.openapi_types import Operation

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from emulator.broker.key_operations import rotate_keys
-from emulator.http.models.keys import SigningKeys
+from emulator.http.models.keys import SigningKeysObject
 from emulator.http.openapi_types import Operation
 from emulator.http.routing import JsonAnswer, ok, route
 from emulator.http.wire_objects import keys_view
@@ -21,12 +21,12 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def get(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeys]:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeysObject]:
     """The present pair."""
     return ok(keys_view(runtime.broker.state))
 
 
-async def rotate(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeys]:
+async def rotate(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeysObject]:
     """The next key becomes the current one; attempts that start from now on are signed with it."""
     await runtime.change(rotate_keys)
     return ok(keys_view(runtime.broker.state))

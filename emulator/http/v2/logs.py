@@ -10,7 +10,14 @@ from starlette.routing import BaseRoute
 from emulator.errors import InvalidInput
 from emulator.http.filters import names_of, read_filter
 from emulator.http.models.common import NextPage
-from emulator.http.models.logs import EventPage, GroupedLogPage, LogEntry, LogPage, LogQuery, MessageLogs
+from emulator.http.models.logs import (
+    EventPage,
+    GroupedLogPage,
+    LogEntryObject,
+    LogPage,
+    LogQuery,
+    MessageLogs,
+)
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import (
     Parameters,
@@ -54,7 +61,7 @@ async def list_events(request: Request, runtime: Runtime) -> JsonAnswer[EventPag
 
 
 async def _list(
-    request: Request, runtime: Runtime, page_of: Callable[[list[LogEntry], NextPage], T], default: int
+    request: Request, runtime: Runtime, page_of: Callable[[list[LogEntryObject], NextPage], T], default: int
 ) -> T | GroupedLogPage:
     given = query_parameters(request)
     runtime.note_warnings([f"unknown parameter {name} is ignored" for name in given if name not in _KNOWN])

@@ -10,7 +10,7 @@ from emulator.broker.pending_changes import expedite
 from emulator.errors import InvalidInput, NotFound
 from emulator.http.filters import names_of, read_filter
 from emulator.http.models.common import Empty
-from emulator.http.models.messages import CancelAccepted, Cancelled, CancelQuery, Message
+from emulator.http.models.messages import CancelAccepted, Cancelled, CancelQuery, MessageObject
 from emulator.http.openapi_types import QUERY_AS_BODY, Operation
 from emulator.http.request_parsing import bulk_parameters, whole_number
 from emulator.http.routing import JsonAnswer, done, ok, path_name, route
@@ -49,7 +49,7 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def get(request: Request, runtime: Runtime) -> JsonAnswer[Message]:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[MessageObject]:
     """One message, finished or not, for as long as logs are kept."""
     message_id = path_name(request, "message_id")
     stored = await runtime.read(partial(find_message, tenant_id=runtime.tenant.id, message_id=message_id))

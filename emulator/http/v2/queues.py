@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute
 
 from emulator.broker.queue_operations import delete_queue, find_queue, pause_queue, upsert_queue
 from emulator.http.models.common import Empty
-from emulator.http.models.queues import Queue, QueueRequest
+from emulator.http.models.queues import QueueObject, QueueRequest
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import read_request
 from emulator.http.routing import JsonAnswer, done, ok, path_name, route
@@ -39,7 +39,7 @@ async def upsert(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     return done()
 
 
-async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[Queue]]:
+async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[QueueObject]]:
     """All queues, by name."""
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
     lines = runtime.broker.state.queues.values()
@@ -47,7 +47,7 @@ async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[Que
     return ok([queue_view(queue, lag.get(queue.name, 0)) for queue in queues])
 
 
-async def get(request: Request, runtime: Runtime) -> JsonAnswer[Queue]:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[QueueObject]:
     """One queue."""
     queue = find_queue(runtime.broker.state, _name(request)).queue
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))

@@ -100,13 +100,13 @@ async def save_schedule_from(
     return ok({"scheduleId": schedule_id}, status=202 if is_duplicate else 200)
 
 
-async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[list[models.Schedule]]:
+async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[list[models.ScheduleObject]]:
     """All schedules, by id."""
     schedules = sorted(runtime.broker.state.schedules.values(), key=lambda one: (one.created_at, one.id))
     return ok([await _view(runtime, schedule) for schedule in schedules])
 
 
-async def get(request: Request, runtime: Runtime) -> JsonAnswer[models.Schedule]:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[models.ScheduleObject]:
     """One schedule."""
     schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
     return ok(await _view(runtime, schedule))
@@ -125,7 +125,7 @@ async def set_paused(request: Request, runtime: Runtime, *, is_paused: bool) -> 
     return done()
 
 
-async def _view(runtime: Runtime, schedule: Schedule) -> models.Schedule:
+async def _view(runtime: Runtime, schedule: Schedule) -> models.ScheduleObject:
     body_seq = schedule.body_seq
     body = b"" if body_seq is None else await runtime.read(lambda store: load_body(store, body_seq))
     return schedule_view(schedule, body)

@@ -19,7 +19,7 @@ from emulator.http.models.url_groups import (
     AddEndpointsRequest,
     GroupHeadersRequest,
     RemoveEndpointsRequest,
-    UrlGroup,
+    UrlGroupObject,
 )
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import read_request
@@ -49,13 +49,13 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def list_groups(request: Request, runtime: Runtime) -> JsonAnswer[list[UrlGroup]]:
+async def list_groups(request: Request, runtime: Runtime) -> JsonAnswer[list[UrlGroupObject]]:
     """All groups, by name."""
     groups = sorted(runtime.broker.state.groups.values(), key=lambda group: group.name)
     return ok([group_view(group) for group in groups])
 
 
-async def get(request: Request, runtime: Runtime) -> JsonAnswer[UrlGroup]:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[UrlGroupObject]:
     """One group."""
     return ok(group_view(find_group(runtime.broker.state, _name(request))))
 

@@ -10,15 +10,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.broker.workflow import events
-from emulator.broker.workflow.events import Notified, WaitRequest
+from emulator.broker.workflow.events import NewWait, Notified
 from emulator.broker.workflow.run import Waiter
 from emulator.errors import EmulatorError, InvalidInput, NotFound
 from emulator.http.errors import error_response
 from emulator.http.models.common import Empty
-from emulator.http.models.workflow import Notified as NotifiedAnswer
-from emulator.http.models.workflow import Waiter as WaiterAnswer
-from emulator.http.models.workflow import Waiting
-from emulator.http.models.workflow import WaitRequest as WaitBody
+from emulator.http.models.workflow import NotifiedObject, WaiterObject, Waiting, WaitRequest
 from emulator.http.openapi_types import ANY_BYTES, Operation, summary_of
 from emulator.http.request_parsing import header_lines, parse_json, read_body
 from emulator.http.routing import JsonAnswer, TargetRoute, caller_ip, done, ok, path_name, raw_query, route
@@ -36,7 +33,7 @@ def routes() -> list[BaseRoute]:
             "/v2/wait/{event_id:path}",
             "POST",
             wait,
-            Operation(body=WaitBody, errors=(400, 412, 413)),
+            Operation(body=WaitRequest, errors=(400, 412, 413)),
         ),
         route(
             "/v2/notify/{event_id:path}",
@@ -60,7 +57,7 @@ async def wait(request: Request, runtime: Runtime) -> JsonAnswer[Waiting]:
     fields = parse_json(body, what="wait", allows_nul=True)
     if not isinstance(fields, dict):
         raise InvalidInput("invalid wait: expected a JSON object with url, timeout and step")
-    asked = WaitRequest(
+    asked = NewWait(
         event_id=path_name(request, "event_id"),
         fields=fields,
         lines=header_lines(request),
@@ -71,7 +68,7 @@ async def wait(request: Request, runtime: Runtime) -> JsonAnswer[Waiting]:
     return ok(Waiting(messageId=message_id))
 
 
-async def notify(request: Request, runtime: Runtime) -> JsonAnswer[list[NotifiedAnswer]]:
+async def notify(request: Request, runtime: Runtime) -> JsonAnswer[list[NotifiedObject]]:
     """An event for all that wait for it; with a run id before the event's, for that run alone, and kept for it."""
     data = await read_body(request, limit=runtime.limits.max_body_bytes, what="event")
     raw: str = request.path_params["event_id"]
@@ -85,7 +82,7 @@ async def notify(request: Request, runtime: Runtime) -> JsonAnswer[list[Notified
 
 async def _notify_run(
     runtime: Runtime, run_id: str, event_id: str, data: bytes
-) -> JsonAnswer[list[NotifiedAnswer]]:
+) -> JsonAnswer[list[NotifiedObject]]:
     state = state_of(runtime)
     notified = await runtime.change(
         lambda _broker, now_at: events.notify_run(state, run_id, event_id, data, now_at)
@@ -93,7 +90,7 @@ async def _notify_run(
     return ok(_notified_views(notified))
 
 
-async def list_waiters(request: Request, runtime: Runtime) -> JsonAnswer[list[WaiterAnswer]]:
+async def list_waiters(request: Request, runtime: Runtime) -> JsonAnswer[list[WaiterObject]]:
     """Who waits for an event."""
     waiters = state_of(runtime).waiters_of(path_name(request, "event_id"))
     return ok([waiter_view(waiter) for waiter in waiters])
@@ -103,7 +100,7 @@ def _name(raw: str) -> str:
     return check_text(unquote(raw), what="event id")
 
 
-def waiter_view(waiter: Waiter) -> WaiterAnswer:
+def waiter_view(waiter: Waiter) -> WaiterObject:
     """Return a waiter; its deadline is in unix seconds."""
     headers = header_map(waiter.headers)
     return {
@@ -116,7 +113,7 @@ def waiter_view(waiter: Waiter) -> WaiterAnswer:
     }
 
 
-def _notified_views(notified: Sequence[Notified]) -> list[NotifiedAnswer]:
+def _notified_views(notified: Sequence[Notified]) -> list[NotifiedObject]:
     return [
         {
             "waiter": waiter_view(one.waiter) if one.waiter else None,

@@ -57,7 +57,7 @@ class StepView:
 
 
 @dataclass(slots=True, kw_only=True)
-class Group:
+class HistoryGroup:
     """One sequential step, the branches of a parallel one, or what is to be delivered next."""
 
     kind: Literal["sequential", "parallel", "next"]
@@ -66,7 +66,7 @@ class Group:
     size: int = 1
 
 
-def read_groups(history: RunHistory, now_at: int) -> list[Group]:
+def read_groups(history: RunHistory, now_at: int) -> list[HistoryGroup]:
     """Return the run's steps in order of their beginning."""
     return _Reader(history, now_at).read()
 
@@ -77,12 +77,12 @@ class _Reader:
     def __init__(self, history: RunHistory, now_at: int) -> None:
         self._history = history
         self._now_at = now_at
-        self._groups: list[Group] = []
+        self._groups: list[HistoryGroup] = []
         self._branches: dict[int, StepView] = {}
         self._steps: dict[int, StepView] = {}
         self._next: list[EntryHistory] = []
 
-    def read(self) -> list[Group]:
+    def read(self) -> list[HistoryGroup]:
         for entry in self._history.entries:
             self._add(entry)
         for waiter in self._history.waiters:
@@ -90,7 +90,7 @@ class _Reader:
         for child in self._history.children:
             self._add_child(child)
         if self._next and self._history.stored.state is not RunState.SUCCESS:
-            self._groups.append(Group(kind="next", next_entries=self._next))
+            self._groups.append(HistoryGroup(kind="next", next_entries=self._next))
         return self._groups
 
     def _add(self, entry: EntryHistory) -> None:
@@ -127,7 +127,7 @@ class _Reader:
         size = step.get("concurrent") if isinstance(step.get("concurrent"), int) else 1
         group = self._groups[-1] if self._groups else None
         if group is None or group.kind != "parallel" or len(group.steps) >= group.size:
-            group = Group(kind="parallel", size=size or 1)
+            group = HistoryGroup(kind="parallel", size=size or 1)
             self._groups.append(group)
         branch = StepView(
             step={**step, "stepId": target},
@@ -176,7 +176,7 @@ class _Reader:
         return view
 
     def _append(self, view: StepView) -> None:
-        self._groups.append(Group(kind="sequential", steps=[view]))
+        self._groups.append(HistoryGroup(kind="sequential", steps=[view]))
 
     def _note_next(self, entry: EntryHistory) -> None:
         if entry.state is State.DELIVERED:
@@ -255,7 +255,7 @@ def _step_of_lines(lines: Headers, *, prefix: str) -> Step:
     return step
 
 
-def all_steps(groups: Iterable[Group]) -> Iterator[StepView]:
+def all_steps(groups: Iterable[HistoryGroup]) -> Iterator[StepView]:
     """Every step of every group."""
     for group in groups:
         yield from group.steps

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from emulator.broker.workflow import end_of_run
 from emulator.errors import NotFound
 from emulator.http.models.common import Empty
-from emulator.http.models.workflow import Step
+from emulator.http.models.workflow import StepObject
 from emulator.http.openapi_types import ANY_BYTES, Operation
 from emulator.http.request_parsing import query_parameters, read_body
 from emulator.http.routing import JsonAnswer, done, path_name, route
@@ -35,7 +35,7 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-async def get(request: Request, runtime: Runtime) -> JsonAnswer[list[Step]]:
+async def get(request: Request, runtime: Runtime) -> JsonAnswer[list[StepObject]]:
     """The whole log of an active run, as it is delivered: for endpoints that got an empty body."""
     run_id = path_name(request, "run_id")
     active = state_of(runtime).runs.get(run_id)

@@ -12,7 +12,7 @@ from emulator.errors import InvalidInput
 from emulator.http.models import workflow as models
 from emulator.http.models import workflow_logs as logs
 from emulator.http.models.workflow import StepState
-from emulator.http.v2.workflow_history import STATES, Group, StepView, read_groups
+from emulator.http.v2.workflow_history import STATES, HistoryGroup, StepView, read_groups
 from emulator.http.wire_objects import (
     base64_text,
     body_fields,
@@ -68,11 +68,11 @@ def _invoker(stored: StoredRun) -> logs.RunInvoker | None:
     )
 
 
-def group_view(group: Group) -> logs.StepGroup | logs.NextGroup:
+def group_view(group: HistoryGroup) -> logs.StepGroupObject | logs.NextGroup:
     """Return a group of steps."""
     if group.kind == "next":
         return logs.NextGroup(type="next", steps=[_next_view(entry) for entry in group.next_entries])
-    return logs.StepGroup(type=group.kind, steps=[step_view(step) for step in group.steps])
+    return logs.StepGroupObject(type=group.kind, steps=[step_view(step) for step in group.steps])
 
 
 def _next_view(entry: EntryHistory) -> logs.NextStepLog:

@@ -26,7 +26,6 @@ from emulator.testing.invariants.messages import (
 from emulator.testing.invariants.queues import check_queue_order, check_queue_parallelism, check_queue_pauses
 from emulator.testing.invariants.record import (
     AttemptRecord,
-    Change,
     FlowKeyRecord,
     Interruption,
     LogRecord,
@@ -35,13 +34,14 @@ from emulator.testing.invariants.record import (
     Rate,
     Record,
     ScheduleRecord,
+    SettingChange,
 )
 from emulator.testing.invariants.run_record import (
     DeliveredList,
     Execution,
     InvokedRun,
-    RunEvent,
     RunRecord,
+    SentEvent,
     StepRecord,
 )
 from emulator.testing.invariants.runs import check_run_ends, check_run_events, check_run_steps
@@ -51,7 +51,6 @@ from emulator.testing.invariants.violation import Invariant, Violation
 
 __all__ = [
     "AttemptRecord",
-    "Change",
     "DeliveredList",
     "Execution",
     "FlowKeyRecord",
@@ -63,9 +62,10 @@ __all__ = [
     "QueueRecord",
     "Rate",
     "Record",
-    "RunEvent",
     "RunRecord",
     "ScheduleRecord",
+    "SentEvent",
+    "SettingChange",
     "StepRecord",
     "Violation",
     "check_invariants",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from emulator.testing.invariants.index import RunIndex
-from emulator.testing.invariants.record import AttemptRecord, Change, MessageRecord, possible
+from emulator.testing.invariants.record import AttemptRecord, MessageRecord, SettingChange, possible
 from emulator.testing.invariants.violation import Invariant, Violation
 
 
@@ -41,7 +41,7 @@ def check_overlap(
 def check_pause(
     index: RunIndex,
     members: Sequence[MessageRecord],
-    pauses: Sequence[Change[bool]],
+    pauses: Sequence[SettingChange[bool]],
     *,
     what: str,
     invariant: Invariant,

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change(Generic[T]):
+class SettingChange(Generic[T]):
     """A setting that a call from ``sent_at`` to ``done_at`` put in force.
 
     It took effect somewhere between the two. ``is_certain`` is false when the call was not answered: it may
@@ -27,7 +27,7 @@ class Change(Generic[T]):
     is_certain: bool = True
 
 
-def possible(changes: Sequence[Change[T]], from_at: int, to_at: int, default: T) -> list[T]:
+def possible(changes: Sequence[SettingChange[T]], from_at: int, to_at: int, default: T) -> list[T]:
     """Return the values that may have been in force at some time from ``from_at`` to ``to_at``, both inclusive.
 
     ``default`` held before the first change. Of changes in one millisecond, the later in ``changes`` came
@@ -133,17 +133,17 @@ class Rate:
 class QueueRecord:
     """The settings of a queue. It has parallelism 1 and is not paused until a call says otherwise."""
 
-    parallelism: Sequence[Change[int]] = ()
-    is_paused: Sequence[Change[bool]] = ()
+    parallelism: Sequence[SettingChange[int]] = ()
+    is_paused: Sequence[SettingChange[bool]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowKeyRecord:
     """The limits of a flow-control key, set by messages or by calls; ``None`` is no limit."""
 
-    parallelism: Sequence[Change[int | None]] = ()
-    is_paused: Sequence[Change[bool]] = ()
-    rate: Sequence[Change[Rate]] = ()
+    parallelism: Sequence[SettingChange[int | None]] = ()
+    is_paused: Sequence[SettingChange[bool]] = ()
+    rate: Sequence[SettingChange[Rate]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +182,7 @@ class Record:
     queues: dict[str, QueueRecord] = field(default_factory=dict)
     flow_keys: dict[str, FlowKeyRecord] = field(default_factory=dict)
     schedules: Sequence[ScheduleRecord] = ()
-    signing_keys: Sequence[Change[str]] = ()
+    signing_keys: Sequence[SettingChange[str]] = ()
     runs: Sequence[RunRecord] = ()
     interruptions: Sequence[Interruption] = ()
     lazy_fetch_bytes: int | None = None

@@ -40,7 +40,7 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvent:
+class SentEvent:
     """An event for this run, whose sender was answered 2xx at ``answered_at``."""
 
     event_id: str
@@ -91,5 +91,5 @@ class RunRecord:
     lists: Sequence[DeliveredList] = ()
     executions: Sequence[Execution] = ()
     reports: Sequence[tuple[str, str]] = ()
-    events: Sequence[RunEvent] = ()
+    events: Sequence[SentEvent] = ()
     sent: Mapping[str, Collection[str]] = field(default_factory=dict)

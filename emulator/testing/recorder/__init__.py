@@ -9,19 +9,19 @@ code: what the emulator reads wrongly, or what its store loses, is seen because 
 """
 
 from emulator.testing.recorder.asked import Limits
-from emulator.testing.recorder.calls import Call, Calls
-from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptLine, KeptMessage, SentRequest
+from emulator.testing.recorder.calls import Calls, ClientCall
+from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptLine, KeptMessage, ReceivedRequest
 from emulator.testing.recorder.recorder import Recorder, Start
 
 __all__ = [
-    "Call",
     "Calls",
+    "ClientCall",
     "Kept",
     "KeptAttempt",
     "KeptLine",
     "KeptMessage",
     "Limits",
+    "ReceivedRequest",
     "Recorder",
-    "SentRequest",
     "Start",
 ]

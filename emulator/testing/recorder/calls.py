@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
 
-from emulator.testing.invariants import Change
+from emulator.testing.invariants import SettingChange
 from emulator.testing.recorder.asked import Asked, Limits, is_url, read_asked
 from emulator.testing.recorder.readers import limits_of, options_of, whole
 
@@ -17,7 +17,7 @@ _MANY = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ClientCall:
     """A client's call and its answer. ``target`` is the raw path; times are unix milliseconds.
 
     ``status`` is ``None`` for a call that was cut off: nobody knows whether it took effect.
@@ -54,9 +54,9 @@ class Call:
         value = _json(self.body)
         return value if isinstance(value, dict) else {}
 
-    def change(self, value: T) -> Change[T]:
+    def change(self, value: T) -> SettingChange[T]:
         """Return ``value`` as a setting that this call put in force, or may have."""
-        return Change(
+        return SettingChange(
             value=value, sent_at=self.sent_at, done_at=self.done_at, is_certain=self.status is not None
         )
 
@@ -102,17 +102,17 @@ class Calls:
     asked: dict[str, Asked] = field(default_factory=dict)
     publishes: dict[bytes, list[Asked]] = field(default_factory=lambda: defaultdict(list))
     asked_of_schedules: dict[str, list[Asked]] = field(default_factory=_lists)
-    queue_parallelism: dict[str, list[Change[int]]] = field(default_factory=_lists)
-    queue_pauses: dict[str, list[Change[bool]]] = field(default_factory=_lists)
-    queue_deletions: dict[str, list[Change[None]]] = field(default_factory=_lists)
+    queue_parallelism: dict[str, list[SettingChange[int]]] = field(default_factory=_lists)
+    queue_pauses: dict[str, list[SettingChange[bool]]] = field(default_factory=_lists)
+    queue_deletions: dict[str, list[SettingChange[None]]] = field(default_factory=_lists)
     flow_events: dict[str, list[FlowEvent]] = field(default_factory=_lists)
-    flow_pauses: dict[str, list[Change[bool]]] = field(default_factory=_lists)
+    flow_pauses: dict[str, list[SettingChange[bool]]] = field(default_factory=_lists)
     unclear_flow_keys: set[str] = field(default_factory=set)
     schedule_events: dict[str, list[ScheduleEvent]] = field(default_factory=_lists)
     fired_by_hand: set[str] = field(default_factory=set)
     endpoints: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     groups_since: dict[str, int | None] = field(default_factory=dict)
-    signing_keys: list[Change[str]] = field(default_factory=list)
+    signing_keys: list[SettingChange[str]] = field(default_factory=list)
     are_signing_keys_unclear: bool = False
     cancels: dict[str, int] = field(default_factory=dict)
     hurried: set[str] = field(default_factory=set)
@@ -123,7 +123,7 @@ class Calls:
     removed_dead_letters: int = 0
     _next_key: str | None = None
 
-    def note(self, call: Call) -> None:
+    def note(self, call: ClientCall) -> None:
         """Record what a call tells."""
         if not call.may_hold:
             return
@@ -148,7 +148,7 @@ class Calls:
         elif (room, verb) == ("schedules", "run-now"):
             self.fired_by_hand.add(name)
 
-    def _note_publish(self, call: Call, rest: str) -> None:
+    def _note_publish(self, call: ClientCall, rest: str) -> None:
         options = options_of(call.lines, call.query)
         if "cron" in options:
             self._note_schedule(call, rest)
@@ -164,10 +164,10 @@ class Calls:
             self.publishes[body].append(asked)
         return asked
 
-    def _note_enqueue(self, call: Call, rest: str) -> None:
+    def _note_enqueue(self, call: ClientCall, rest: str) -> None:
         self._note_publish(call, rest.partition("/")[2])
 
-    def _note_batch(self, call: Call, rest: str) -> None:
+    def _note_batch(self, call: ClientCall, rest: str) -> None:
         items, answers = _json(call.body), call.content
         if not isinstance(items, list):
             return
@@ -185,7 +185,7 @@ class Calls:
             body = (item.get("body") or "").encode(errors="surrogatepass")
             self._note_accepted(call, self._ask(destination, query, lines, body, call.sent_at), answer)
 
-    def _note_accepted(self, call: Call, asked: Asked | None, answer: Any) -> None:
+    def _note_accepted(self, call: ClientCall, asked: Asked | None, answer: Any) -> None:
         made = [one for one in (answer if isinstance(answer, list) else [answer]) if _is_message(one)]
         for one in made:
             if not one.get("deduplicated"):
@@ -196,7 +196,7 @@ class Calls:
             event = FlowEvent(kind="message", sent_at=call.sent_at, done_at=call.done_at, limits=asked.limits)
             self.flow_events[asked.flow_key].append(event)
 
-    def _note_schedule(self, call: Call, rest: str) -> None:
+    def _note_schedule(self, call: ClientCall, rest: str) -> None:
         name, _, verb = rest.partition("/")
         kind: Literal["save", "pause", "resume", "delete"] = "save"
         options = options_of(call.lines, call.query)
@@ -226,7 +226,7 @@ class Calls:
         )
         self.schedule_events[unquote(name)].append(event)
 
-    def _note_queue(self, call: Call, rest: str) -> None:
+    def _note_queue(self, call: ClientCall, rest: str) -> None:
         name, _, verb = rest.partition("/")
         name = unquote(name)
         if call.method == "DELETE":
@@ -241,7 +241,7 @@ class Calls:
             if isinstance(call.fields.get("paused"), bool):
                 self.queue_pauses[name].append(call.change(call.fields["paused"]))
 
-    def _note_flow(self, call: Call, rest: str) -> None:
+    def _note_flow(self, call: ClientCall, rest: str) -> None:
         key, _, verb = rest.rpartition("/")
         key = unquote(key)
         if call.method != "POST":
@@ -263,7 +263,7 @@ class Calls:
             # Attempts under way no longer count: how many may overlap is not known from here on.
             self.unclear_flow_keys.add(key)
 
-    def _note_group(self, call: Call, rest: str) -> None:
+    def _note_group(self, call: ClientCall, rest: str) -> None:
         name, _, what = unquote(rest).partition("/")
         given = call.fields.get("endpoints")
         # Deleting a whole group reads no body: whatever stands there is nobody's endpoint.
@@ -278,7 +278,7 @@ class Calls:
             self.endpoints[name] |= named
             self.groups_since.setdefault(name, call.done_at)
 
-    def _note_keys(self, call: Call, rest: str) -> None:
+    def _note_keys(self, call: ClientCall, rest: str) -> None:
         content = call.content if isinstance(call.content, dict) else {}
         if call.method == "POST":
             current = content.get("current", self._next_key)
@@ -288,7 +288,7 @@ class Calls:
                 self.signing_keys.append(call.change(current))
         self._next_key = content.get("next", self._next_key)
 
-    def _note_dead_letters(self, call: Call, rest: str) -> None:
+    def _note_dead_letters(self, call: ClientCall, rest: str) -> None:
         content = call.content if isinstance(call.content, dict) else {}
         if call.method == "GET":
             self.dead_letters |= {
@@ -310,11 +310,11 @@ class Calls:
         else:
             self.removed_dead_letters += len(ids) if verb else 1 if dlq_id else int(content.get("deleted", 0))
 
-    def _note_message(self, call: Call, rest: str) -> None:
+    def _note_message(self, call: ClientCall, rest: str) -> None:
         if call.method == "DELETE" and rest and call.is_ok:
             self.cancels[unquote(rest)] = call.done_at
 
-    _NOTES: ClassVar[dict[str, Callable[["Calls", Call, str], None]]] = {
+    _NOTES: ClassVar[dict[str, Callable[["Calls", ClientCall, str], None]]] = {
         "publish": _note_publish,
         "enqueue": _note_enqueue,
         "batch": _note_batch,

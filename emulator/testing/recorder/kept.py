@@ -63,7 +63,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SentRequest:
+class ReceivedRequest:
     """A request as a destination received it."""
 
     message_id: str

@@ -8,17 +8,17 @@ from typing import Any
 
 from emulator.testing.invariants import (
     AttemptRecord,
-    Change,
     FlowKeyRecord,
     Interruption,
     LogRecord,
     MessageRecord,
     Record,
     ScheduleRecord,
+    SettingChange,
 )
 from emulator.testing.recorder.asked import Asked
-from emulator.testing.recorder.calls import Call, Calls, FlowEvent
-from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptMessage, SentRequest
+from emulator.testing.recorder.calls import Calls, ClientCall, FlowEvent
+from emulator.testing.recorder.kept import Kept, KeptAttempt, KeptMessage, ReceivedRequest
 from emulator.testing.recorder.readers import retry_waits_ms, wait_ms
 from emulator.testing.recorder.settings import flow_record, queue_of, queue_records, schedule_records
 
@@ -50,20 +50,22 @@ class Recorder:
         self._calls.unclear_flow_keys.update(start.flow_keys)
         for name, (parallelism, is_paused) in start.queues.items():
             at = start.at
-            self._calls.queue_parallelism[name].append(Change(value=parallelism, sent_at=at, done_at=at))
-            self._calls.queue_pauses[name].append(Change(value=is_paused, sent_at=at, done_at=at))
-        self._requests: dict[tuple[str, int], list[SentRequest]] = defaultdict(list)
+            self._calls.queue_parallelism[name].append(
+                SettingChange(value=parallelism, sent_at=at, done_at=at)
+            )
+            self._calls.queue_pauses[name].append(SettingChange(value=is_paused, sent_at=at, done_at=at))
+        self._requests: dict[tuple[str, int], list[ReceivedRequest]] = defaultdict(list)
 
     @property
     def calls(self) -> Calls:
         """Return everything that clients know."""
         return self._calls
 
-    def note_call(self, call: Call) -> None:
+    def note_call(self, call: ClientCall) -> None:
         """Record a client's call."""
         self._calls.note(call)
 
-    def note_request(self, request: SentRequest) -> None:
+    def note_request(self, request: ReceivedRequest) -> None:
         """Record a request to a destination."""
         self._requests[request.message_id, request.retried].append(request)
 
@@ -110,7 +112,7 @@ class _Reader:
     def __init__(
         self,
         calls: Calls,
-        requests: Mapping[tuple[str, int], Sequence[SentRequest]],
+        requests: Mapping[tuple[str, int], Sequence[ReceivedRequest]],
         start: Start,
         kept: Kept,
         *,
@@ -338,10 +340,10 @@ class _Reader:
             if not span.cron.startswith("@every")
         ]
 
-    def signing_keys(self) -> list[Change[Any]]:
+    def signing_keys(self) -> list[SettingChange[Any]]:
         if self._calls.are_signing_keys_unclear:
             return []
-        return [Change(value=self._start.signing_key, sent_at=0, done_at=0), *self._calls.signing_keys]
+        return [SettingChange(value=self._start.signing_key, sent_at=0, done_at=0), *self._calls.signing_keys]
 
 
 def _callbacks(message: KeptMessage, asked: Asked | None) -> tuple[bool, bool]:
@@ -356,7 +358,7 @@ def _flow_key(message: KeptMessage, asked: Asked | None) -> str | None:
     return message.flow_key if asked is None or asked.flow_key is None else asked.flow_key
 
 
-def _attempt(attempt: KeptAttempt, request: SentRequest | None, now_at: int) -> AttemptRecord:
+def _attempt(attempt: KeptAttempt, request: ReceivedRequest | None, now_at: int) -> AttemptRecord:
     ended_at = now_at if attempt.ended_at is None else attempt.ended_at
     flags = [value for name, value in attempt.headers if name.lower() == "upstash-nonretryable-error"]
     return AttemptRecord(

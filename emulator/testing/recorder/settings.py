@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from emulator.testing.invariants import Change, FlowKeyRecord, QueueRecord, Rate, ScheduleRecord
+from emulator.testing.invariants import FlowKeyRecord, QueueRecord, Rate, ScheduleRecord, SettingChange
 from emulator.testing.recorder.calls import Calls, FlowEvent, ScheduleEvent
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def queue_records(calls: Calls, names: set[str]) -> dict[str, QueueRecord]:
     return records
 
 
-def flow_record(events: Sequence[FlowEvent], pauses: Sequence[Change[bool]]) -> FlowKeyRecord:
+def flow_record(events: Sequence[FlowEvent], pauses: Sequence[SettingChange[bool]]) -> FlowKeyRecord:
     """Return the limits of the newest message, except while they are pinned (contract 5.2).
 
     Where it cannot be told what held, no limit is checked.
@@ -53,8 +53,8 @@ def flow_record(events: Sequence[FlowEvent], pauses: Sequence[Change[bool]]) -> 
         not pin.is_certain or any(pin is not one and _overlap(pin, one) for one in ordered) for pin in pins
     ):
         return FlowKeyRecord(is_paused=pauses)
-    parallelism: list[Change[int | None]] = []
-    rates: list[Change[Rate]] = []
+    parallelism: list[SettingChange[int | None]] = []
+    rates: list[SettingChange[Rate]] = []
     is_pinned_parallelism = is_pinned_rate = False
     held = Rate()
     for event in ordered:
@@ -83,9 +83,11 @@ def _fresh(rate: Rate) -> Rate:
     return Rate(rate=rate.rate, period_seconds=rate.period_seconds, is_fresh=True)
 
 
-def _without_repeats(changes: Sequence[Change[T]], is_same: Callable[[T, T], bool]) -> list[Change[T]]:
+def _without_repeats(
+    changes: Sequence[SettingChange[T]], is_same: Callable[[T, T], bool]
+) -> list[SettingChange[T]]:
     """Return the changes without those that change nothing: the same limits again do not matter, answered or not."""
-    kept: list[Change[T]] = []
+    kept: list[SettingChange[T]] = []
     for change in changes:
         if not kept or not is_same(kept[-1].value, change.value):
             kept.append(change)
@@ -96,8 +98,10 @@ def _overlap(one: FlowEvent, other: FlowEvent) -> bool:
     return one.sent_at <= other.done_at and other.sent_at <= one.done_at
 
 
-def _change(event: FlowEvent, value: Any) -> Change[Any]:
-    return Change(value=value, sent_at=event.sent_at, done_at=event.done_at, is_certain=event.is_certain)
+def _change(event: FlowEvent, value: Any) -> SettingChange[Any]:
+    return SettingChange(
+        value=value, sent_at=event.sent_at, done_at=event.done_at, is_certain=event.is_certain
+    )
 
 
 def schedule_records(

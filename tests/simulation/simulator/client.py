@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message
 
-from emulator.testing.recorder import Call
+from emulator.testing.recorder import ClientCall
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.history import History
 from tests.simulation.simulator.timeline import Timeline
@@ -41,7 +41,7 @@ class Client:
         about: str = "",
         is_quiet: bool = False,
         is_anonymous: bool = False,
-    ) -> Call:
+    ) -> ClientCall:
         """Make a call and return it with its answer. Never raise: a call that a crash cuts off has no status.
 
         ``value`` is sent as JSON. ``about`` is the label that the event log files the call under.
@@ -61,7 +61,7 @@ class Client:
             # The emulator died during the call: only the call is recorded.
             status = None
         path, _, query = target.partition("?")
-        call = Call(
+        call = ClientCall(
             method=method,
             target=path,
             query=query,
@@ -76,7 +76,7 @@ class Client:
         self.history.recorder.note_call(call)
         return call
 
-    def _note(self, asked: str, call: Call, about: str, *, is_quiet: bool) -> None:
+    def _note(self, asked: str, call: ClientCall, about: str, *, is_quiet: bool) -> None:
         is_broken = call.content is None and call.answer not in (b"", b"null") and call.status is not None
         if is_broken or (call.status is not None and call.status >= 500 and call.status != 503):
             self.history.faults.append(f"{asked} was answered {call.status}: {call.answer!r}")

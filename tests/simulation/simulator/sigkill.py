@@ -24,7 +24,7 @@ from emulator.clock import wall_now_at
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import Listener, ServerProcess
 from emulator.testing.invariants import AttemptRecord, Interruption, Invariant, Violation, check_invariants
-from emulator.testing.recorder import Call, Recorder, Start
+from emulator.testing.recorder import ClientCall, Recorder, Start
 from tests.simulation.simulator.recording import kept_of
 
 _GROUP, _ENDPOINTS = "everyone", 3
@@ -96,7 +96,7 @@ class _Destination:
 class _Client:
     """Calls one process of the server, and records the calls."""
 
-    def __init__(self, server: ServerProcess, note: Callable[[Call], None]) -> None:
+    def __init__(self, server: ServerProcess, note: Callable[[ClientCall], None]) -> None:
         headers = {"Authorization": f"Bearer {server.environment['QSTASH_TOKEN']}"}
         self._http = httpx.Client(base_url=server.url, headers=headers, timeout=30.0)
         self._note = note
@@ -124,7 +124,7 @@ class _Client:
             answer = self._http.request(method, target, headers=headers, content=body)
         finally:
             self._note(
-                Call(
+                ClientCall(
                     method=method,
                     target=path,
                     query=query,
@@ -291,7 +291,7 @@ class _Run:
             self._count += 1
             return f"m{self._count}"
 
-    def _note(self, call: Call) -> None:
+    def _note(self, call: ClientCall) -> None:
         with self._progress:
             self._recorder.note_call(call)
             self._progress.notify_all()

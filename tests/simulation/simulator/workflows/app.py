@@ -12,7 +12,7 @@ from typing import Any
 from emulator.broker.message import AttemptResult
 from emulator.delivery.request import OutboundRequest
 from emulator.testing.invariants import StepRecord
-from emulator.testing.recorder import Call
+from emulator.testing.recorder import ClientCall
 from tests.simulation.simulator.client import Client
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.network import label_of
@@ -55,7 +55,7 @@ class WorkflowApp:
             return AttemptResult(status=500, headers=_SDK, body=json.dumps({"error": str(error)}).encode())
         return AttemptResult(status=200, headers=_SDK, body=b'{"finishCondition":"success"}')
 
-    async def call(self, method: str, target: str, **given: Any) -> Call:
+    async def call(self, method: str, target: str, **given: Any) -> ClientCall:
         """Call the emulator, and wait until there is one, as SDKs retry. Raise what its answer means."""
         client = await self._find_client()
         answer = await client.call(method, target, is_quiet=True, **given)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.testing.invariants import DeliveredList, Execution, RunEvent, StepRecord
+from emulator.testing.invariants import DeliveredList, Execution, SentEvent, StepRecord
 from tests.simulation.simulator.workflows.spec import RunSpec
 
 
@@ -43,8 +43,8 @@ class RunHistory:
     executions: dict[str, list[Execution]] = field(default_factory=dict)
     reports: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     results: dict[str, list[str]] = field(default_factory=dict)
-    events: dict[str, list[RunEvent]] = field(default_factory=dict)
-    hooks: dict[str, list[RunEvent]] = field(default_factory=dict)
+    events: dict[str, list[SentEvent]] = field(default_factory=dict)
+    hooks: dict[str, list[SentEvent]] = field(default_factory=dict)
     sent: dict[str, set[str]] = field(default_factory=dict)
     callbacks_again: dict[str, list[bool]] = field(default_factory=dict)
     cancels: dict[str, bool] = field(default_factory=dict)

@@ -5,7 +5,7 @@ import json
 from collections import Counter, defaultdict
 from typing import Any
 
-from emulator.testing.invariants import InvokedRun, MessageRecord, RunEvent, RunRecord
+from emulator.testing.invariants import InvokedRun, MessageRecord, RunRecord, SentEvent
 from tests.simulation.simulator.network import label_of
 from tests.simulation.simulator.workflows.history import Invocation, RunHistory, key_of
 from tests.simulation.simulator.workflows.spec import FAILED, RunSpec
@@ -111,7 +111,7 @@ class _Recorder:
             sent=history.sent,
         )
 
-    def _events_for(self, key: str, run_id: str) -> list[RunEvent]:
+    def _events_for(self, key: str, run_id: str) -> list[SentEvent]:
         # A webhook's answer does not say which run it was for, if several had the id.
         hooks = self._history.hooks.get(run_id, []) if self._uses[run_id] == 1 else []
         return [*self._history.events.get(key, ()), *hooks]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from emulator.tenants import PUBLISHED_USERS
-from emulator.testing.invariants import RunEvent
+from emulator.testing.invariants import SentEvent
 from tests.simulation.simulator.client import Client
 from tests.simulation.simulator.workflows.history import key_of
 from tests.simulation.simulator.workflows.spec import RunSpec
@@ -72,7 +72,7 @@ class NotifyRun:
         runs.sent.setdefault(self.event_id, set()).add(data)
         answer = await client.call("POST", f"/v2/notify/{path}", content=data.encode(), about=self.label)
         for notified in answer.content if answer.is_ok else []:
-            event = RunEvent(event_id=self.event_id, answered_at=answer.done_at)
+            event = SentEvent(event_id=self.event_id, answered_at=answer.done_at)
             key = key_of(notified["workflowRunId"], notified["workflowCreatedAt"])
             runs.events.setdefault(key, []).append(event)
 
@@ -99,7 +99,7 @@ class CallWebhook:
             self.method, target, content=body.encode(), about=self.label, is_anonymous=True
         )
         if answer.is_ok:
-            event = RunEvent(event_id=self.event_id, answered_at=answer.done_at)
+            event = SentEvent(event_id=self.event_id, answered_at=answer.done_at)
             runs.hooks.setdefault(run_id, []).append(event)
 
     def __str__(self) -> str:
