@@ -37,16 +37,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AppTransport": "apps",
+    "AppTransport": "app_transport",
     "AttemptView": "views",
-    "Call": "calls",
+    "Call": "sync_or_async",
     "DeadLetterView": "views",
     "Delivery": "receiver",
     "Harness": "harness",
     "Listener": "listener",
     "LogView": "views",
     "MessageView": "views",
-    "NotAwaited": "calls",
+    "NotAwaited": "sync_or_async",
     "Receiver": "receiver",
     "ServerProcess": "server",
     "ServerTenant": "server",
