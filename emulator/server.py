@@ -18,6 +18,8 @@ from emulator.errors import InvalidInput
 from emulator.faults import FaultBook
 from emulator.runtime import Runtime
 from emulator.runtime.admission import Intake
+from emulator.runtime.housekeeping import EVERY_MS
+from emulator.runtime.intervals import IntervalWork
 from emulator.settings import Settings
 from emulator.store.snapshots import Rows, empty, import_rows
 from emulator.store.store import SqlStore
@@ -42,12 +44,14 @@ class Emulator:
         resolve: Resolve = resolve,
         is_known_origin: Callable[[str], bool] = lambda _origin: False,
         windows: Windows = DEFAULT_WINDOWS,
+        housekeeping_seconds: float = EVERY_MS / 1000,
     ) -> None:
         """``transport`` carries deliveries (sockets by default); ``make_clock`` makes each tenant's clock, told
         where an earlier process left it (unix ms, or ``None``).
 
         With ``like_production``, ``resolve`` finds the addresses of hosts, but for origins that are known. ``windows``
-        bound what each tenant holds in memory.
+        bound what each tenant holds in memory. On the machine's clock, records that have been kept long enough are
+        deleted every ``housekeeping_seconds``.
         """
         connected = {origin_of(origin) for origin in settings.connect_to}
         self._reachability: Reachability | None = None
@@ -68,6 +72,7 @@ class Emulator:
         self.ids: IdFactory = IdFactory(_randomness(settings.seed))
         self.disturbed_publishing: set[FaultBook] = set()
         self._windows = windows
+        self._housekeeping = IntervalWork(self._keep_house, seconds=housekeeping_seconds)
         self._make_clock = make_clock or self._clock_of_settings
         # By digest of the token: a look-up then tells nothing about how much of a guess was right.
         self._runtimes: dict[bytes, Runtime] = {}
@@ -103,9 +108,12 @@ class Emulator:
             await self._run(tenant)
         for tenant in add_tenants(store, missing) if missing else []:
             await self._run(tenant, is_new=True)
+        if any(runtime.clock.mode == "system" for runtime in self.runtimes):
+            self._housekeeping.start()
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Let attempts under way end within the grace, commit, and close."""
+        self._housekeeping.close()
         await asyncio.gather(*(runtime.close(grace_seconds) for runtime in self._runtimes.values()))
         await self.transport.close()
         await self.writer.close()
@@ -176,6 +184,11 @@ class Emulator:
         self._runtimes[_digest(tenant.token)] = runtime
         self._read_only[_digest(tenant.read_only_token)] = runtime
         return runtime
+
+    async def _keep_house(self) -> None:
+        for runtime in self.runtimes:
+            if runtime.clock.mode == "system":
+                await runtime.keep_house()
 
     def _take_seq(self) -> int:
         seq = self._next_seq

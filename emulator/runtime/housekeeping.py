@@ -1,26 +1,25 @@
-"""Throwing away what has been kept long enough, by the tenant's clock: a server left on stays small."""
+"""Deletes what has been kept long enough, by the tenant's clock, so that a server left on stays small."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from emulator.broker.expiry import forget
 from emulator.broker.state import BrokerState
-from emulator.clock import Alarm, Clock
-from emulator.errors import EmulatorError
+from emulator.clock import Clock
 from emulator.store.retention import prune
 from emulator.store.store import SqlStore
 from emulator.store.writer import StoreWriter
 from emulator.wire.limits import Retention
 
-log: logging.Logger = logging.getLogger(__name__)
-
 EVERY_MS = 10 * 60 * 1000
 
 
 class Housekeeping:
-    """Runs every ten minutes of one tenant's clock; under a manual clock, when it is turned past that time."""
+    """Deletes a tenant's old records every ten minutes of its clock.
+
+    On the machine's clock the server calls ``run`` at intervals; a manual clock calls ``run_if_due`` when it is turned.
+    """
 
     def __init__(
         self,
@@ -40,30 +39,15 @@ class Housekeeping:
         self._dead_letters = dead_letters
         self._change = change
         self._next_at = clock.now_at() + EVERY_MS
-        self._alarm: Alarm | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Wait for the next time."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._clock.call_at(self._next_at, self._ring)
-
-    def close(self) -> None:
-        """Stop; what was not thrown away waits for the next start."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self._task is not None:
-            self._task.cancel()
 
     async def run_if_due(self) -> None:
-        """Throw away what may go, if the time has come."""
+        """Delete what may go, if the time has come."""
         if self._clock.now_at() >= self._next_at:
             self._next_at = self._clock.now_at() + EVERY_MS
             await self.run()
 
     async def run(self) -> None:
-        """Throw away what may go now, batch by batch: what others ask of the writer comes in between."""
+        """Delete what may go now, batch by batch, so that other writes come in between. Raise StoreUnavailable."""
         now_at = self._clock.now_at()
         retention = self._retention
         await self._change(lambda state, at: forget(state, at, unused_since=now_at - retention.messages_ms))
@@ -78,13 +62,3 @@ class Housekeeping:
         while has_more:
             async with self._dead_letters:
                 has_more = await self._writer.read_after_writes(batch)
-
-    def _ring(self) -> None:
-        self._task = asyncio.create_task(self._run_and_rest(), name="housekeeping")
-
-    async def _run_and_rest(self) -> None:
-        try:
-            await self.run_if_due()
-        except EmulatorError as error:
-            log.warning("housekeeping is put off: %s", error, extra={"event": "housekeeping_put_off"})
-        self.start()

@@ -162,8 +162,6 @@ class Runtime:
         """
         if not is_new:
             await self._take_up(self.clock.now_at())
-        if self._housekeeping is not None:
-            self._housekeeping.start()
 
     async def _take_up(self, now_at: int) -> None:
         load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
@@ -191,8 +189,6 @@ class Runtime:
         self._is_closed = True
         self._disarm()
         self.bulk_cancels.close()
-        if self._housekeeping is not None:
-            self._housekeeping.close()
         await self._work.join(grace_seconds)
 
     @property
@@ -329,6 +325,15 @@ class Runtime:
         self._clock_kept_at = now_at
         return self._writer.write(self.tenant.id, [ClockTurned(now_at)] if is_kept else [])
 
+    async def keep_house(self) -> None:
+        """Delete what has been kept long enough. What cannot be done now is logged, and left to the next time."""
+        if self._housekeeping is None:
+            return
+        try:
+            await self._housekeeping.run()
+        except EmulatorError as error:
+            log.warning("housekeeping is put off: %s", error, extra={"event": "housekeeping_put_off"})
+
     async def _run_due(self, now_at: int) -> None:
         await self._carry_out(now_at)
 
@@ -359,8 +364,6 @@ class Runtime:
         self._work.begin()
         try:
             self._disarm()
-            if self._housekeeping is not None:
-                self._housekeeping.close()
             # Before the tasks are waited for: no attempt of the old state may start meanwhile.
             self.broker.state.forget()
             await self._work.cancel()
