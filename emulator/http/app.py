@@ -15,8 +15,10 @@ from emulator.faults import FaultBook
 from emulator.faults.publishing import PublishFaults
 from emulator.http import errors
 from emulator.http.cors import Cors
+from emulator.http.direct_publish import DirectPublish
 from emulator.http.fast_path import Direct
 from emulator.http.openapi import openapi_route
+from emulator.http.option_cache import OptionCache
 from emulator.http.routing import authenticate
 from emulator.http.v2 import (
     bulk_actions,
@@ -99,6 +101,7 @@ def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) ->
     )
     app.router.redirect_slashes = False
     app.state.emulator = emulator
+    app.state.known_publishers = OptionCache()
 
     def find_faults(scope: Scope) -> FaultBook | None:
         try:
@@ -106,9 +109,12 @@ def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) ->
         except EmulatorError:
             return None
 
-    settings = emulator.settings
-    return Cors(
-        PublishFaults(Direct(app), disturbed=emulator.disturbed_publishing, find=find_faults),
+    settings, disturbed = emulator.settings, emulator.disturbed_publishing
+    guarded = Cors(
+        PublishFaults(Direct(app), disturbed=disturbed, find=find_faults),
         allowed_origins=settings.allowed_origins,
         allowed_hosts=(*settings.allowed_hosts, settings.host),
+    )
+    return DirectPublish(
+        guarded, known=app.state.known_publishers, intake=emulator.intake, disturbed=disturbed
     )

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from emulator.errors import BodyTooLarge, InvalidInput
 from emulator.http.models.common import NextPage
@@ -45,19 +46,25 @@ def _named_by_connection(raw: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]
 
 
 async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
-    """The whole body.
+    """The whole body. Raises what ``receive_body`` does."""
+    return await receive_body(request.receive, announced=_announced_length(request), limit=limit, what=what)
 
-    Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came, and InvalidInput if it is not as
-    long as it was said to be: a server in front has lost the rest.
+
+async def receive_body(
+    receive: Receive, *, announced: int | None, limit: int, what: str = "message"
+) -> bytes:
+    """The whole body, which was said to be ``announced`` bytes long.
+
+    Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came, InvalidInput if it is not as
+    long as it was said to be (a server in front has lost the rest), and ClientDisconnect.
     """
-    announced = _announced_length(request)
     if announced is not None and announced > limit:
         raise _too_large(what, announced, limit)
     parts: list[bytes] = []
     size = 0
     has_more = True
     while has_more:
-        event = await request.receive()
+        event = await receive()
         if event["type"] == "http.disconnect":
             raise ClientDisconnect
         part: bytes = event.get("body", b"")

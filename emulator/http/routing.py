@@ -90,13 +90,16 @@ def route(
                 return await endpoint(request, runtime)
             finally:
                 intake.give_back(taken)
-        except EmulatorError as error:
-            return error_response(error)
-        except ClientDisconnect:
-            return Response(status_code=400)
+        except (EmulatorError, ClientDisconnect) as error:
+            return refusal(error)
 
     methods = [method] if isinstance(method, str) else method
     return TargetRoute(path, handle, methods, operation=operation, summary=summary_of(endpoint))
+
+
+def refusal(error: EmulatorError | ClientDisconnect) -> Response:
+    """Return the answer of a request that came to nothing; nobody reads that of a client that is gone."""
+    return Response(status_code=400) if isinstance(error, ClientDisconnect) else error_response(error)
 
 
 def _answer_of(endpoint: Any) -> Any:
@@ -181,8 +184,12 @@ def raw_query(request: Request) -> str:
 
 def path_name(request: Request, name: str) -> str:
     """Return a path segment that is not a destination, percent-decoded once (contract 1.1)."""
-    value: str = request.path_params[name]
-    return check_text(unquote(value), what=name)
+    return segment_name(request.path_params[name], name)
+
+
+def segment_name(segment: str, what: str) -> str:
+    """Return such a segment decoded; ``what`` names it in a refusal."""
+    return check_text(unquote(segment), what=what)
 
 
 def caller_ip(request: Request) -> str | None:
@@ -210,7 +217,12 @@ class JsonAnswer(Response, Generic[A_co]):
 
 def ok(content: A, status: int = 200) -> JsonAnswer[A]:
     """Return the answer that holds ``content``."""
-    return JsonAnswer(_encode(content), status_code=status)
+    return JsonAnswer(encoded(content), status_code=status)
+
+
+def encoded(content: object) -> bytes:
+    """Return ``content`` as an answer's body."""
+    return _encode(content).encode()
 
 
 def done() -> JsonAnswer[Empty]:

@@ -1,15 +1,15 @@
 """A publish whose header lines came before is answered, and kept, as the first one was."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.http.option_cache import OptionCache
+from emulator.http.option_cache import Known, OptionCache
+from emulator.runtime import Runtime
 from emulator.testing import Harness, Receiver
-from emulator.wire.limits import Limits
-from emulator.wire.options import PublishOptions, parse_options
+from emulator.wire.options import PublishOptions
 
 TARGET = "https://example.com/hook"
 DELAY = {"Upstash-Delay": "1h"}
@@ -100,17 +100,17 @@ lines = st.lists(
 
 @given(st.lists(lines, max_size=40))
 def test_the_cache_stays_within_its_bytes_and_tells_what_it_was_told(said: list[Any]) -> None:
-    cache, limits = OptionCache(most_bytes=200, most_bytes_each=100), Limits()
+    cache, runtime = OptionCache(most_bytes=200, most_bytes_each=100), cast("Runtime", None)
     for number, some in enumerate(said):
-        cache.keep(some, limits, PublishOptions(retries=number))
-        found = cache.find(some, limits)
-        assert found is None or found.retries == number
+        cache.keep(some, Known(runtime, PublishOptions(retries=number)))
+        found = cache.find(some)
+        assert found is None or found.options.retries == number
         assert cache.size <= 200
-    assert cache.find([(b"never", b"seen")], limits) is None
+    assert cache.find([(b"never", b"seen")]) is None
 
 
-def test_other_limits_are_asked_anew() -> None:
-    cache, limits = OptionCache(), Limits()
-    cache.keep([(b"upstash-retries", b"2")], limits, parse_options([("Upstash-Retries", "2")], limits=limits))
-    assert cache.find([(b"upstash-retries", b"2"), (b"content-length", b"7")], limits) is not None
-    assert cache.find([(b"upstash-retries", b"2")], Limits()) is None
+def test_the_length_of_a_body_makes_no_difference() -> None:
+    cache, known = OptionCache(), Known(cast("Runtime", None), PublishOptions(retries=2))
+    cache.keep([(b"upstash-retries", b"2")], known)
+    assert cache.find([(b"upstash-retries", b"2"), (b"content-length", b"7")]) is known
+    assert cache.find([(b"upstash-retries", b"2"), (b"x-length", b"7")]) is None

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from starlette.requests import Request
@@ -24,9 +25,18 @@ from emulator.http.models.publishing import (
 )
 from emulator.http.models.workflow import WorkflowItem
 from emulator.http.openapi_types import ANY_BYTES, Operation
-from emulator.http.option_cache import OptionCache
+from emulator.http.option_cache import Known
 from emulator.http.request_parsing import header_lines, read_body, read_object
-from emulator.http.routing import JsonAnswer, caller_ip, ok, path_name, raw_header, raw_query, route
+from emulator.http.routing import (
+    JsonAnswer,
+    TargetRoute,
+    caller_ip,
+    ok,
+    raw_header,
+    raw_query,
+    route,
+    segment_name,
+)
 from emulator.http.v2.schedules import save_schedule_from
 from emulator.http.v2.workflow_publishing import (
     accepted_fields,
@@ -36,7 +46,13 @@ from emulator.http.v2.workflow_publishing import (
     read_workflow_draft,
 )
 from emulator.runtime import Runtime
-from emulator.wire.destination import DestinationKind, check_name, parse_destination, split_target
+from emulator.wire.destination import (
+    Destination,
+    DestinationKind,
+    check_name,
+    parse_destination,
+    split_target,
+)
 from emulator.wire.headers import Headers, canonical_name
 from emulator.wire.option_headers import OPTION_HEADERS
 from emulator.wire.options import PublishOptions, parse_options
@@ -45,21 +61,9 @@ from emulator.wire.workflow import RUN_ID_HEADER, header_lines_of, is_workflow
 log: logging.Logger = logging.getLogger(__name__)
 
 
-_KNOWN: OptionCache = OptionCache()
-
-
 def routes() -> list[BaseRoute]:
-    publishes = Operation(
-        answer=PublishAnswer,
-        status=201,
-        further={200: ScheduleCreated, 202: PublishAnswer | ScheduleCreated},
-        body=ANY_BYTES,
-        takes_options=True,
-        errors=(400, 404, 412, 413, 429),
-    )
     return [
-        route("/v2/publish/{destination:path}", "POST", publish, publishes),
-        route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue, publishes),
+        *_routes_of_one(),
         route(
             "/v2/batch",
             "POST",
@@ -69,6 +73,37 @@ def routes() -> list[BaseRoute]:
     ]
 
 
+@cache
+def _routes_of_one() -> tuple[TargetRoute, ...]:
+    """The routes that publish one message, to a destination in their path."""
+    publishes = Operation(
+        answer=PublishAnswer,
+        status=201,
+        further={200: ScheduleCreated, 202: PublishAnswer | ScheduleCreated},
+        body=ANY_BYTES,
+        takes_options=True,
+        errors=(400, 404, 412, 413, 429),
+    )
+    return (
+        route("/v2/publish/{destination:path}", "POST", publish, publishes),
+        route("/v2/enqueue/{queue}/{destination:path}", "POST", enqueue, publishes),
+    )
+
+
+def usual_target(path: str) -> tuple[Destination, str | None] | None:
+    """Return the destination and the queue of a raw path that publishes to a URL; ``None`` for every other path."""
+    found = next((one for route in _routes_of_one() if (one := route.path_regex.match(path))), None)
+    if found is None:
+        return None
+    given = found.groupdict()
+    try:
+        destination = parse_destination(given["destination"])
+        queue_name = _queue_name(given["queue"]) if "queue" in given else None
+    except InvalidInput:
+        return None
+    return None if destination.kind is DestinationKind.URL_GROUP else (destination, queue_name)
+
+
 async def publish(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
     """One message, or one for each endpoint of a URL group; with ``Upstash-Cron`` a schedule."""
     return await _publish(request, runtime, queue_name=None)
@@ -76,9 +111,7 @@ async def publish(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswe
 
 async def enqueue(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
     """Publish into a queue."""
-    return await _publish(
-        request, runtime, queue_name=check_name(path_name(request, "queue"), what="queue name")
-    )
+    return await _publish(request, runtime, queue_name=_queue_name(request.path_params["queue"]))
 
 
 async def batch(request: Request, runtime: Runtime) -> JsonAnswer[list[ItemAnswer]]:
@@ -111,49 +144,48 @@ async def _publish(
     request: Request, runtime: Runtime, queue_name: str | None
 ) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
-    draft = _known_draft(request, runtime, body, queue_name)
-    if draft is None:
-        lines, query, target = header_lines(request), raw_query(request), request.path_params["destination"]
-        if raw_header(request, b"upstash-cron") is not None or _has_cron(query):
-            return await save_schedule_from(
-                runtime, target, query, lines, body, caller_ip(request), queue_name
-            )
-        if is_workflow(lines):
-            if queue_name is not None:
-                lines = (*lines, ("Upstash-Queue-Name", queue_name))
-            return await publish_one(runtime, target, query, lines, body, caller_ip(request))
-        draft = read_draft(runtime, target, query, lines, body, caller_ip(request), queue_name)
-        if not query and queue_name is None:
-            _remember(request, runtime, draft)
+    lines, query, target = header_lines(request), raw_query(request), request.path_params["destination"]
+    if raw_header(request, b"upstash-cron") is not None or _has_cron(query):
+        return await save_schedule_from(runtime, target, query, lines, body, caller_ip(request), queue_name)
+    if is_workflow(lines):
+        if queue_name is not None:
+            lines = (*lines, ("Upstash-Queue-Name", queue_name))
+        return await publish_one(runtime, target, query, lines, body, caller_ip(request))
+    draft = read_draft(runtime, target, query, lines, body, caller_ip(request), None)
+    _remember(request, runtime, draft)
+    view, status = await accept(runtime, into_queue(draft, queue_name))
+    return ok(view, status=status)
+
+
+async def accept(runtime: Runtime, draft: Draft) -> tuple[Published | list[PublishedToEndpoint], int]:
+    """Publish a draft; return the answer and its status. Raises what refuses it."""
     [result] = await runtime.publish([draft])
     if isinstance(result, EmulatorError):
         raise result
     is_duplicate = all(one.is_duplicate for one in result)
-    return ok(accepted_view(draft, result), status=202 if is_duplicate else 201)
+    return accepted_view(draft, result), 202 if is_duplicate else 201
 
 
-def _known_draft(request: Request, runtime: Runtime, body: bytes, queue_name: str | None) -> Draft | None:
-    """What a publish asks for whose header lines came before and say all of it; ``None`` for every other."""
-    if request.scope["query_string"]:
-        return None
-    options = _KNOWN.find(request.scope["headers"], runtime.limits)
-    if options is None:
-        return None
-    raw, kept, parameters = split_target(request.path_params["destination"], "")
-    destination = parse_destination(raw, kept)
-    if parameters or destination.kind is DestinationKind.URL_GROUP:
-        return None
-    if queue_name is not None:
-        options = replace(options, queue_name=queue_name)
-    return Draft(destination=destination, options=options, body=body, caller_ip=caller_ip(request))
+def into_queue(draft: Draft, name: str | None) -> Draft:
+    """Return ``draft`` as it goes into a queue that its target names, if it names one."""
+    return draft if name is None else replace(draft, options=replace(draft.options, queue_name=name))
+
+
+def _queue_name(segment: str) -> str:
+    return check_name(segment_name(segment, "queue"), what="queue name")
 
 
 def _remember(request: Request, runtime: Runtime, draft: Draft) -> None:
-    """Keep what the header lines say, unless a group's defaults took part or something is to be warned of."""
+    """Keep what the header lines say, where they alone say it and nothing more is to be said to the caller.
+
+    That is: no query and no group's defaults took part, no warning is due, and no page of a browser asks, whose answer
+    has lines of its own.
+    """
     options = draft.options
     has_warnings = bool(options.warnings) or any(True for _ in _ignored(options))
-    if draft.destination.kind is not DestinationKind.URL_GROUP and not has_warnings:
-        _KNOWN.keep(request.scope["headers"], runtime.limits, options)
+    is_alone = not request.scope["query_string"] and draft.destination.kind is not DestinationKind.URL_GROUP
+    if is_alone and not has_warnings and raw_header(request, b"origin") is None:
+        request.app.state.known_publishers.keep(request.scope["headers"], Known(runtime, options))
 
 
 def _has_cron(query: str) -> bool:
@@ -178,9 +210,8 @@ def read_draft(
         defaults = runtime.group_headers(destination.value)
     options = parse_options(lines, parameters, defaults, limits=runtime.limits)
     runtime.note_warnings((*options.warnings, *_ignored(options)))
-    if queue_name is not None:
-        options = replace(options, queue_name=queue_name)
-    return Draft(destination=destination, options=options, body=body, caller_ip=ip)
+    draft = Draft(destination=destination, options=options, body=body, caller_ip=ip)
+    return into_queue(draft, queue_name)
 
 
 def _ignored(options: PublishOptions) -> Iterator[str]:
