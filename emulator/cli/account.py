@@ -42,7 +42,7 @@ Rewrite = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ORIGIN=ORIGIN",
-        help="Where destinations of the account's first origin lead here. Repeatable.",
+        help="Send requests for the account's first origin to the second one here. Repeatable.",
     ),
 ]
 WithSecrets = Annotated[
@@ -51,11 +51,14 @@ WithSecrets = Annotated[
         metavar="NAME", help="Write the values of this header, or 'body', into the file. Repeatable."
     ),
 ]
-Prune = Annotated[bool, typer.Option("--prune", help="Delete what is not wanted.")]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete what is not in the file.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 To = Annotated[str, typer.Option("--to", metavar="account|emulator", help="Which server.")]
-File = Annotated[str, typer.Argument(metavar="[FILE]", help="What is wanted; - is standard input.")]
+File = Annotated[
+    str,
+    typer.Argument(metavar="[FILE]", help="The file that describes the wanted state; - is standard input."),
+]
 
 
 @app.command()
@@ -66,7 +69,9 @@ def pull(
     rewrite: Rewrite = None,
     keep_destinations: Annotated[
         bool,
-        typer.Option("--keep-destinations", help="Let the emulator call the account's own destinations."),
+        typer.Option(
+            "--keep-destinations", help="Allow the emulator to call the account's real destinations."
+        ),
     ] = False,
     with_secrets: WithSecrets = None,
     with_dlq: Annotated[
@@ -178,7 +183,7 @@ def apply(
     emulator_token: EmulatorToken = None,
     max_wait: MaxWait = 60,
 ) -> None:
-    """Bring the account, or the emulator, to what the file says. Again does nothing; only --prune deletes."""
+    """Make the account, or the emulator, match the file. A second run changes nothing; only --prune deletes."""
     servers = Servers(account_url, account_token, emulator_url, emulator_token, max_wait)
     with (
         _said(),
@@ -191,7 +196,7 @@ def apply(
 @app.command()
 def replay(
     dlq_id: Annotated[
-        str | None, typer.Argument(metavar="[DLQ_ID]", help="Which entry; the newest if none is named.")
+        str | None, typer.Argument(metavar="[DLQ_ID]", help="The entry's id; by default the newest.")
     ] = None,
     rewrite: Rewrite = None,
     body: Annotated[

@@ -24,14 +24,14 @@ AccountToken = Annotated[
     str | None,
     typer.Option(
         "--account-token", envvar="QSTASH_TOKEN", show_envvar=True, show_default=False, rich_help_panel="Servers",
-        help="The account's token; the read-only one will do for all but apply.",
+        help="The account's token; the read-only token is enough for all but apply.",
     ),
 ]  # fmt: skip
 EmulatorUrl = Annotated[str, typer.Option("--emulator-url", help="The emulator.", rich_help_panel="Servers")]
 EmulatorToken = Annotated[
     str | None,
     typer.Option(
-        "--emulator-token", help="Whose tenant; the default user's if not given.", show_default=False,
+        "--emulator-token", help="Whose tenant; by default the default user's.", show_default=False,
         rich_help_panel="Servers",
     ),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from emulator.cli.client import Client
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json
 
-app: typer.Typer = typer.Typer(help="Show the clock, and turn a manual one.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(help="Show the clock; move a manual one.", no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -33,12 +33,12 @@ def show(
 
 @app.command("advance")
 def advance(
-    by: Annotated[str, typer.Argument(metavar="DURATION", help="Such as 90s, 24h, 1d10h30m.")],
+    by: Annotated[str, typer.Argument(metavar="DURATION", help="A duration, such as 90s, 24h, 1d10h30m.")],
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn the clock forward. Returns when everything that fell due has happened."""
+    """Move the clock forward. Returns when everything that fell due has happened."""
     _say(Client(url, token).call("POST", "/emulator/clock/advance", json={"by": by}), as_json)
 
 
@@ -49,18 +49,18 @@ def to(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn the clock to an instant."""
+    """Move the clock to an instant."""
     _say(Client(url, token).call("POST", "/emulator/clock/advance", json={"to": at}), as_json)
 
 
 @app.command("run-until-idle")
 def run_until_idle(
-    limit: Annotated[str | None, typer.Option(help="Turn it at most this far.", show_default="30d")] = None,
+    limit: Annotated[str | None, typer.Option(help="Move it at most this far.", show_default="30d")] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn the clock until no message is pending."""
+    """Move the clock until no message is pending."""
     body = {} if limit is None else {"limit": limit}
     _say(Client(url, token).call("POST", "/emulator/clock/run-until-idle", json=body), as_json)
 

@@ -11,7 +11,7 @@ from emulator.cli.output import moment, print_json, print_table
 app: typer.Typer = typer.Typer(help="The dead letter queue: list, retry, delete.", no_args_is_help=False)
 
 DlqIds = Annotated[
-    list[str] | None, typer.Argument(metavar="[DLQ_ID]...", help="Entries, as the list names them.")
+    list[str] | None, typer.Argument(metavar="[DLQ_ID]...", help="Ids of entries, as the list shows them.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Every entry.")]
 

@@ -8,9 +8,7 @@ from emulator.cli.client import Client, fail, read_pair
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import print_json, print_table
 
-app: typer.Typer = typer.Typer(
-    help="Faults: list them, switch one on, switch them off.", no_args_is_help=False
-)
+app: typer.Typer = typer.Typer(help="List faults; add or remove them.", no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -35,24 +33,26 @@ def add(
         typer.Argument(help="refuse, drop, answer, delay, time-out, crash …; a wrong one lists them all."),
     ],
     destination: Annotated[
-        str | None, typer.Option(help="The URL, or where it begins; * stands for any characters.")
+        str | None, typer.Option(help="The URL or its beginning; * stands for any characters.")
     ] = None,
     queue: Annotated[str | None, typer.Option(help="Only this queue.")] = None,
     label: Annotated[str | None, typer.Option(help="Only messages with this label.")] = None,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", help="How many it strikes; without it all.")
+        int | None, typer.Option("--count", "-n", help="How many deliveries it affects; all by default.")
     ] = None,
-    skip: Annotated[int | None, typer.Option(help="How many pass first.")] = None,
-    probability: Annotated[float | None, typer.Option(help="How likely each is struck, up to 1.")] = None,
-    seed: Annotated[int | None, typer.Option(help="What the probability is drawn from.")] = None,
-    status: Annotated[int | None, typer.Option(help="The status that is answered.")] = None,
+    skip: Annotated[int | None, typer.Option(help="How many deliveries pass unaffected first.")] = None,
+    probability: Annotated[
+        float | None, typer.Option(help="Probability that a delivery is affected, up to 1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed for the probability.")] = None,
+    status: Annotated[int | None, typer.Option(help="The status of the answer.")] = None,
     response_header: Annotated[
         list[str] | None, typer.Option(metavar="NAME:VALUE", help="A header of that answer. Repeatable.")
     ] = None,
     response_body: Annotated[str | None, typer.Option(help="The body of that answer.")] = None,
-    delay: Annotated[str | None, typer.Option(help="How long a delivery is held, such as 30s.")] = None,
+    delay: Annotated[str | None, typer.Option(help="How long a delivery is delayed, such as 30s.")] = None,
     accepted: Annotated[
-        bool, typer.Option("--accepted", help="The publish takes effect all the same.")
+        bool, typer.Option("--accepted", help="The publish takes effect although it fails.")
     ] = False,
     url: Url = DEFAULT_URL,
     token: Token = None,
@@ -82,7 +82,7 @@ def add(
 @app.command("remove")
 def remove(
     fault_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[FAULT_ID]...", help="As the list names them.")
+        list[str] | None, typer.Argument(metavar="[FAULT_ID]...", help="Ids, as the list shows them.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every fault.")] = False,
     url: Url = DEFAULT_URL,

@@ -9,7 +9,7 @@ from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import print_json
 
 app: typer.Typer = typer.Typer(
-    help="Show the signing keys in force; bring the published ones back.", no_args_is_help=False
+    help="Show the signing keys in force; restore the published ones.", no_args_is_help=False
 )
 
 

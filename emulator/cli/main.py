@@ -132,7 +132,7 @@ def run(
     stop_with_process: Annotated[
         int | None,
         typer.Option(
-            metavar="PID", min=1, help="End as SIGTERM would when this process is gone; not on Windows."
+            metavar="PID", min=1, help="Stop, as on SIGTERM, when this process is gone; not on Windows."
         ),
     ] = None,
 ) -> None:

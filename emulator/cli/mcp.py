@@ -7,7 +7,7 @@ from emulator.cli.options import DEFAULT_URL, Token, Url
 
 
 def mcp(url: Url = DEFAULT_URL, token: Token = None) -> None:
-    """Speak the Model Context Protocol over stdio: an agent's tools on a running server. Needs the extra 'mcp'."""
+    """Serve an agent's tools for a running server by MCP over stdio. Needs the extra 'mcp'."""
     import asyncio
 
     from emulator.mcp.api import Api

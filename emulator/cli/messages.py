@@ -1,4 +1,4 @@
-"""``qstash-emulator messages``: list, look at one, bring forward, cancel."""
+"""``qstash-emulator messages``: list, show one, deliver it now, cancel it."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
 
 app: typer.Typer = typer.Typer(
-    help="List messages, look at one, bring it forward, cancel it.", no_args_is_help=False
+    help="List messages; show one, deliver it now, cancel it.", no_args_is_help=False
 )
 
 MessageId = Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="msg_…")]
@@ -20,7 +20,7 @@ def list_messages(
     context: typer.Context,
     state: Annotated[
         str | None,
-        typer.Option(help="CREATED, ACTIVE, RETRY, DELIVERED, FAILED, CANCELED; or several, by commas."),
+        typer.Option(help="CREATED, ACTIVE, RETRY, DELIVERED, FAILED, CANCELED; separate several by commas."),
     ] = None,
     destination: Annotated[
         str | None, typer.Option("--destination", help="Part of the destination's URL.")

@@ -18,7 +18,7 @@ Token = Annotated[
     str | None,
     typer.Option(
         "--token",
-        help="Whose messages; the default user's if not given.",
+        help="Whose messages; by default the default user's.",
         envvar="QSTASH_TOKEN",
         show_envvar=True,
         show_default=False,
@@ -33,7 +33,7 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_def
 LogPort = Annotated[
     int | None,
     typer.Option(
-        help="A second port that answers all the same, as the vendor's log server does.",
+        help="A second port that answers the same requests, as the vendor's log server does.",
         envvar="QSTASH_DEV_LOG_PORT",
         show_default="none",
     ),
@@ -42,10 +42,12 @@ Db = Annotated[
     str | None,
     typer.Option(help="SQLite file or SQLAlchemy URL that keeps the state.", show_default="qstash.db"),
 ]
-Memory = Annotated[bool, typer.Option("--memory", help="Keep nothing beyond this run.")]
+Memory = Annotated[bool, typer.Option("--memory", help="Keep the state in memory; it ends with the server.")]
 ClockMode = Annotated[
     str | None,
-    typer.Option("--clock", help="'system', or 'manual' to turn it by hand.", show_default="system"),
+    typer.Option(
+        "--clock", help="'system', or 'manual': time moves only when told to.", show_default="system"
+    ),
 ]
 Now = Annotated[int | None, typer.Option(help="Where a manual clock starts, in unix milliseconds.")]
 ConnectTo = Annotated[
@@ -71,10 +73,10 @@ LikeProduction = Annotated[
     bool,
     typer.Option(
         "--like-production",
-        help="Refuse what the real service refuses: loopback, private and unresolvable hosts, a plan's limits.",
+        help="Refuse loopback, private and unresolvable hosts and enforce a plan's limits, as the real service does.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse what the real service would ignore.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what the real service silently ignores.")]
 OtlpEndpoint = Annotated[
     str | None, typer.Option(help="Send traces there by OTLP over HTTP; needs the extra 'otel'.")
 ]
@@ -86,5 +88,5 @@ StopWithStdin = Annotated[
     ),
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Log every request, not failed deliveries alone.")
+    bool, typer.Option("--verbose", "-v", help="Log every request, not only failed deliveries.")
 ]

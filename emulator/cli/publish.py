@@ -31,24 +31,32 @@ def publish(
     ] = None,
     queue: Annotated[str | None, typer.Option(help="Enqueue, instead of publishing at once.")] = None,
     delay: Annotated[str | None, typer.Option(help="A duration, such as 10s or 1d2h.")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, help="How many; 3 if not given.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="How often a failed attempt is repeated; 3 by default.")
+    ] = None,
     retry_delay: Annotated[
         str | None, typer.Option(help="An expression in milliseconds, such as 1000 * retried.")
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="A duration for each attempt.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="A label. Repeatable.")] = None,
-    callback: Annotated[str | None, typer.Option(help="URL that is told of every attempt.")] = None,
-    failure_callback: Annotated[str | None, typer.Option(help="URL that is told when all failed.")] = None,
+    callback: Annotated[str | None, typer.Option(help="URL called after every attempt.")] = None,
+    failure_callback: Annotated[
+        str | None, typer.Option(help="URL called when the last attempt has failed.")
+    ] = None,
     deduplication_id: Annotated[
-        str | None, typer.Option(help="The same id within ten minutes is the same message.")
+        str | None,
+        typer.Option(help="A second message with this id within ten minutes is not accepted again."),
     ] = None,
     flow_key: Annotated[str | None, typer.Option(help="Flow-control key.")] = None,
-    flow_value: Annotated[str | None, typer.Option(help="Such as rate=10,period=1m,parallelism=2.")] = None,
+    flow_value: Annotated[
+        str | None, typer.Option(help="Limits, such as rate=10,period=1m,parallelism=2.")
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME:VALUE", help="Any other Upstash-… header. Repeatable.")
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Show what becomes of it; exit 1 unless it is delivered.")
+        bool,
+        typer.Option("--wait", help="Wait for the outcome and show it; exit with 1 unless it is delivered."),
     ] = False,
     url: Url = DEFAULT_URL,
     token: Token = None,

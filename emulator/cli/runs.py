@@ -10,7 +10,7 @@ from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table, sentence
 
 app: typer.Typer = typer.Typer(
-    help="List workflow runs, look at one, start one anew from a step.", no_args_is_help=False
+    help="List workflow runs; show one, start one again from a step.", no_args_is_help=False
 )
 
 
@@ -19,7 +19,7 @@ def list_runs(
     context: typer.Context,
     state: Annotated[
         str | None,
-        typer.Option(help="RUN_STARTED, RUN_SUCCESS, RUN_FAILED, RUN_CANCELED; or several, by commas."),
+        typer.Option(help="RUN_STARTED, RUN_SUCCESS, RUN_FAILED, RUN_CANCELED; separate several by commas."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="A label.")] = None,
     url: Url = DEFAULT_URL,

@@ -1,4 +1,4 @@
-"""``qstash-emulator schedules``: list, look at one, run it now, pause, delete."""
+"""``qstash-emulator schedules``: list, show one, run it now, pause, delete."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import moment, print_facts, print_json, print_table
 
 app: typer.Typer = typer.Typer(
-    help="Schedules: list, look at one, run it now, pause, resume, delete.", no_args_is_help=False
+    help="List schedules; show one, run it now, pause, resume or delete it.", no_args_is_help=False
 )
 
 ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE_ID")]

@@ -43,7 +43,7 @@ def export(
 
 
 def import_(
-    file: Annotated[str, typer.Argument(help="What export wrote; - is standard input.")] = "-",
+    file: Annotated[str, typer.Argument(help="A file that export wrote; - is standard input.")] = "-",
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,

@@ -16,7 +16,7 @@ _RETRY_SECONDS = 1.0
 
 def tail(
     state: Annotated[
-        str | None, typer.Option(help="Only these states, by commas: CREATED, ERROR, DELIVERED …")
+        str | None, typer.Option(help="Only these states, separated by commas: CREATED, ERROR, DELIVERED …")
     ] = None,
     destination: Annotated[
         str | None, typer.Option("--destination", help="Only URLs that contain this.")
