@@ -23,6 +23,9 @@ _SHORT_CHARACTERS = 4_096
 _MARKS_AT_A_TIME = 5_000
 _VALUES_OF_AN_ITEM = 20
 
+# What may stand behind a whole item; nothing, where it was cut, may not.
+_AFTER_ITEM = tuple(",] \t\r\n")
+
 _decode = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 # A whole string, or what makes or parts values outside of one.
@@ -115,8 +118,8 @@ def _decode_short(text: str, position: int) -> tuple[Any, int] | None:
         item, end = _decode(near, 0)
     except (ValueError, RecursionError):
         return None
-    # A number could go on behind what was looked at.
-    return (item, position + end) if end < len(near) else None
+    # A number could go on behind what was looked at: "1.", "1e" and "1e+" are cut in the middle of one.
+    return (item, position + end) if near[end : end + 1] in _AFTER_ITEM else None
 
 
 async def _decode_long(text: str, position: int, what: str, most: int) -> tuple[Any, int]:

@@ -45,6 +45,13 @@ def test_any_array(items: list[Any], indent: int | None, is_ascii: bool) -> None
     assert _parsed(json.dumps(items, indent=indent, ensure_ascii=is_ascii).encode()) == items
 
 
+@pytest.mark.parametrize(
+    "number", ["11000.0", "1100.25", "110000e1", "11000e1", "1100e+1", "-1100.5", "110000"]
+)
+def test_a_number_that_a_piece_cuts_in_its_middle(number: str) -> None:
+    assert _parsed(f"[{number}, 1]".encode()) == [float(number), 1]
+
+
 @settings(max_examples=100, deadline=None)
 @given(items=st.lists(_JSON, max_size=4), at=st.integers(0, 200), put=st.sampled_from(list('[]{},:"\\ 1ex')))
 def test_what_is_no_array_is_refused_by_both(items: list[Any], at: int, put: str) -> None:
