@@ -1,7 +1,7 @@
 """The invariants, checked on the record of a run.
 
-Everything here is computed from what was seen from outside, by rules written a second time from the contract:
-nothing of the broker, the protocol or the store is imported, so that a mistake there cannot hide itself here.
+The checks use only what was seen from outside, and rules of their own that follow the contract. They import nothing of
+the broker, the protocol or the store, so that a mistake there cannot repeat itself here.
 """
 
 from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ _ALWAYS: tuple[Check, ...] = (
     check_run_steps,
 )
 
-# These compare times of different events, which says nothing once the clock was turned back.
+# These compare the times of different events, which means nothing once the clock was set back.
 _WHILE_TIME_GOES_ON: tuple[Check, ...] = (
     check_retries,
     check_due_times,
@@ -104,7 +104,7 @@ _WHILE_TIME_GOES_ON: tuple[Check, ...] = (
 
 
 def check_invariants(record: Record) -> list[Violation]:
-    """Return every violation in ``record``; empty if the run was as it should be."""
+    """Return every violation in ``record``; empty if every invariant holds."""
     index = RunIndex(record)
     checks = _ALWAYS if record.went_back else (*_ALWAYS, *_WHILE_TIME_GOES_ON)
     return [violation for check in checks for violation in check(index)]

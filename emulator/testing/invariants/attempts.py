@@ -11,7 +11,7 @@ _DAY_MS = 86_400_000
 
 
 def check_attempts(index: RunIndex) -> Iterator[Violation]:
-    """At most ``retries + 1`` attempts, numbered from 0, none twice but after a crash, and none left out."""
+    """A message has at most ``retries + 1`` attempts, numbered from 0 without a gap; only a crash repeats one."""
     for message in index.record.messages:
         attempts = index.attempts[message.id]
         for text in (
@@ -24,7 +24,7 @@ def check_attempts(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_retries(index: RunIndex) -> Iterator[Violation]:
-    """Nothing is sent once the message has come to its end."""
+    """No attempt is sent after the message has ended."""
     for message_id, attempts in index.attempts.items():
         end = index.first(message_id, *FINAL)
         if end is None:
@@ -41,7 +41,7 @@ def check_retries(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_due_times(index: RunIndex) -> Iterator[Violation]:
-    """No attempt starts before its time: the publisher's for the first, the wait after a failure for the others."""
+    """No attempt starts early: the first waits for its publisher's time, a later one for its retry's."""
     for message in index.record.messages:
         attempts = index.attempts[message.id]
         for attempt in attempts:

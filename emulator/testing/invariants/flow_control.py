@@ -10,7 +10,7 @@ from emulator.testing.invariants.violation import Invariant, Violation
 
 
 def check_flow_parallelism(index: RunIndex) -> Iterator[Violation]:
-    """At most ``parallelism`` attempts of a key at a time."""
+    """At most ``parallelism`` attempts of a key are under way at a time."""
     for key, record in index.record.flow_keys.items():
         yield from check_overlap(
             index,
@@ -22,7 +22,7 @@ def check_flow_parallelism(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_flow_pauses(index: RunIndex) -> Iterator[Violation]:
-    """Nothing of a key starts while it is paused."""
+    """No attempt of a key starts while the key is paused."""
     for key, record in index.record.flow_keys.items():
         yield from check_pause(
             index,
@@ -34,7 +34,7 @@ def check_flow_pauses(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_flow_rates(index: RunIndex) -> Iterator[Violation]:
-    """At most ``rate`` attempts of a key in a period, which starts with the first attempt after the one before.
+    """At most ``rate`` attempts of a key start in one period. The first attempt after a period begins the next.
 
     Where it is not known when exactly a setting took effect, it is taken to be the call's begin, and then its end:
     only what is wrong under both is a violation. Calls without an answer leave too much open to tell.
@@ -73,7 +73,7 @@ def _starts(index: RunIndex, key: str) -> list[int]:
 
 
 def _first_excess(starts: Sequence[int], changes: Sequence[tuple[int, int, Rate]]) -> str | None:
-    """Return the first excess, going through starts and changes in order of time; ``None`` if there is none."""
+    """Return the first breach, in order of time over starts and changes; ``None`` if there is none."""
     limit, period_start, count = Rate(), 0, 0
     events: list[tuple[int, int, Rate | None]] = [*changes, *((at, 1, None) for at in starts)]
     for at, _, change in sorted(events, key=lambda event: event[:2]):

@@ -24,7 +24,7 @@ _MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
 
 
 def check_nothing_lost(index: RunIndex) -> Iterator[Violation]:
-    """What was acknowledged is known, and nothing was sent before it was durable."""
+    """Every acknowledged message is in the log, and no message was sent before it was durable."""
     for message in index.record.messages:
         if message.is_acknowledged and not index.positions[message.id]:
             yield Violation(
@@ -44,7 +44,7 @@ def check_nothing_lost(index: RunIndex) -> Iterator[Violation]:
 
 
 def _attempts_that_a_crash_hid(index: RunIndex, message_id: str) -> int:
-    """Return how many attempts may lack their line: each was cut off by a crash, and made again.
+    """Return how many attempts may lack their log line: a crash cut each off, and it was made again.
 
     The message itself is on record before any of them, and so is what an attempt uses up of a flow-control key.
     """
@@ -60,7 +60,7 @@ def _attempts_that_a_crash_hid(index: RunIndex, message_id: str) -> int:
 
 
 def check_contents(index: RunIndex) -> Iterator[Violation]:
-    """What was published is what was delivered."""
+    """Every delivery carries what was published."""
     for message in index.record.messages:
         for attempt in index.attempts[message.id]:
             for what, sent, seen in (
@@ -76,7 +76,7 @@ def check_contents(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_histories(index: RunIndex) -> Iterator[Violation]:
-    """Each message's log is a path through the states, with one end and nothing behind it."""
+    """Each message's log follows the state table, ends once, and has no line after the end."""
     for message_id in index.logged:
         before, before_at = "", 0
         for position in index.positions[message_id]:
@@ -98,7 +98,7 @@ def check_histories(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_ends(index: RunIndex) -> Iterator[Violation]:
-    """Delivered was answered 2xx, failed is in the DLQ, and in the end nothing is left hanging."""
+    """A delivered message was answered 2xx, a failed one is in the DLQ, and at rest every message has ended."""
     for message_id in index.logged:
         states = index.states(message_id)
         text = None
@@ -118,7 +118,7 @@ def check_ends(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_states(index: RunIndex) -> Iterator[Violation]:
-    """The store has a message for finished exactly when its log says so, and with the same end."""
+    """The store and the log agree on which messages have ended, and how."""
     for message in index.record.messages:
         end = index.end_of(message.id)
         logged = None if end is None else index.record.log[end].state
@@ -133,7 +133,7 @@ def check_states(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_cancels(index: RunIndex) -> Iterator[Violation]:
-    """A cancel that was acknowledged is on record."""
+    """A message whose cancel was acknowledged has it in its log."""
     for message_id in index.record.cancels:
         if index.first(message_id, "CANCEL_REQUESTED") is None:
             yield Violation(
@@ -144,7 +144,7 @@ def check_cancels(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_callbacks(index: RunIndex) -> Iterator[Violation]:
-    """One callback for each outcome, one failure callback for each message that failed (contract 5.5)."""
+    """Each outcome has one callback, and each failed message one failure callback (contract 5.5)."""
     for message in index.record.messages:
         states = index.states(message.id)
         outcomes = states.count("ERROR") + states.count("DELIVERED")
@@ -160,7 +160,7 @@ def check_callbacks(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_deduplication(index: RunIndex) -> Iterator[Violation]:
-    """Two messages of one deduplication key were accepted at least ten minutes apart."""
+    """Messages with the same deduplication key were accepted at least ten minutes apart."""
     by_key: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for message in index.record.messages:
         created = index.first(message.id, "CREATED")

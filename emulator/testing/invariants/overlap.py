@@ -1,4 +1,4 @@
-"""What queues and flow-control keys share: a limit of concurrent attempts, and pauses."""
+"""Checks that queues and flow-control keys share: a limit of concurrent attempts, and pauses."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,7 +15,7 @@ def check_overlap(
     what: str,
     invariant: Invariant,
 ) -> Iterator[Violation]:
-    """No request of ``members`` is sent while as many as allowed are under way.
+    """No request of ``members`` is sent while the allowed number is under way already.
 
     ``limit`` is given the time of the decision and that of the request, and tells the largest bound that may have
     held then, ``None`` for none.
@@ -46,7 +46,7 @@ def check_pause(
     what: str,
     invariant: Invariant,
 ) -> Iterator[Violation]:
-    """No attempt of ``members`` is decided on while there is certainly a pause."""
+    """No attempt of ``members`` is decided while a pause is certainly in force."""
     for message in members:
         for position in index.positions[message.id]:
             line = index.record.log[position]

@@ -11,7 +11,7 @@ from emulator.testing.invariants.violation import Invariant, Violation
 
 
 def check_queue_parallelism(index: RunIndex) -> Iterator[Violation]:
-    """At most ``parallelism`` attempts at a time."""
+    """At most ``parallelism`` attempts of a queue are under way at a time."""
     for name, queue in index.record.queues.items():
         yield from check_overlap(
             index,
@@ -23,7 +23,7 @@ def check_queue_parallelism(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_queue_order(index: RunIndex) -> Iterator[Violation]:
-    """A message starts when a slot is free; with parallelism 1, after all that were published before it."""
+    """A message starts only when a slot is free; with parallelism 1, also after every message published before it."""
     for name, queue in index.record.queues.items():
         started = [
             message for message in index.members(name) if index.first(message.id, "ACTIVE") is not None
@@ -48,7 +48,7 @@ def check_queue_order(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_queue_pauses(index: RunIndex) -> Iterator[Violation]:
-    """Nothing starts while the queue is paused."""
+    """No attempt starts while the queue is paused."""
     for name, queue in index.record.queues.items():
         yield from check_pause(
             index, index.members(name), queue.is_paused, what=f"queue {name!r}", invariant=Invariant.QUEUE

@@ -1,4 +1,4 @@
-"""What was seen of a run from outside: clients' answers, destinations' requests, the API's lists.
+"""A run as seen from outside: clients' answers, destinations' requests, the API's lists.
 
 Nothing here comes from the broker. ``emulator.testing.invariants`` checks the record; the simulator and the
 harness fill one. Instants are unix milliseconds of the emulator's clock.
@@ -111,7 +111,7 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """The emulator was gone from ``from_at`` to ``to_at``; or, if ``is_crash`` is false, its clock was turned from one
+    """The emulator was down from ``from_at`` to ``to_at``; or, if ``is_crash`` is false, its clock was moved from one
     to the other. A stop that does not wait for all that is under way counts as a crash.
     """
 
@@ -162,7 +162,7 @@ class ScheduleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A whole run. What is not known is left empty, and is not checked.
+    """A whole run. Unknown parts are left empty and are not checked.
 
     ``messages`` are in the order of publishing, ``attempts`` in the order in which they were sent. ``is_idle``: the
     run ended with nothing left to do, so every message must have come to its end. ``went_back``: the clock was turned

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """A plan or a result that the endpoint published: ``body``, the moment it asked, and if it was answered 2xx the
-    moment of that and the message's id.
+    """A plan or a result that the endpoint published: ``body``, the time of the request and, if it was answered
+    2xx, the time of the answer and the message's id.
     """
 
     body: str
@@ -21,7 +21,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredList:
-    """A list of steps as it was delivered: ``entries`` are message ids with bodies in base64, the payload first.
+    """A list of steps, as delivered: ``entries`` are message ids with bodies in base64, the payload first.
 
     ``is_fetched``: the delivery was empty, and its endpoint got the list itself.
     """
@@ -49,7 +49,7 @@ class SentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvokedRun:
-    """A run that this one invoked with its step ``step_id``, and how it ended, or ``RUN_STARTED``."""
+    """A run that this one invoked with its step ``step_id``, and its final state, or ``RUN_STARTED``."""
 
     step_id: int
     id: str

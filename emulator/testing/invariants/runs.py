@@ -1,4 +1,4 @@
-"""Invariants 9 and 10: a run ends once, and no step of it is lost or done twice without a reason."""
+"""Invariants 9 and 10: a run ends once, and no step is lost, or repeated without a reason."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ Texts = Iterator[str]
 
 
 def check_run_ends(index: RunIndex) -> Iterator[Violation]:
-    """Succeeded with what its endpoint returned, failed and in the DLQ, or cancelled because somebody asked for it."""
+    """A run succeeds with what its endpoint returned, fails and is in the DLQ, or was cancelled on request."""
     for run in index.record.runs:
         for text in (
             *_unknown(run),
@@ -32,7 +32,7 @@ def check_run_ends(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_run_steps(index: RunIndex) -> Iterator[Violation]:
-    """Every delivered list is a beginning of the longest; each accepted step stands in it once, in its order.
+    """Every delivered list is a prefix of the longest one, which has each accepted step once, in order.
 
     What the emulator puts in itself is true: what became of runs that were invoked, and what events brought.
     """
@@ -50,7 +50,7 @@ def check_run_steps(index: RunIndex) -> Iterator[Violation]:
 
 
 def check_run_events(index: RunIndex) -> Iterator[Violation]:
-    """A wait does not run out of time when its event had come."""
+    """A wait does not time out if its event arrived in time."""
     for run in index.record.runs:
         ended: dict[str, tuple[str, dict[str, Any]]] = {}
         for message_id, step in _steps(run):
@@ -75,7 +75,7 @@ def _unknown(run: RunRecord) -> Texts:
 
 
 def _unended(index: RunIndex, run: RunRecord) -> Texts:
-    """At rest no time will come any more, and no wait is without a time at which it runs out."""
+    """At rest nothing more falls due, and every wait has a time at which it ends."""
     if index.record.is_idle and run.state == "RUN_STARTED" and not run.is_stranded:
         yield "has not ended when nothing was left to do"
 
@@ -94,7 +94,7 @@ def _wrong_end(run: RunRecord) -> Texts:
 
 
 def _wrong_reports(run: RunRecord) -> Texts:
-    """The failure is told once, and so is what became of each call."""
+    """A failed run has one failure callback, and each call one result."""
     expected = int(run.has_failure_callback and run.state == _FAILED) + sum(run.callbacks_again)
     # Whether calls without an answer took effect is not known.
     if not expected <= run.failure_callbacks <= expected + run.callbacks_again.count(False):
@@ -108,7 +108,7 @@ def _wrong_reports(run: RunRecord) -> Texts:
 
 
 def _wrong_callback_state(index: RunIndex, run: RunRecord) -> Texts:
-    """At rest the logs say of the last failure callback what became of its message."""
+    """At rest the logs show the outcome of the last failure callback."""
     if run.callback is None or not index.record.is_idle:
         return
     message_id, state = run.callback
@@ -150,7 +150,7 @@ def _lost_steps(run: RunRecord) -> Texts:
 
 
 def _made_up_steps(run: RunRecord) -> Texts:
-    """What a list holds was published, no more often than it was; or it ends a wait, or an invocation."""
+    """Each entry of a list was published, at least as often as it appears, or ends a wait or an invocation."""
     if not run.is_first:
         return
     published = Counter(step.body for step in run.steps)
@@ -165,7 +165,7 @@ def _made_up_steps(run: RunRecord) -> Texts:
 
 
 def _repeated_work(run: RunRecord) -> Texts:
-    """Deliveries of one message may repeat its step; that another one does it too takes two that went on."""
+    """Only deliveries of one and the same message may repeat a step."""
     causes: dict[str, set[str]] = defaultdict(set)
     for execution in run.executions:
         causes[execution.step].add(execution.message_id)
@@ -175,7 +175,7 @@ def _repeated_work(run: RunRecord) -> Texts:
 
 
 def _wrong_fetches(index: RunIndex, run: RunRecord) -> Texts:
-    """What is over the limit is left to be fetched, and nothing else."""
+    """A list is left to be fetched exactly when it exceeds the limit."""
     limit = index.record.lazy_fetch_bytes
     if limit is None:
         return
@@ -188,7 +188,7 @@ def _wrong_fetches(index: RunIndex, run: RunRecord) -> Texts:
 
 
 def _wrong_outcomes(run: RunRecord) -> Texts:
-    """A run hears of each run that it invoked at most once, and what became of that."""
+    """A run receives the result of each run that it invoked at most once, and the right one."""
     if not run.is_first:
         return
     ended = Counter((one.step_id, _outcome_of(one)) for one in run.invoked if one.state != _STARTED)
@@ -211,7 +211,7 @@ def _outcome_of(invoked: InvokedRun) -> str:
 
 
 def _wrong_events(run: RunRecord) -> Texts:
-    """What ended a wait was sent, and ended no other."""
+    """An event that ended a wait was sent, and ended no other wait."""
     seen: set[tuple[str, str]] = set()
     for _, step in _steps(run):
         if step.get("waitTimeout") is not False:

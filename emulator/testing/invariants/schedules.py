@@ -16,7 +16,7 @@ PUNCTUAL_MS = 2_000
 
 
 def check_schedules(index: RunIndex) -> Iterator[Violation]:
-    """While a schedule is active, each of its times fires it once; what passed unseen fires once, together."""
+    """An active schedule fires once at each of its times; times that were missed fire once, together."""
     fired = _firings(index)
     for span in index.record.schedules:
         times = cron_times(span.cron, span.from_at, span.until_at)

@@ -13,7 +13,7 @@ from emulator.testing.invariants.violation import Invariant, Violation
 
 
 def check_signatures(index: RunIndex) -> Iterator[Violation]:
-    """Each signature verifies with a key that was current at the time."""
+    """Each signature verifies with a key that was current when it was made."""
     keys = index.record.signing_keys
     if not keys:
         return

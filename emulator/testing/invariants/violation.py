@@ -21,7 +21,7 @@ class Invariant(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One breach: which invariant, what happened in words, and the ids of the messages it is about."""
+    """One breach: the invariant, a description, and the ids of the messages concerned."""
 
     invariant: Invariant
     text: str
