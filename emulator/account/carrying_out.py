@@ -1,4 +1,4 @@
-"""Carrying out a plan, so that nothing is left unsaid when it ends in the middle."""
+"""Carries out a plan, and reports exactly what was done if it stops in the middle."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from emulator.account.plan import Plan, PlanStep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOutcome:
-    """What was done of a plan. ``failed`` is the step at which it ended, ``why`` in words, ``left`` what came after."""
+    """What was done of a plan. ``failed`` is the step that failed, ``why`` the reason, ``left`` the steps after it."""
 
     done: tuple[PlanStep, ...]
     failed: PlanStep | None = None
@@ -19,7 +19,7 @@ class PlanOutcome:
 
 
 def carry_out(plan: Plan, client: AccountClient, *, tell: Callable[[PlanStep], None]) -> PlanOutcome:
-    """Do step after step; ``tell`` hears of each that is done. The first that fails is the last that is tried."""
+    """Do the steps in order and call ``tell`` after each. Stop at the first that fails."""
     for index, step in enumerate(plan.steps):
         sent = 0
         try:

@@ -1,4 +1,4 @@
-"""The thin side: requests to an account, refusals in words, waits where it asks for them (contract 1.2, 1.9)."""
+"""The only I/O: requests to an account, its refusals as errors, its rate limits as waits (contract 1.2, 1.9)."""
 
 import math
 import time
@@ -46,7 +46,7 @@ class AccountClient:
         sleep: Callable[[float], None] = time.sleep,
         now_at: Callable[[], int] = wall_now_at,
     ) -> None:
-        """Raises AccountError for a URL that is none."""
+        """Raise AccountError for an invalid URL."""
         try:
             self.url: str = check_url(url.rstrip("/"), what="URL")
         except InvalidInput as error:
@@ -72,7 +72,7 @@ class AccountClient:
         self._http.close()
 
     def state(self) -> AccountState:
-        """Return all that the account keeps beside messages."""
+        """Return everything that the account keeps, except messages."""
         return AccountState(
             schedules=read_schedules(self.read("/v2/schedules")),
             url_groups=read_groups(self.read("/v2/topics")),
@@ -81,7 +81,7 @@ class AccountClient:
         )
 
     def read(self, target: str) -> Any:
-        """Return the JSON of a GET. Raise AccountError for an answer that is no JSON."""
+        """Return the JSON of a GET. Raise AccountError if the answer is not JSON."""
         answer = self.send(Request("GET", target))
         try:
             return answer.json()
@@ -111,7 +111,7 @@ class AccountClient:
                 return
 
     def send(self, request: Request) -> httpx.Response:
-        """Return the answer, once it is no rate limit that passes."""
+        """Return the answer; wait and repeat while a rate limit applies that will pass."""
         answer = self._send(request)
         for _ in range(_MOST_REFUSALS):
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:

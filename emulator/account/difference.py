@@ -1,4 +1,4 @@
-"""How two states differ, in words that hold no secret."""
+"""How two states differ, in text without secrets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ Kind = Literal["only in the first", "only in the second", "differs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing that is not the same on both sides; ``part`` is a field of AccountState."""
+    """One object that differs between the two sides; ``part`` is a field of AccountState."""
 
     part: str
     name: str
@@ -26,7 +26,7 @@ class Difference:
 
 
 def diff(first: AccountState, second: AccountState, *, names: tuple[str, str]) -> list[Difference]:
-    """Return what differs between two states, which ``names`` call; a part that one lacks is not compared."""
+    """Return the differences between two states called ``names``. A part that one of them lacks is not compared."""
     return [change for part in PARTS for change in _diff_part(part, first, second, names)]
 
 

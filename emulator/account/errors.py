@@ -1,4 +1,4 @@
-"""What can go wrong between here and an account, in words for the terminal."""
+"""Errors of the work with an account, with texts for the terminal."""
 
 
 class AccountError(Exception):
@@ -6,7 +6,7 @@ class AccountError(Exception):
 
 
 class RefusedError(AccountError):
-    """The server answered with a refusal of its own; ``is_absence`` says that what was asked for is not there."""
+    """The server refused the request; ``is_absence`` means that the object does not exist."""
 
     def __init__(self, words: str, *, is_absence: bool = False) -> None:
         super().__init__(words)
@@ -14,12 +14,12 @@ class RefusedError(AccountError):
 
 
 class UnreachableError(AccountError):
-    """No answer arrived: whether the request was carried out is not known."""
+    """No answer arrived, so it is unknown whether the request was carried out."""
 
 
 class FormError(AccountError):
-    """A file does not say what can be meant; the text names file, field and value."""
+    """A file is invalid; the text names the file, the field and the value."""
 
 
 class PlanError(AccountError):
-    """What is wanted cannot be reached from what is there without losing something."""
+    """The wanted state cannot be reached without losing something."""

@@ -1,4 +1,4 @@
-"""What must be done to bring a server to what is wanted."""
+"""The steps that bring a server to the wanted state."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ Verb = Literal["make", "change", "delete"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanStep:
-    """One thing to make, change or delete, by one or more requests in order."""
+    """One object to create, change or delete, by one or more requests in order."""
 
     verb: Verb
     title: str

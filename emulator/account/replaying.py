@@ -1,4 +1,4 @@
-"""Delivering one request to an app on this machine, as the emulator would."""
+"""Delivers one request to an app on this machine, as the emulator would."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from emulator.delivery.request import OutboundRequest
 from emulator.delivery.sockets import raw_request
 
 _WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""An app that reloads itself does not listen for a moment."""
+"""While an app reloads itself, it does not listen for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

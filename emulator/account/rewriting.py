@@ -1,4 +1,4 @@
-"""Where an account's destinations lead on a laptop: one origin for another, as ``--connect-to`` names them."""
+"""Replaces the origins of an account's destinations by local ones, as ``--connect-to`` does."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -111,7 +111,7 @@ class AccountQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """What its owner fixed of a flow-control key; ``period`` is the rate's, in seconds, and 0 without a rate."""
+    """The pinned limits of a flow-control key; ``period`` is the rate's, in seconds, and 0 without a rate."""
 
     parallelism: int | None = None
     rate: int | None = None

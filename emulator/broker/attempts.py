@@ -1,4 +1,4 @@
-"""An attempt ends, and something follows (contract 4.2, 4.3, 5.5, 5.8)."""
+"""What follows from the end of an attempt (contract 4.2, 4.3, 5.5, 5.8)."""
 
 from typing import assert_never
 
@@ -19,7 +19,7 @@ from emulator.wire.options import Callback
 def attempt_finished(
     state: BrokerState, message: Message, body: bytes, result: AttemptResult, now_at: int
 ) -> None:
-    """Record what came of the attempt under way for ``message``, and decide what follows.
+    """Record the result of the attempt under way for ``message``, and decide what follows.
 
     An attempt that is not under way any more (the tenant was reset meanwhile) is ignored.
     """

@@ -1,4 +1,4 @@
-"""Bulk actions: cancelling whatever matches a filter, slice by slice, remembered until it is done (contract 2.13).
+"""Bulk actions: cancel whatever matches a filter, slice by slice, and persist until done (contract 2.13).
 
 What matched when the action was accepted is what it is about: ``until_seq`` is above every such message or run, and
 ``cursor`` is behind those that were looked at. Both are kept with each slice, so that a start after a crash goes on

@@ -1,4 +1,4 @@
-"""What is told about an attempt, and to whom (contract 5.5). A callback is an ordinary message."""
+"""The callbacks that report an attempt (contract 5.5). A callback is an ordinary message."""
 
 import base64
 import json

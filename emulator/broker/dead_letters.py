@@ -1,4 +1,4 @@
-"""The dead letter queue: publishing entries again, and throwing them away (contract 5.6)."""
+"""The dead letter queue: publishing entries again, and deleting them (contract 5.6)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ def retry(
     overrides: PublishOptions,
     given: frozenset[str],
 ) -> list[str]:
-    """Publish each entry's message anew, at once and without deduplication, and remove the entry.
+    """Publish each entry's message again, at once and without deduplication, and remove the entry.
 
     ``overrides`` apply where ``given`` names the option, its headers where the message has one of the same name.
     Return the new message ids, in order. Raise QuotaExceeded for a time too far
@@ -46,7 +46,7 @@ def remove(state: BrokerState, now_at: int, *, dlq_ids: Sequence[str]) -> int:
 
 
 def adopt(state: BrokerState, now_at: int, *, draft: Draft, response: AttemptResult) -> str:
-    """Take in what another server gave up: a message that is not sent, with its last response. Return its DLQ id."""
+    """Add a message that another server gave up, with its last response; it is not sent. Return its DLQ id."""
     message = make_message(state, draft, Target(url=draft.destination.value), now_at, body_seq=None)
     dlq_id = make_dlq_id(now_at, message.seq)
     state.write(MessageAccepted(message, draft.body or None))

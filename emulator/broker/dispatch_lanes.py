@@ -1,4 +1,4 @@
-"""What is due waits here for capacity: fair between destinations, and within flow control.
+"""Due messages wait here for capacity, which is shared fairly between destinations and within flow control.
 
 Every message stands in one lane: its flow-control key's, or else its destination's. A lane is first in, first
 out. Lanes with something to send take turns, one message each, so that neither a slow host nor a crowded key
@@ -18,7 +18,7 @@ from emulator.broker.stored_tail import Key
 
 
 class Lane:
-    """One line of due messages, and how many of it are under way."""
+    """One line of due messages, and the number of its attempts under way."""
 
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class Lane:
         return len(self.waiting) + self.overflow.count
 
     def is_open(self, now_at: int) -> bool:
-        """Return whether one more attempt may start at ``now_at``."""
+        """Return whether another attempt may start at ``now_at``."""
         return len(self.in_flight) < self._limit
 
     def reopens_at(self, now_at: int) -> int | None:
@@ -161,7 +161,7 @@ class Lanes:
         return None
 
     def ended(self, pending: Pending, now_at: int) -> None:
-        """An attempt is over; its lane may send the next."""
+        """Note that an attempt ended, so that its lane may send the next."""
         lane = self._lane(pending.lane)
         lane.ended(pending.seq)
         self.in_flight -= 1
@@ -213,7 +213,7 @@ class Lanes:
         return self._per_origin if is_busy else None
 
     def flow_lane(self, key: str) -> FlowLane | None:
-        """The lane of a flow-control key that exists."""
+        """Return the lane of a flow-control key that exists."""
         lane = self._lanes.get(flow_lane(key))
         return lane if isinstance(lane, FlowLane) else None
 

@@ -1,4 +1,4 @@
-"""Forgetting what has expired: deduplication keys, and flow-control keys that nobody uses any more."""
+"""Removes what has expired: deduplication keys, and flow-control keys that are no longer used."""
 
 from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.state import BrokerState
@@ -6,7 +6,7 @@ from emulator.broker.writes import FlowKeyDeleted
 
 
 def forget(state: BrokerState, now_at: int, *, unused_since: int) -> None:
-    """Let go of deduplication keys that have expired, and of flow-control keys not used since ``unused_since``.
+    """Remove deduplication keys that have expired, and flow-control keys not used since ``unused_since``.
 
     A key that its owner paused or pinned stays, and so does one with messages.
     """

@@ -10,7 +10,7 @@ from emulator.errors import NotFound
 
 
 def pause_flow(state: BrokerState, now_at: int, *, key: str) -> None:
-    """Start nothing of the key until it is resumed. A key that nobody used yet is made."""
+    """Start none of the key's messages until it is resumed. Create the key if there is none."""
     lane = _ensure(state, key, now_at)
     state.save_flow_key(lane, replace(lane.flow_key, is_paused=True), now_at)
 

@@ -1,4 +1,4 @@
-"""What of a crowded lane is left to the store.
+"""The part of a crowded lane that is left to the store.
 
 A lane holds the first few thousand of its due messages. Those behind them are remembered by the store alone, and are
 read back when few are left: a destination that takes nothing for a day costs the memory of one window, not of a day's
@@ -48,7 +48,7 @@ class LaneOverflow:
         return True
 
     def remove(self, pending: Pending) -> None:
-        """Let go of a message that was left."""
+        """Forget a message that was left to the store."""
         self.count -= 1
         self.stored.leave(pending.seq)
 

@@ -158,7 +158,7 @@ def attempt_sentence(reason: Reason, *, retried: int, max_retries: int) -> str:
 
 
 def body_words(body: bytes) -> str | None:
-    """What an answer's body says, in one line and cut: of JSON its error's own words, of a page its text.
+    """Return what an answer's body says, in one line and cut: the error in JSON, the text of a page.
 
     ``None`` for an empty body, and for bytes that are no text.
     """
@@ -195,7 +195,7 @@ _NAMES = ("error", "message", "detail", "title", "reason", "msg", "description",
 
 
 def _words_of(value: Any, depth: int = 0) -> str | None:
-    """The words that a JSON error has under the names that frameworks give them; ``None`` if it has none."""
+    """Return the text of a JSON error, under the names that frameworks use; ``None`` if there is none."""
     if isinstance(value, str):
         return value or None
     if depth > 3:

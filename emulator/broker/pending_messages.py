@@ -1,4 +1,4 @@
-"""Every unfinished message of a tenant, and where it is: what waits, for what, and what goes on next."""
+"""Every unfinished message of a tenant and its place: what it waits for, and which goes on next."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from emulator.broker.timeline import Timeline
 
 
 class Windows(NamedTuple):
-    """About how many messages are held in memory, however many there are: of the timeline, and of each lane."""
+    """About how many messages are held in memory at most: of the timeline, and of each lane."""
 
     timeline: int = 20_000
     lane: int = 5_000

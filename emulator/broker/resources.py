@@ -1,4 +1,4 @@
-"""The things with a name that outlive a message: queues, URL groups, schedules, flow-control keys, signing keys.
+"""Named resources that outlive a message: queues, URL groups, schedules, flow-control keys, signing keys.
 
 Each is a frozen value; a change makes a new one and is saved as a whole.
 """
@@ -21,7 +21,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One URL of a URL group, perhaps with a name."""
+    """One URL of a URL group, with an optional name."""
 
     url: str
     name: str | None = None

@@ -12,7 +12,7 @@ NON_RETRYABLE_HEADER = "Upstash-NonRetryable-Error"
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The destination took it."""
+    """The destination answered 2xx."""
 
 
 @dataclass(frozen=True, slots=True)

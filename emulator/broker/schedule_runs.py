@@ -1,4 +1,4 @@
-"""What became of the messages that a schedule's last run made (contract 2.0, ``lastScheduleStates``)."""
+"""The results of the messages that a schedule's last run made (contract 2.0, ``lastScheduleStates``)."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ FAIL = "FAIL"
 
 
 def note_outcome(state: BrokerState, schedule_id: str, message_id: str, outcome: str) -> None:
-    """Note what became of a message; do nothing if the schedule is gone, or has run again since."""
+    """Note the result of a message; do nothing if the schedule is gone, or has run again since."""
     schedule = state.schedules.get(schedule_id)
     if schedule is not None and message_id in schedule.last_states:
         schedule = replace(schedule, last_states=schedule.last_states | {message_id: outcome})

@@ -89,11 +89,11 @@ class BrokerState:
         self.workflows.forget_all()
 
     def write(self, write: Write) -> None:
-        """Have something stored."""
+        """Add a write to be stored."""
         self._effects.writes.append(write)
 
     def take_effects(self) -> Effects:
-        """Return what has come together since the last call."""
+        """Return and clear what was collected since the last call."""
         effects, self._effects = self._effects, Effects()
         return effects
 

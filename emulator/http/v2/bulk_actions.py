@@ -1,4 +1,4 @@
-"""Bulk actions: many messages or runs cancelled by a filter, and how far that is (contract 2.13)."""
+"""Bulk actions: cancel many messages or runs by a filter, and follow the progress (contract 2.13)."""
 
 import asyncio
 from functools import partial
@@ -41,7 +41,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> JsonAnswer[BulkActionPage]:
-    """Actions of the last seven days, newest first; a filter for a state holds for each page."""
+    """List the actions of the last seven days, newest first. The filter for a state applies to each page."""
     parameters = query_parameters(request)
     check_known(parameters, names_of(BulkActionQuery))
     states = _states(parameters)
@@ -60,7 +60,7 @@ async def list_all(request: Request, runtime: Runtime, *, subject: Subject) -> J
 
 
 async def get(request: Request, runtime: Runtime, *, subject: Subject) -> JsonAnswer[BulkActionObject]:
-    """One action."""
+    """Get one action."""
     action_id = path_name(request, "action_id")
     action = await runtime.read(
         partial(find_action, tenant_id=runtime.tenant.id, action_id=action_id, subject=subject)

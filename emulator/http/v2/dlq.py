@@ -76,7 +76,7 @@ def _bulk(**said: Any) -> Operation:
 
 
 async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DlqPage | DeadRunPage]:
-    """Entries that match, newest first unless told otherwise."""
+    """List the entries that match, by default newest first."""
     parameters = query_parameters(request)
     if parameters.get("source") == ["workflow"]:
         return await workflow_dlq.list_entries(request, runtime)
@@ -92,7 +92,7 @@ async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DlqPage
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[DlqMessage]:
-    """One entry."""
+    """Get one entry."""
     dlq_id = path_name(request, "dlq_id")
     found = await runtime.read(_by_ids(runtime, [dlq_id]))
     if not found.items:
@@ -110,7 +110,7 @@ async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
 
 
 async def delete_many(request: Request, runtime: Runtime) -> JsonAnswer[Deleted]:
-    """Delete by ids, by filters, or everything, at most 100 at a time; ids that are gone do not count."""
+    """Delete by ids, by filters, or everything, at most 100 at a time. Ids that are gone are not counted."""
     parameters = await bulk_parameters(request, known=_BULK)
     select = _bulk_selection(runtime, parameters)
     found, _ = await runtime.change_dead_letters(select, _remove)
@@ -118,7 +118,7 @@ async def delete_many(request: Request, runtime: Runtime) -> JsonAnswer[Deleted]
 
 
 async def retry(request: Request, runtime: Runtime) -> JsonAnswer[Retried]:
-    """Publish one entry's message anew."""
+    """Publish one entry's message again."""
     dlq_id = path_name(request, "dlq_id")
     _, [message_id] = await runtime.change_dead_letters(
         _by_ids(runtime, [dlq_id]), _publishing_anew(request, runtime, [dlq_id])
@@ -127,7 +127,7 @@ async def retry(request: Request, runtime: Runtime) -> JsonAnswer[Retried]:
 
 
 async def retry_many(request: Request, runtime: Runtime) -> JsonAnswer[RetriedMany]:
-    """Publish many anew; of ids that are given, all or none."""
+    """Publish many again. Of the ids given, all or none are published."""
     parameters = await bulk_parameters(request, known=_BULK)
     found, message_ids = await runtime.change_dead_letters(
         _bulk_selection(runtime, parameters),

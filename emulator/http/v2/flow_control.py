@@ -49,7 +49,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def list_keys(request: Request, runtime: Runtime) -> JsonAnswer[list[FlowControlKey]]:
-    """All keys, or those that contain ``search``, by key."""
+    """List all keys, or those that contain ``search``, in order of the key."""
     search = query_parameters(request).get("search", [""])[-1]
     now_at = runtime.clock.now_at()
     lanes = runtime.broker.state.lanes.flow_lanes()
@@ -57,19 +57,19 @@ async def list_keys(request: Request, runtime: Runtime) -> JsonAnswer[list[FlowC
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[FlowControlKey]:
-    """One key."""
+    """Get one key."""
     lane = find_flow(runtime.broker.state, _key(request))
     return ok(flow_view(lane, runtime.clock.now_at()))
 
 
 async def pause(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Start nothing of the key."""
+    """Pause the key: none of its messages starts."""
     await runtime.change(partial(pause_flow, key=_key(request)))
     return done()
 
 
 async def resume(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Go on."""
+    """Resume the key."""
     await runtime.change(partial(resume_flow, key=_key(request)))
     return done()
 
@@ -102,14 +102,14 @@ async def unpin(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
 
 
 async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> JsonAnswer[Empty]:
-    """Start counting anew."""
+    """Reset the key's rate period."""
     key = _key(request)
     await runtime.change(partial(reset_flow, key=key, with_parallelism=with_parallelism))
     return done()
 
 
 async def global_parallelism(request: Request, runtime: Runtime) -> JsonAnswer[GlobalParallelism]:
-    """Attempts under way, and how many may be."""
+    """Get the number of attempts under way, and the limit."""
     lanes = runtime.broker.state.lanes
     return ok({"parallelismMax": lanes.capacity, "parallelismCount": lanes.in_flight})
 

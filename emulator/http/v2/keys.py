@@ -22,11 +22,11 @@ def routes() -> list[BaseRoute]:
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeysObject]:
-    """The present pair."""
+    """Get the current keys."""
     return ok(keys_view(runtime.broker.state))
 
 
 async def rotate(request: Request, runtime: Runtime) -> JsonAnswer[SigningKeysObject]:
-    """The next key becomes the current one; attempts that start from now on are signed with it."""
+    """Rotate: the next key becomes the current one and signs every attempt that starts from now on."""
     await runtime.change(rotate_keys)
     return ok(keys_view(runtime.broker.state))

@@ -1,4 +1,4 @@
-"""The deprecated chat proxy: a canned completion, so that clients written for it find something (contract 2.12)."""
+"""The deprecated chat proxy answers with a canned completion, so that clients written for it work (contract 2.12)."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def complete(request: Request, runtime: Runtime) -> JsonAnswer[Completion]:
-    """A completion, or a stream of its chunks when asked for."""
+    """Return a completion, or a stream of its chunks on request."""
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
     asked = parse_json(body, what="chat completion")
     if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list):

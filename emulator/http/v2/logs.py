@@ -47,7 +47,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def list_logs(request: Request, runtime: Runtime) -> JsonAnswer[LogPage | GroupedLogPage]:
-    """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
+    """List the log entries that match, by default newest first. Unknown parameters are ignored."""
     return ok(
         await _list(
             request, runtime, lambda entries, rest: LogPage(logs=entries, events=entries, **rest), 100
@@ -56,7 +56,7 @@ async def list_logs(request: Request, runtime: Runtime) -> JsonAnswer[LogPage | 
 
 
 async def list_events(request: Request, runtime: Runtime) -> JsonAnswer[EventPage | GroupedLogPage]:
-    """Log entries that match, newest first unless told otherwise; unknown parameters are ignored."""
+    """List the log entries that match, by default newest first. Unknown parameters are ignored."""
     return ok(await _list(request, runtime, lambda entries, rest: EventPage(events=entries, **rest), 1_000))
 
 

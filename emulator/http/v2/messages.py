@@ -1,4 +1,4 @@
-"""Messages: look at one, take back one or many (contract 2.4)."""
+"""Messages: get one, cancel one or many (contract 2.4)."""
 
 from functools import partial
 
@@ -50,7 +50,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[MessageObject]:
-    """One message, finished or not, for as long as logs are kept."""
+    """Get one message, finished or not, for as long as logs are kept."""
     message_id = path_name(request, "message_id")
     stored = await runtime.read(partial(find_message, tenant_id=runtime.tenant.id, message_id=message_id))
     if stored is None:
@@ -67,7 +67,7 @@ async def cancel(request: Request, runtime: Runtime) -> JsonAnswer[Cancelled]:
 
 
 async def retry_now(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Make a message that waits for its time due at once; it adds no attempt."""
+    """Deliver a waiting message now. This adds no attempt."""
     message_id = path_name(request, "message_id")
     wanted = Filter(message_ids=(message_id,))
     select = partial(select_pending, tenant_id=runtime.tenant.id, wanted=wanted, count=1)
@@ -80,7 +80,7 @@ async def retry_now(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
 
 
 async def cancel_many(request: Request, runtime: Runtime) -> JsonAnswer[CancelAccepted]:
-    """Cancel by ids, or all that match as a bulk action; ids alone count where they are given."""
+    """Cancel by ids, or all that match as a bulk action. If ids are given, filters are ignored."""
     parameters = await bulk_parameters(request, known=_BULK_PARAMETERS)
     is_async = take_async(parameters)
     wanted = read_filter(CancelQuery, parameters, is_deleting=True)

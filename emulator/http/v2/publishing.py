@@ -105,7 +105,7 @@ def usual_target(path: str) -> tuple[Destination, str | None] | None:
 
 
 async def publish(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswer | ScheduleCreated]:
-    """One message, or one for each endpoint of a URL group; with ``Upstash-Cron`` a schedule."""
+    """Publish one message, or one for each endpoint of a URL group; with ``Upstash-Cron``, create a schedule."""
     return await _publish(request, runtime, queue_name=None)
 
 
@@ -115,7 +115,7 @@ async def enqueue(request: Request, runtime: Runtime) -> JsonAnswer[PublishAnswe
 
 
 async def batch(request: Request, runtime: Runtime) -> JsonAnswer[list[ItemAnswer]]:
-    """Many messages in one call, each on its own: a bad one does not stop the others."""
+    """Publish many messages in one call. An invalid one does not stop the others."""
     limit = runtime.limits.max_batch_bytes
     body = await read_body(request, limit=limit, what="batch")
     # A step's body may spell U+0000: it is kept as bytes, and a refusal would stall its run.
@@ -189,7 +189,7 @@ def _remember(request: Request, runtime: Runtime, draft: Draft) -> None:
 
 
 def _has_cron(query: str) -> bool:
-    """Whether a parameter is called ``upstash-cron``; the destination's own may well have that as a value."""
+    """Return whether a parameter is called ``upstash-cron``. The value of another one may well be that text."""
     return bool(query) and any(name == "upstash-cron" for name, _ in split_target("", query)[2])
 
 
@@ -202,7 +202,7 @@ def read_draft(
     ip: str | None,
     queue_name: str | None,
 ) -> Draft:
-    """What one publish asks for. Raises InvalidInput or QuotaExceeded naming the header."""
+    """Return what one publish asks for. Raise InvalidInput or QuotaExceeded naming the header."""
     raw, kept, parameters = split_target(target, query)
     destination = parse_destination(raw, kept)
     defaults: Headers = ()
@@ -215,7 +215,7 @@ def read_draft(
 
 
 def _ignored(options: PublishOptions) -> Iterator[str]:
-    """What comes to nothing beside the other options."""
+    """Yield a warning for each option that the other options make ineffective."""
     if options.schedule_id is not None:
         yield "Upstash-Schedule-Id is ignored without Upstash-Cron"
     if options.not_before_at is not None and options.delay_ms is not None:

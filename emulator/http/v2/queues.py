@@ -30,7 +30,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def upsert(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Make a queue, or change it."""
+    """Create a queue, or change it."""
     asked = await read_request(request, QueueRequest, what="queue")
     name = check_name(asked.queueName, what="queue name")
     await runtime.change(
@@ -40,7 +40,7 @@ async def upsert(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
 
 
 async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[QueueObject]]:
-    """All queues, by name."""
+    """List all queues, by name."""
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
     lines = runtime.broker.state.queues.values()
     queues = sorted((line.queue for line in lines), key=lambda queue: queue.name)
@@ -48,14 +48,14 @@ async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[Que
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[QueueObject]:
-    """One queue."""
+    """Get one queue."""
     queue = find_queue(runtime.broker.state, _name(request)).queue
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
     return ok(queue_view(queue, lag.get(queue.name, 0)))
 
 
 async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Delete a queue with what waits in it; fine if there is none."""
+    """Delete a queue and cancel the messages that wait in it. Succeeds if there is none."""
     await runtime.change(partial(delete_queue, name=_name(request)))
     return done()
 

@@ -55,7 +55,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def create(request: Request, runtime: Runtime) -> JsonAnswer[ScheduleCreated]:
-    """Make a schedule, or overwrite the one that ``Upstash-Schedule-Id`` names."""
+    """Create a schedule, or overwrite the one that ``Upstash-Schedule-Id`` names."""
     body = await read_body(request, limit=runtime.limits.max_body_bytes)
     target = request.path_params["destination"]
     return await save_schedule_from(
@@ -101,19 +101,19 @@ async def save_schedule_from(
 
 
 async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[list[models.ScheduleObject]]:
-    """All schedules, by id."""
+    """List all schedules."""
     schedules = sorted(runtime.broker.state.schedules.values(), key=lambda one: (one.created_at, one.id))
     return ok([await _view(runtime, schedule) for schedule in schedules])
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[models.ScheduleObject]:
-    """One schedule."""
+    """Get one schedule."""
     schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
     return ok(await _view(runtime, schedule))
 
 
 async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Delete a schedule; the messages it made live on."""
+    """Delete a schedule. The messages it published remain."""
     await runtime.change(partial(delete_schedule, schedule_id=path_name(request, "schedule_id")))
     return done()
 

@@ -50,18 +50,18 @@ def routes() -> list[BaseRoute]:
 
 
 async def list_groups(request: Request, runtime: Runtime) -> JsonAnswer[list[UrlGroupObject]]:
-    """All groups, by name."""
+    """List all groups, by name."""
     groups = sorted(runtime.broker.state.groups.values(), key=lambda group: group.name)
     return ok([group_view(group) for group in groups])
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[UrlGroupObject]:
-    """One group."""
+    """Get one group."""
     return ok(group_view(find_group(runtime.broker.state, _name(request))))
 
 
 async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Delete a group; fine if there is none."""
+    """Delete a group. Succeeds if there is none."""
     await runtime.change(partial(delete_group, name=_name(request)))
     return done()
 

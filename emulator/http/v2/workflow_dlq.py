@@ -82,7 +82,7 @@ def _bulk(*, takes_options: bool = False) -> Operation:
 
 
 async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DeadRunPage]:
-    """Failed runs that were not resumed, restarted or thrown away, newest first."""
+    """List failed runs that were not resumed, restarted or deleted, newest first."""
     parameters = query_parameters(request)
     check_known(parameters, _LIST)
     select = _by_filters(runtime, parameters)
@@ -97,7 +97,7 @@ async def list_entries(request: Request, runtime: Runtime) -> JsonAnswer[DeadRun
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[DeadRun]:
-    """One failed run."""
+    """Get one failed run."""
     dlq_id = path_name(request, "dlq_id")
     select = _by_id(runtime, dlq_id)
 
@@ -109,7 +109,7 @@ async def get(request: Request, runtime: Runtime) -> JsonAnswer[DeadRun]:
 
 
 async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """Throw one away."""
+    """Delete one failed run."""
     dlq_id = path_name(request, "dlq_id")
     await _change_one(
         runtime, dlq_id, lambda failed, _now_at: resuming.discard(state_of(runtime), [failed.run.seq])
@@ -118,7 +118,7 @@ async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
 
 
 async def delete_many(request: Request, runtime: Runtime) -> JsonAnswer[DeadRunsDeleted]:
-    """Throw many away: by ids, by filters, or all with ``count``."""
+    """Delete many failed runs: by ids, by filters, or all with ``count``."""
     parameters = await bulk_parameters(request, known=_BULK)
     state = state_of(runtime)
 
@@ -130,12 +130,12 @@ async def delete_many(request: Request, runtime: Runtime) -> JsonAnswer[DeadRuns
 
 
 async def resume(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
-    """Go on where a run failed, as a new run; options override those of its trigger."""
+    """Resume a run where it failed, as a new run. Options override those of its trigger."""
     return await _one_again(request, runtime, resuming.resume)
 
 
 async def restart(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
-    """Run once more from the initial payload; options override those of its trigger."""
+    """Restart a run from its initial payload. Options override those of its trigger."""
     return await _one_again(request, runtime, resuming.restart)
 
 
@@ -176,7 +176,7 @@ async def _many_again(request: Request, runtime: Runtime, operation: Again) -> J
 
 
 async def retry_callback(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
-    """Send a failure callback that has failed once more."""
+    """Send a failed failure callback again."""
     state = state_of(runtime)
 
     def send(failed: FailedRun, now_at: int) -> Run:
@@ -187,7 +187,7 @@ async def retry_callback(request: Request, runtime: Runtime) -> JsonAnswer[RunNa
 
 
 async def cancel_callback(request: Request, runtime: Runtime) -> JsonAnswer[RunName]:
-    """Take back a failure callback that is still under way."""
+    """Cancel a failure callback that has not ended."""
     dlq_id, state = path_name(request, "dlq_id"), state_of(runtime)
     select = _by_id(runtime, dlq_id)
 

@@ -69,7 +69,7 @@ async def wait(request: Request, runtime: Runtime) -> JsonAnswer[Waiting]:
 
 
 async def notify(request: Request, runtime: Runtime) -> JsonAnswer[list[NotifiedObject]]:
-    """An event for all that wait for it; with a run id before the event's, for that run alone, and kept for it."""
+    """Send an event to all runs that wait for it; with a run id before its own, to that run, now or when it waits."""
     data = await read_body(request, limit=runtime.limits.max_body_bytes, what="event")
     raw: str = request.path_params["event_id"]
     run_id, slash, event_id = raw.partition("/")
@@ -91,7 +91,7 @@ async def _notify_run(
 
 
 async def list_waiters(request: Request, runtime: Runtime) -> JsonAnswer[list[WaiterObject]]:
-    """Who waits for an event."""
+    """List the runs that wait for an event."""
     waiters = state_of(runtime).waiters_of(path_name(request, "event_id"))
     return ok([waiter_view(waiter) for waiter in waiters])
 
@@ -145,7 +145,7 @@ def _hook_route() -> TargetRoute:
 
 
 async def _hook(request: Request) -> JsonAnswer[Empty]:
-    """An event for one run, by any method: the request itself is the event's data."""
+    """Send an event to one run, by any method. The request itself is the event's data."""
     emulator: Emulator = request.app.state.emulator
     user = path_name(request, "user")
     runtime = next((one for one in emulator.runtimes if one.tenant.name == user), None)

@@ -51,7 +51,7 @@ class StepView:
 
     @property
     def call_result(self) -> AttemptResult | None:
-        """Return what the third party of a call answered at last."""
+        """Return the last answer of the third party that a call reached."""
         attempts = self.call.attempts if self.call else ()
         return attempts[-1].response if attempts else None
 

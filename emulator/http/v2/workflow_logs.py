@@ -1,4 +1,4 @@
-"""Runs in lists: their logs, and taking many back (contract W7)."""
+"""Lists of runs: their logs, and cancelling many (contract W7)."""
 
 from dataclasses import replace
 from functools import partial
@@ -52,7 +52,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def logs(request: Request, runtime: Runtime) -> JsonAnswer[RunLogPage | RunEventPage]:
-    """Runs with their steps, newest first; without ``groupBy=workflowRunId`` at ``/events``, as single events."""
+    """List runs with their steps, newest first; without ``groupBy=workflowRunId`` at ``/events``, as single events."""
     parameters = query_parameters(request)
     check_known(parameters, _LOGS)
     page = read_page(parameters, default=_MOST, most=_MOST)
@@ -75,7 +75,7 @@ def _read_histories(
 
 
 async def cancel_many(request: Request, runtime: Runtime) -> JsonAnswer[CancelAccepted]:
-    """Take back active runs: by ids, or all that match as a bulk action."""
+    """Cancel active runs: by ids, or all that match as a bulk action."""
     parameters = await bulk_parameters(request, known=names_of(CancelRunsQuery))
     is_async = take_async(parameters)
     whole_number(parameters, "count", least=1, most=2**31)

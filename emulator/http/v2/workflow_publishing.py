@@ -67,7 +67,7 @@ async def publish_all(runtime: Runtime, items: Sequence[WorkflowDraft | Draft]) 
 
 
 def _raise_over_limit(answers: Sequence[Answer]) -> None:
-    """A run has failed of a hard limit, which its publisher is told by the status of the whole request."""
+    """A run exceeded a hard limit and failed; the status of the whole request tells its publisher."""
     for answer in answers:
         if isinstance(answer, RunLimitExceeded):
             raise answer

@@ -18,7 +18,7 @@ from emulator.runtime import Runtime
 
 
 class EndQuery(TypedDict, total=False):
-    """``cancel=false``: the run has returned. Else it is taken back."""
+    """End a run: with ``cancel=false`` it has returned, otherwise it is cancelled."""
 
     cancel: bool
 
@@ -36,7 +36,7 @@ def routes() -> list[BaseRoute]:
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[list[StepObject]]:
-    """The whole log of an active run, as it is delivered: for endpoints that got an empty body."""
+    """Get the whole list of steps of an active run, as delivered. Endpoints that got an empty body call this."""
     run_id = path_name(request, "run_id")
     active = state_of(runtime).runs.get(run_id)
     if active is None:
@@ -46,7 +46,7 @@ async def get(request: Request, runtime: Runtime) -> JsonAnswer[list[StepObject]
 
 
 async def end(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
-    """``cancel=false``: the run has returned, the body is what. Else take it back."""
+    """End a run: with ``cancel=false`` it has returned the body, otherwise it is cancelled."""
     run_id = path_name(request, "run_id")
     parameters = query_parameters(request)
     is_cancel = parameters.get("cancel", ["true"])[-1].lower() != "false"
