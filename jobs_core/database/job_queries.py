@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
-from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.database.tables import attempts, delivers_job, executions, outbox
 from jobs_core.model.backoff import LONGEST_WAIT
 from jobs_core.model.envelope import PROBE_JOB_TYPE, Subject
 from jobs_core.model.records import AttemptRecord, JobRecord
@@ -64,11 +64,11 @@ def get(connection: Connection, job_id: str, *, with_attempts: bool = True) -> J
 
 
 def unpublished(connection: Connection, job_id: str) -> set[str]:
-    """Return the deduplication ids of the job's messages that are not yet published, or not yet recorded as
-    published.
+    """Return the deduplication ids of the messages with which the job is still to be delivered, or which are not
+    yet noted as published.
     """
-    found = connection.execute(select(outbox.c.deduplication_id).where(outbox.c.job_id == job_id))
-    return set(found.scalars())
+    query = select(outbox.c.deduplication_id).where(outbox.c.job_id == job_id, delivers_job)
+    return set(connection.execute(query).scalars())
 
 
 def page(connection: Connection, wanted: JobFilter) -> JobPage:
@@ -115,7 +115,7 @@ def overdue(connection: Connection, *, expected_before: datetime, limit: int) ->
         known <= expected_before,
         and_(known.is_(None), columns.updated_at <= expected_before - LONGEST_WAIT),
     )
-    waiting = select(outbox.c.job_id).where(outbox.c.job_id == executions.c.job_id).exists()
+    waiting = select(outbox.c.job_id).where(outbox.c.job_id == executions.c.job_id, delivers_job).exists()
     statement = (
         select(executions)
         .where(executions.c.status.in_(sources(Event.ABANDON)), is_due, ~waiting)

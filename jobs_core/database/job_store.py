@@ -36,7 +36,7 @@ from jobs_core.database.statements import (
     FIND_JOB_BY_KEY,
     FINISH,
 )
-from jobs_core.database.tables import attempts, executions, outbox
+from jobs_core.database.tables import attempts, delivers_job, executions, outbox
 from jobs_core.model.envelope import Subject
 from jobs_core.model.message import Message
 from jobs_core.model.options import DeliveryOptions
@@ -149,9 +149,10 @@ def outbox_row(message: Message, *, created_at: datetime, locked_until: datetime
     }
 
 
-def add_job(connection: Connection, job: NewJob) -> None:
-    """Record a job that arrived from elsewhere, unless its id or its idempotency key is taken."""
-    connection.execute(insert_into(executions, connection).on_conflict_do_nothing(), _row(job))
+def add_job(connection: Connection, job: NewJob, *, message_id: str | None) -> None:
+    """Record a job that arrived from elsewhere by a message, unless its id or its idempotency key is taken."""
+    row = _row(job) | {"message_id": message_id}
+    connection.execute(insert_into(executions, connection).on_conflict_do_nothing(), row)
 
 
 def add_message(
@@ -180,7 +181,6 @@ class Claimed:
     """A job claimed for attempt ``number`` (1, 2, 3, …), with what its record says."""
 
     number: int
-    message_id: str | None
     failures: int  # of the job itself, since it was enqueued or retried by hand
     max_retries: int
     options: DeliveryOptions
@@ -308,7 +308,9 @@ def cancel(connection: Connection, job_id: str, *, now: datetime) -> bool:
 
 
 def revive(connection: Connection, job_id: str, *, now: datetime) -> int | None:
-    """Make a finished job pending again. Return the number of its new run, or ``None`` if it is not finished."""
+    """Make a finished job pending again, to be continued by a message that is still to be published. Return the
+    number of its new run, or ``None`` if it is not finished.
+    """
     statement = (
         update(executions)
         .where(executions.c.job_id == job_id, executions.c.status.in_(sources(Event.REVIVE)))
@@ -327,6 +329,8 @@ def revive(connection: Connection, job_id: str, *, now: datetime) -> int | None:
         .returning(executions.c.run)
     )
     run_number: int | None = connection.execute(statement).scalar_one_or_none()
+    if run_number is not None:
+        discard_messages(connection, job_id)
     return run_number
 
 
@@ -353,8 +357,8 @@ def report_progress(
 
 
 def release_message(connection: Connection, record: JobRecord, *, now: datetime, next_at: datetime) -> bool:
-    """Set a job to be continued by a message that is still to be published. Return false if the job has
-    changed meanwhile.
+    """Set a job to be continued by a message that is still to be published, and by no earlier one. Return false
+    if the job has changed meanwhile.
 
     ``next_at`` is when that message is due; for a running attempt the lease says so already.
     """
@@ -373,7 +377,10 @@ def release_message(connection: Connection, record: JobRecord, *, now: datetime,
         )
         .values(**values)
     )
-    return changed_rows(connection.execute(statement)) > 0
+    changed = changed_rows(connection.execute(statement)) > 0
+    if changed:
+        discard_messages(connection, record.job_id)
+    return changed
 
 
 CUT_OFF_STATUS = 503  # what the worker would have answered; an attempt whose worker died has none
@@ -408,8 +415,8 @@ def give_back(connection: Connection, job_id: str, attempt_number: int, *, now: 
 
 
 def discard_messages(connection: Connection, job_id: str) -> None:
-    """Delete the job's messages that are still to be published."""
-    connection.execute(delete(outbox).where(outbox.c.job_id == job_id))
+    """Delete the messages that are still to be published, or to be noted as published, to deliver the job."""
+    connection.execute(delete(outbox).where(outbox.c.job_id == job_id, delivers_job))
 
 
 # --- helpers
@@ -436,16 +443,13 @@ def _change(
     return changed_rows(connection.execute(statement)) > 0
 
 
-def _claimed(
-    number: int, message_id: str | None, failures: int, max_retries: int, options: dict[str, Any]
-) -> Claimed:
-    return Claimed(number, message_id, failures, max_retries, DeliveryOptions.model_validate(options))
+def _claimed(number: int, failures: int, max_retries: int, options: dict[str, Any]) -> Claimed:
+    return Claimed(number, failures, max_retries, DeliveryOptions.model_validate(options))
 
 
 def _claiming(wish: Claim) -> dict[str, Any]:
     return {
         "of_job": wish.job_id,
-        "delivered_as": wish.message_id,
         "now": wish.now,
         "until": wish.lease_until,
     }

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Update, and_, delete, func, null, or_, select, true, update
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy import ColumnElement, Update, and_, delete, func, null, or_, select, true, update
+from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from jobs_core.database.compiled import Given, Prepared, types_of
@@ -53,16 +53,14 @@ FIND_JOB_BY_KEY = Prepared(
 # --- its message is published
 
 
-def _forget_message(given: Given) -> Delete:
-    return delete(outbox).where(outbox.c.deduplication_id == given["key"])
+def _forget_message(given: Given) -> ReturningDelete[Any]:
+    key = outbox.c.deduplication_id
+    return delete(outbox).where(key == given["key"]).returning(key)
 
 
 def _note_message(given: Given) -> Update:
     columns = executions.c
-    # The first delivery may have come before this; and the message may be the notice of a finished job.
-    is_without = and_(
-        columns.job_id == given["of_job"], columns.message_id.is_(None), columns.completed_at.is_(None)
-    )
+    is_without = and_(columns.job_id == given["of_job"], columns.message_id.is_(None))
     given, is_locked = given.locking(executions, is_without)
     return update(executions).where(is_locked).values(message_id=given["published_as"])
 
@@ -92,7 +90,6 @@ def _claim(given: Given) -> ReturningUpdate[Any]:
         .values(
             status=target(Event.CLAIM),
             attempt_count=columns.attempt_count + 1,
-            message_id=func.coalesce(columns.message_id, given["delivered_as"]),
             started_at=func.coalesce(columns.started_at, now, type_=columns.started_at.type),
             lease_until=given["until"],
             next_attempt_at=null(),
@@ -101,7 +98,6 @@ def _claim(given: Given) -> ReturningUpdate[Any]:
         .returning(
             columns.job_id,
             columns.attempt_count,
-            columns.message_id,
             columns.retry_count,
             columns.max_retries,
             columns.options,
@@ -111,7 +107,6 @@ def _claim(given: Given) -> ReturningUpdate[Any]:
 
 _CLAIMING: _Types = {
     "of_job": executions.c.job_id.type,
-    "delivered_as": executions.c.message_id.type,
     "now": executions.c.updated_at.type,
     "until": executions.c.lease_until.type,
 }

@@ -11,6 +11,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -24,6 +25,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlmodel import Field, SQLModel
+
+from jobs_core.model.message import NOTICE_SUFFIX
 
 # SQLite gives rowids only to a column declared exactly INTEGER; PostgreSQL needs eight bytes.
 BigKey: BigInteger = BigInteger().with_variant(Integer(), "sqlite")
@@ -210,3 +213,6 @@ executions: Table = table_of(JobExecution)
 attempts: Table = table_of(JobAttempt)
 outbox: Table = table_of(OutboxMessage)
 alerts: Table = table_of(JobAlert)
+
+# Of a row of the outbox: that it delivers its job, rather than tells of its failure.
+delivers_job: ColumnElement[bool] = outbox.c.deduplication_id.not_like(f"%{NOTICE_SUFFIX}")

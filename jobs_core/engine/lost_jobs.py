@@ -124,14 +124,17 @@ class Closer:
         record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None:
             # None of its deliveries reached a worker; the failure is recorded all the same.
-            job_store.add_job(connection, job)
+            job_store.add_job(connection, job, message_id=notice.source_message_id)
             record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None or record.message_id not in {None, notice.source_message_id}:
             return None
         if record.message_id is None and (waiting := job_queries.unpublished(connection, job.job_id)):
-            # Of the run's own message it is not known yet whether it is the one that has ended.
-            is_own = bool(waiting & {record.job_id, f"{record.job_id}.{record.run}"})
-            return record.model_copy(update={"message_id": notice.source_message_id}) if is_own else None
+            if f"{record.job_id}.{record.run}" in waiting:
+                # Run by hand: it is not known yet whether it is the new message that has ended, or an older one.
+                return record.model_copy(update={"message_id": notice.source_message_id})
+            if record.job_id not in waiting:
+                return None
+            # No older message was ever made, so it is the first that has ended, published by a process that died.
         if (
             not record.is_finished
             and (again_at := next_run(record, said_by_worker(notice.body, record.job_id), now)) is not None
@@ -193,7 +196,10 @@ class Closer:
         A job that has changed since ``record`` was read has news: neither happens.
         """
         now = self._clock.now()
-        again_at = next_run(record, said_by_worker(end.answer, record.job_id), now)
+        said = said_by_worker(end.answer, record.job_id)
+        if record.message_id is None and record.attempt_count:
+            said = outcome.RETRIED  # while it ran, QStash refused the message that was to follow
+        again_at = next_run(record, said, now)
         if again_at is None or record.job_type not in self._context.registry:
             return await self._close_lost(record, end.why)
         await self._database.write(

@@ -236,7 +236,7 @@ class Worker:
                 retried=delivery.retried,
                 retry_delay=options.retry_delay,
             ),
-            found.message_id,
+            delivery.message_id,
             timeout,
             deadline=wish.now + timeout,
             begins_by=wish.now + ANSWER_MARGIN,
@@ -466,7 +466,7 @@ def _claim_late(connection: Connection, wish: _Wish) -> _Found:
     job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
     if wish.delivery.max_retries is not None:
         job = replace(job, max_retries=wish.delivery.max_retries)
-    job_store.add_job(connection, job)
+    job_store.add_job(connection, job, message_id=wish.delivery.message_id)
     [got] = job_store.claim(connection, [_claim_of(wish)])
     return got or job_queries.get(connection, wish.job_id, with_attempts=False)
 

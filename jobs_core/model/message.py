@@ -6,6 +6,9 @@ from datetime import datetime
 
 from jobs_core.model.options import duration
 
+# Ends the deduplication id of a notice that a job has failed: the one kind of message that delivers no job.
+NOTICE_SUFFIX = ".failed"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -18,6 +21,11 @@ class Message:
     deduplication_id: str
     queue: str | None = None
     deliver_at: datetime | None = None
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether it tells the caller's failure callback, rather than delivers the job."""
+        return self.deduplication_id.endswith(NOTICE_SUFFIX)
 
     def all_headers(self, now: datetime) -> dict[str, str]:
         """Return the headers of a publish at ``now``: a late publish does not make a late job later still."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
 from jobs_core.database import job_store
 from jobs_core.database.batching import Coalescer, PerLoop
@@ -170,11 +170,15 @@ class Outbox:
         _say("publish_postponed", message, level=logging.WARNING, error=str(error), wait_seconds=wait.seconds)
 
     async def _give_up(self, message: Message, error: PublishError) -> None:
+        """Fail the job that waits for a refused message. The row says whether it still does: a message that was
+        replaced has none. A notice of an earlier failure is not what its job waits for.
+        """
         now = self._clock.now()
 
         def record(connection: Connection) -> None:
-            connection.execute(delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id))
-            job_store.abandon(connection, message.job_id, error=str(error), now=now)
+            is_waited_for = FORGET_MESSAGE.returning(connection, [{"key": message.deduplication_id}])
+            if is_waited_for and not message.is_notice:
+                job_store.abandon(connection, message.job_id, error=str(error), now=now)
 
         await self._database.write(record)
         _say("publish_refused", message, level=logging.ERROR, error=str(error))
@@ -200,15 +204,20 @@ def _take_due(connection: Connection, now: datetime) -> list[_Due]:
 def _record_published(
     connection: Connection, groups: Sequence[Sequence[tuple[Message, str]]]
 ) -> Sequence[None]:
-    published = [
-        {"key": message.deduplication_id, "of_job": message.job_id, "published_as": message_id}
-        for group in groups
-        for message, message_id in group
-    ]
-    FORGET_MESSAGE.execute(connection, published)
-    # A job may have two: its own, and a notice of its failure.
-    first = {row["of_job"]: row for row in reversed(published)}
-    NOTE_MESSAGE.execute(connection, list(first.values()))
+    """Delete the messages' rows, and note in their jobs' records which message delivers them.
+
+    A row that is gone was replaced, by a message for the same job that is still to be published.
+    """
+    published = [both for group in groups for both in group]
+    keys = [{"key": message.deduplication_id} for message, _ in published]
+    waited = {key for (key,) in FORGET_MESSAGE.returning(connection, keys)}
+    noted = {
+        message.job_id: {"of_job": message.job_id, "published_as": message_id}
+        for message, message_id in published
+        if message.deduplication_id in waited and not message.is_notice
+    }
+    if noted:
+        NOTE_MESSAGE.execute(connection, list(noted.values()))
     return [None] * len(groups)
 
 

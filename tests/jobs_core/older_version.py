@@ -9,7 +9,7 @@ in the place of today's. The Python around them is today's: where a statement ta
 import contextlib
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import pytest
 from sqlalchemy import Connection, Dialect, create_engine, inspect
 
 from jobs_core.database import job_store, migrations, statements
-from jobs_core.database.compiled import Prepared
+from jobs_core.database.compiled import Given, Prepared
 from jobs_core.database.connections import driver_url
+from jobs_core.database.tables import executions
 from jobs_core.model.states import Event
 from jobs_core.qstash import outbox
 
@@ -45,6 +46,32 @@ class Older(Prepared):
         return older
 
 
+class OlderClaim(Older):
+    """The version before wrote the delivery's message into the record, and returned the record's."""
+
+    def __init__(self, recorded: dict[str, Any]) -> None:
+        types = {**statements._CLAIMING, "delivered_as": executions.c.message_id.type}
+        super().__init__(Prepared(_older_claim, types), "CLAIM", recorded)
+
+    def returning(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
+        return [(*row[:2], *row[3:]) for row in super().returning(connection, rows)]
+
+
+def _older_claim(given: Given) -> Any:
+    claim = statements._claim(given)
+    job_id, number, *others = claim.exported_columns
+    claim._returning = ()
+    return claim.returning(job_id, number, executions.c.message_id, *others)
+
+
+class OlderForgetting(Older):
+    """The version before did not ask which rows there were."""
+
+    def returning(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
+        self.execute(connection, rows)
+        return [(row["key"],) for row in rows]
+
+
 @contextlib.contextmanager
 def older_statements() -> Iterator[None]:
     """While the block runs, the statements are those of the version before."""
@@ -55,6 +82,12 @@ def older_statements() -> Iterator[None]:
             for module in (job_store, outbox):
                 if hasattr(module, name):
                     patch.setattr(module, name, older)
+        claiming = job_store._claiming
+        patch.setattr(job_store, "_claiming", lambda wish: claiming(wish) | {"delivered_as": wish.message_id})
+        patch.setattr(job_store, "CLAIM", OlderClaim(recorded))
+        patch.setattr(
+            outbox, "FORGET_MESSAGE", OlderForgetting(statements.FORGET_MESSAGE, "FORGET_MESSAGE", recorded)
+        )
         finishing = {
             event: Older(one, f"FINISH {event}", recorded) for event, one in statements.FINISH.items()
         }

@@ -193,7 +193,7 @@ async def test_a_statements_error_is_sqlalchemys(dispatcher: JobDispatcher, cloc
         job = dispatcher.composer.prepare(JobRequest("do-work", {}))
         assert job.message is not None
         row = job_store.outbox_row(job.message, created_at=clock.now(), locked_until=clock.now())
-        job_store.add_job(connection, job)
+        job_store.add_job(connection, job, message_id=None)
         ADD_MESSAGE.execute(connection, [row, row])
 
     with pytest.raises(IntegrityError) as caught:
