@@ -12,10 +12,11 @@ from emulator.broker.timeline import Timeline
 
 
 class Windows(NamedTuple):
-    """About how many messages are held in memory at most: of the timeline, and of each lane."""
+    """About how many messages are held in memory at most: of the timeline, of each lane, and of each queue's line."""
 
     timeline: int = 20_000
     lane: int = 5_000
+    queue: int = 500
 
 
 DEFAULT_WINDOWS: Final = Windows()
@@ -34,9 +35,12 @@ class PendingMessages:
         self.lanes: Lanes = Lanes(capacity=capacity, per_origin=per_origin, window=windows.lane)
         self.queues: dict[str, QueueLine] = {}
         self.active: dict[int, Pending] = {}
+        self.queue_window: int = windows.queue
         self._advanced_to = 0
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}
+        # Queues of which the store should be asked for the next messages.
+        self._to_refill: dict[str, QueueLine] = {}
 
     def __len__(self) -> int:
         """Return how many are in memory."""
@@ -54,6 +58,8 @@ class PendingMessages:
             candidate.place = Place.BEYOND_HORIZON
         elif self.lanes.is_left_to_store(candidate):
             candidate.place = Place.OVERFLOW
+        elif (line := self._line_of(candidate)) is not None and line.stored.holds(candidate):
+            candidate.place = Place.QUEUE_OVERFLOW
         else:
             return None
         return candidate
@@ -67,9 +73,10 @@ class PendingMessages:
         if line is None:
             self.wait_for_time(pending)
             return
-        line.join(pending)
-        self._put(pending, Place.QUEUE)
-        self.rouse(line.queue.name)
+        is_held = line.join(pending)
+        self._put(pending, Place.QUEUE if is_held else Place.QUEUE_OVERFLOW)
+        if is_held:
+            self.rouse(line.queue.name)
 
     def wait_for_time(self, pending: Pending) -> None:
         """Have a message go on when it is due."""
@@ -84,6 +91,9 @@ class PendingMessages:
         match pending.place:
             case Place.QUEUE if pending.due_at > due_at:
                 pending.due_at = due_at
+            case Place.QUEUE_OVERFLOW if pending.due_at > due_at:
+                pending.due_at = due_at
+                self.queues[pending.queue_name or ""].stored.join(pending)
             case Place.TIMELINE | Place.BEYOND_HORIZON if pending.due_at > due_at:
                 self._leave_timeline(pending)
                 pending.due_at = due_at
@@ -178,6 +188,21 @@ class PendingMessages:
             self._wait_for_turn(pending, now_at)
         self.lanes.refilled(lane)
 
+    def take_lines_to_refill(self) -> list[QueueLine]:
+        """Return the lines of which the store should be asked for the next messages, each once."""
+        if not self._to_refill:
+            return []
+        wanted, self._to_refill = self._to_refill, {}
+        return [
+            line for line in wanted.values() if self.queues.get(line.queue.name) is line and line.wants_refill
+        ]
+
+    def refill_line(self, line: QueueLine, read: list[Pending], *, is_complete: bool) -> None:
+        """Take what was read for a queue's line, in order; ``is_complete`` says that nothing lies behind it."""
+        for pending in line.stored.end_reading(read, is_complete=is_complete):
+            self.enter(pending)
+        self.rouse(line.queue.name)
+
     def _grant_slots(self, now_at: int) -> None:
         """Put messages that get a slot onto the timeline, and let go of those held back without need."""
         restless, self._restless = self._restless, {}
@@ -187,6 +212,8 @@ class PendingMessages:
             for pending in line.held_back():
                 if line.may_start(pending.seq):
                     self._wait_for_turn(pending, now_at)
+            if line.wants_refill:
+                self._to_refill[line.queue.name] = line
 
     def _wait_for_turn(self, pending: Pending, now_at: int) -> None:
         is_held = self.lanes.enter(pending, now_at)

@@ -16,6 +16,8 @@ class Place(StrEnum):
     """Nothing yet: it was accepted just now, or read from the store."""
     QUEUE = "QUEUE"
     """Its queue's line: it waits for a slot."""
+    QUEUE_OVERFLOW = "QUEUE_OVERFLOW"
+    """The store alone: it waits for a slot, and its queue's line holds no more."""
     TIMELINE = "TIMELINE"
     """The timeline: it waits for its time. A message of a queue has its slot by now, and keeps it from here on."""
     BEYOND_HORIZON = "BEYOND_HORIZON"
@@ -38,11 +40,16 @@ _TAKEN_BACK: Final = "it is taken back"
 MOVES: Final[dict[Place, dict[Place, str]]] = {
     Place.NEW: {
         Place.QUEUE: "it is published to a queue",
+        Place.QUEUE_OVERFLOW: "it is published to a queue whose line holds no more",
         Place.TIMELINE: "it is published without a queue",
         Place.BEYOND_HORIZON: "it is published without a queue, for a time beyond the horizon",
     },
     Place.QUEUE: {
         Place.TIMELINE: "it gets a slot",
+        Place.ENDED: _TAKEN_BACK,
+    },
+    Place.QUEUE_OVERFLOW: {
+        Place.QUEUE: "it is read back",
         Place.ENDED: _TAKEN_BACK,
     },
     Place.TIMELINE: {
@@ -77,6 +84,6 @@ MOVES: Final[dict[Place, dict[Place, str]]] = {
     Place.ENDED: {},
 }
 
-IN_STORE_ALONE: Final = frozenset({Place.BEYOND_HORIZON, Place.OVERFLOW})
+IN_STORE_ALONE: Final = frozenset({Place.QUEUE_OVERFLOW, Place.BEYOND_HORIZON, Place.OVERFLOW})
 """Places of messages that take no memory."""
 IN_MEMORY: Final = frozenset(Place) - IN_STORE_ALONE - {Place.NEW, Place.ENDED}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from emulator.broker.message import Pending
 from emulator.broker.pending_changes import cancel
 from emulator.broker.place import Place
 from emulator.broker.publishing import check_queue_quota
@@ -44,13 +45,30 @@ def pause_queue(state: BrokerState, now_at: int, *, name: str, is_paused: bool) 
 
 
 def delete_queue(state: BrokerState, now_at: int, *, name: str) -> None:
-    """Delete a queue, if there is one, and cancel what waits in it; an attempt under way finishes."""
+    """Delete a queue, if there is one, and cancel what waits in it; an attempt under way finishes.
+
+    Where the store alone remembers a part of it, the queue ``is_being_deleted`` until ``refill_queue`` has had it all.
+    """
+    if (line := state.queues.get(name)) is not None:
+        line.is_being_deleted = True
+        _delete(state, line, now_at)
+
+
+def is_being_deleted(state: BrokerState, name: str) -> bool:
+    """Return whether a part of a queue that was deleted is still to be cancelled."""
     line = state.queues.get(name)
-    if line is None:
+    return line is not None and line.is_being_deleted
+
+
+def refill_queue(
+    state: BrokerState, now_at: int, *, line: QueueLine, read: list[Pending], is_complete: bool
+) -> None:
+    """Take the next messages of a queue from the store, in order; ``is_complete`` says that these are the last."""
+    if state.queues.get(line.queue.name) is not line:
         return
-    cancel(state, [member for member in line.members() if member.place is not Place.ACTIVE], now_at)
-    del state.queues[name]
-    state.write(QueueDeleted(name))
+    state.pending.refill_line(line, read, is_complete=is_complete)
+    if line.is_being_deleted:
+        _delete(state, line, now_at)
 
 
 def find_queue(state: BrokerState, name: str) -> QueueLine:
@@ -59,6 +77,15 @@ def find_queue(state: BrokerState, name: str) -> QueueLine:
     if line is None:
         raise NotFound(f"queue {name} not found")
     return line
+
+
+def _delete(state: BrokerState, line: QueueLine, now_at: int) -> None:
+    cancel(state, [member for member in line.members() if member.place is not Place.ACTIVE], now_at)
+    if line.stored.start is None:
+        del state.queues[line.queue.name]
+        state.write(QueueDeleted(line.queue.name))
+    else:
+        state.pending.rouse(line.queue.name)
 
 
 def _save(state: BrokerState, queue: Queue) -> None:

@@ -4,6 +4,9 @@ A queue of parallelism p has p slots. Slots go to its messages in the order of p
 slot through its delay, its attempts, its retries and its callbacks. Messages without a slot are not on the
 timeline at all.
 
+Of the messages without a slot the line holds the first few hundred. The store alone remembers those behind them; they
+are read back, in order, when few are left.
+
 When p is lowered, more than p may hold slots, and more than p attempts may be under way. Attempts under way
 finish; of the slot holders only the first p go on, and each of them only once fewer than p others wait in their
 lanes or are under way.
@@ -16,27 +19,56 @@ from itertools import islice
 from emulator.broker.message import Pending
 from emulator.broker.place import Place
 from emulator.broker.resources import Queue
+from emulator.broker.stored_tail import Key, StoredTail, key_in_queue
 
 _ADMITTED = frozenset({Place.LANE, Place.ACTIVE})
 
 
 class QueueLine:
-    """The messages of one queue: those that hold a slot, and those that wait for one."""
+    """The messages of one queue: those that hold a slot, and those that wait for one.
 
-    def __init__(self, queue: Queue) -> None:
+    Of the latter it holds between ``window / 2`` and ``2 * window``, all if there are fewer; ``stored`` are the others.
+    """
+
+    def __init__(self, queue: Queue, window: int) -> None:
         self.queue = queue
+        self.stored: StoredTail = StoredTail(Place.QUEUE_OVERFLOW, key_in_queue)
+        self.is_being_deleted: bool = False
+        """It gives no more slots, and goes when nothing of it is left in the store."""
+        self._window = window
         self._waiting: OrderedDict[int, Pending] = OrderedDict()
         # seq → how many things hold the slot: the message itself and its callbacks.
         self._holders: dict[int, int] = {}
         self._granted: dict[int, Pending] = {}
 
-    def join(self, pending: Pending) -> None:
-        """Put a message at the end of the line."""
+    def join(self, pending: Pending) -> bool:
+        """Put a message at the end of the line, or leave it to the store; return whether it is held."""
+        if self.stored.start is None and len(self._waiting) >= 2 * self._window:
+            self.stored.start = key_in_queue(pending)
+        if self.stored.holds(pending):
+            self.stored.join(pending)
+            return False
         self._waiting[pending.seq] = pending
+        return True
+
+    def start_cold(self) -> None:
+        """Begin with all of its messages left to the store."""
+        self.stored.start = (0, 0)
+
+    @property
+    def wants_refill(self) -> bool:
+        """Whether so few are held that the store should be asked for the next ones."""
+        stored = self.stored
+        return stored.start is not None and not stored.is_being_read and 2 * len(self._waiting) < self._window
+
+    def begin_refill(self) -> tuple[Key, int]:
+        """Return from which key, and how many messages to read."""
+        return self.stored.begin_reading(), self._window
 
     def leave(self, seq: int) -> None:
         """Leave the line, or give up the message's own part of its slot."""
         self._waiting.pop(seq, None)
+        self.stored.leave(seq)
         self._granted.pop(seq, None)
         self.release(seq)
 
@@ -54,6 +86,8 @@ class QueueLine:
 
     def grant(self) -> Iterator[Pending]:
         """Give free slots to the first in line; yield each message that got one."""
+        if self.is_being_deleted:
+            return
         while self._waiting and not self.queue.is_paused and len(self._holders) < self.queue.parallelism:
             _, pending = self._waiting.popitem(last=False)
             self.hold(pending.seq)
@@ -83,17 +117,21 @@ class QueueLine:
         return sum(1 for pending in self._granted.values() if pending.place is Place.ACTIVE)
 
     def ahead_of(self, seq: int) -> int | None:
-        """Return how many go before a message that waits for a slot; ``None`` if it has one, or is not here."""
+        """Return how many go before a message that waits for a slot here; ``None`` if it has one, or is not held."""
         if seq not in self._waiting:
             return None
         return len(self._holders) + next(
             place for place, waiting in enumerate(self._waiting) if waiting == seq
         )
 
+    def held_count(self) -> int:
+        """Return how many messages go before those that the store alone remembers."""
+        return len(self._holders) + len(self._waiting)
+
     def with_slot(self) -> list[Pending]:
         """Return the unfinished messages that have a slot."""
         return list(self._granted.values())
 
     def members(self) -> list[Pending]:
-        """Return all unfinished messages of the queue, those with a slot first."""
+        """Return the unfinished messages of the queue that are held, those with a slot first."""
         return [*self._granted.values(), *self._waiting.values()]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from emulator.broker.message import Pending
-from emulator.broker.queues import QueueLine
 from emulator.broker.resources import FlowKey, Queue, Schedule, UrlGroup
 from emulator.broker.schedule_runs import note_cancelled
 from emulator.broker.state import BrokerState
@@ -16,8 +15,9 @@ from emulator.wire.cron import Cron
 class Snapshot:
     """What a broker needs at start. Everything without a queue stays behind the timeline's horizon.
 
-    ``queued`` are the unfinished messages with a queue, in the order of publishing; ``slot_callbacks`` the
-    unfinished callbacks that hold a queue's slot; ``cancel_requested`` what was to be cancelled when a crash
+    ``queued`` are unfinished messages with a queue, in the order of publishing: all but those of ``crowded``, the
+    names of queues whose messages stay in the store. ``slot_callbacks`` are the unfinished callbacks that hold a
+    queue's slot; ``cancel_requested`` what was to be cancelled when a crash
     cut off the attempt; ``last_runs`` the messages that are still in progress of each schedule's last run.
     """
 
@@ -27,6 +27,7 @@ class Snapshot:
     flow_keys: list[FlowKey]
     deduplications: list[DeduplicationKept]
     queued: list[Pending]
+    crowded: list[str]
     slot_callbacks: list[Pending]
     cancel_requested: list[Pending]
     last_runs: dict[str, dict[int, str]]
@@ -34,7 +35,8 @@ class Snapshot:
 
 def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
     """Fill an empty broker. An attempt that a crash cut off is due again, with the same message id."""
-    state.queues.update((queue.name, QueueLine(queue)) for queue in snapshot.queues)
+    for queue in snapshot.queues:
+        state.add_queue(queue)
     state.groups.update((group.name, group) for group in snapshot.groups)
     for schedule in snapshot.schedules:
         Cron.parse(schedule.cron)  # what cannot fire is noticed now, and not when its time comes
@@ -47,6 +49,9 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
         line = state.queues.get(callback.slot_queue or "")
         if line is not None and callback.slot_of is not None:
             line.hold(callback.slot_of)
+    for name in snapshot.crowded:
+        state.queues[name].start_cold()
+        state.pending.rouse(name)
     for pending in snapshot.queued:
         state.pending.enter(pending)
     state.pending.timeline.start_cold((0, 0))

@@ -197,8 +197,13 @@ class BrokerState:
         line = self.queues.get(name)
         if line is None:
             queue = Queue(name=name, created_at=now_at, updated_at=now_at)
-            line = self.queues[name] = QueueLine(queue)
+            line = self.add_queue(queue)
             self.write(QueueSaved(queue))
+        return line
+
+    def add_queue(self, queue: Queue) -> QueueLine:
+        """Take a queue, new or as the store has it, and return its line."""
+        line = self.queues[queue.name] = QueueLine(queue, self.pending.queue_window)
         return line
 
     def apply_flow_control(self, flow: FlowControl, now_at: int) -> None:

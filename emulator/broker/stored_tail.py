@@ -1,26 +1,35 @@
 """The end of an ordered line that the store alone remembers.
 
-The timeline and the lanes hold their first few thousand messages. What lies behind takes no memory, and is read back
-when few are left. The store is read while messages come and go; that is taken care of here, once for both.
+The timeline, the lanes and the queues' lines hold their first messages. What lies behind takes no memory, and is read
+back when few are left. The store is read while messages come and go; that is taken care of here, once for all of them.
 """
+
+from collections.abc import Callable
 
 from emulator.broker.message import Pending
 from emulator.broker.place import Place
 
 Key = tuple[int, int]
-"""``(due_at, seq)``: the order of every line, and of the store's index."""
+"""``(due_at, seq)``: the order of the timeline and of the lanes, and of the store's index; of a queue ``(0, seq)``."""
 
 
 def key_of(pending: Pending) -> Key:
+    """Return where a message stands on the timeline, or in its lane."""
     return pending.due_at, pending.seq
+
+
+def key_in_queue(pending: Pending) -> Key:
+    """Return where a message stands in its queue: in the order of publishing, whatever its time."""
+    return 0, pending.seq
 
 
 class StoredTail:
     """Everything of a line from the key ``start`` on; nothing while that is ``None``."""
 
-    def __init__(self, place: Place) -> None:
-        """``place`` is where its messages are."""
+    def __init__(self, place: Place, key: Callable[[Pending], Key] = key_of) -> None:
+        """``place`` is where its messages are, ``key`` their order."""
         self.place = place
+        self._key = key
         self.start: Key | None = None
         # What joined and left by seq (``None`` has left) since the reading began; ``None`` if nothing is being read.
         self._changes: dict[int, Pending | None] | None = None
@@ -31,7 +40,7 @@ class StoredTail:
 
     def holds(self, pending: Pending) -> bool:
         """Return whether an unfinished message of the line belongs to its end."""
-        return self.start is not None and (pending.due_at, pending.seq) >= self.start
+        return self.start is not None and self._key(pending) >= self.start
 
     def join(self, pending: Pending) -> None:
         """Take in a message that ``holds`` is true of."""
@@ -57,7 +66,11 @@ class StoredTail:
         """
         for pending in read:
             pending.place = self.place
-        self.start = None if is_complete or not read else (read[-1].due_at, read[-1].seq + 1)
+        if is_complete or not read:
+            self.start = None
+        else:
+            due_at, seq = self._key(read[-1])
+            self.start = (due_at, seq + 1)
         changes, self._changes = self._changes or {}, None
         found = {pending.seq: pending for pending in read} | changes
-        return sorted((pending for pending in found.values() if pending is not None), key=key_of)
+        return sorted((pending for pending in found.values() if pending is not None), key=self._key)

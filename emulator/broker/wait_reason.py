@@ -40,6 +40,9 @@ def _queue_wait(line: QueueLine, pending: Pending) -> Wait | None:
         return Wait(f"queue {queue.name} is paused")
     if (ahead := line.ahead_of(pending.seq)) is not None:
         return Wait(f"{ahead} before it in queue {queue.name} (parallelism {queue.parallelism})")
+    if pending.place is Place.QUEUE_OVERFLOW:
+        least = line.held_count()
+        return Wait(f"{least} or more before it in queue {queue.name} (parallelism {queue.parallelism})")
     if pending.place is Place.HELD_BACK:
         return Wait(f"queue {queue.name} lets no more than {queue.parallelism} start")
     return None

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from emulator.broker import pending_changes
+from emulator.broker import pending_changes, queue_operations
 from emulator.broker.broker import Broker
 from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
@@ -164,7 +164,10 @@ class Runtime:
             await self._take_up(self.clock.now_at())
 
     async def _take_up(self, now_at: int) -> None:
-        load = partial(queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at)
+        most_queued = self.broker.state.pending.queue_window
+        load = partial(
+            queries.load_snapshot, tenant_id=self.tenant.id, now_at=now_at, most_queued=most_queued
+        )
         snapshot = await self._writer.read(load)
         self.broker.restore(snapshot, now_at)
         if self.limits.max_daily_messages is not None:
@@ -252,6 +255,14 @@ class Runtime:
         answer = operation(self.broker.state, now_at)
         await self._carry_out(now_at)
         return answer
+
+    async def delete_queue(self, name: str) -> None:
+        """Delete a queue, if there is one, and cancel what waits in it; return when all of it is durable."""
+        await self.change(partial(queue_operations.delete_queue, name=name))
+        if queue_operations.is_being_deleted(self.broker.state, name):
+            while queue_operations.is_being_deleted(self.broker.state, name):
+                await self.read_after_writes(lambda _store: None)  # the refills read in between
+            await self.read_after_writes(lambda _store: None)
 
     async def change_dead_letters(
         self, select: Callable[[SqlStore], S], operation: Callable[[BrokerState, int, S], T]

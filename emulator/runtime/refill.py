@@ -6,6 +6,8 @@ from functools import partial
 from emulator.broker.dispatch_lanes import Lane
 from emulator.broker.message import Pending
 from emulator.broker.pending_messages import PendingMessages
+from emulator.broker.queue_operations import refill_queue
+from emulator.broker.queues import QueueLine
 from emulator.broker.state import BrokerState
 from emulator.broker.stored_tail import Key
 from emulator.clock import Clock
@@ -19,7 +21,7 @@ Query = Callable[[SqlStore], tuple[list[Pending], bool]]
 
 
 class Refills:
-    """Reads pending messages onto one tenant's timeline, and into its lanes."""
+    """Reads pending messages onto one tenant's timeline, into its lanes and into its queues' lines."""
 
     def __init__(
         self,
@@ -45,6 +47,8 @@ class Refills:
             self._work.spawn(self._refill(*self._begin()))
         for lane in state.lanes.wanting_refill():
             self._begin_lane(lane, now_at)
+        for line in state.pending.take_lines_to_refill():
+            self._work.spawn(self._refill_line(line, *self._begin_line(line)))
 
     async def refill_timeline(self) -> None:
         """Read the next of the timeline, and wait for it."""
@@ -82,6 +86,28 @@ class Refills:
             if self._state.pending is pending:
                 # Else a reset, or a start anew, has forgotten the lane.
                 pending.refill_lane(lane, read, now_at, is_complete=is_complete, horizon=horizon)
+                await self._carry_out(now_at)
+        finally:
+            self._work.end()
+
+    def _begin_line(self, line: QueueLine) -> tuple[PendingMessages, Query]:
+        (_, from_seq), limit = line.begin_refill()
+        self._work.begin()
+        return self._state.pending, partial(
+            queries.load_queued,
+            tenant_id=self._tenant_id,
+            queue_name=line.queue.name,
+            from_seq=from_seq,
+            limit=limit,
+        )
+
+    async def _refill_line(self, line: QueueLine, pending: PendingMessages, query: Query) -> None:
+        try:
+            read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
+            now_at = self._clock.now_at()
+            if self._state.pending is pending:
+                # Else a reset, or a start anew, has forgotten the line.
+                refill_queue(self._state, now_at, line=line, read=read, is_complete=is_complete)
                 await self._carry_out(now_at)
         finally:
             self._work.end()

@@ -1,6 +1,7 @@
 """Reading what was kept. Every function takes the store and returns the broker's own dataclasses."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TypeVar
 
@@ -41,17 +42,23 @@ _DELIVERED = together(lambda *found: found, MESSAGE.reading, BODY)
 _FOR_DELIVERY = QueryByNumbers(select(*_DELIVERED.columns).select_from(WITH_BODY), _DELIVERED, _M.seq)
 
 
-def load_snapshot(store: SqlStore, tenant_id: int, now_at: int) -> Snapshot:
-    """Return a tenant's state as committed; messages in queues come in the order of publishing."""
+def load_snapshot(store: SqlStore, tenant_id: int, now_at: int, most_queued: int) -> Snapshot:
+    """Return a tenant's state as committed; messages in queues come in the order of publishing.
+
+    Those of queues that are there stay in the store if they are more than ``most_queued`` in all.
+    """
     pending = and_(_M.tenant_id == tenant_id, _M.due_at.is_not(None))
+    queues = _all(store, tenant_id, QUEUE)
+    queued, crowded = _queued(store, tenant_id, {queue.name for queue in queues}, most_queued)
     schedules = _all(store, tenant_id, SCHEDULE)
     return Snapshot(
-        queues=_all(store, tenant_id, QUEUE),
+        queues=queues,
         groups=_all(store, tenant_id, URL_GROUP),
         schedules=schedules,
         flow_keys=_all(store, tenant_id, FLOW_KEY),
         deduplications=_deduplications(store, tenant_id, now_at),
-        queued=_pending(store, pending, _M.queue_name.is_not(None)),
+        queued=queued,
+        crowded=crowded,
         slot_callbacks=_pending(store, pending, _M.slot_of.is_not(None)),
         cancel_requested=_pending(store, pending, _M.is_cancel_requested),
         last_runs=_last_runs(store, tenant_id, schedules),
@@ -81,6 +88,21 @@ def load_due(
     )
     if until_at is not None:
         query = query.where(_M.due_at <= until_at)
+    found = store.read(PENDING, query)
+    return found, len(found) < limit
+
+
+def load_queued(
+    store: SqlStore, tenant_id: int, queue_name: str, from_seq: int, limit: int
+) -> tuple[list[Pending], bool]:
+    """Return the next ``limit`` pending messages of a queue from ``from_seq`` on, and whether these were all."""
+    query = (
+        select(*PENDING.columns)
+        .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name == queue_name)
+        .where(_M.queue_name.is_not(None), _M.seq >= from_seq)  # the first condition is the index's
+        .order_by(_M.seq)
+        .limit(limit)
+    )
     found = store.read(PENDING, query)
     return found, len(found) < limit
 
@@ -198,6 +220,32 @@ def _deduplications(store: SqlStore, tenant_id: int, now_at: int) -> list[Dedupl
     c = DEDUPLICATION.table.c
     query = select(*DEDUPLICATION.reading.columns).where(c.tenant_id == tenant_id, c.expires_at > now_at)
     return store.read(DEDUPLICATION.reading, query.order_by(c.expires_at))
+
+
+def _queued(
+    store: SqlStore, tenant_id: int, queues: AbstractSet[str], most: int
+) -> tuple[list[Pending], list[str]]:
+    """Return pending messages with a queue, and the names of ``queues`` whose messages were left out."""
+    in_queues = and_(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name.is_not(None))
+    first = select(*PENDING.columns).where(in_queues).order_by(_M.queue_name, _M.seq).limit(most + 1)
+    found = store.read(PENDING, first)
+    if len(found) <= most:
+        return sorted(found, key=lambda pending: pending.seq), []
+    names = _queues_with_pending(store, in_queues)
+    without_queue = _pending(store, in_queues, _M.queue_name.in_(names - queues))
+    return without_queue, sorted(names & queues)
+
+
+def _queues_with_pending(store: SqlStore, in_queues: ColumnElement[bool]) -> set[str]:
+    """Return the names of queues with pending messages: one step into the index for each name."""
+    names = select(func.min(_M.queue_name).label("name")).where(in_queues).cte("names", recursive=True)
+    following = (
+        select(func.min(_M.queue_name)).where(in_queues, _M.queue_name > names.c.name).correlate(names)
+    )
+    names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
+    with store.connect() as connection:
+        found = connection.execute(select(names.c.name).where(names.c.name.is_not(None)))
+        return set(found.scalars())
 
 
 def _pending(store: SqlStore, *conditions: ColumnElement[bool]) -> list[Pending]:

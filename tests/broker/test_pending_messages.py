@@ -19,7 +19,8 @@ from emulator.broker.message import AttemptResult, Draft, Message, Pending, Stat
 from emulator.broker.pending_changes import cancel, expedite
 from emulator.broker.pending_messages import PendingMessages, Windows
 from emulator.broker.place import IN_MEMORY, IN_STORE_ALONE, MOVES, Place
-from emulator.broker.queue_operations import upsert_queue
+from emulator.broker.queue_operations import delete_queue, is_being_deleted, refill_queue, upsert_queue
+from emulator.broker.queues import QueueLine
 from emulator.broker.resources import SigningKeys
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import MessageAccepted, MessageFinished, MessageRescheduled
@@ -49,9 +50,9 @@ class _Row:
 
 @dataclass
 class _Reading:
-    """A read under way: for the timeline, or for a lane. ``rows`` is ``None`` until it has taken place."""
+    """A read under way: for the timeline, a lane or a queue's line. ``rows`` is ``None`` until it has taken place."""
 
-    lane: Lane | None
+    of: Lane | QueueLine | None
     start: tuple[int, int]
     limit: int
     horizon: tuple[int, int] | None
@@ -65,6 +66,7 @@ class _World:
 
     window: int
     lane_window: int
+    queue_window: int = 1
     now_at: int = _NOW_AT
     rows: dict[int, _Row] = field(default_factory=dict)
     under_way: list[int] = field(default_factory=list)
@@ -78,7 +80,7 @@ class _World:
             next_seq=count(1).__next__,
             keys=SigningKeys("one", "two"),
             per_origin=2,
-            windows=Windows(self.window, self.lane_window),
+            windows=Windows(self.window, self.lane_window, self.queue_window),
         )
         self.broker = Broker(self.state)
 
@@ -122,6 +124,10 @@ class _World:
         upsert_queue(self.state, self.now_at, name="q", parallelism=parallelism, is_paused=is_paused)
         self.step()
 
+    def delete(self) -> None:
+        delete_queue(self.state, self.now_at, name="q")
+        self.step()
+
     def read(self, number: int) -> None:
         """The store is read now, for one of those who asked."""
         waiting = [reading for reading in self.readings if reading.rows is None]
@@ -135,11 +141,13 @@ class _World:
             reading = self.readings.pop(number % len(self.readings))
             found, is_complete = reading.rows or self._select(reading)
             pending = self.state.pending
-            if reading.lane is None:
+            if reading.of is None:
                 pending.refill_timeline(found, is_complete=is_complete)
+            elif isinstance(reading.of, QueueLine):
+                refill_queue(self.state, self.now_at, line=reading.of, read=found, is_complete=is_complete)
             else:
                 pending.refill_lane(
-                    reading.lane, found, self.now_at, is_complete=is_complete, horizon=reading.horizon
+                    reading.of, found, self.now_at, is_complete=is_complete, horizon=reading.horizon
                 )
             self.step()
 
@@ -164,8 +172,8 @@ class _World:
         self._ask()
         self._check()
 
-    def drain(self) -> None:
-        self.allow(3, is_paused=False)
+    def drain(self, parallelism: int = 3) -> None:
+        self.allow(parallelism, is_paused=False)
         for _ in range(500):
             while self.readings:
                 self.answer_reading(0)
@@ -187,13 +195,19 @@ class _World:
         for lane in pending.lanes.wanting_refill():
             start, limit, until_at = pending.lanes.begin_refill(lane, self.now_at)
             self.readings.append(_Reading(lane, start, limit, horizon, until_at))
+        for line in pending.take_lines_to_refill():
+            start, limit = line.begin_refill()
+            self.readings.append(_Reading(line, start, limit, None, self.now_at + 10**9))
 
     def _select(self, reading: _Reading) -> tuple[list[Pending], bool]:
-        keys = sorted(
-            (row.due_at, seq)
-            for seq, row in self.rows.items()
-            if row.message.queue_name is None and row.due_at <= reading.until_at
-        )
+        if isinstance(reading.of, QueueLine):
+            keys = sorted((0, seq) for seq, row in self.rows.items() if row.message.queue_name)
+        else:
+            keys = sorted(
+                (row.due_at, seq)
+                for seq, row in self.rows.items()
+                if row.message.queue_name is None and row.due_at <= reading.until_at
+            )
         chosen = [key for key in keys if key >= reading.start][: reading.limit]
         return [self.rows[seq].pending() for _, seq in chosen], len(chosen) < reading.limit
 
@@ -208,6 +222,7 @@ class _World:
         assert not {Place.NEW, Place.ENDED} & set(places.values())
         assert {seq for seq, place in places.items() if place is Place.ACTIVE} == set(self.under_way)
         assert len(pending) == sum(place in IN_MEMORY for place in places.values())
+        assert list(places.values()).count(Place.QUEUE) <= 2 * self.queue_window
 
     def _row(self, number: int) -> _Row | None:
         return self.rows[sorted(self.rows)[number % len(self.rows)]] if self.rows else None
@@ -225,7 +240,7 @@ _PUBLISH = _does(
     _World.publish,
     seconds=st.integers(0, 9),
     host=st.integers(0, 1),
-    is_queued=st.sampled_from((False,) * 4 + (True,)),
+    is_queued=st.sampled_from((False,) * 3 + (True,) * 2),
 )
 _READ = st.one_of(_does(_World.read, number=_NUMBER), _does(_World.answer_reading, number=_NUMBER))
 # What matters most is named more than once, and is drawn more often.
@@ -241,10 +256,11 @@ _STEPS = st.one_of(
     _does(_World.cancel, number=_NUMBER),
     _does(_World.expedite, number=_NUMBER),
     _does(_World.allow, parallelism=st.integers(1, 3), is_paused=st.booleans()),
+    _does(_World.delete),
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     delays=st.lists(st.integers(0, 9), min_size=6, max_size=12),
     steps=st.lists(_STEPS, min_size=10, max_size=50),
@@ -261,6 +277,34 @@ def test_nothing_is_lost_or_started_twice_whatever_happens_while_the_store_is_re
         act(world, **arguments)
     world.drain()
     assert len(set(world.started)) == len(world.started)
+
+
+def test_a_long_queue_is_read_back_in_the_order_of_publishing() -> None:
+    world = _World(window=20, lane_window=20)
+    world.allow(1, is_paused=True)
+    for seconds in (9, 8, 7, 6, 5, 4, 3, 2, 1):
+        world.publish(seconds, 0, is_queued=True)
+    assert len(world.state.pending) == 2
+    world.cancel(4)
+    world.expedite(7)
+    world.drain(parallelism=1)
+    assert [seq for seq, _ in world.started] == [1, 2, 3, 4, 6, 7, 8, 9]
+
+
+def test_a_long_queue_is_deleted_with_what_the_store_alone_remembers() -> None:
+    world = _World(window=20, lane_window=20)
+    world.allow(1, is_paused=True)
+    for _ in range(9):
+        world.publish(0, 0, is_queued=True)
+    world.delete()
+    assert is_being_deleted(world.state, "q")
+    world.publish(0, 0, is_queued=True)
+    while world.readings:
+        world.answer_reading(0)
+    assert not world.rows
+    assert not is_being_deleted(world.state, "q")
+    world.publish(0, 0, is_queued=True)
+    assert world.started == [(11, 0)]
 
 
 def test_what_is_brought_forward_while_it_is_being_read_and_then_fails_is_tried_again() -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from emulator.broker.queue_operations import delete_queue, find_queue, pause_queue, upsert_queue
+from emulator.broker.queue_operations import find_queue, pause_queue, upsert_queue
 from emulator.http.models.common import Empty
 from emulator.http.models.queues import QueueObject, QueueRequest
 from emulator.http.openapi_types import Operation
@@ -56,7 +56,7 @@ async def get(request: Request, runtime: Runtime) -> JsonAnswer[QueueObject]:
 
 async def delete(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Delete a queue and cancel the messages that wait in it. Succeeds if there is none."""
-    await runtime.change(partial(delete_queue, name=_name(request)))
+    await runtime.delete_queue(_name(request))
     return done()
 
 

@@ -45,7 +45,7 @@ SCHEDULE_CHANGES: tuple[Literal["pause", "resume", "delete"], ...] = ("pause", "
 CRONS = ("* * * * *", "*/2 * * * *", "*/5 * * * *", "0 * * * *", "CRON_TZ=Asia/Kolkata 15 */2 * * *")
 
 # Few enough that in every other seed the timeline and the lanes leave messages to the store.
-NARROW = Windows(timeline=3, lane=1)
+NARROW = Windows(timeline=3, lane=1, queue=1)
 _EVERY_NARROW = 2
 
 _LEAST_STEPS, _MOST_STEPS = 8, 45
