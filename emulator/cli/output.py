@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,9 @@ COLORS = {
     "IN_PROGRESS": "blue", "paused": "yellow",
 }  # fmt: skip
 
+_UNDERSTANDABLE = 48
+"""Characters of a reason without which it says nothing."""
+
 
 def print_json(value: Any) -> None:
     """Print the value alone, for programs."""
@@ -21,21 +25,30 @@ def print_json(value: Any) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
-    """Print columns as wide as needed; the last one is cut off where the terminal ends."""
+    """Print columns as wide as needed; the last one is cut off where the terminal ends.
+
+    Where that would leave too little of it to be understood, each row's last cell follows below its row, in full.
+    """
     if not rows:
         typer.echo(nothing)
         return
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    room = shutil.get_terminal_size((200, 24)).columns - sum(widths[:-1]) - 2 * (len(head) - 1)
-    last = max(room, 16)
+    columns = shutil.get_terminal_size((200, 24)).columns
+    room = columns - sum(widths[:-1]) - 2 * (len(head) - 1)
+    is_below = room < min(_UNDERSTANDABLE, widths[-1])
+    shown = widths[:-1] if is_below else widths
     typer.secho(
-        "  ".join(name.ljust(width) for name, width in zip(head, widths, strict=True)).rstrip(), bold=True
+        "  ".join(name.ljust(width) for name, width in zip(head, shown, strict=False)).rstrip(), bold=True
     )
     for row in rows:
-        cells = [*row[:-1], _cut(row[-1], last)]
+        cells = row[:-1] if is_below else [*row[:-1], _cut(row[-1], room)]
         typer.echo(
-            "  ".join(_coloured(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+            "  ".join(_coloured(cell, width) for cell, width in zip(cells, shown, strict=True)).rstrip()
         )
+        if is_below and row[-1]:
+            typer.echo(
+                textwrap.fill(row[-1], max(columns, 40), initial_indent="    ", subsequent_indent="    ")
+            )
 
 
 def print_facts(facts: Sequence[tuple[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """Reading runs back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,17 +11,21 @@ from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
 from emulator.broker.workflow.recovery import RunSnapshot
 from emulator.broker.workflow.rerun import EndedRun
 from emulator.broker.workflow.run import ActiveRun, Entry, Waiter
+from emulator.broker.workflow.run_wait import OpenDelivery, OpenRun
 from emulator.store.codec import Codec, together
 from emulator.store.compiled_statements import Query
+from emulator.store.dashboard_queries import last_attempts
 from emulator.store.filters import Filter, Page
 from emulator.store.lists import RUNS
 from emulator.store.records import ENTRY, EVENT, LOG, MESSAGE, PENDING, RUN, WAITER
 from emulator.store.store import SqlStore
 from emulator.store.stored import BODY, STORED_RUN, StoredRun
 from emulator.store.tables import BodyRow, table_of
-from emulator.wire.workflow import PLAN_SPELLINGS, CallType
+from emulator.wire.workflow import PLAN_SPELLINGS, CallType, read_step
 
 _FARTHEST = 2**31 - 1
+# A step's result may be large, and is not what names it; a sleep and a plan are small.
+_MOST_STEP_BYTES = 4_096
 _SEQS_AT_A_TIME = 500
 _R, _E, _W, _M, _L = RUN.table.c, ENTRY.table.c, WAITER.table.c, MESSAGE.table.c, LOG.table.c
 _BODIES = table_of(BodyRow)
@@ -240,3 +244,62 @@ def _children(store: SqlStore, stored: StoredRun) -> tuple[StoredRun, ...]:
         for child in store.read(STORED_RUN, children)
         if child.run.invoker is not None and child.run.invoker.run_created_at == run.created_at
     )
+
+
+def load_open(store: SqlStore, tenant_id: int, runs: Sequence[StoredRun]) -> dict[int, OpenRun]:
+    """Return, by run seq, what is open in those of ``runs`` that are under way."""
+    open_runs = {one.run.seq: one.run for one in runs if one.ended_at is None}
+    if not open_runs:
+        return {}
+    deliveries: dict[int, list[OpenDelivery]] = {}
+    for run_seq, delivery in _open_deliveries(store, open_runs):
+        deliveries.setdefault(run_seq, []).append(delivery)
+    last = last_attempts(store, [one.pending.seq for some in deliveries.values() for one in some])
+    waiters: dict[int, list[Waiter]] = {}
+    of_runs = select(*WAITER.reading.columns).where(_W.run_seq.in_(open_runs)).order_by(_W.seq)
+    for waiter in store.read(WAITER.reading, of_runs):
+        waiters.setdefault(waiter.run_seq, []).append(waiter)
+    invoked: dict[tuple[str, int], list[str]] = {}
+    ids = sorted({run.id for run in open_runs.values()})
+    children = (
+        select(*STORED_RUN.columns)
+        .where(_R.tenant_id == tenant_id, _R.invoker_id.in_(ids), _R.ended_at.is_(None))
+        .order_by(_R.seq)
+    )
+    for child in store.read(STORED_RUN, children):
+        if (by := child.run.invoker) is not None:
+            invoked.setdefault((by.run_id, by.run_created_at), []).append(child.run.id)
+    return {
+        seq: OpenRun(
+            deliveries=[replace(one, last=last.get(one.pending.seq)) for one in deliveries.get(seq, ())],
+            waiters=waiters.get(seq, ()),
+            invoked=invoked.get((run.id, run.created_at), ()),
+        )
+        for seq, run in open_runs.items()
+    }
+
+
+def _open_deliveries(store: SqlStore, run_seqs: Collection[int]) -> list[tuple[int, OpenDelivery]]:
+    def delivery(
+        run_seq: int, position: int, call_type: str, body: bytes | None, *rest: Any
+    ) -> tuple[int, OpenDelivery]:
+        url, method, pending = rest
+        return run_seq, OpenDelivery(
+            call_type=CallType(call_type),
+            position=position,
+            step=read_step(body or b""),
+            url=url,
+            method=method,
+            pending=pending,
+        )
+
+    small_body = case((func.length(_E.body) <= _MOST_STEP_BYTES, _E.body), else_=None)
+    of_entry = (_E.run_seq, _E.position, _E.call_type, small_body)
+    reading = together(delivery, *of_entry, _M.url, _M.method, PENDING)
+    found = (
+        select(*reading.columns)
+        .select_from(ENTRY.table.join(MESSAGE.table, _M.seq == _E.message_seq))
+        .where(_E.run_seq.in_(run_seqs), _M.due_at.is_not(None))
+        .order_by(_E.run_seq, _E.position)
+    )
+    return store.read(reading, found)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 from emulator.broker.workflow import end_of_run, events
+from emulator.broker.workflow.run_wait import OpenRun
 from emulator.errors import NotFound
 from emulator.http.dashboard.runs import outcome_of
 from emulator.http.v2.workflow_history import HistoryGroup, StepView, read_groups
@@ -18,7 +19,7 @@ from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, step_view
 from emulator.runtime import Runtime
 from emulator.store.store import SqlStore
-from emulator.store.workflow_queries import RunHistory, find_run, load_histories
+from emulator.store.workflow_queries import RunHistory, find_run, load_histories, load_open
 from emulator.testing.sync_or_async import Call
 
 MakeCall = Callable[[str, Callable[[], Coroutine[Any, Any, "WorkflowRun"]]], "Call[WorkflowRun]"]
@@ -150,7 +151,7 @@ class WorkflowRun:
 async def read_run(runtime: Runtime, run_id: str, call: MakeCall) -> WorkflowRun:
     """Return the state of the run of that id: of the last one, if the id was used again. Raise NotFound."""
     await runtime.settle()
-    history = await runtime.read(partial(_load, tenant_id=runtime.tenant.id, run_id=run_id))
+    history, open_runs = await runtime.read(partial(_load, tenant_id=runtime.tenant.id, run_id=run_id))
     groups = read_groups(history, runtime.clock.now_at())
     stored = history.stored
     return WorkflowRun(
@@ -161,17 +162,17 @@ async def read_run(runtime: Runtime, run_id: str, call: MakeCall) -> WorkflowRun
         steps=tuple(_step(group, step) for group in groups for step in group.steps if step.kind != "Initial"),
         retries=sum(entry.retried for entry in history.entries),
         invoked=tuple(child.run.id for child in history.children),
-        why=outcome_of(history).sentence,
+        why=outcome_of(runtime, stored, open_runs).sentence,
         _runtime=runtime,
         _call=call,
     )
 
 
-def _load(store: SqlStore, tenant_id: int, run_id: str) -> RunHistory:
+def _load(store: SqlStore, tenant_id: int, run_id: str) -> tuple[RunHistory, dict[int, OpenRun]]:
     stored = find_run(store, tenant_id, run_id)
     if stored is None:
         raise NotFound(f"no workflow run {run_id!r}; ids begin with wfr_, which the SDKs put before yours")
-    return load_histories(store, [stored])[0]
+    return load_histories(store, [stored])[0], load_open(store, tenant_id, [stored])
 
 
 def _step(group: HistoryGroup, view: StepView) -> WorkflowStep:

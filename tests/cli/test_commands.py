@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from emulator.cli.main import app
+from emulator.cli.output import print_table
 from emulator.testing import Listener, Receiver, ServerProcess
 from tests.bounds import HANG_SECONDS
 
@@ -351,3 +352,21 @@ def test_an_answer_that_is_no_json_is_said_in_one_line(run: Run, inbox) -> None:
     receiver.always = (200, {}, b"<html>")
     said = run("messages", "--url", url, code=1).stderr
     assert said == f"qstash-emulator: {url} did not answer /emulator/messages with JSON: is it an emulator?\n"
+
+
+def test_a_reason_that_has_no_room_beside_its_row_follows_below_it_in_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = (
+        "the run is under way: it waits for event order-7, or for its deadline; next at 2026-06-01 13:00:00"
+    )
+    rows = [["RUN_STARTED", "wfr_7YoJxFpwkEy5zBp378JgvD6YBDPBEqkBPje2", reason]]
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(["STATE", "RUN", "WHY"], rows, nothing="none")
+    head, row, *below = capsys.readouterr().out.splitlines()
+    assert ("WHY" in head, "…" in row) == (False, False)
+    assert all(len(line) <= 80 and line.startswith("    ") for line in below)
+    assert " ".join(line.strip() for line in below) == reason
+    monkeypatch.setenv("COLUMNS", "120")
+    print_table(["STATE", "RUN", "WHY"], rows, nothing="none")
+    assert capsys.readouterr().out.splitlines()[1].endswith("…")

@@ -4,63 +4,19 @@ Each case is made to happen for real, and then looked at as the terminal shows i
 as a test's failed assertion prints it, and as an agent is told by the official MCP client.
 """
 
-import asyncio
 import json
-import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
-from mcp import Client
-from typer.testing import CliRunner
 
-from emulator.cli.main import app as cli
-from emulator.mcp.api import Api
-from emulator.mcp.tools import make_server
-from emulator.testing import Harness, Receiver
 from jobs_core import JobDispatcher, Registry, create_app
 from jobs_core import Settings as JobSettings
+from tests.why.places import Scene, agent, in_the_terminal, plain
 
-URL = "https://example.com/pay"
 PAGE = Path(__file__).parents[2] / "docs" / "why.md"
-
-
-@dataclass
-class Scene:
-    """An emulator behind a port, and a destination that answers as it is told."""
-
-    qstash: Harness
-    receiver: Receiver
-    port: int
-
-    async def publish(
-        self, url: str = URL, path: str = "publish", body: str = '{"total": 7}', **headers: str
-    ) -> str:
-        lines = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = await self.qstash.client.post(f"/v2/{path}/{url}", content=body, headers=lines)
-        assert answer.is_success, answer.text
-        await self.qstash.settle()
-        message_id: str = answer.json()["messageId"]
-        return message_id
-
-    async def answered(
-        self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, **options: str
-    ) -> str:
-        self.receiver.always = (status, headers or {}, body)
-        return await self.publish(**options)
-
-    async def triggered(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> str:
-        """A workflow run whose endpoint answers so."""
-        self.receiver.always = (status, headers or {}, body)
-        answer = await self.qstash.client.post(f"/v2/trigger/{URL}", headers={"Upstash-Retries": "0"})
-        assert answer.is_success, answer.text
-        await self.qstash.settle()
-        run_id: str = answer.json()["workflowRunId"]
-        return run_id
 
 
 Make = Callable[[Scene], Awaitable[str]]
@@ -259,38 +215,6 @@ WAYS = (
 )
 
 
-@pytest.fixture
-async def scene(qstash: Harness, receiver: Receiver) -> AsyncIterator[Scene]:
-    server = uvicorn.Server(uvicorn.Config(qstash.app, port=0, lifespan="off", log_level="warning"))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0)
-    yield Scene(qstash, receiver, server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    await serving
-
-
-def plain(text: str) -> str:
-    """In one line, as words that a table has broken are one again."""
-    return re.sub(r"\s+", " ", text)
-
-
-async def in_the_terminal(scene: Scene, found: str, *, is_run: bool) -> str:
-    group = "runs" if is_run else "messages"
-    arguments = [
-        group,
-        "show",
-        found,
-        "--url",
-        f"http://127.0.0.1:{scene.port}",
-        "--token",
-        scene.qstash.token,
-    ]
-    shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
-    assert shown.exit_code == 0, shown.output
-    return shown.stdout
-
-
 async def on_the_page(scene: Scene, found: str, *, is_run: bool) -> str:
     """What the page shows first; that it does is shown by the page's own tests."""
     kind = "runs" if is_run else "messages"
@@ -312,14 +236,6 @@ async def in_a_failed_assertion(scene: Scene, found: str, *, is_run: bool) -> st
     return f"{failed.value} {scene.qstash.waits_for(found)}" if others else str(failed.value)
 
 
-@asynccontextmanager
-async def agent(scene: Scene) -> AsyncIterator[Client]:
-    api = Api(f"http://127.0.0.1:{scene.port}", scene.qstash.token)
-    async with Client(make_server(api)) as client:
-        yield client
-    await api.aclose()
-
-
 async def to_an_agent(scene: Scene, found: str, *, is_run: bool) -> str:
     tool, name = ("explain_run", "run_id") if is_run else ("explain_message", "message_id")
     async with agent(scene) as client:
@@ -333,7 +249,7 @@ async def to_an_agent(scene: Scene, found: str, *, is_run: bool) -> str:
 async def test_every_place_holds_the_reason(scene: Scene, way: Way) -> None:
     found = await way.make(scene)
     told = {
-        "terminal": await in_the_terminal(scene, found, is_run=way.is_run),
+        "terminal": await in_the_terminal(scene, "runs" if way.is_run else "messages", "show", found),
         "page": await on_the_page(scene, found, is_run=way.is_run),
         "assertion": await in_a_failed_assertion(scene, found, is_run=way.is_run),
         "agent": await to_an_agent(scene, found, is_run=way.is_run),

@@ -1,10 +1,10 @@
 """How a run stands, in words: what happened, why, and what to do."""
 
-from collections.abc import Sequence
-
-from emulator.broker.message import LogEntry, Message, State
-from emulator.broker.outcome import Outcome, Reason, explain, explain_entry
+from emulator.broker.outcome import Outcome, explain
 from emulator.broker.workflow.run import Failure, RunState
+from emulator.broker.workflow.run_wait import RunWait
+
+_NOTHING_KNOWN = RunWait()
 
 
 def describe_run(
@@ -13,14 +13,9 @@ def describe_run(
     url: str,
     failure: Failure | None,
     is_in_dlq: bool = False,
-    trouble: Reason | None = None,
-    next_at: int | None = None,
+    wait: RunWait = _NOTHING_KNOWN,
 ) -> Outcome:
-    """Return how a run stands.
-
-    ``trouble`` is why the last attempt of what is to be delivered next failed, ``next_at`` (unix ms) when the next
-    one is due; both only for a run under way.
-    """
+    """Return how a run stands. ``wait`` is what it waits for, of a run under way."""
     match state:
         case RunState.SUCCESS:
             return Outcome(what="the run succeeded")
@@ -38,19 +33,13 @@ def describe_run(
                 step=reason.step if reason else None,
             )
         case _:
+            trouble = wait.trouble
             if trouble is None:
-                return Outcome(what="the run is under way", next_at=next_at)
+                return Outcome(what="the run is under way", why=wait.reason, next_at=wait.until_at)
             return Outcome(
                 what="the run is under way, and its last delivery failed",
                 why=trouble.why,
                 advice=trouble.advice,
                 step=trouble.step,
-                next_at=next_at,
+                next_at=wait.until_at,
             )
-
-
-def last_trouble(message: Message, state: State, attempts: Sequence[LogEntry]) -> Reason | None:
-    """Return why a message's last attempt failed, as long as another is to come."""
-    if state is not State.RETRY or not attempts:
-        return None
-    return explain_entry(attempts[-1], url=message.url, method=message.method)

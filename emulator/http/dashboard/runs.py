@@ -1,17 +1,18 @@
 """Workflow runs: a list, and one run as bars on a time axis."""
 
-from functools import partial
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from emulator.broker.outcome import Outcome, Reason, explain_entry
+from emulator.broker.outcome import Outcome, explain_entry
 from emulator.broker.workflow import rerun as rerunning
-from emulator.broker.workflow.outcome import describe_run, last_trouble
+from emulator.broker.workflow.outcome import describe_run
 from emulator.broker.workflow.rerun import EndedRun
 from emulator.broker.workflow.run import Run
+from emulator.broker.workflow.run_wait import OpenRun, RunWait, find_run_wait
 from emulator.errors import NotFound
 from emulator.http.filters import read_filter
 from emulator.http.models.common import Condition, LabelsWanted
@@ -28,11 +29,18 @@ from emulator.http.v2.workflow_history import STATES, HistoryGroup, StepView, re
 from emulator.http.v2.workflow_publishing import state_of
 from emulator.http.v2.workflow_views import returned_text, run_view, step_view
 from emulator.runtime import Runtime
-from emulator.store.filters import Filter, Page
+from emulator.store.filters import Filter, Found, Page
 from emulator.store.lists import RUNS
 from emulator.store.store import SqlStore
 from emulator.store.stored import StoredRun
-from emulator.store.workflow_queries import EntryHistory, RunHistory, find_run, load_ended, load_histories
+from emulator.store.workflow_queries import (
+    EntryHistory,
+    RunHistory,
+    find_run,
+    load_ended,
+    load_histories,
+    load_open,
+)
 from emulator.wire.workflow import CallType
 
 Json = dict[str, Any]
@@ -53,8 +61,14 @@ async def get_runs(request: Request, runtime: Runtime) -> Response:
     parameters = query_parameters(request)
     wanted = read_filter(RunListQuery, parameters)
     page = read_page(parameters, default=_PAGE, most=_PAGE)
-    found = await runtime.read(partial(RUNS.page, tenant_id=runtime.tenant.id, wanted=wanted, page=page))
-    return ok({"runs": [_summary(one) for one in found.items], "cursor": cursor_text(found) or None})
+
+    def read(store: SqlStore) -> tuple[Found[StoredRun], dict[int, OpenRun]]:
+        found = RUNS.page(store, runtime.tenant.id, wanted, page)
+        return found, load_open(store, runtime.tenant.id, found.items)
+
+    found, open_runs = await runtime.read(read)
+    rows = [_summary(one, outcome_of(runtime, one, open_runs)) for one in found.items]
+    return ok({"runs": rows, "cursor": cursor_text(found) or None})
 
 
 async def get_run(request: Request, runtime: Runtime) -> Response:
@@ -62,22 +76,27 @@ async def get_run(request: Request, runtime: Runtime) -> Response:
     run_id = path_name(request, "run_id")
     created_at = whole_number(query_parameters(request), "createdAt", least=0, most=2**53)
 
-    def read(store: SqlStore) -> tuple[RunHistory, list[StoredRun]]:
+    def read(store: SqlStore) -> tuple[RunHistory, list[StoredRun], dict[int, OpenRun]]:
         stored = find_run(store, runtime.tenant.id, run_id, created_at)
         if stored is None:
             raise NotFound(f"workflow run {run_id} not found")
-        same = RUNS.page(store, runtime.tenant.id, Filter(run_ids=(run_id,)), Page(count=10))
-        return load_histories(store, [stored])[0], same.items
+        same = RUNS.page(store, runtime.tenant.id, Filter(run_ids=(run_id,)), Page(count=10)).items
+        history = load_histories(store, [stored])[0]
+        return history, same, load_open(store, runtime.tenant.id, [stored, *history.children, *same])
 
-    history, same = await runtime.read(read)
+    history, same, open_runs = await runtime.read(read)
     now_at = runtime.clock.now_at()
+
+    def summary(stored: StoredRun) -> Json:
+        return _summary(stored, outcome_of(runtime, stored, open_runs))
+
     return ok(
         {
             "run": run_view(history, now_at),
-            "summary": _summary(history.stored, outcome_of(history)),
+            "summary": summary(history.stored),
             "bars": bars(history, now_at),
-            "children": [_summary(child) for child in history.children],
-            "sameId": [_summary(one) for one in same if one.run.seq != history.stored.run.seq],
+            "children": [summary(child) for child in history.children],
+            "sameId": [summary(one) for one in same if one.run.seq != history.stored.run.seq],
             "isInDlq": history.stored.is_in_dlq,
             "now": now_at,
         }
@@ -105,32 +124,23 @@ async def rerun(request: Request, runtime: Runtime) -> Response:
     return ok({"runId": run.id, "createdAt": run.created_at, "fromStep": number}, status=201)
 
 
-def outcome_of(history: RunHistory) -> Outcome:
-    """How one run stands, with what its pending deliveries wait for."""
-    troubles = [
-        (trouble, entry.due_at)
-        for entry in history.entries
-        if (trouble := last_trouble(entry.message, entry.state, entry.attempts)) is not None
-    ]
-    trouble, next_at = troubles[-1] if troubles else (None, None)
-    return _outcome(history.stored, trouble, next_at)
-
-
-def _outcome(stored: StoredRun, trouble: Reason | None = None, next_at: int | None = None) -> Outcome:
+def outcome_of(runtime: Runtime, stored: StoredRun, open_runs: Mapping[int, OpenRun]) -> Outcome:
+    """How one run stands; ``open_runs`` are of the same read (``load_open``)."""
+    open_run = open_runs.get(stored.run.seq)
+    now_at = runtime.clock.now_at()
     return describe_run(
         stored.state,
         url=stored.run.url,
         failure=stored.failure,
         is_in_dlq=stored.is_in_dlq,
-        trouble=trouble,
-        next_at=next_at,
+        wait=RunWait() if open_run is None else find_run_wait(runtime.broker.state, open_run, now_at),
     )
 
 
-def _summary(stored: StoredRun, outcome: Outcome | None = None) -> Json:
+def _summary(stored: StoredRun, outcome: Outcome) -> Json:
     run = stored.run
     return {
-        "outcome": (outcome or _outcome(stored)).view(),
+        "outcome": outcome.view(),
         "runId": run.id,
         "url": run.url,
         "state": stored.state.value,

@@ -98,9 +98,15 @@ function row(run) {
       " ",
       run.labels.map((label) => h("span", { class: "tag" }, label)),
     ),
-    h("td", { class: "break" }, ["RUN_FAILED"].includes(run.state) ? (run.outcome.why ?? "") : ""),
+    h("td", { class: "break", title: run.outcome.sentence }, why(run.outcome)),
     h("td", { class: "break quiet" }, run.url),
     h("td", { class: "nowrap" }, ago(run.createdAt)),
     h("td", { class: "nowrap" }, run.endedAt === null ? "" : span(run.endedAt - run.createdAt)),
   );
+}
+
+/** Why a run failed, or what it waits for and until when; nothing of one that ended well. */
+function why({ why: words, step, nextAt }) {
+  if (!words) return "";
+  return [words, step ? h("span", { class: "tag" }, step) : null, nextAt ? [" · ", ago(nextAt)] : null];
 }

@@ -1,0 +1,71 @@
+"""The scene of a failure, and the places where people and agents look at it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from mcp import Client
+from typer.testing import CliRunner
+
+from emulator.cli.main import app as cli
+from emulator.mcp.api import Api
+from emulator.mcp.tools import make_server
+from emulator.testing import Harness, Receiver
+
+URL = "https://example.com/pay"
+
+
+@dataclass
+class Scene:
+    """An emulator behind a port, and a destination that answers as it is told."""
+
+    qstash: Harness
+    receiver: Receiver
+    port: int
+
+    async def publish(
+        self, url: str = URL, path: str = "publish", body: str = '{"total": 7}', **headers: str
+    ) -> str:
+        lines = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await self.qstash.client.post(f"/v2/{path}/{url}", content=body, headers=lines)
+        assert answer.is_success, answer.text
+        await self.qstash.settle()
+        message_id: str = answer.json()["messageId"]
+        return message_id
+
+    async def answered(
+        self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, **options: str
+    ) -> str:
+        self.receiver.always = (status, headers or {}, body)
+        return await self.publish(**options)
+
+    async def triggered(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> str:
+        """A workflow run whose endpoint answers so."""
+        self.receiver.always = (status, headers or {}, body)
+        answer = await self.qstash.client.post(f"/v2/trigger/{URL}", headers={"Upstash-Retries": "0"})
+        assert answer.is_success, answer.text
+        await self.qstash.settle()
+        run_id: str = answer.json()["workflowRunId"]
+        return run_id
+
+
+def plain(text: str) -> str:
+    """In one line, as words that a table has broken are one again."""
+    return re.sub(r"\s+", " ", text)
+
+
+async def in_the_terminal(scene: Scene, *command: str) -> str:
+    arguments = [*command, "--url", f"http://127.0.0.1:{scene.port}", "--token", scene.qstash.token]
+    shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout
+
+
+@asynccontextmanager
+async def agent(scene: Scene) -> AsyncIterator[Client]:
+    api = Api(f"http://127.0.0.1:{scene.port}", scene.qstash.token)
+    async with Client(make_server(api)) as client:
+        yield client
+    await api.aclose()
