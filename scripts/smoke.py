@@ -126,7 +126,11 @@ def executable(folder: Path, program: Path) -> str:
     refused = _run(folder, program, "dev", "--port", "0", "--db", "postgresql://nobody@127.0.0.1/none")
     if refused.returncode != 1 or refused.stderr.count("\n") != 1 or "driver" not in refused.stderr:
         raise SystemExit(f"smoke: PostgreSQL is not refused in one line: {refused.stderr}")
-    return f"{said}; with no variable set; run starts a server; PostgreSQL is refused in a line"
+    (folder / "qstash.yaml").write_text("schedules: {}\n")
+    compared = _run(folder, program, "account", "diff", "qstash.yaml", "qstash.yaml")
+    if compared.returncode or "no difference" not in compared.stdout:
+        raise SystemExit(f"smoke: account does not read YAML: {compared.stdout}{compared.stderr}")
+    return f"{said}; with no variable set; run starts a server; PostgreSQL is refused in a line; account reads YAML"
 
 
 def _bare() -> dict[str, str]:
