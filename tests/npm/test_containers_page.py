@@ -1,9 +1,11 @@
 """What the recipes for Testcontainers say of the image is true of the image; with an engine, the recipe runs."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -46,13 +48,52 @@ def test_the_executables_image_keeps_the_rules_of_the_other() -> None:
     assert "HEALTHCHECK" in own
 
 
-def test_the_recipe_for_python_runs_where_there_is_an_engine(tmp_path: Path) -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """An engine's command, and the variables that lead Testcontainers to its socket: docker's, or one of podman's."""
+    docker, podman = shutil.which("docker"), shutil.which("podman")
+    if (
+        docker is not None
+        and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
+    ):
+        yield docker, {}
+        return
+    if podman is None:
         pytest.skip("THE TESTCONTAINERS RECIPES NEED A CONTAINER ENGINE, which is not here")
+    socket = f"unix://{tmp_path}/podman.sock"
+    with subprocess.Popen([podman, "system", "service", "--time", "0", socket]) as service:
+        yield podman, {"DOCKER_HOST": socket, "TESTCONTAINERS_RYUK_DISABLED": "true"}
+        service.terminate()
+
+
+def test_the_recipe_for_python_runs_where_there_is_an_engine(
+    tmp_path: Path, engine: tuple[str, dict[str, str]]
+) -> None:
+    command, variables = engine
     pytest.importorskip("testcontainers.core.container", reason="needs the package testcontainers")
-    subprocess.run([docker, "build", "--quiet", "--tag", "qstash-emulator", "."], cwd=_ROOT, check=True)
-    (tmp_path / "conftest.py").write_text(_RECIPES[0])
+    image = "localhost/qstash-emulator:executable"  # what ./scripts/image leaves
+    if subprocess.run([command, "image", "inspect", image], capture_output=True, check=False).returncode:
+        image = "qstash-emulator"
+        subprocess.run([command, "build", "--quiet", "--tag", image, "."], cwd=_ROOT, check=True)
+    tried = subprocess.run(
+        [command, "run", "--rm", image, "qstash-emulator", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode:
+        pytest.skip(
+            f"THE TESTCONTAINERS RECIPES: the engine runs no container: {tried.stderr.strip()[-200:]}"
+        )
+    (tmp_path / "conftest.py").write_text(_RECIPES[0].replace('"qstash-emulator"', f'"{image}"'))
     (tmp_path / "test_recipe.py").write_text(_ASKS_THE_CONTAINER)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_recipe.py"]
-    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_recipe.py"],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "DeprecationWarning: The wait_for_logs" not in ran.stdout
