@@ -50,6 +50,7 @@ _PAUSE_SECONDS = 0.01
 _READ_ONLY = "jobs_read_only"
 # Source: PostgreSQL's documentation, appendix A, error codes.
 _DEADLOCK_DETECTED = "40P01"
+_DISK_FULL = "53100"
 # Connection exceptions, too many connections, and a server that starts or stops.
 _NO_CONNECTION = ("08", "53300", "57P0")
 
@@ -81,7 +82,9 @@ class Database:
         """``is_pooled_elsewhere``: a pooler gives out the server's connections by the transaction."""
         self._is_used = False
         self._process = 0
-        self._is_answering = True
+        self._failing: Engine | None = (
+            None  # that which met the trouble last told of, which only its success ends
+        )
         self._is_pooled_elsewhere = is_pooled_elsewhere
         parsed = driver_url(url)
         self.is_sqlite: bool = parsed.get_backend_name() == "sqlite"
@@ -157,15 +160,15 @@ class Database:
         try:
             result = self._transact_patiently(engine, work, repeats=_REPEATS)
         except Exception as error:
-            if is_unavailable(error) and self._is_answering:
-                self._is_answering = False
+            if is_unavailable(error) and self._failing is None:
+                self._failing = self._reading if is_lost(error) else engine
                 reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
                 log.error(  # noqa: TRY400 -- one line says it all
-                    "the database does not answer: %s", reason, extra={"event": "database_unavailable"}
+                    "%s: %s", why_unavailable(error), reason, extra={"event": "database_unavailable"}
                 )
             raise
-        if not self._is_answering:
-            self._is_answering = True
+        if self._failing in {self._reading, engine}:
+            self._failing = None
             log.warning("the database answers again", extra={"event": "database_available"})
         return result
 
@@ -242,7 +245,19 @@ def is_lost(error: BaseException) -> bool:
         return False
     state = _sqlstate(error)
     is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
-    return is_cut or state is None or state.startswith(_NO_CONNECTION)
+    return (
+        is_cut or (state is None and not is_full(error)) or bool(state and state.startswith(_NO_CONNECTION))
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error means that the database has no room left to write."""
+    return _sqlite_code(error) == sqlite3.SQLITE_FULL or _sqlstate(error) == _DISK_FULL
+
+
+def why_unavailable(error: BaseException) -> str:
+    """Return in words why the database cannot be used now, of an error for which `is_unavailable` holds."""
+    return "the database's disk is full" if is_full(error) else "the database does not answer"
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -256,7 +271,13 @@ def _is_wrong_statement(error: BaseException) -> bool:
     """Return whether the statement is wrong. SQLite reports a missing table as PostgreSQL reports an
     unreachable server.
     """
-    return getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return _sqlite_code(error) == sqlite3.SQLITE_ERROR
+
+
+def _sqlite_code(error: BaseException) -> int | None:
+    """Return SQLite's code of an error; ``None`` of PostgreSQL's."""
+    code: int | None = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code
 
 
 def _is_deadlock(error: BaseException) -> bool:

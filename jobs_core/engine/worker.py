@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from jobs_core.database import job_queries, job_store
-from jobs_core.database.connections import is_lost, is_unavailable
+from jobs_core.database.connections import is_lost, is_unavailable, why_unavailable
 from jobs_core.database.job_store import Claim, Claimed, Died, Ended, NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.handler_threads import HandlerThreads
@@ -183,9 +183,7 @@ class Worker:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            return outcome.not_now(
-                job_id, outcome.UNAVAILABLE, "the database does not answer", wait=_DATABASE_PAUSE
-            )
+            return outcome.not_now(job_id, outcome.UNAVAILABLE, why_unavailable(error), wait=_DATABASE_PAUSE)
 
     async def _attempt(
         self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery

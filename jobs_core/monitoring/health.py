@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jobs_core.database.connections import is_unavailable
+from jobs_core.database.connections import is_unavailable, why_unavailable
 from jobs_core.engine.app_context import AppContext
 from jobs_core.model.clock_difference import clock_problem
 
@@ -58,10 +58,10 @@ def health_routes(context: AppContext) -> list[Route]:
 
 
 async def on_database_error(_: Request, error: Exception) -> Response:
-    """Answer 503 where the database cannot be reached; raise its other errors."""
+    """Answer 503 where the database cannot be used now, and say why; raise its other errors."""
     if not is_unavailable(error):
         raise error
-    answer = {"error": "the database does not answer", "code": "database_unavailable"}
+    answer = {"error": why_unavailable(error), "code": "database_unavailable"}
     return JSONResponse(answer, status_code=503, headers={"Retry-After": "10"})
 
 

@@ -26,7 +26,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 
 from jobs_core.database import job_queries
-from jobs_core.database.connections import is_unavailable
+from jobs_core.database.connections import is_unavailable, why_unavailable
 from jobs_core.database.job_queries import JobFilter
 from jobs_core.engine.delivery_trouble import find_troubles
 from jobs_core.engine.dispatcher import JobDispatcher
@@ -47,7 +47,6 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE_SIZE = 50
-NO_DATABASE = "The database does not answer"
 WAIT = "Nothing can be shown without it. The log says why; load this page again when it is back."
 _STATIC = Path(__file__).parent / "static"
 _COOKIE_SECONDS = 12 * 3600
@@ -105,7 +104,9 @@ class _Pages:
             except SQLAlchemyError as error:
                 if not is_unavailable(error):
                     raise
-                return self._page(request, "refused.html", status=503, title=NO_DATABASE, reason=WAIT)
+                why = why_unavailable(error)
+                title = why[0].upper() + why[1:]
+                return self._page(request, "refused.html", status=503, title=title, reason=WAIT)
 
         return handle
 
