@@ -44,7 +44,7 @@ def print_table(
 
 
 def jobs(records: Iterable[JobRecord], troubles: Mapping[str, str] | None = None) -> None:
-    """Print one row for each job. ``troubles`` are, by job id, the reasons why jobs have not arrived."""
+    """Print one row for each job. ``troubles`` are, by job id, the reasons why jobs do not go on."""
     known = troubles or {}
     print_table(
         ("job", "created", "status", "type", "attempts", "error"),
@@ -66,13 +66,13 @@ def jobs(records: Iterable[JobRecord], troubles: Mapping[str, str] | None = None
 def job(record: JobRecord, *, trouble: str | None = None, with_tracebacks: bool) -> None:
     """Print everything about one job but its payload, and a table of its attempts.
 
-    ``trouble`` is the reason why it has not arrived.
+    ``trouble`` is the reason why it does not go on.
     """
     facts = {
         "job": record.job_id,
         "type": record.job_type,
         "status": record.status,
-        "not delivered": trouble,
+        "why": trouble,
         "retries": f"{record.retry_count} of {record.max_retries}",
         "user": record.user_id,
         "organization": record.organization_id,

@@ -1,11 +1,11 @@
-"""Why jobs have not arrived. QStash is asked, since the database only knows the deliveries that reached the
-worker.
+"""Why jobs do not go on: QStash is asked why they have not arrived, since the database only knows the deliveries that
+reached the worker; an attempt whose lease ran out has lost its worker.
 """
 
 from collections.abc import Sequence
 
 from jobs_core.engine.app_context import AppContext
-from jobs_core.model.delivery import read_trouble
+from jobs_core.model.delivery import expired_lease, read_trouble
 from jobs_core.model.errors import PublishError
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
@@ -15,9 +15,10 @@ _MOST_ASKED = 50
 
 
 async def find_troubles(context: AppContext, records: Sequence[JobRecord]) -> dict[str, str]:
-    """Return, by job id, one sentence that says why a job is still pending, or was given up without ever arriving.
+    """Return, by job id, one sentence that says why a job is still pending, was given up without ever arriving, or has
+    an attempt that its worker does not end.
 
-    Makes one request, for the first fifty such jobs. If QStash cannot be reached, the sentence says that.
+    Makes one request, for the first fifty that have not arrived. If QStash cannot be reached, the sentence says that.
     """
     asked = {
         record.message_id: record.job_id
@@ -29,6 +30,10 @@ async def find_troubles(context: AppContext, records: Sequence[JobRecord]) -> di
         record.job_id: "not published yet: it waits in the outbox until QStash can be reached"
         for record in records
         if record.message_id is None and record.status is JobStatus.PENDING
+    }
+    now = context.clock.now()
+    troubles |= {
+        record.job_id: lease for record in records if (lease := expired_lease(record, now)) is not None
     }
     if not message_ids:
         return troubles

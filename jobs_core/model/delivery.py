@@ -1,4 +1,4 @@
-"""Why a job's message was not delivered, read from QStash's log entries. Pure."""
+"""Why a job does not go on: its message was not delivered, by QStash's log entries, or its worker is gone. Pure."""
 
 import base64
 import binascii
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
+
+from jobs_core.model.records import JobRecord
+from jobs_core.model.states import JobStatus
 
 _MOST_CHARACTERS = 300
 _OPEN = frozenset({"CREATED", "ACTIVE", "RETRY"})
@@ -57,6 +60,17 @@ def read_trouble(entries: Sequence[Mapping[str, Any]]) -> DeliveryTrouble | None
         next_at=datetime.fromtimestamp(next_at / 1000, UTC)
         if isinstance(next_at, int) and state == "RETRY"
         else None,
+    )
+
+
+def expired_lease(record: JobRecord, now: datetime) -> str | None:
+    """Return in one sentence that the lease of a job's attempt ran out; ``None`` if it did not."""
+    until = record.lease_until
+    if record.status is not JobStatus.PROCESSING or until is None or until > now:
+        return None
+    return (
+        f"the lease of attempt {record.attempt_count} ran out at {until:%Y-%m-%d %H:%M:%S} UTC and its worker has not "
+        "ended it: was the worker killed, or is it stuck? The next delivery or sweep takes the job over"
     )
 
 

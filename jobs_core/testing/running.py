@@ -9,6 +9,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from jobs_core.app import create_app
+from jobs_core.engine.delivery_trouble import find_troubles
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.registry import Registry
 from jobs_core.engine.requests import Duration
@@ -90,7 +91,7 @@ async def wait_for_job(
     ``timeout`` is real time.
 
     Raises:
-        AssertionError: it ended in another state, or did not end; with every attempt's outcome.
+        AssertionError: it ended in another state, or did not end; with the reason and every attempt's outcome.
         JobNotFoundError: there is no such job.
     """
     await dispatcher.flush()
@@ -105,7 +106,10 @@ async def wait_for_job(
             f"\n  attempt {attempt.number}: {attempt.outcome}{f': {attempt.error}' if attempt.error else ''}"
             for attempt in record.attempts
         )
+        troubles = await find_troubles(dispatcher.context, [record])
+        why = troubles.get(job_id) or record.error
         raise AssertionError(
-            f"{record.job_type} {job_id} is {record.status}, not {status}{attempts or ', and was never attempted'}"
+            f"{record.job_type} {job_id} is {record.status}, not {status}"
+            f"{'' if attempts else ', and was never attempted'}{f': {why}' if why else ''}{attempts}"
         )
     return record

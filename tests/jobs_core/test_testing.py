@@ -211,3 +211,19 @@ def test_definitions_still_carry_their_types() -> None:
         await dispatcher.enqueue(definition, Greet(nam="Ada"))  # type: ignore[call-arg]
 
     assert mistakes is not None
+
+
+async def test_a_job_whose_lease_ran_out_is_told_as_such_by_a_failed_assertion() -> None:
+    async with Harness() as qstash, jobs_running(qstash, registry=Registry.of(__name__)) as jobs:
+        ended_at = jobs.clock.now() - timedelta(minutes=1)
+        lost = await add_execution(jobs, job_type="greet", status="processing", lease_until=ended_at)
+        held = await add_execution(
+            jobs, job_type="greet", status="processing", lease_until=ended_at + timedelta(hours=1)
+        )
+        with pytest.raises(
+            AssertionError, match=r"the lease of attempt 1 ran out at .* was the worker killed"
+        ):
+            await wait_for_job(jobs, lost.job_id, timeout=0)
+        with pytest.raises(AssertionError) as still_held:
+            await wait_for_job(jobs, held.job_id, timeout=0)
+        assert "lease" not in str(still_held.value)
