@@ -3,11 +3,13 @@
 The fixture ``qstash`` is the one of our own pytest plugin, as users have it.
 """
 
+import gc
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from emulator.testing import Harness, Receiver, ServerProcess
@@ -20,6 +22,23 @@ __all__ = ["pytest_terminal_summary"]  # a hook
 NOW_AT = 1_780_315_200_000
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says nothing about the product: machines are busy.
+hypothesis.settings.register_profile(
+    "any machine",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("any machine")
+
+# Thousands of collected tests and hundreds of modules stay until the end. Looking through them again and again
+# for garbage took a twelfth of the CPU.
+gc.set_threshold(50_000, 20, 50)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ def test_a_name_is_found_in_any_case_wherever_a_piece_ends(monkeypatch: pytest.M
     assert not asyncio.run(batch_reading.mentions(body.replace(b"M", b"n"), "X-Name"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(items=st.lists(_JSON, max_size=6), indent=st.none() | st.integers(0, 2), is_ascii=st.booleans())
 def test_any_array(items: list[Any], indent: int | None, is_ascii: bool) -> None:
     assert _parsed(json.dumps(items, indent=indent, ensure_ascii=is_ascii).encode()) == items
@@ -52,7 +52,7 @@ def test_a_number_that_a_piece_cuts_in_its_middle(number: str) -> None:
     assert _parsed(f"[{number}, 1]".encode()) == [float(number), 1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(items=st.lists(_JSON, max_size=4), at=st.integers(0, 200), put=st.sampled_from(list('[]{},:"\\ 1ex')))
 def test_what_is_no_array_is_refused_by_both(items: list[Any], at: int, put: str) -> None:
     text = json.dumps(items, ensure_ascii=False)

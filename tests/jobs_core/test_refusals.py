@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, computed_field
 from sqlalchemy import func, select, update
@@ -235,7 +235,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(_JSON)
 def test_json_is_taken_and_arrives_or_is_refused_in_words(value: Any) -> None:
     definition = _definition(Plain)

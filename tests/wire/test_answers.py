@@ -383,7 +383,7 @@ _PIECES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(pieces=_PIECES, cuts=st.lists(st.integers(0, 200), max_size=5))
 def test_any_bytes_are_read_alike_however_they_are_cut(pieces: list[bytes], cuts: list[int]) -> None:
     data = b"".join(pieces)
@@ -404,7 +404,7 @@ def test_any_bytes_are_read_alike_however_they_are_cut(pieces: list[bytes], cuts
     assert read([data]) == read([data[first:last] for first, last in pairwise(bounds)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(body=st.binary(max_size=60), size=st.integers(1, 9), status=st.integers(200, 599))
 def test_what_a_server_frames_is_read_back(body: bytes, size: int, status: int) -> None:
     head = b"HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n" % status

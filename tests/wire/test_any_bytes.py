@@ -5,7 +5,7 @@ from random import Random
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from emulator.testing import ServerProcess
@@ -13,9 +13,7 @@ from tests.bounds import HANG_SECONDS
 from tests.wire.any_bytes import deliver_answers, left_active, send_requests
 
 # A seed tells nothing by being smaller: what it found is printed.
-_SETTINGS = settings(
-    max_examples=25, deadline=None, phases=(Phase.generate,), suppress_health_check=[HealthCheck.too_slow]
-)
+_SETTINGS = settings(max_examples=25, phases=(Phase.generate,))
 _SEEDS = st.integers(0, 2**32)
 
 
