@@ -72,6 +72,8 @@ class NewJob:
 
 # --- new jobs
 
+_AT_ONCE = 1_000  # jobs a statement: PostgreSQL takes 65,535 parameters, and the rows' copies stay few
+
 
 @dataclass(frozen=True, slots=True)
 class NewJobs:
@@ -93,17 +95,19 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, locked_until:
 
 def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Sequence[str]]:
     """Run ``insert_jobs`` for many callers at once. Return the ids of each one's jobs."""
-    jobs = [job for each in wanted for job in each.jobs]
-    inserted = {job_id for (job_id,) in ADD_JOB.returning(connection, [_row(job) for job in jobs])}
-    rows = [
-        outbox_row(job.message, created_at=job.created_at, locked_until=each.locked_until)
-        for each in wanted
-        for job in each.jobs
-        if job.job_id in inserted and job.message is not None
-    ]
-    if rows:
-        ADD_MESSAGE.execute(connection, rows)
-    earlier = _find_by_key(connection, [job for job in jobs if job.job_id not in inserted])
+    jobs = [(job, each.locked_until) for each in wanted for job in each.jobs]
+    inserted: set[str] = set()
+    earlier: dict[tuple[str, str | None], str] = {}
+    for some in (jobs[start : start + _AT_ONCE] for start in range(0, len(jobs), _AT_ONCE)):
+        inserted |= {job_id for (job_id,) in ADD_JOB.returning(connection, [_row(job) for job, _ in some])}
+        rows = [
+            outbox_row(job.message, created_at=job.created_at, locked_until=locked_until)
+            for job, locked_until in some
+            if job.job_id in inserted and job.message is not None
+        ]
+        if rows:
+            ADD_MESSAGE.execute(connection, rows)
+        earlier |= _find_by_key(connection, [job for job, _ in some if job.job_id not in inserted])
     return [
         [
             job.job_id

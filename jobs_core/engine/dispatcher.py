@@ -44,6 +44,8 @@ P = TypeVar("P", bound=BaseModel)
 
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 1.0
+# Each message under way is a task; so many keep every lane of the outbox full.
+_PUBLISHED_AT_ONCE = 1_000
 AnySession = AsyncSession | async_scoped_session[Any] | Session | scoped_session[Session]
 _HAS_HOOK = "jobs_core.publishes_after_commit"
 
@@ -190,6 +192,7 @@ class JobDispatcher:
     ) -> Sequence[str]:
         """Record many jobs in one transaction, publish them a hundred a request, and return their ids.
 
+        Where the call is cancelled after the commit, the relay publishes the rest within about a minute.
         ``session`` and ``connection`` are as with ``enqueue``.
 
         Raises:
@@ -414,7 +417,10 @@ class JobDispatcher:
         if len(messages) == 1:
             await self.outbox.publish(messages[0])
             return
-        answers = await asyncio.gather(*map(self.outbox.publish, messages), return_exceptions=True)
+        answers: list[str | BaseException | None] = []
+        for start in range(0, len(messages), _PUBLISHED_AT_ONCE):
+            some = messages[start : start + _PUBLISHED_AT_ONCE]
+            answers += await asyncio.gather(*map(self.outbox.publish, some), return_exceptions=True)
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         if errors:
             raise BaseExceptionGroup(f"{len(errors)} of {len(messages)} jobs were not published", errors)

@@ -1,6 +1,7 @@
 """Transactions that share a commit, statements that many jobs share, and connections that die."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -186,6 +187,28 @@ async def test_every_kind_of_value_comes_back_as_it_was_given(
     assert [record.idempotency_key for record in records] == [f"NULL,{place}" for place in range(6)]
     assert [record.payload["note"] for record in records] == [odd[:20]] * len(subjects)
     assert [record.result for record in records] == results
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_any_number_of_jobs_is_found_by_their_keys_in_statements_of_few_parameters(
+    dispatcher: JobDispatcher, clock: ManualClock
+) -> None:
+    wanted = [JobRequest("do-work", {"count": place}, idempotency_key=str(place)) for place in range(1_500)]
+    jobs = [dispatcher.composer.prepare(request) for request in [*wanted, *wanted[:1]]]
+
+    def write(connection: Connection) -> Sequence[str]:
+        # What PostgreSQL takes, and SQLite as it is often built, in small.
+        limited: Any = connection.connection.dbapi_connection
+        former = limited.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2_500)
+        try:
+            return job_store.insert_jobs(connection, jobs, locked_until=clock.now())
+        finally:
+            limited.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, former)
+
+    first = await dispatcher.database.write(write)
+    assert first == [*(job.job_id for job in jobs[:-1]), jobs[0].job_id]
+    jobs = [dispatcher.composer.prepare(request) for request in [*wanted, *wanted[:1]]]
+    assert await dispatcher.database.write(write) == first
 
 
 async def test_a_statements_error_is_sqlalchemys(dispatcher: JobDispatcher, clock: ManualClock) -> None:

@@ -131,6 +131,23 @@ async def test_many_jobs_are_published_in_one_request(dispatcher: JobDispatcher,
     assert await waiting(dispatcher) == 0
 
 
+async def test_however_many_jobs_there_are_about_a_thousand_are_published_at_a_time(
+    dispatcher: JobDispatcher, qstash: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[int] = []
+    publish = dispatcher.client.publish
+
+    async def counted(messages: Any, *, now: datetime) -> Any:
+        tasks.append(len(asyncio.all_tasks()))
+        return await publish(messages, now=now)
+
+    monkeypatch.setattr(dispatcher.client, "publish", counted)
+    await dispatcher.enqueue_many([JobRequest("do-work", {"count": i}) for i in range(2_050)])
+    assert max(tasks) < 1_050
+    published = [json.loads(message.body)["payload"]["count"] for message in qstash.messages]
+    assert sorted(published) == list(range(2_050))
+
+
 async def test_one_refused_job_among_many_fails_alone(dispatcher: JobDispatcher, qstash: Any) -> None:
     requests = [JobRequest("do-work", {"count": i}) for i in range(3)]
     refused = JobRequest("do-work", {}, options={"label": "refuse"})
