@@ -10,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from scripts.benchmarks.figures import Report, say
+from scripts.benchmarks.job_growth import job_growth
 from scripts.benchmarks.job_queries import measure_job_queries
 from scripts.benchmarks.jobs import job_path
 from scripts.benchmarks.neighbours import closing_destination, huge_batch, many_schedules
@@ -41,6 +42,7 @@ EXTRAS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "huge-batch": huge_batch,
     "closing-destination": closing_destination,
     "many-schedules": many_schedules,
+    "job-growth": job_growth,
 }
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "bench-results"

@@ -25,7 +25,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 _MARK = Mark(50, "most")
 _REPEATS = 20
 
-# A week of jobs of seven types, the newest unfinished, one in a hundred failed.
+# Jobs of seven types, evenly over a span of time, the newest unfinished, one in a hundred failed.
 _FILL = """
 INSERT INTO job_executions (job_id, job_type, status, payload, options, retry_count, max_retries, attempt_count,
                             run, user_id, organization_id, message_id, started_at, completed_at, created_at, updated_at)
@@ -33,8 +33,8 @@ SELECT gen_random_uuid()::text, 'type-' || n % 7, status, '{"text": "some payloa
        1, 0, (n % 5000)::text, (n % 50)::text, 'msg_' || n, created_at + interval '1 second',
        CASE WHEN status IN ('pending', 'processing') THEN NULL ELSE created_at + interval '3 seconds' END,
        created_at, created_at
-FROM (SELECT n, CAST(:now AS timestamptz) - (CAST(:jobs AS integer) - n) * (interval '7 days' / CAST(:jobs AS integer))
-                AS created_at,
+FROM (SELECT n, CAST(:now AS timestamptz) - (CAST(:jobs AS integer) - n)
+                * (CAST(:span AS interval) / CAST(:jobs AS integer)) AS created_at,
              CASE WHEN n % 100 = 0 THEN 'failed' WHEN n % 997 = 0 THEN 'cancelled'
                   WHEN n > CAST(:jobs AS integer) * 0.999 THEN 'processing'
                   WHEN n > CAST(:jobs AS integer) * 0.995 THEN 'pending' ELSE 'completed' END AS status
@@ -69,10 +69,10 @@ QUESTIONS: dict[str, Callable[[Connection], Any]] = {
 UNMARKED = frozenset({"stats, everything", "sweep"})
 
 
-def fill(engine: Engine, jobs: int) -> None:
-    """Put ``jobs`` finished and unfinished jobs of one week into empty, migrated tables."""
+def fill(engine: Engine, jobs: int, *, span: timedelta = timedelta(days=7)) -> None:
+    """Put ``jobs`` finished and unfinished jobs, made within ``span`` up to now, into empty, migrated tables."""
     with engine.begin() as connection:
-        connection.execute(text(_FILL), {"now": NOW, "jobs": jobs})
+        connection.execute(text(_FILL), {"now": NOW, "jobs": jobs, "span": span})
         connection.execute(text(_FILL_ATTEMPTS))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
