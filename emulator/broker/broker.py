@@ -47,15 +47,19 @@ class Broker:
 
     def next_due_at(self, now_at: int) -> int | None:
         """Return when time alone will next make something happen to a message, or ``None``."""
-        return _earlier(self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at))
+        return _earliest(
+            self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at)
+        )
 
     def next_change_at(self, now_at: int) -> int | None:
         """Return when time alone will next change anything: a message, a schedule, or the wait of a run."""
-        next_at = _earlier(self.next_due_at(now_at), self.state.due_schedules.next_due_at())
-        return _earlier(next_at, self.state.workflows.next_deadline_at())
+        return _earliest(
+            self.state.pending.timeline.next_due_at(),
+            self.state.lanes.next_reopening_at(now_at),
+            self.state.due_schedules.next_due_at(),
+            self.state.workflows.next_deadline_at(),
+        )
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+def _earliest(*times: int | None) -> int | None:
+    return min([one for one in times if one is not None], default=None)

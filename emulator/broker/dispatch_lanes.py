@@ -20,6 +20,8 @@ from emulator.broker.stored_tail import Key
 class Lane:
     """One line of due messages, and the number of its attempts under way."""
 
+    __slots__ = ("_limit", "in_flight", "name", "overflow", "waiting")
+
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
         self.waiting: OrderedDict[int, Pending] = OrderedDict()
@@ -55,6 +57,8 @@ class Lane:
 
 class FlowLane(Lane):
     """The lane of a flow-control key (contract 5.2)."""
+
+    __slots__ = ("flow_key",)
 
     def __init__(self, flow_key: FlowKey) -> None:
         super().__init__(flow_lane(flow_key.key), limit=0)
@@ -147,7 +151,8 @@ class Lanes:
 
     def next_start(self, now_at: int) -> Pending | None:
         """Start the message whose turn it is; return it, or ``None`` when capacity or open lanes are used up."""
-        self._reopen(now_at)
+        if self._reopenings:
+            self._reopen(now_at)
         while self._round and self.in_flight < self.capacity:
             lane = self._round.popleft()
             self._in_round.discard(lane.name)
@@ -211,6 +216,10 @@ class Lanes:
             lane is not None and not isinstance(lane, FlowLane) and len(lane.in_flight) >= self._per_origin
         )
         return self._per_origin if is_busy else None
+
+    def find(self, name: str) -> Lane | None:
+        """The lane of that name, if anything waits in it or is under way."""
+        return self._lanes.get(name)
 
     def flow_lane(self, key: str) -> FlowLane | None:
         """Return the lane of a flow-control key that exists."""

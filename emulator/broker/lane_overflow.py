@@ -19,6 +19,8 @@ class LaneOverflow:
     neither under way nor finished.
     """
 
+    __slots__ = ("_last_admitted", "count", "latest_due_at", "stored")
+
     def __init__(self) -> None:
         self.stored: StoredTail = StoredTail(Place.OVERFLOW)
         self.count: int = 0

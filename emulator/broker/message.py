@@ -153,6 +153,18 @@ class AttemptResult:
     def is_success(self) -> bool:
         return self.error is None and 200 <= self.status <= 299
 
+    def with_sent(self, sent: Headers) -> "AttemptResult":
+        """Return the same with the request's header lines. (``dataclasses.replace`` takes four times as long.)"""
+        return AttemptResult(
+            status=self.status,
+            headers=self.headers,
+            body=self.body,
+            error=self.error,
+            is_final=self.is_final,
+            sent=sent,
+            note=self.note,
+        )
+
 
 @keyword_value
 class LogEntry:

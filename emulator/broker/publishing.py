@@ -1,6 +1,6 @@
 """A draft becomes messages: one, or one for each endpoint of a URL group (contract 2.1, 3.4, 3.5)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from emulator.broker.message import Accepted, Draft, Message, Pending, State
 from emulator.broker.resources import Endpoint
@@ -9,12 +9,13 @@ from emulator.broker.writes import DeduplicationKept, MessageAccepted
 from emulator.errors import InvalidInput, NotFound, QuotaExceeded
 from emulator.wire.deduplication import WINDOW_MS, content_key, endpoint_key, explicit_key
 from emulator.wire.destination import DestinationKind
+from emulator.wire.fast_dataclass import keyword_value
 from emulator.wire.options import DEFAULT_RETRIES, PublishOptions, kept_options
 
 LLM_URL = "https://qstash.upstash.io/llm/v1/chat/completions"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@keyword_value
 class Target:
     """One URL a draft goes to."""
 

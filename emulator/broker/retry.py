@@ -29,13 +29,15 @@ class GiveUp:
 
 Decision = Delivered | RetryAt | GiveUp
 
+_DELIVERED = Delivered()
+
 
 def decide(
     result: AttemptResult, *, retried: int, max_retries: int, retry_delay: str | None, now_at: int
 ) -> Decision:
     """Return what follows from an attempt that ended at ``now_at``, ``retried`` retries having been made before it."""
     if result.is_success:
-        return Delivered()
+        return _DELIVERED
     if retried >= max_retries or forbids_retries(result):
         return GiveUp()
     wait_ms = retry_wait_ms(

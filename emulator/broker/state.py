@@ -109,20 +109,17 @@ class BrokerState:
         sent: Headers | None = None,
     ) -> None:
         """Add a line to a message's history."""
-        self.write(
-            Logged(
-                LogEntry(
-                    message_seq=seq,
-                    time_at=now_at,
-                    state=state,
-                    retried=retried,
-                    next_delivery_at=next_delivery_at,
-                    error=_error_text(result),
-                    response=result,
-                    sent=sent,
-                )
-            )
+        entry = LogEntry(
+            message_seq=seq,
+            time_at=now_at,
+            state=state,
+            retried=retried,
+            next_delivery_at=next_delivery_at,
+            error=None if result is None else _error_text(result),
+            response=result,
+            sent=sent,
         )
+        self.write(Logged(entry))
 
     def move(
         self,
@@ -189,8 +186,8 @@ class BrokerState:
         self._effects.attempts.append(Attempt(pending.seq, pending.retried))
 
     def _flow_key_of(self, pending: Pending) -> FlowKey | None:
-        lane = self.lanes.flow_lane(pending.lane.removeprefix("flow:"))
-        return lane.flow_key if lane is not None and lane.name == pending.lane else None
+        lane = self.lanes.find(pending.lane)
+        return lane.flow_key if isinstance(lane, FlowLane) else None
 
     def ensure_queue(self, name: str, now_at: int) -> QueueLine:
         """Return the queue of that name, made with parallelism 1 if there is none (contract 2.2)."""
@@ -225,10 +222,8 @@ class BrokerState:
         self.lanes.offer(lane, now_at)
 
 
-def _error_text(result: AttemptResult | None) -> str | None:
-    if result is None:
-        return None
-    words = (
-        None if result.is_success else result.error or f"the destination answered with status {result.status}"
-    )
-    return "; ".join(text for text in (words, result.note) if text) or None
+def _error_text(result: AttemptResult) -> str | None:
+    if result.is_success:
+        return result.note or None
+    words = result.error or f"the destination answered with status {result.status}"
+    return f"{words}; {result.note}" if result.note else words

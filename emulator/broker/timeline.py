@@ -62,6 +62,8 @@ class Timeline:
 
     def pop_due(self, now_at: int) -> Pending | None:
         """Take the next message whose time has come, or ``None``."""
+        if not self._heap:
+            return None
         self._drop_stale()
         if not self._heap or self._heap[0][0] > now_at:
             return None

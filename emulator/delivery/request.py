@@ -37,6 +37,13 @@ def build_request(
     signature = sign(
         key=signing_key, url=message.url, body=body, issued_at_seconds=signed_at_seconds, jwt_id=jwt_id
     )
+    optional = (
+        ("Upstash-Caller-Ip", message.caller_ip),
+        ("Upstash-Topic-Name", message.topic_name),
+        ("Upstash-Schedule-Id", message.schedule_id),
+        ("Upstash-Region", region),
+        ("Upstash-Retry-Delay", message.retry_delay),
+    )
     return OutboundRequest(
         method=message.method,
         url=message.url,
@@ -48,11 +55,7 @@ def build_request(
             ("Upstash-Retries", str(retried)),
             ("Upstash-Max-Retries", str(message.max_retries)),
             ("Upstash-Signature", signature),
-            *_optional("Upstash-Caller-Ip", message.caller_ip),
-            *_optional("Upstash-Topic-Name", message.topic_name),
-            *_optional("Upstash-Schedule-Id", message.schedule_id),
-            *_optional("Upstash-Region", region),
-            *_optional("Upstash-Retry-Delay", message.retry_delay),
+            *[(name, value) for name, value in optional if value is not None],
             *(_flow_control(message.flow_control) if message.flow_control is not None else ()),
         ),
         body=body,
@@ -60,6 +63,8 @@ def build_request(
     )
 
 
+# Publishers send the same lines again and again.
+@lru_cache(maxsize=256)
 def _forwarded(headers: Headers) -> Headers:
     lines = tuple([line for line in headers if _travels(line[0])])
     has_user_agent = any(name.lower() == "user-agent" for name, _ in lines)
@@ -76,7 +81,3 @@ def _flow_control(flow: FlowControl) -> Headers:
     given = {"parallelism": flow.parallelism, "rate": flow.rate, "period": flow.period_seconds}
     value = ",".join(f"{name}={number}" for name, number in given.items() if number is not None)
     return (("Upstash-Flow-Control-Key", flow.key), ("Upstash-Flow-Control-Value", value))
-
-
-def _optional(name: str, value: str | None) -> Headers:
-    return () if value is None else ((name, value),)

@@ -8,6 +8,7 @@ this accepts what Go's net/http and browsers do.)
 import re
 import zlib
 from enum import Enum, auto
+from functools import lru_cache
 
 MOST_HEAD_BYTES = 1_048_576
 
@@ -146,28 +147,20 @@ class ResponseReader:
             if self._scanned >= 5 and not self._buffer.startswith(b"HTTP/"):
                 raise BadHead(f"does not speak HTTP/1: it sent {bytes(self._buffer[:20])!r}")
             return False
-        first, *rest = _LINE_END.split(bytes(self._buffer[: found.start()]))
+        head = bytes(self._buffer[: found.start()])
         del self._buffer[: found.end()]
         self._scanned = 0
-        status_line = _STATUS_LINE.fullmatch(first)
-        if status_line is None:
-            raise BadHead(f"does not speak HTTP/1: its response begins with {first[:40]!r}")
-        status = int(status_line[3])
-        if 100 <= status < 200 and status != 101:
+        read = _known_head(head) if len(head) <= _MOST_KNOWN_BYTES else _Head(head)
+        if 100 <= read.status < 200 and read.status != 101:
             return True
-        if status < 100:
-            raise BadHead(f"answered with the status {status}, which there is not")
-        self.lines = _header_lines(rest)
-        self.status = status
-        self._choose_framing(is_1_1=(status_line[1], status_line[2]) >= (b"1", b"1"))
+        self.lines = read.lines
+        self.status = read.status
+        self._choose_framing(read)
         return True
 
-    def _choose_framing(self, *, is_1_1: bool) -> None:
+    def _choose_framing(self, head: "_Head") -> None:
         """Choose the framing of the body (RFC 9112, 6.3)."""
-        connection = _tokens(self.lines, b"connection")
-        self.can_be_kept = b"close" not in connection and (is_1_1 or b"keep-alive" in connection)
-        codings = _tokens(self.lines, b"transfer-encoding")
-        lengths = set(_tokens(self.lines, b"content-length"))
+        self.can_be_kept, codings, lengths = head.can_be_kept, head.codings, head.lengths
         if self._is_head_request or self.status in _WITHOUT_BODY or self.status == 101:
             self._finish()
             # A body that must not be there would be taken for the next answer's head.
@@ -247,6 +240,32 @@ class ResponseReader:
         self.problem = problem
         self.can_be_kept = False
         self.is_complete = True
+
+
+class _Head:
+    """A response's head as it was read, never changed. Raise BadHead for one that is none."""
+
+    __slots__ = ("can_be_kept", "codings", "lengths", "lines", "status")
+
+    def __init__(self, head: bytes) -> None:
+        first, *rest = _LINE_END.split(head)
+        status_line = _STATUS_LINE.fullmatch(first)
+        if status_line is None:
+            raise BadHead(f"does not speak HTTP/1: its response begins with {first[:40]!r}")
+        self.status = int(status_line[3])
+        if self.status < 100:
+            raise BadHead(f"answered with the status {self.status}, which there is not")
+        self.lines: RawLines = _header_lines(rest)
+        connection = _tokens(self.lines, b"connection")
+        is_1_1 = (status_line[1], status_line[2]) >= (b"1", b"1")
+        self.can_be_kept = b"close" not in connection and (is_1_1 or b"keep-alive" in connection)
+        self.codings = _tokens(self.lines, b"transfer-encoding")
+        self.lengths = frozenset(_tokens(self.lines, b"content-length"))
+
+
+# A destination answers alike within one second, and then has another date.
+_known_head = lru_cache(maxsize=256)(_Head)
+_MOST_KNOWN_BYTES = 1_024
 
 
 def _header_lines(lines: list[bytes]) -> RawLines:

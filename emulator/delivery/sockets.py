@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -50,6 +51,7 @@ class SocketTransport:
         }
         self._is_in_container = any(path.exists() for path in _IN_A_CONTAINER)
         self._connections = Connections()
+        self._route = lru_cache(maxsize=1024)(self._find_route)
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
         reader = ResponseReader(
@@ -78,7 +80,7 @@ class SocketTransport:
         self._connections.close()
 
     async def _exchange(self, request: OutboundRequest, reader: ResponseReader) -> None:
-        route = self._route(request)
+        route = self._route(request.url)
         head = _head(request, route)
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:
@@ -95,13 +97,13 @@ class SocketTransport:
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
 
-    def _route(self, request: OutboundRequest) -> "_Route":
-        called = request.url
+    def _find_route(self, url: str) -> "_Route":
+        called = url
         if self._connect_to:
-            target = self._connect_to.get(origin_of(request.url))
-            called = request.url if target is None else f"{target}{_behind_authority(request.url)}"
+            target = self._connect_to.get(origin_of(url))
+            called = url if target is None else f"{target}{_behind_authority(url)}"
         parts = urlsplit(called)
-        published = urlsplit(request.url)
+        published = urlsplit(url)
         host = _in_ascii(parts.hostname or "")
         is_tls = parts.scheme.lower() == "https"
         place = Peer(host, parts.port or (443 if is_tls else 80), host if is_tls else None)
@@ -121,24 +123,33 @@ class _Route:
 
 
 def _head(request: OutboundRequest, route: _Route) -> bytes:
-    written = [f"{request.method} {route.target} HTTP/1.1\r\n".encode("ascii")]
-    written += [b"%s: %s\r\n" % line for line in _raw_lines(request, route.authority, route.userinfo)]
-    return b"".join((*written, b"\r\n"))
+    lines = _lines(request, route.authority, route.userinfo)
+    first = f"{request.method} {route.target} HTTP/1.1\r\n"
+    text = "".join([f"{name}: {value}\r\n" for name, value in lines])
+    if text.isascii():
+        # What nearly all are, in one go.
+        return f"{first}{text}\r\n".encode("ascii")
+    written = [b"%s: %s\r\n" % line for line in _raw(lines)]
+    return b"".join((first.encode("ascii"), *written, b"\r\n"))
 
 
-def _raw_lines(request: OutboundRequest, authority: str, userinfo: str) -> list[tuple[bytes, bytes]]:
+def _lines(request: OutboundRequest, authority: str, userinfo: str) -> Headers:
     lines: Headers = (("Host", authority), *request.headers)
     if userinfo and not any(name.lower() == "authorization" for name, _ in request.headers):
         lines = (*lines, ("Authorization", basic_authorization(userinfo)))
     if request.body or request.method in _WITH_LENGTH:
         lines = (*lines, ("Content-Length", str(len(request.body))))
+    return lines
+
+
+def _raw(lines: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), header_bytes(value)) for name, value in lines]
 
 
 def raw_request(request: OutboundRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
     """Return the target and the header lines of a request as servers read them: without blanks before a value."""
     userinfo, _, _ = urlsplit(request.url).netloc.rpartition("@")
-    lines = _raw_lines(request, _authority(urlsplit(request.url).netloc), userinfo)
+    lines = _raw(_lines(request, _authority(urlsplit(request.url).netloc), userinfo))
     return _target(request.url), [(name, value.lstrip(b" \t")) for name, value in lines]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from functools import partial
 
 from emulator.broker.message import AttemptResult, Message
@@ -130,7 +129,7 @@ class Deliveries:
             result, request = await self._disturber.send(message, request)
         else:
             result = await self._transport.send(request)
-        return replace(result, sent=kept_headers(message, request.headers))
+        return result.with_sent(kept_headers(message, request.headers))
 
 
 def _is_told_to_end(error: BaseException) -> bool:

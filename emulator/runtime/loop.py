@@ -20,7 +20,6 @@ from emulator.broker.state import BrokerState
 from emulator.broker.writes import (
     ClockTurned,
     Effects,
-    Logged,
     MessageAccepted,
     Write,
 )
@@ -442,14 +441,12 @@ class Runtime:
     def _follow(self, writes: Sequence[Write], now_at: int) -> None:
         """Keep at hand what is delivered soon."""
         for write in writes:
-            match write:
-                case Logged():
-                    pass
-                case MessageAccepted(message, body) if message.not_before_at - now_at <= _SOON_MS:
-                    if body is not None or message.body_seq is None:
-                        self.deliveries.keep_at_hand(message, body or b"")
-                case _:
-                    pass
+            if not isinstance(write, MessageAccepted):
+                continue
+            message, body = write.message, write.body
+            is_whole = body is not None or message.body_seq is None
+            if is_whole and message.not_before_at - now_at <= _SOON_MS:
+                self.deliveries.keep_at_hand(message, body or b"")
 
     def _made_durable(
         self, pending: PendingMessages, effects: Effects, failure: BaseException | None

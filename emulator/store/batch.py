@@ -276,16 +276,16 @@ class Batch:
     """Writes by what carries them out."""
 
     def __init__(self) -> None:
-        self._given: tuple[list[Given], ...] = tuple([] for _ in _ORDER)
+        self._given: dict[int, list[Given]] = {}
 
     def add(self, tenant_id: int, write: w.RecordWrite) -> None:
         """Put one of a tenant's writes behind those that came before."""
         place = _PLACE.get(type(write))
         assert place is not None, f"{write!r} is no write"
-        self._given[place].append(Given(tenant_id, write))
+        self._given.setdefault(place, []).append(Given(tenant_id, write))
 
     def flush(self, connection: Connection) -> None:
         """Carry all of them out."""
-        for (_, carry_out), given in zip(_ORDER, self._given, strict=True):
-            if given:
-                carry_out(connection, given)
+        for place, given in sorted(self._given.items()):
+            _, carry_out = _ORDER[place]
+            carry_out(connection, given)

@@ -227,10 +227,10 @@ class Codec(Generic[R]):
 
     def values(self, tenant_id: int, record: R) -> Values:
         """Return the values of a new row."""
-        values: Values = (tenant_id, *self._own(record))
+        values = [tenant_id, *self._own(record)]
         for write in self._writes:
             values += write(record)
-        return values
+        return tuple(values)
 
 
 def _cut(parts: Iterable[Part], start: int) -> Cuts:

@@ -5,8 +5,8 @@ rows a message that is a third of what a publish costs. So these go to the drive
 of the connection they are given; they raise the driver's own errors.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from importlib import import_module
 from itertools import chain
 from operator import attrgetter
@@ -85,13 +85,16 @@ class Insert:
         return f"{text} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
 
 
-def _parts(count: int) -> Iterator[tuple[int, int]]:
+@lru_cache(maxsize=1024)
+def _parts(count: int) -> Sequence[tuple[int, int]]:
     """``count`` things in parts whose sizes are powers of two, the largest first: where each starts, and its size."""
+    parts: list[tuple[int, int]] = []
     start = 0
     while start < count:
         size = min(_ROWS_TOGETHER, 1 << ((count - start).bit_length() - 1))
-        yield start, size
+        parts.append((start, size))
         start += size
+    return parts
 
 
 class Query(Generic[T]):

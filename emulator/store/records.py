@@ -87,6 +87,8 @@ def load_labels(text: str | None) -> tuple[str, ...]:
 
 _LABELS = Spelling(_dump_labels, load_labels)
 _LINES = Spelling(_dump_lines, load_lines)
+# Each attempt's are its own: its signature is one of them.
+_UNLIKE_LINES = Spelling(dump, load_lines)
 _BASE64 = Spelling(lambda body: base64.b64encode(body).decode("ascii"), base64.b64decode)
 _CALLBACK = as_list(Callback, url=AS_IS, headers=HEADER_LINES)
 _RESULT = as_list(AttemptResult, status=AS_IS, headers=HEADER_LINES, body=_BASE64, error=AS_IS)
@@ -244,7 +246,7 @@ LOG = Codec(
         ("error", "response"),
         read_log_answer,
     ),
-    column("sent", unless_none(_LINES), name="request_headers_json"),
+    column("sent", unless_none(_UNLIKE_LINES), name="request_headers_json"),
     numbered="seq",
 )
 

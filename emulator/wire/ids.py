@@ -14,6 +14,8 @@ _TIME_DIGITS = 9
 # others; that leaves 5.7 bits a digit, and it is a tenth of the work of an even draw.
 _DIGIT_OF_BYTE = bytes(ord(BASE58[byte % 58]) for byte in range(256))
 
+_DRAWN_BYTES = 4_096
+
 _URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _URL_SAFE_OF_BYTE = bytes(ord(_URL_SAFE[byte % 64]) for byte in range(256))
 
@@ -27,9 +29,18 @@ def base58(number: int, width: int) -> str:
     return "".join(reversed(digits))
 
 
+# The last two digits change with every millisecond, those before them every three seconds.
+_LAST_TWO = [one + other for one in BASE58 for other in BASE58]
+
+
 @lru_cache(maxsize=16)
+def _first_digits(number: int) -> str:
+    return base58(number, _TIME_DIGITS - 2)
+
+
 def _time_digits(now_at: int) -> str:
-    return base58(now_at, _TIME_DIGITS)
+    first, last = divmod(now_at, len(_LAST_TWO))
+    return _first_digits(first) + _LAST_TWO[last]
 
 
 class IdFactory:
@@ -37,6 +48,8 @@ class IdFactory:
 
     def __init__(self, source: random.Random) -> None:
         self._source = source
+        self._drawn = b""
+        self._used = 0
 
     def message_id(self, now_at: int) -> str:
         """``msg_`` and 53 base58 digits, the first nine of which grow with time: an index on it only appends."""
@@ -56,7 +69,7 @@ class IdFactory:
 
     def run_id(self) -> str:
         """``wfr_`` and 21 of ``A-Za-z0-9_-``, as the Workflow SDKs' own (contract 1.4 and W1)."""
-        return f"wfr_{self._source.randbytes(21).translate(_URL_SAFE_OF_BYTE).decode('ascii')}"
+        return f"wfr_{self._draw(21).translate(_URL_SAFE_OF_BYTE).decode('ascii')}"
 
     def bulk_action_id(self) -> str:
         """``bulk_`` and 28 base58 digits."""
@@ -67,7 +80,15 @@ class IdFactory:
         return f"flt_{self._digits(12)}"
 
     def _digits(self, width: int) -> str:
-        return self._source.randbytes(width).translate(_DIGIT_OF_BYTE).decode("ascii")
+        return self._draw(width).translate(_DIGIT_OF_BYTE).decode("ascii")
+
+    def _draw(self, count: int) -> bytes:
+        """Return random bytes, each once; the operating system is asked for many at a time."""
+        start, end = self._used, self._used + count
+        if end > len(self._drawn):
+            self._drawn, start, end = self._source.randbytes(_DRAWN_BYTES), 0, count
+        self._used = end
+        return self._drawn[start:end]
 
 
 def dlq_id(failed_at: int, seq: int) -> str:

@@ -1,5 +1,7 @@
 """What happened, why, and what to do: the words for every kind of answer, from what frameworks really send."""
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,3 +138,13 @@ def test_how_a_message_stands() -> None:
         State.DELIVERED: "delivered at attempt 2",
         State.CANCELED: f"cancelled: {answered}",
     }
+
+
+def test_a_result_with_what_was_sent_is_otherwise_the_same() -> None:
+    result = AttemptResult(
+        status=201, headers=(("a", "b"),), body=b"x", error="late", is_final=True, sent=None, note="odd"
+    )
+    sent = (("Host", "example.com"),)
+    values = {one.name: getattr(result.with_sent(sent), one.name) for one in fields(AttemptResult)}
+    assert values == {one.name: getattr(result, one.name) for one in fields(AttemptResult)} | {"sent": sent}
+    assert all(value != AttemptResult.__dataclass_fields__[name].default for name, value in values.items())

@@ -415,6 +415,21 @@ def test_what_a_server_frames_is_read_back(body: bytes, size: int, status: int) 
     assert reader.body() == (b"" if status in (204, 205, 304) else body)
 
 
+def test_answers_with_the_same_head_are_read_each_on_its_own() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Encoding: br\r\n\r\n"
+    readers = [ResponseReader(is_head_request=is_head, most_body_bytes=9) for is_head in (False, True, False)]
+    for reader, body in zip(readers, (b"one", b"", b"tw"), strict=True):
+        reader.feed(head + body)
+    readers[2].end()
+    assert [(one.body(), one.is_complete, one.can_be_kept) for one in readers] == [
+        (b"one", True, True),
+        (b"", True, False),
+        (b"tw", True, False),
+    ]
+    assert [one.problem is None for one in readers] == [False, True, False]
+    assert readers[2].problem == "the body ended 1 bytes before its Content-Length"
+
+
 def test_the_log_says_what_was_odd(tenant, inbox, eventually) -> None:
     inbox.receiver.always = (200, {"Content-Encoding": "br"}, b"\x8b\x02")
     lines = {"Authorization": f"Bearer {tenant['QSTASH_TOKEN']}"}
