@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from emulator.broker.dispatch_lanes import Lane, Lanes
+from emulator.broker.ended_meanwhile import EndedMeanwhile
 from emulator.broker.message import Pending
 from emulator.broker.place import IN_MEMORY, MOVES, Place
 from emulator.broker.queues import QueueLine
@@ -36,6 +37,7 @@ class PendingMessages:
         self.queues: dict[str, QueueLine] = {}
         self.active: dict[int, Pending] = {}
         self.queue_window: int = windows.queue
+        self.ended: EndedMeanwhile = EndedMeanwhile()
         self._advanced_to = 0
         # Queues in which something changed since their slots were last handed out; a dict keeps their order.
         self._restless: dict[str, None] = {}
@@ -49,11 +51,13 @@ class PendingMessages:
     def find(self, candidate: Pending) -> Pending | None:
         """Return the unfinished message that ``candidate`` tells of, with its place; ``None`` if it is finished.
 
-        ``candidate`` is as the store has it, which may be behind.
+        ``candidate`` is as the store has it, which may be behind; it was read within ``ended.reading()``.
         """
         held = self._held.get(candidate.seq)
         if held is not None:
             return held
+        if candidate.seq in self.ended:
+            return None
         if self.timeline.is_beyond_horizon(candidate):
             candidate.place = Place.BEYOND_HORIZON
         elif self.lanes.is_left_to_store(candidate):
@@ -143,6 +147,7 @@ class PendingMessages:
         elif place is Place.LANE or place is Place.OVERFLOW:
             self.lanes.withdraw(pending)
         self._put(pending, Place.ENDED)
+        self.ended.note(pending.seq)
         if (line := self._line_of(pending)) is not None:
             line.leave(pending.seq)
             self.rouse(line.queue.name)

@@ -18,6 +18,10 @@ from emulator.store.writer import StoreWriter
 
 T = TypeVar("T")
 Change = Callable[[Callable[[BrokerState, int], T]], Awaitable[T]]
+ChangeFound = Callable[
+    [Callable[[SqlStore], Any], Callable[[BrokerState, int, Any], Any]], Awaitable[tuple[Any, Any]]
+]
+"""``Runtime.change_found``."""
 Cursor = tuple[int, int]
 
 
@@ -85,6 +89,7 @@ class BulkCancels:
         writer: StoreWriter,
         work: Work,
         change: Callable[[Callable[[BrokerState, int], Any]], Awaitable[Any]],
+        change_found: ChangeFound,
     ) -> None:
         self.kinds: dict[Subject, Cancellable] = {
             Subject.MESSAGES: CancellableMessages(),
@@ -95,6 +100,7 @@ class BulkCancels:
         self._writer = writer
         self._work = work
         self._change = change
+        self._change_found = change_found
         self._is_closed = False
         self._done: dict[str, asyncio.Event] = {}
 
@@ -155,21 +161,21 @@ class BulkCancels:
         if self._is_closed:
             return action
         read = partial(kind.read, tenant_id=self._tenant_id, action=action, limit=bulk_actions.SLICE)
-        found, cursor = await self._writer.read_after_writes(read)
-        done: BulkAction = await self._change(partial(self._slice, kind, action, found, cursor))
+        done: BulkAction
+        _, done = await self._change_found(read, partial(self._slice, kind, action))
         return done
 
     @staticmethod
     def _slice(
         kind: Cancellable,
         action: BulkAction,
-        found: Sequence[Any],
-        cursor: Cursor | None,
         state: BrokerState,
         now_at: int,
+        read: tuple[Sequence[Any], Cursor | None],
     ) -> BulkAction:
         if action.id not in state.bulk_actions:
             # A reset has forgotten it.
             return bulk_actions.forgotten(action, now_at)
+        found, cursor = read
         kind.cancel(state, found, now_at)
         return bulk_actions.advance(state, now_at, action=action, count=len(found), cursor=cursor)

@@ -130,7 +130,12 @@ class Runtime:
             broker.state, tenant.id, writer=writer, clock=clock, work=self._work, carry_out=self._carry_out
         )
         self.bulk_cancels: BulkCancels = BulkCancels(
-            broker.state, tenant.id, writer=writer, work=self._work, change=self.change
+            broker.state,
+            tenant.id,
+            writer=writer,
+            work=self._work,
+            change=self.change,
+            change_found=self.change_found,
         )
         self._turner = ClockTurner(
             clock,
@@ -244,8 +249,10 @@ class Runtime:
     async def cancel(self, wanted: Filter, count: int | None = None) -> int:
         """Cancel up to ``count`` unfinished messages that match; return how many there were."""
         select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
-        candidates = await self._writer.read(select)
-        return await self.change(lambda state, now_at: pending_changes.cancel(state, candidates, now_at))
+        _, cancelled = await self.change_found(
+            select, lambda state, now_at, found: pending_changes.cancel(state, found, now_at)
+        )
+        return cancelled
 
     async def change(self, operation: Callable[[BrokerState, int], T]) -> T:
         """Carry out an operation of the broker; return its answer when its effects are durable."""
@@ -254,6 +261,20 @@ class Runtime:
         answer = operation(self.broker.state, now_at)
         await self._carry_out(now_at)
         return answer
+
+    async def change_found(
+        self, select: Callable[[SqlStore], S], operation: Callable[[BrokerState, int, S], T]
+    ) -> tuple[S, T]:
+        """Select messages in the store and act on them; the broker knows which of them have ended since.
+
+        Return what was selected, and the operation's answer.
+        """
+        while True:
+            pending = self.broker.state.pending
+            with pending.ended.reading():
+                found = await self._writer.read_after_writes(select)
+                if pending is self.broker.state.pending:  # a reset or a crash on purpose forgets everything
+                    return found, await self.change(partial(_on_found, operation, found))
 
     async def delete_queue(self, name: str) -> None:
         """Delete a queue, if there is one, and cancel what waits in it; return when all of it is durable."""
@@ -271,8 +292,7 @@ class Runtime:
         Return what was selected, and the operation's answer.
         """
         async with self._dead_letters:
-            selected = await self._writer.read_after_writes(select)
-            return selected, await self.change(lambda state, now_at: operation(state, now_at, selected))
+            return await self.change_found(select, operation)
 
     async def read(self, query: Callable[[SqlStore], T]) -> T:
         """Run a query on committed state."""
@@ -490,3 +510,7 @@ class Runtime:
         self._alarm = self._alarm_at = None
         if not self._is_closed:
             self._carry_out(self.clock.now_at())
+
+
+def _on_found(operation: Callable[[BrokerState, int, S], T], found: S, state: BrokerState, now_at: int) -> T:
+    return operation(state, now_at, found)

@@ -6,6 +6,7 @@ is in neither the broker's memory nor its idea of what the store has is lost.
 
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, product
 
@@ -73,6 +74,7 @@ class _World:
     started: list[tuple[int, int]] = field(default_factory=list)
     finished: set[int] = field(default_factory=set)
     readings: list[_Reading] = field(default_factory=list)
+    looked_at: list[tuple[Pending, ExitStack]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = BrokerState(
@@ -101,6 +103,22 @@ class _World:
     def cancel(self, number: int) -> None:
         if (row := self._row(number)) is not None:
             cancel(self.state, [row.pending()], self.now_at)
+            self.step()
+
+    def look(self, number: int) -> None:
+        """Somebody begins to look for a message, and finds it in the store."""
+        if (row := self._row(number)) is not None:
+            reading = ExitStack()
+            reading.enter_context(self.state.pending.ended.reading())
+            self.looked_at.append((row.pending(), reading))
+
+    def cancel_looked_at(self, number: int) -> None:
+        """What was found, which may have ended since, is to be cancelled."""
+        if self.looked_at:
+            candidate, reading = self.looked_at.pop(number % len(self.looked_at))
+            with reading:
+                cancelled = cancel(self.state, [candidate], self.now_at)
+            assert candidate.seq in self.rows or not cancelled
             self.step()
 
     def expedite(self, number: int) -> None:
@@ -163,6 +181,7 @@ class _World:
                     row = self.rows[seq]
                     row.due_at, row.retried, row.state = due_at, retried, state
                 case MessageFinished(seq=seq):
+                    assert seq in self.rows, f"{seq} ends twice"
                     del self.rows[seq]
                     self.finished.add(seq)
                 case _:
@@ -173,6 +192,8 @@ class _World:
         self._check()
 
     def drain(self, parallelism: int = 3) -> None:
+        while self.looked_at:
+            self.cancel_looked_at(0)
         self.allow(parallelism, is_paused=False)
         for _ in range(500):
             while self.readings:
@@ -254,6 +275,8 @@ _STEPS = st.one_of(
     _does(_World.turn_clock, seconds=st.integers(-5, -1)),
     _does(_World.answer, number=_NUMBER, status=st.sampled_from((200, 429)), retry_after=st.integers(0, 9)),
     _does(_World.cancel, number=_NUMBER),
+    _does(_World.look, number=_NUMBER),
+    _does(_World.cancel_looked_at, number=_NUMBER),
     _does(_World.expedite, number=_NUMBER),
     _does(_World.allow, parallelism=st.integers(1, 3), is_paused=st.booleans()),
     _does(_World.delete),
@@ -277,6 +300,57 @@ def test_nothing_is_lost_or_started_twice_whatever_happens_while_the_store_is_re
         act(world, **arguments)
     world.drain()
     assert len(set(world.started)) == len(world.started)
+
+
+def _left_to_the_timeline() -> _World:
+    world = _World(window=2, lane_window=5)
+    for seconds in (1, 100, 101, 102, 103, 104):
+        world.publish(seconds, 0)
+    return world
+
+
+def _left_to_its_lane() -> _World:
+    world = _World(window=20, lane_window=2)
+    for _ in range(8):
+        world.publish(0, 0)
+    return world
+
+
+def _left_to_its_queue() -> _World:
+    world = _World(window=20, lane_window=20)
+    world.allow(1, is_paused=True)
+    for _ in range(9):
+        world.publish(0, 0, is_queued=True)
+    return world
+
+
+@pytest.mark.parametrize("crowded", [_left_to_the_timeline, _left_to_its_lane, _left_to_its_queue])
+def test_of_two_who_found_a_message_in_the_store_one_cancels_it(crowded: Callable[[], _World]) -> None:
+    world = crowded()
+    last = len(world.rows) - 1
+    world.look(last)
+    world.look(last)
+    assert world.state.pending.find(world.looked_at[0][0]).place in IN_STORE_ALONE  # type: ignore[union-attr]
+    world.cancel_looked_at(0)
+    world.cancel_looked_at(0)
+    assert len(world.finished) == 1
+    assert not world.state.pending.ended
+
+
+def test_what_ended_is_remembered_for_the_oldest_look_alone() -> None:
+    world = _left_to_its_lane()
+    ended = world.state.pending.ended
+    world.cancel(7)
+    assert not ended
+    world.look(6)
+    world.cancel(6)
+    world.look(0)
+    world.cancel(5)
+    assert len(ended) == 2
+    world.cancel_looked_at(0)
+    assert len(ended) == 1
+    world.cancel_looked_at(0)
+    assert not ended
 
 
 def test_a_long_queue_is_read_back_in_the_order_of_publishing() -> None:

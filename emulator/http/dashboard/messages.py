@@ -181,8 +181,10 @@ async def retry_now(request: Request, runtime: Runtime) -> Response:
     select = partial(
         select_pending, tenant_id=runtime.tenant.id, wanted=Filter(message_ids=(message.id,)), count=1
     )
-    candidates = await runtime.read(select)
-    if not await runtime.change(lambda state, now_at: expedite(state, candidates, now_at)):
+    candidates, count = await runtime.change_found(
+        select, lambda state, now_at, found: expedite(state, found, now_at)
+    )
+    if not count:
         why = (
             waiting_reason(runtime.broker.state, candidates[0], runtime.clock.now_at())
             if candidates

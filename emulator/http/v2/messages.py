@@ -6,7 +6,9 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from emulator.broker.bulk_actions import Subject
+from emulator.broker.message import Pending
 from emulator.broker.pending_changes import expedite
+from emulator.broker.state import BrokerState
 from emulator.errors import InvalidInput, NotFound
 from emulator.http.filters import names_of, read_filter
 from emulator.http.models.common import Empty
@@ -71,10 +73,14 @@ async def retry_now(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     message_id = path_name(request, "message_id")
     wanted = Filter(message_ids=(message_id,))
     select = partial(select_pending, tenant_id=runtime.tenant.id, wanted=wanted, count=1)
-    candidates = await runtime.read_after_writes(select)
-    if any(candidate.queue_name is not None for candidate in candidates):
-        raise InvalidInput(f"message {message_id} is in a queue, whose order would break")
-    if not await runtime.change(lambda state, now_at: expedite(state, candidates, now_at)):
+
+    def bring_forward(state: BrokerState, now_at: int, found: list[Pending]) -> int:
+        if any(candidate.queue_name is not None for candidate in found):
+            raise InvalidInput(f"message {message_id} is in a queue, whose order would break")
+        return expedite(state, found, now_at)
+
+    _, count = await runtime.change_found(select, bring_forward)
+    if not count:
         raise NotFound(f"message {message_id} not found", hint="it is unknown, or does not wait for its time")
     return done()
 
