@@ -14,6 +14,9 @@ import pytest
 from emulator.settings import Settings
 from emulator.testing import ServerProcess
 
+# An engine brings networks up and down, and a browser gives up what it is loading when they change.
+pytestmark = pytest.mark.xdist_group("browser")
+
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "containers.md").read_text()
 _RECIPES = re.findall(r"```(?:python|ts testcontainers)\n(.*?)```", _PAGE, re.DOTALL)

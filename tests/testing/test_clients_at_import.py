@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bounds import HANG_SECONDS
+from tests.inner_pytest import FEW_PLUGINS
 
 _FASTAPI = """
 import os
@@ -128,7 +129,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_clients_that_are_made_when_an_app_is_imported_find_the_fixture(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "4"],
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", *FEW_PLUGINS],
         cwd=folder, env={"PATH": "/usr/bin:/bin", "QSTASH_TOKEN": "another"},
         capture_output=True, text=True, check=False, timeout=HANG_SECONDS,
     )  # fmt: skip
