@@ -2,14 +2,17 @@
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from emulator.testing import Listener, Receiver, ServerProcess
+from jobs_core.app import create_app
 from jobs_core.cli import app
 from jobs_core.model.delivery import read_trouble
 
@@ -121,3 +124,24 @@ def test_a_job_that_is_not_published_says_so(run: Any, monkeypatch: pytest.Monke
     job_id = json.loads(run("enqueue", "check-round-trip", "{}", "--json").stdout)["jobId"]
     assert "it waits in the outbox" in run("show", job_id).stdout
     assert "it waits in the outbox" in run("list", "--type", "check-round-trip").stdout
+
+
+def test_show_list_and_the_page_say_of_a_job_whose_lease_ran_out_that_its_worker_is_gone(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ADMIN_TOKEN", "opensesame")
+    job_id = json.loads(run("enqueue", "check-round-trip", "{}", "--json").stdout)["jobId"]
+    with sqlite3.connect(tmp_path / "jobs.db") as database:
+        database.execute(
+            "UPDATE job_executions SET status = 'processing', attempt_count = 1,"
+            " lease_until = '2026-01-01 00:00:00.000000'"
+        )
+    database.close()
+    said = "the lease of attempt 1 ran out at 2026-01-01 00:00:00 UTC and its worker has not ended it"
+    assert said in run("show", job_id).stdout
+    assert said in run("list", "--type", "check-round-trip").stdout
+    # Without its lifespan no sweep is at work, which would end the attempt.
+    pages = TestClient(create_app(), headers={"Authorization": "Bearer opensesame"})
+    assert said in pages.get(f"/jobs/{job_id}").text
+    assert said in pages.get("/jobs?type=check-round-trip").text
