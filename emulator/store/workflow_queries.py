@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, bindparam, case, func, not_, or_, select
 from emulator.broker.message import LogEntry, Message, State
 from emulator.broker.workflow.failed_run import FailedRun, plans_without_result
 from emulator.broker.workflow.recovery import RunSnapshot
-from emulator.broker.workflow.rerun import EndedRun
+from emulator.broker.workflow.rerun import EndedRun, read_groups
 from emulator.broker.workflow.run import ActiveRun, Entry, Waiter
 from emulator.broker.workflow.run_wait import OpenDelivery, OpenRun
 from emulator.store.codec import Codec, together
@@ -176,7 +176,9 @@ def load_ended(store: SqlStore, stored: StoredRun) -> EndedRun:
         some = _M.seq.in_(seqs[start : start + _SEQS_AT_A_TIME])
         query = select(*MESSAGE.reading.columns).where(some)
         messages |= {message.seq: message for message in store.read(MESSAGE.reading, query)}
-    return EndedRun(run=stored.run, ended_at=stored.ended_at, steps=steps, messages=messages)
+    # A run under way is refused, so nobody asks what its steps are.
+    groups = [] if stored.ended_at is None else read_groups(steps)
+    return EndedRun(run=stored.run, ended_at=stored.ended_at, steps=steps, groups=groups, messages=messages)
 
 
 def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[bytes]:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +25,7 @@ from emulator.errors import Conflict
 from emulator.store.store import SqlStore
 from emulator.store.workflow_queries import find_run, load_ended
 from emulator.testing import Harness, Receiver
+from tests.bounds import HANG_SECONDS
 from tests.workflow import raw
 from tests.workflow.apps import Counted
 from tests.workflow.mini_sdk import Context, MiniSdk
@@ -191,6 +194,40 @@ async def test_a_run_whose_message_is_no_longer_kept_leaves_none_behind(
         rerunning.rerun(workflows, ended, from_step=3, payload=None, now_at=ended.ended_at or 0)
     assert workflows.runs == {}
     assert len((await qstash.client.get("/emulator/runs")).json()["runs"]) == 1
+
+
+async def test_others_are_answered_while_a_runs_results_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def short(context: Context) -> Any:
+        return await context.run("price", lambda: "12")
+
+    loop, loops_thread = asyncio.get_running_loop(), threading.get_ident()
+    begun, may_end = asyncio.Event(), threading.Event()
+    decode = json.loads
+
+    def decode_slowly(text: Any, **options: Any) -> Any:
+        if isinstance(text, bytes) and b"stepName" in text and threading.get_ident() != loops_thread:
+            loop.call_soon_threadsafe(begun.set)
+            assert may_end.wait(HANG_SECONDS)
+        return decode(text, **options)
+
+    async with Harness(db=str(tmp_path / "q.db")) as qstash:
+        qstash.mount(raw.APP, MiniSdk(short, qstash.client, raw.URL))
+        await raw.trigger(qstash)
+        await qstash.run_until_idle()
+        monkeypatch.setattr(json, "loads", decode_slowly)
+        restarting = asyncio.create_task(rerun(qstash, fromStep=1))
+        decoding = asyncio.create_task(begun.wait())
+        try:
+            await asyncio.wait((restarting, decoding), return_when=asyncio.FIRST_COMPLETED)
+            assert begun.is_set(), "the results were decoded on the event loop"
+            assert (await qstash.client.get("/v2/keys")).status_code == 200
+            assert not restarting.done()
+        finally:
+            may_end.set()
+            decoding.cancel()
+        assert (await restarting)["fromStep"] == 1
 
 
 async def test_the_published_python_sdk_goes_on_from_the_third_step_by_the_command(

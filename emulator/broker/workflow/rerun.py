@@ -16,19 +16,6 @@ from emulator.errors import Conflict, InvalidInput, RunLimitExceeded
 from emulator.wire.workflow import Step, read_step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedRun:
-    """A run as the store has it; ``steps`` is its log, the initial payload first, ``messages`` are theirs by seq.
-
-    ``ended_at`` is unix milliseconds, ``None`` for a run that is still under way.
-    """
-
-    run: Run
-    ended_at: int | None
-    steps: tuple[Entry, ...]
-    messages: Mapping[int, Message]
-
-
 @dataclass(slots=True)
 class StepGroup:
     """One sequential step, or the branches of a parallel one: their names, and the entries with their results."""
@@ -50,6 +37,21 @@ class StepGroup:
         return self.first <= number < self.following
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRun:
+    """A run as the store has it; ``steps`` is its log, the initial payload first, ``messages`` are theirs by seq.
+
+    ``groups`` is what ``read_groups`` makes of the log: whoever loads it decodes it, away from the event loop.
+    ``ended_at`` is unix milliseconds, ``None`` for a run that is still under way.
+    """
+
+    run: Run
+    ended_at: int | None
+    steps: tuple[Entry, ...]
+    groups: Sequence[StepGroup]
+    messages: Mapping[int, Message]
+
+
 def rerun(
     state: WorkflowState, ended: EndedRun, *, from_step: int | str, payload: bytes | None, now_at: int
 ) -> tuple[Run, int]:
@@ -64,9 +66,8 @@ def rerun(
     """
     if ended.ended_at is None:
         raise Conflict(f"run {ended.run.id} is still under way; cancel it first")
-    groups = read_groups(ended.steps)
-    number = step_number(groups, from_step)
-    kept = [group for group in groups if group.following <= number]
+    number = step_number(ended.groups, from_step)
+    kept = [group for group in ended.groups if group.following <= number]
     last = max(
         (entry for group in kept for entry in group.results.values()), key=_position, default=ended.steps[0]
     )
