@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,54 @@ async def test_what_no_delivery_could_carry_is_refused_item_by_item(qstash, item
     response = await qstash.client.post("/v2/batch", json=[{"destination": "https://example.com"} | item])
     [answer] = response.json()
     assert words in answer["error"]
+
+
+async def test_others_are_answered_while_the_items_of_a_batch_with_a_run_are_read(qstash: Harness) -> None:
+    items: list[dict[str, Any]] = [{"destination": "http://a"}] * 8_000
+    items += [
+        {"destination": "http://a", "headers": {"Upstash-Workflow-RunId": "wfr_1"}},
+        {"destination": "ftp://a"},
+    ]
+    ended: list[str] = []
+
+    async def refuse() -> None:
+        answer = await qstash.client.post("/v2/batch", content=json.dumps(items, separators=(",", ":")))
+        assert (answer.status_code, "invalid scheme" in answer.json()["error"]) == (400, True)
+        ended.append("batch")
+
+    async def ask() -> None:
+        for _ in range(3):
+            assert (await qstash.client.get("/v2/keys")).status_code == 200
+            ended.append("keys")
+
+    await asyncio.gather(refuse(), ask())
+    assert ended == ["keys", "keys", "keys", "batch"]
+
+
+TWO_SPELLINGS = {
+    "Upstash-Forward-X-Tenant": "acme",
+    "upstash-forward-x-tenant": "other",
+    "Upstash-Retries": "1",
+    "UPSTASH-RETRIES": "5",
+}
+
+
+@pytest.mark.parametrize("has_run", [False, True], ids=["alone", "beside an item of a run"])
+async def test_of_two_spellings_of_a_name_the_first_counts_whoever_reads_the_item(
+    qstash: Harness, receiver: Receiver, has_run: bool
+) -> None:
+    items: list[dict[str, Any]] = [{"destination": "https://example.com/1", "headers": TWO_SPELLINGS}]
+    if has_run:
+        run = {
+            "Upstash-Workflow-Init": "true",
+            "Upstash-Workflow-RunId": "wfr_1",
+            "Upstash-Workflow-Url": "https://example.com/2",
+        }
+        items.append({"destination": "https://example.com/2", "headers": TWO_SPELLINGS | run})
+    answers = (await qstash.client.post("/v2/batch", json=items)).json()
+    await qstash.settle()
+    assert len(receiver.got) == len(items)
+    for delivered, answer in zip(receiver.got, answers, strict=True):
+        assert delivered.headers["x-tenant"] == "acme"
+        message = (await qstash.client.get(f"/v2/messages/{answer['messageId']}")).json()
+        assert message["maxRetries"] == 1

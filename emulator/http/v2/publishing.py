@@ -274,10 +274,12 @@ def _is_of_workflow(item: Any) -> bool:
 
 
 async def _workflow_batch(runtime: Runtime, items: list[Any], ip: str | None) -> JsonAnswer[list[ItemAnswer]]:
-    read = [
-        _read_workflow_item(item, ip) if _is_of_workflow(item) else _read_item(runtime, item, ip)
-        for item in items
-    ]
+    read: list[WorkflowDraft | Draft] = []
+    async for some in in_slices(items):
+        read += [
+            _read_workflow_item(item, ip) if _is_of_workflow(item) else _read_item(runtime, item, ip)
+            for item in some
+        ]
     answers = await publish_all(runtime, read)
     return ok([_batch_answer(answer, one) for answer, one in zip(answers, read, strict=True)])
 
