@@ -33,13 +33,14 @@ class Broker:
         """Note that the attempt under way for ``message`` ended with ``result``."""
         attempts.attempt_finished(self.state, message, body, result, now_at)
 
-    def step(self, now_at: int) -> Effects:
+    def step(self, now_at: int, *, fires: bool = True) -> Effects:
         """Fire and start what may start at ``now_at``; return everything since the last step, to be stored and sent.
 
-        Schedules fire a slice at a time: while ``next_change_at`` is not after ``now_at``, another step is due.
+        Schedules fire a slice at a time, and none unless this step ``fires``: while ``next_change_at`` is not after
+        ``now_at``, another step is due.
         """
         events.expire(self.state.workflows, now_at)
-        fired = schedule_operations.fire_due(self.state, now_at, most=FIRINGS_A_STEP)
+        fired = schedule_operations.fire_due(self.state, now_at, most=FIRINGS_A_STEP) if fires else 0
         self.state.advance(now_at)
         effects = self.state.take_effects()
         effects.fired = fired
@@ -51,12 +52,12 @@ class Broker:
             self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at)
         )
 
-    def next_change_at(self, now_at: int) -> int | None:
-        """Return when time alone will next change anything: a message, a schedule, or the wait of a run."""
+    def next_change_at(self, now_at: int, *, fires: bool = True) -> int | None:
+        """Return when time alone will next change a message, a run's wait, or (if it ``fires``) a schedule."""
         return _earliest(
             self.state.pending.timeline.next_due_at(),
             self.state.lanes.next_reopening_at(now_at),
-            self.state.due_schedules.next_due_at(),
+            self.state.due_schedules.next_due_at() if fires else None,
             self.state.workflows.next_deadline_at(),
         )
 

@@ -41,7 +41,7 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
     for schedule in snapshot.schedules:
         Cron.parse(schedule.cron)  # what cannot fire is noticed now, and not when its time comes
         state.put_schedule(schedule)
-    state.last_runs.update(snapshot.last_runs)
+    state.last_runs.restore(snapshot.last_runs)
     state.deduplications.update((kept.key, kept) for kept in snapshot.deduplications)
     for flow_key in snapshot.flow_keys:
         state.lanes.add_flow_lane(flow_key)

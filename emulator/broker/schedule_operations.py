@@ -115,7 +115,7 @@ def delete_schedule(state: BrokerState, now_at: int, *, schedule_id: str) -> Non
     """Delete a schedule; messages it made live on. Raise NotFound."""
     find_schedule(state, schedule_id)
     del state.schedules[schedule_id]
-    state.last_runs.pop(schedule_id, None)
+    state.last_runs.forget(schedule_id)
     state.write(ScheduleDeleted(schedule_id))
 
 
@@ -152,7 +152,7 @@ def _draft(state: BrokerState, schedule: Schedule) -> Draft:
 
 def _save_run(state: BrokerState, schedule: Schedule, made: Sequence[Accepted], now_at: int) -> None:
     states = {one.message_id: IN_PROGRESS for one in made}
-    state.last_runs[schedule.id] = {one.seq: one.message_id for one in made}
+    state.last_runs.put(schedule.id, {one.seq: one.message_id for one in made})
     _save(state, replace(schedule, last_at=now_at, last_states=states))
 
 

@@ -1,17 +1,50 @@
 """The results of the messages that a schedule's last run made (contract 2.0, ``lastScheduleStates``)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from emulator.broker.state import BrokerState
 from emulator.broker.writes import ScheduleSaved
+
+if TYPE_CHECKING:
+    from emulator.broker.state import BrokerState
 
 IN_PROGRESS = "IN_PROGRESS"
 SUCCESS = "SUCCESS"
 FAIL = "FAIL"
 
 
-def note_outcome(state: BrokerState, schedule_id: str, message_id: str, outcome: str) -> None:
+class LastRuns:
+    """The messages of each schedule's last run (seq → message id), and which schedule made a message."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Mapping[int, str]] = {}
+        self._schedule_ids: dict[int, str] = {}
+
+    def put(self, schedule_id: str, run: Mapping[int, str]) -> None:
+        """Take a schedule's newest run in place of the one before."""
+        self.forget(schedule_id)
+        self._runs[schedule_id] = run
+        for seq in run:
+            self._schedule_ids[seq] = schedule_id
+
+    def restore(self, runs: Mapping[str, Mapping[int, str]]) -> None:
+        """Take the runs that an earlier process left."""
+        for schedule_id, run in runs.items():
+            self.put(schedule_id, run)
+
+    def forget(self, schedule_id: str) -> None:
+        """Let go of a schedule that is gone."""
+        for seq in self._runs.pop(schedule_id, ()):
+            del self._schedule_ids[seq]
+
+    def maker_of(self, seq: int) -> tuple[str, str] | None:
+        """Return the schedule whose last run made a message, and the message's id; ``None`` if none did."""
+        schedule_id = self._schedule_ids.get(seq)
+        return None if schedule_id is None else (schedule_id, self._runs[schedule_id][seq])
+
+
+def note_outcome(state: "BrokerState", schedule_id: str, message_id: str, outcome: str) -> None:
     """Note the result of a message; do nothing if the schedule is gone, or has run again since."""
     schedule = state.schedules.get(schedule_id)
     if schedule is not None and message_id in schedule.last_states:
@@ -20,15 +53,8 @@ def note_outcome(state: BrokerState, schedule_id: str, message_id: str, outcome:
         state.write(ScheduleSaved(schedule))
 
 
-def note_cancelled(state: BrokerState, seqs: Iterable[int]) -> None:
+def note_cancelled(state: "BrokerState", seqs: Iterable[int]) -> None:
     """Note that the messages numbered ``seqs`` are cancelled: those of a schedule's last run will not succeed."""
-    if not state.last_runs:
-        return
-    made = {
-        seq: (schedule_id, message_id)
-        for schedule_id, run in state.last_runs.items()
-        for seq, message_id in run.items()
-    }
     for seq in seqs:
-        if seq in made:
-            note_outcome(state, *made[seq], FAIL)
+        if (made := state.last_runs.maker_of(seq)) is not None:
+            note_outcome(state, *made, FAIL)

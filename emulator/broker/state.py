@@ -11,6 +11,7 @@ from emulator.broker.message import ATTEMPT_ENDS, AttemptResult, LogEntry, Pendi
 from emulator.broker.pending_messages import DEFAULT_WINDOWS, PendingMessages, Windows
 from emulator.broker.queues import QueueLine
 from emulator.broker.resources import FlowKey, Queue, Schedule, SigningKeys, UrlGroup
+from emulator.broker.schedule_runs import LastRuns
 from emulator.broker.transitions import LOGGED, Event, after
 from emulator.broker.workflow.state import WorkflowState
 from emulator.broker.writes import (
@@ -70,8 +71,7 @@ class BrokerState:
         self.groups: dict[str, UrlGroup] = {}
         self.schedules: dict[str, Schedule] = {}
         self.due_schedules: DueSchedules = DueSchedules(self.schedules)
-        # The messages of each schedule's last run: seq → message id.
-        self.last_runs: dict[str, dict[int, str]] = {}
+        self.last_runs: LastRuns = LastRuns()
         self.deduplications: dict[str, DeduplicationKept] = {}
         # Those in progress.
         self.bulk_actions: dict[str, BulkAction] = {}

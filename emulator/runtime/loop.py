@@ -105,6 +105,8 @@ class Runtime:
         self._dead_letters = asyncio.Lock()
         self._restarting: asyncio.Task[None] | None = None
         self._latest_at = 0
+        # Whether a slice of schedules is on its way to the disk.
+        self._is_firing = False
         self._clock_kept_at = tenant.clock_at
         self._is_closed = False
         self.deliveries: Deliveries = Deliveries(
@@ -181,9 +183,9 @@ class Runtime:
         if self._writer.store.is_memory:
             # Awaited here, not done in a task: what a test sees must not depend on when it yields to the event loop.
             await self._refills.refill_timeline()
-        await self._carry_out(now_at)
+        await self._run_due(now_at)
         while isinstance(self.clock, ManualClock) and self._is_due(now_at):
-            await self._carry_out(now_at)  # no alarm rings for the next slice of schedules
+            await self._run_due(now_at)  # no alarm rings for the next slice of schedules
         await self.bulk_cancels.restore()
 
     def end_streams(self) -> None:
@@ -364,8 +366,21 @@ class Runtime:
         except EmulatorError as error:
             log.warning("housekeeping is put off: %s", error, extra={"event": "housekeeping_put_off"})
 
-    async def _run_due(self, now_at: int) -> None:
-        await self._carry_out(now_at)
+    def _run_due(self, now_at: int) -> Awaitable[None]:
+        """Do what time alone makes due, a slice of the schedules included: nothing else fires them.
+
+        Otherwise each of hundreds of attempts that end in one turn of the event loop would fire a slice of its own. And
+        the next slice waits for the disk: who publishes meanwhile is in a small commit, and the first to fire are
+        delivered first.
+        """
+        self._is_firing = True
+        durable = self._carry_out(now_at, fires=True)
+        durable.add_done_callback(self._slice_stored)
+        return durable
+
+    def _slice_stored(self, _durable: asyncio.Future[None]) -> None:
+        self._is_firing = False
+        self._arm()
 
     async def _tidy(self) -> None:
         if self._housekeeping is not None:
@@ -441,9 +456,9 @@ class Runtime:
             )
         self._latest_at = now_at
 
-    def _carry_out(self, now_at: int) -> Awaitable[None]:
+    def _carry_out(self, now_at: int, *, fires: bool = False) -> asyncio.Future[None]:
         self._note_time(now_at)
-        effects = self.broker.step(now_at)
+        effects = self.broker.step(now_at, fires=fires)
         self.schedules_fired += effects.fired
         self._follow(effects.writes, now_at)
         self._work.begin(len(effects.attempts))
@@ -493,7 +508,9 @@ class Runtime:
     # The alarm
 
     def _arm(self) -> None:
-        due_at = None if self._is_closed else self.broker.next_change_at(self.clock.now_at())
+        due_at = None
+        if not self._is_closed:
+            due_at = self.broker.next_change_at(self.clock.now_at(), fires=not self._is_firing)
         if due_at == self._alarm_at and self._alarm is not None:
             return
         self._disarm()
@@ -508,8 +525,12 @@ class Runtime:
 
     def _ring(self) -> None:
         self._alarm = self._alarm_at = None
-        if not self._is_closed:
+        if self._is_closed:
+            return
+        if self._is_firing:
             self._carry_out(self.clock.now_at())
+        else:
+            self._run_due(self.clock.now_at())
 
 
 def _on_found(operation: Callable[[BrokerState, int, S], T], found: S, state: BrokerState, now_at: int) -> T:
