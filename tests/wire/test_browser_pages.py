@@ -19,6 +19,9 @@ _FETCH = """async ([url, options]) => {
 }"""
 
 
+pytestmark = pytest.mark.xdist_group("browser")
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page whose origin is whatever it is sent to: no request of its own leaves the browser."""
