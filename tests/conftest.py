@@ -37,8 +37,35 @@ hypothesis.settings.load_profile("any machine")
 gc.set_threshold(50_000, 20, 50)
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module together that share what it starts: else every worker starts it."""
+    for item in items:
+        if _group(item) is None and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _shares(item: pytest.Item) -> bool:
+    fixtures = item.session._fixturemanager
+    return any(
+        fixture.scope == "module" and fixture.baseid.endswith(".py")
+        for name in getattr(item, "fixturenames", ())
+        for fixture in (fixtures.getfixturedefs(name, item) or ())[-1:]
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
+    if getattr(session.config.option, "loadgroup", False):
+        ungrouped = [item.nodeid for item in session.items if _group(item) and "@" not in item.nodeid]
+        if ungrouped:
+            raise pytest.UsageError(
+                f"pytest-xdist does not keep groups together with this pytest: {ungrouped[0]}"
+            )
+
+
+def _group(item: pytest.Item) -> pytest.Mark | None:
+    return item.get_closest_marker("xdist_group")
 
 
 @pytest.fixture(autouse=True)
