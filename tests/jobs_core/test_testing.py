@@ -114,7 +114,8 @@ async def test_a_day_of_retries_passes_under_the_emulators_clock() -> None:
         assert record.started_at - record.created_at == timedelta(days=1)
         await wait_for_job(jobs, broken, JobStatus.FAILED)
         with pytest.raises(
-            AssertionError, match=r"is failed, not completed\n  attempt 1: retry: ValueError: no voice"
+            AssertionError,
+            match=r"is failed, not completed: ValueError: no voice\n  attempt 1: retry: ValueError: no voice",
         ):
             await wait_for_job(jobs, broken)
         never = await jobs.enqueue(greet, Greet(name="Ada"), delay=60)
