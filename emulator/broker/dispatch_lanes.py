@@ -23,7 +23,7 @@ class Lane:
     __slots__ = ("_limit", "in_flight", "name", "overflow", "waiting")
 
     def __init__(self, name: str, limit: int) -> None:
-        self.name = name
+        self.name: str = name
         self.waiting: OrderedDict[int, Pending] = OrderedDict()
         self.in_flight: set[int] = set()
         self.overflow: LaneOverflow = LaneOverflow()
