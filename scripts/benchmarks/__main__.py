@@ -17,6 +17,7 @@ from scripts.benchmarks.neighbours import closing_destination, huge_batch, many_
 from scripts.benchmarks.profile import profile
 from scripts.benchmarks.punctuality import lateness
 from scripts.benchmarks.rates import end_to_end, publishing
+from scripts.benchmarks.resources import resource_growth
 from scripts.benchmarks.setting import FULL, QUICK, Bench
 from scripts.benchmarks.start import start_up, virtual_time
 from scripts.benchmarks.stored import growth, pending
@@ -43,6 +44,7 @@ EXTRAS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "closing-destination": closing_destination,
     "many-schedules": many_schedules,
     "job-growth": job_growth,
+    "resource-growth": resource_growth,
 }
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "bench-results"

@@ -36,7 +36,7 @@ async def lateness(bench: Bench) -> None:
         load.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await load
-        if bench.size.has_schedules:
+        if bench.size.is_full:
             say(f"  {_SCHEDULES} schedules, until the next full minute")
             found["schedules"] = await _schedules(server, receiver, timed)
     report, section = bench.report, "(d) lateness"

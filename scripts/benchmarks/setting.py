@@ -24,17 +24,17 @@ class Size:
     stored_jobs: int
     virtual: int
     workflow_runs: int
-    has_schedules: bool
+    is_full: bool
 
 
 QUICK = Size(
     runs=3, count=1_000, lateness_seconds=5, pending=50_000, stored=(1_000, 10_000), jobs=300, stored_jobs=100_000,
     virtual=500,
-    workflow_runs=300, has_schedules=False,
+    workflow_runs=300, is_full=False,
 )  # fmt: skip
 FULL = Size(
     runs=5, count=5_000, lateness_seconds=15, pending=1_000_000, stored=(1_000, 10_000, 100_000, 1_000_000),
-    jobs=2_000, stored_jobs=10_000_000, virtual=3_000, workflow_runs=10_000, has_schedules=True,
+    jobs=2_000, stored_jobs=10_000_000, virtual=3_000, workflow_runs=10_000, is_full=True,
 )  # fmt: skip
 
 
