@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import httpx
 import uvicorn
@@ -287,7 +288,7 @@ async def job_targets(jobs_url: str, browser: Browser) -> dict[str, str]:
     ):
         await page.goto(f"{jobs_url}/jobs?{query}")
         address = await page.locator("a.job").first.get_attribute("href")
-        targets[name] = f"{jobs_url}{address}"
+        targets[name] = urljoin(page.url, str(address))
     await page.close()
     return targets
 

@@ -105,7 +105,7 @@ function coloured(text) {
 
 /** Header lines as a list of names and values. */
 export function headerLines(pairs) {
-  if (!pairs.length) return h("p", { class: "quiet" }, "none");
+  if (!pairs.length) return h("p", { class: "quiet" }, "No header lines.");
   return h(
     "dl",
     { class: "lines" },

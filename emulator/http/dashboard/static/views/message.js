@@ -418,7 +418,13 @@ function kin({ parent, callbacks, siblings }) {
             "ul",
             { class: "kin" },
             rows.map((row) =>
-              h("li", {}, chip(row.state), h("a", { href: `#/messages/${row.messageId}` }, row.url)),
+              h(
+                "li",
+                {},
+                chip(row.state),
+                h("a", { href: `#/messages/${row.messageId}` }, row.url),
+                h("span", { class: "quiet" }, ago(row.createdAt)),
+              ),
             ),
           ),
         ),

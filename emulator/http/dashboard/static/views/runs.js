@@ -87,6 +87,7 @@ export async function show({ root, signal, query, on }) {
 }
 
 function row(run) {
+  const took = run.endedAt === null ? "" : span(run.endedAt - run.createdAt);
   return h(
     "tr",
     {},
@@ -98,12 +99,15 @@ function row(run) {
       " ",
       run.labels.map((label) => h("span", { class: "tag" }, label)),
     ),
-    h("td", { class: "break", title: run.outcome.sentence }, why(run.outcome)),
+    h("td", { class: "break", title: run.outcome.sentence, data: folded(run.outcome.why) }, why(run.outcome)),
     h("td", { class: "break quiet" }, run.url),
-    h("td", { class: "nowrap" }, ago(run.createdAt)),
-    h("td", { class: "nowrap" }, run.endedAt === null ? "" : span(run.endedAt - run.createdAt)),
+    h("td", { class: "nowrap", data: { label: "began" } }, ago(run.createdAt)),
+    h("td", { class: "nowrap", data: folded(took, "took") }, took),
   );
 }
+
+/** An empty cell is left out where a row folds on a phone; another is called by its label, if it has one. */
+const folded = (content, label) => (content ? label && { label } : { empty: "" });
 
 /** Why a run failed, or what it waits for and until when; nothing of one that ended well. */
 function why({ why: words, step, nextAt }) {
