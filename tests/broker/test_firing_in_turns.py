@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from emulator.broker import schedule_operations
@@ -10,6 +11,7 @@ from emulator.broker.message import AttemptResult
 from emulator.broker.state import BrokerState
 from emulator.clock import Alarm, ManualClock, SystemClock
 from emulator.delivery.request import OutboundRequest
+from emulator.runtime.loop import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.testing import Harness, Receiver
@@ -78,29 +80,37 @@ async def test_the_next_slice_fires_when_the_one_before_is_on_disk(tmp_path: Pat
     emulator = Emulator(
         Settings(db=str(tmp_path / "q.db")), transport=destination, make_clock=lambda _kept_at: clock
     )
+    async with _started(emulator) as runtime:
+        await runtime.change(_make)
+        may_write = threading.Event()
+        held = asyncio.create_task(
+            emulator.writer.read_after_writes(lambda _store: may_write.wait(HANG_SECONDS))
+        )
+        await _turns(1)
+        clock.turn_to(NOW_AT + 60_000)
+        # What somebody asks for now is stored with the first slice, not after the last.
+        paused = asyncio.create_task(runtime.change(_pause_last))
+        await _turns(100)
+        fired_meanwhile, was_answered = runtime.schedules_fired, await runtime.read(lambda _store: True)
+        may_write.set()
+        assert 0 < fired_meanwhile <= _SLICE
+        assert was_answered
+        async with asyncio.timeout(HANG_SECONDS):
+            await asyncio.gather(held, paused)
+            assert runtime.schedules_fired <= 2 * _SLICE
+            await runtime.change(_resume_last)
+            destination.called += 1  # the paused one has missed its minute
+            await destination.all_came.wait()
+        assert runtime.schedules_fired == _COUNT - 1
+
+
+@asynccontextmanager
+async def _started(emulator: Emulator) -> AsyncIterator[Runtime]:
     await emulator.start()
-    runtime = emulator.runtimes[0]
-    await runtime.change(_make)
-    may_write = threading.Event()
-    held = asyncio.create_task(emulator.writer.read_after_writes(lambda _store: may_write.wait(HANG_SECONDS)))
-    await _turns(1)
-    clock.turn_to(NOW_AT + 60_000)
-    # What somebody asks for now is stored with the first slice, not after the last.
-    paused = asyncio.create_task(runtime.change(_pause_last))
-    await _turns(100)
-    fired_meanwhile, was_answered = runtime.schedules_fired, await runtime.read(lambda _store: True)
-    may_write.set()
-    async with asyncio.timeout(HANG_SECONDS):
-        await asyncio.gather(held, paused)
-        fired_before_answer = runtime.schedules_fired
-        await runtime.change(_resume_last)
-        destination.called += 1  # the paused one has missed its minute
-        await destination.all_came.wait()
-    await emulator.close()
-    assert 0 < fired_meanwhile <= _SLICE
-    assert was_answered
-    assert fired_before_answer <= 2 * _SLICE
-    assert runtime.schedules_fired == _COUNT - 1
+    try:
+        yield emulator.runtimes[0]
+    finally:
+        await emulator.close()
 
 
 def _pause_last(state: BrokerState, now_at: int) -> None:

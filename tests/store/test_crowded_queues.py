@@ -47,7 +47,8 @@ async def test_a_long_queue_goes_on_in_order_after_a_crash_and_cancels(tmp_path:
         await _cancel(qstash, 1)
         await _cancel(qstash, 40)
         await qstash.runtime.crash()
-        assert len(qstash.runtime.broker.state.pending) <= _WINDOW  # none yet, or the first were read meanwhile
+        # None yet, or the first of them were read meanwhile.
+        assert len(qstash.runtime.broker.state.pending) <= _WINDOW
         await _publish(qstash, "q", range(_MANY // 2, _MANY))
         await _publish(qstash, "other", range(1_000, 1_001))
         await _cancel(qstash, 2)
