@@ -11,6 +11,7 @@ import io
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -142,10 +143,16 @@ def _asgi_way(app: Any, loop: asyncio.AbstractEventLoop | None, most: int) -> Se
     return send
 
 
+@lru_cache(maxsize=256)
+def _root_of(origin: str) -> httpx.URL:
+    """Return the URL of an origin's root: to read one takes a tenth of a delivery's time."""
+    return httpx.URL(f"{origin}/")
+
+
 async def _call_asgi(app: Any, request: OutboundRequest, most: int) -> AttemptResult:
     target, lines = raw_request(request)
     path, _, query = target.partition("?")
-    scope = http_scope(request.method, httpx.URL(f"{origin_of(request.url)}/"), lines)
+    scope = http_scope(request.method, _root_of(origin_of(request.url)), lines)
     scope["path"], scope["raw_path"] = unquote(path), path.encode("ascii")
     scope["query_string"] = query.encode("ascii")
     try:
@@ -212,14 +219,17 @@ def _result(request: OutboundRequest, answer: AppResponse, most: int) -> Attempt
     """Return the response, its body read as over a socket."""
     if answer.error is not None:
         log.error("the app at %s raised", origin_of(request.url), exc_info=answer.error)
-    reader = ResponseReader(is_head_request=request.method == "HEAD", most_body_bytes=most)
+    headers = tuple((header_text(name), header_text(value)) for name, value in answer.headers)
     encodings = [line for line in answer.headers if line[0].lower() == b"content-encoding"]
+    if not encodings and len(answer.body) <= most:
+        return AttemptResult(status=answer.status, headers=headers, body=answer.body)
+    reader = ResponseReader(is_head_request=request.method == "HEAD", most_body_bytes=most)
     head = [b"HTTP/1.1 200 OK", *(b"%s: %s" % line for line in encodings)]
     reader.feed(b"\r\n".join(head) + b"\r\n\r\n" + answer.body)
     reader.end()
     return AttemptResult(
         status=answer.status,
-        headers=tuple((header_text(name), header_text(value)) for name, value in answer.headers),
+        headers=headers,
         body=reader.body(),
         note=reader.problem,
     )

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,13 @@ class Delivery:
         return decoded
 
 
+def _first_of_each(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in lines:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
+
+
 Answer = int | tuple[int, dict[str, str]] | tuple[int, dict[str, str], bytes]
 
 
@@ -57,7 +64,7 @@ class Receiver:
                 method=request.method,
                 url=f"{scope['scheme']}://{request.headers['host']}{scope['raw_path'].decode()}"
                 + (f"?{scope['query_string'].decode()}" if scope["query_string"] else ""),
-                headers=dict(request.headers),
+                headers=_first_of_each(scope["headers"]),
                 body=await request.body(),
                 at=self.now(),
             )
