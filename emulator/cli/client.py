@@ -29,18 +29,15 @@ class Client:
 
             token = PUBLISHED_USERS[0].token
         self.url: str = url.rstrip("/")
-        try:
-            self._http = httpx.Client(
-                base_url=self.url,
-                # As bytes: httpx takes text for ASCII.
-                headers={b"Authorization": f"Bearer {token}".encode()},
-                timeout=600,
-                trust_env=False,
-                # Reading the machine's certificates takes longer than all the rest; plain HTTP does not need them.
-                verify=not self.url.startswith("http:"),
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise typer.BadParameter(f"--url {url!r}: {error}") from None
+        self._http = httpx.Client(
+            base_url=self.url,
+            # As bytes: httpx takes text for ASCII.
+            headers={b"Authorization": f"Bearer {token}".encode()},
+            timeout=600,
+            trust_env=False,
+            # Reading the machine's certificates takes longer than all the rest; plain HTTP does not need them.
+            verify=not self.url.startswith("http:"),
+        )
         # However a command ends, the client goes with it, and closes its connections.
         weakref.finalize(self, self._http.close)
 
@@ -68,8 +65,6 @@ class Client:
 
         try:
             yield
-        except httpx.UnsupportedProtocol:
-            fail(f"{self.url} is not a URL of http or https", 2)
         except httpx.ConnectError:
             self.not_running()
         except httpx.TransportError as error:

@@ -11,7 +11,7 @@ def mcp(url: Url = DEFAULT_URL, token: Token = None) -> None:
     import asyncio
 
     from emulator.mcp.api import Api
-    from emulator.mcp.tools import make_server
+    from emulator.mcp.server import make_server
     from emulator.tenants import PUBLISHED_USERS
 
     async def serve() -> None:

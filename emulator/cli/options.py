@@ -1,6 +1,7 @@
 """Options that several commands share, each declared once."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -8,10 +9,27 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 # Which server a command talks to
 
+
+def _server_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise typer.BadParameter(f"{url!r}: expected a URL of http or https, such as {DEFAULT_URL}")
+    return url
+
+
 Url = Annotated[
     str,
     typer.Option(
-        "--url", help="The server.", envvar="QSTASH_URL", show_envvar=True, rich_help_panel="Server"
+        "--url",
+        help="The server.",
+        envvar="QSTASH_URL",
+        show_envvar=True,
+        rich_help_panel="Server",
+        callback=_server_url,
     ),
 ]
 Token = Annotated[

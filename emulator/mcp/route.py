@@ -13,7 +13,6 @@ from emulator.http.control.guard import check_origin
 from emulator.http.errors import error_response
 from emulator.http.routing import authenticate, ok, token_of
 from emulator.mcp.api import Api
-from emulator.mcp.tools import make_server
 
 _METHODS = ["GET", "POST", "DELETE"]
 
@@ -54,6 +53,8 @@ class McpEndpoint:
 
 
 async def _answer(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
+    from emulator.mcp.server import make_server
+
     server = make_server(api)
     # Host and Origin are checked already, by the names that this server was told are its own.
     from mcp.server.transport_security import TransportSecuritySettings

@@ -1,34 +1,20 @@
 """The tools: what they are called, what they take, what they answer. Times are ISO 8601 in UTC unless they say ms."""
 
 import json
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
 
-from emulator import __version__
 from emulator.mcp.api import Api, ApiError
 
-if TYPE_CHECKING:
-    from mcp.server import MCPServer
-
 Json = dict[str, Any]
-Tool = Callable[..., Coroutine[Any, Any, Json]]
 
-INSTRUCTIONS = """\
-A QStash emulator on this machine: messages, schedules, URL groups, queues, Workflow runs, and a clock.
-Begin with list_messages or list_dead_letters; explain_message and explain_run say what happened, why, and what to do.
-Under a manual clock nothing that is due later happens until advance_clock or run_until_idle."""
-
-MessageId = Annotated[str, Field(description="msg_…")]
-RunId = Annotated[str, Field(description="wfr_…")]
+MessageId = Annotated[str, Field(min_length=1, description="msg_…")]
+RunId = Annotated[str, Field(min_length=1, description="wfr_…")]
+ScheduleId = Annotated[str, Field(min_length=1, description="As it was given, or scd_….")]
 Limit = Annotated[int, Field(ge=1, le=200, description="At most so many, newest first.")]
-
-_READS = {"read_only_hint": True}
-_DESTROYS = {"destructive_hint": True}
 
 
 class Tools:
@@ -81,7 +67,7 @@ class Tools:
             }
         )
 
-    async def explain_schedule(self, schedule_id: str) -> Json:
+    async def explain_schedule(self, schedule_id: ScheduleId) -> Json:
         """What a schedule does and did: its cron line and zone, whether it is paused, when it fires next, and how the
         messages of its latest firings stand and why."""
         one = await self._api.call("GET", f"/emulator/schedules/{_part(schedule_id)}")
@@ -199,7 +185,7 @@ class Tools:
         )
         return {"accepted": answer if isinstance(answer, list) else [answer]}
 
-    async def run_schedule_now(self, schedule_id: str) -> Json:
+    async def run_schedule_now(self, schedule_id: ScheduleId) -> Json:
         """Publish what a schedule says, now; its next time stays."""
         answer: Json = await self._api.call("POST", f"/emulator/schedules/{_part(schedule_id)}/run-now")
         return answer
@@ -297,59 +283,6 @@ class Tools:
         """Forget this tenant's messages, schedules, queues, runs and faults. This cannot be taken back."""
         await self._api.call("POST", "/emulator/reset")
         return {"reset": True}
-
-
-_TOOLS: tuple[tuple[str, Json], ...] = (
-    ("explain_message", _READS),
-    ("explain_run", _READS),
-    ("explain_schedule", _READS),
-    ("list_messages", _READS),
-    ("list_runs", _READS),
-    ("list_schedules", _READS),
-    ("list_dead_letters", _READS),
-    ("publish", {}),
-    ("run_schedule_now", {}),
-    ("retry_message", {}),
-    ("retry_run", {}),
-    ("rerun_from_step", {}),
-    ("cancel_message", _DESTROYS),
-    ("cancel_run", _DESTROYS),
-    ("get_clock", _READS),
-    ("advance_clock", {}),
-    ("run_until_idle", {}),
-    ("inject_fault", {}),
-    ("clear_faults", {}),
-    ("reset", _DESTROYS),
-)
-
-
-def make_server(api: Api) -> "MCPServer[Any]":
-    """The MCP server of one tenant. Raises ImportError without the extra ``mcp``."""
-    from mcp.server import MCPServer
-    from mcp.server.mcpserver.exceptions import ToolError
-    from mcp_types import ToolAnnotations
-
-    server: MCPServer[Any] = MCPServer(
-        "qstash-emulator", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
-    )
-    tools = Tools(api)
-    for name, hints in _TOOLS:
-        tool = _told(getattr(tools, name), ToolError)
-        server.tool(name=name, annotations=ToolAnnotations(**hints), structured_output=True)(tool)
-    return server
-
-
-def _told(tool: Tool, error_type: type[Exception]) -> Tool:
-    """The tool, whose refusals reach the agent in the server's own words; the SDK hides those of other errors."""
-
-    @wraps(tool)
-    async def call(*arguments: Any, **named: Any) -> Json:
-        try:
-            return await tool(*arguments, **named)
-        except ApiError as error:
-            raise error_type(str(error)) from None
-
-    return call
 
 
 def _part(text: str) -> str:

@@ -245,7 +245,14 @@ def test_a_wrong_token_and_a_wrong_server_are_said_in_one_line(run: Run, inbox) 
     url, receiver = inbox
     receiver.always = (404, {}, b"<html>")
     assert run("messages", "--url", url, code=1).stderr == f"qstash-emulator: {url} answered 404\n"
-    assert "is not a URL" in run("messages", "--url", "localhost:8080", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["nope", "localhost:8080", "ftp://x", "http://", "http://[x", "http://x:0", "http://x:99999"]
+)
+def test_what_is_no_address_of_a_server_is_refused_before_anything_is_asked(run: Run, url: str) -> None:
+    said = " ".join(run("messages", "--url", url, code=2).stderr.replace("\u2502", " ").split())
+    assert f"'--url' (env var: 'QSTASH_URL'): {url!r}: expected a URL of http or https" in said
 
 
 def test_every_command_has_help(run: Run) -> None:

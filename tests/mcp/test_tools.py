@@ -146,6 +146,35 @@ async def test_every_other_tool_does_what_it_says(
         assert (await ask(client, "list_messages"))["total"] == 0
 
 
+@pytest.mark.parametrize(
+    ("tool", "given", "words"),
+    [
+        ("publish", {}, "destination is missing"),
+        ("publish", {"destination": "nope"}, "topic nope not found"),
+        ("publish", {"destination": "http://localhost:9/x", "delay": "soon"}, "invalid Upstash-Delay 'soon'"),
+        ("publish", {"destination": "http://localhost:9/x", "retries": -1}, "invalid retries -1: "),
+        ("list_messages", {"limit": 0}, "invalid limit 0: "),
+        ("list_messages", {"colour": "red"}, "list_messages has no argument colour; accepted: state, "),
+        ("get_clock", {"zone": "UTC"}, "get_clock has no argument zone; accepted: none"),
+        ("explain_message", {"message_id": ""}, "invalid message_id '': "),
+        ("explain_schedule", {"schedule_id": ""}, "invalid schedule_id '': "),
+        ("advance_clock", {"by": 5}, "invalid by 5: "),
+        ("retry_run", {"run_id": "wfr_1", "how": "bad"}, "invalid how 'bad': "),
+        ("inject_fault", {"fault": "refuse"}, "invalid fault 'refuse': "),
+        ("inject_fault", {"fault": {"kind": "x"}}, 'kind "x" is unknown; accepted: refuse, '),
+        ("explain", {}, "Unknown tool: explain"),
+    ],
+)
+async def test_what_a_tool_cannot_take_is_refused_by_name_value_and_what_is_accepted(
+    tenant: dict[str, str], tool: str, given: dict[str, Any], words: str
+) -> None:
+    async with over_http(tenant) as client:
+        said = await refusal(client, tool, **given)
+        assert words in said
+        assert "pydantic.dev" not in said
+        assert (await ask(client, "list_messages"))["total"] == 0
+
+
 async def test_a_failed_run_is_explained_and_restarted(
     tenant: dict[str, str], inbox: tuple[str, Receiver]
 ) -> None:

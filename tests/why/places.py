@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from emulator.cli.main import app as cli
 from emulator.mcp.api import Api
-from emulator.mcp.tools import make_server
+from emulator.mcp.server import make_server
 from emulator.testing import Harness, Receiver
 
 URL = "https://example.com/pay"
