@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Listener, ServerProcess
+from scripts import mixed_soak
 
 _CONNECTIONS = 20
 _CALIBRATION_SECONDS = 5.0
@@ -70,9 +71,18 @@ def main() -> int:
     """0 if memory and latency stayed flat."""
     parser = argparse.ArgumentParser(description="A server at half load for a while: is it flat?")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: %(default)s)")
+    parser.add_argument(
+        "--mixed", action="store_true", help="every kind of message, with readers beside; is anything lost?"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=150.0, help="with --mixed: publishes a second (default: %(default)s)"
+    )
     given = parser.parse_args()
-    if given.minutes <= 0:
-        parser.error(f"--minutes {given.minutes}: expected more than 0")
+    for name in ("minutes", "rate"):
+        if getattr(given, name) <= 0:
+            parser.error(f"--{name} {getattr(given, name)}: expected more than 0")
+    if given.mixed:
+        return mixed_soak.soak(given.minutes, given.rate)
     destination = Destination()
     with (
         tempfile.TemporaryDirectory(prefix="qstash-soak-") as directory,
