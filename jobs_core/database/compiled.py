@@ -96,8 +96,21 @@ class Given:
         found = {name: locked.c[name] for name in self._values}
         return Given(found, self._dialect), table.c.id == locked.c.locked
 
-    def into(self, table: Table, **constants: Any) -> "sqlite.Insert | postgresql.Insert":
-        """Return an INSERT of the rows into the columns that have the parameters' names."""
+    def but(self, **values: ColumnElement[Any]) -> "Given":
+        """Return the rows with these values alone, of which some may be another table's."""
+        return Given(values, self._dialect)
+
+    def only(self, names: Iterable[str]) -> "Given":
+        """Return the rows with these parameters alone."""
+        return self.but(**{name: self[name] for name in names})
+
+    def into(
+        self, table: Table, *conditions: ColumnElement[bool], **constants: Any
+    ) -> "sqlite.Insert | postgresql.Insert":
+        """Return an INSERT of the rows into the columns that have the parameters' names.
+
+        ``conditions`` say which of the rows, and are only for those that `are_one_table`.
+        """
         values = self._values | {
             name: literal(value, table.c[name].type) for name, value in constants.items()
         }
@@ -110,7 +123,7 @@ class Given:
 
         insert = postgresql.insert(table)
         if are_one_table(self._dialect):
-            return insert.from_select(list(values), select(*values.values()))
+            return insert.from_select(list(values), select(*values.values()).where(*conditions))
         return insert.values(values)
 
 

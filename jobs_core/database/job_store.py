@@ -26,16 +26,9 @@ from sqlalchemy import (
     update,
 )
 
+from jobs_core.database import job_steps
 from jobs_core.database.compiled import Row, SqlStatement
-from jobs_core.database.statements import (
-    ADD_ATTEMPT,
-    ADD_JOB,
-    ADD_MESSAGE,
-    CLAIM,
-    END_ATTEMPT,
-    FIND_JOB_BY_KEY,
-    FINISH,
-)
+from jobs_core.database.statements import ADD_JOB, ADD_MESSAGE, ENDS, FIND_JOB_BY_KEY
 from jobs_core.database.tables import attempts, delivers_job, executions, outbox
 from jobs_core.model.envelope import Subject
 from jobs_core.model.message import Message
@@ -99,14 +92,7 @@ def insert_jointly(connection: Connection, wanted: Sequence[NewJobs]) -> list[Se
     inserted: set[str] = set()
     earlier: dict[tuple[str, str | None], str] = {}
     for some in (jobs[start : start + _AT_ONCE] for start in range(0, len(jobs), _AT_ONCE)):
-        inserted |= {job_id for (job_id,) in ADD_JOB.returning(connection, [_row(job) for job, _ in some])}
-        rows = [
-            outbox_row(job.message, created_at=job.created_at, locked_until=locked_until)
-            for job, locked_until in some
-            if job.job_id in inserted and job.message is not None
-        ]
-        if rows:
-            ADD_MESSAGE.execute(connection, rows)
+        inserted |= job_steps.add_jobs(connection, [_row_with_message(*each) for each in some])
         earlier |= _find_by_key(connection, [job for job, _ in some if job.job_id not in inserted])
     return [
         [
@@ -210,18 +196,24 @@ def claim(connection: Connection, claims: Sequence[Claim]) -> list[Claimed | Die
     first: dict[str, Claim] = {}
     for wish in claims:
         first.setdefault(wish.job_id, wish)
-    rows = CLAIM.returning(connection, [_claiming(wish) for wish in first.values()])
-    claimed = {job_id: _claimed(*found) for job_id, *found in rows}
+    rows = {job_id: _claiming(wish) for job_id, wish in first.items()}
+    claimed = {
+        job_id: _claimed(*found) for job_id, *found in job_steps.claim(connection, list(rows.values()))
+    }
     died: dict[str, Died] = {}
     for job_id, got in claimed.items():
         now = first[job_id].now
         was_lost = got.number > 1 and _close_lost_attempts(connection, job_id, now)
         if was_lost and _deaths(connection, job_id, before=got.number) % MOST_DEATHS == 0:
             died[job_id] = _fail_unrun(connection, job_id, got.number, now)
-    running = {job_id: got for job_id, got in claimed.items() if job_id not in died}
-    if running:
-        ADD_ATTEMPT.execute(connection, [_attempt_row(first[job_id], got) for job_id, got in running.items()])
-    found: dict[str, Claimed | Died] = {**running, **died}
+    again = [
+        job_steps.attempt_row(rows[job_id], number=got.number)
+        for job_id, got in claimed.items()
+        if got.number > 1 and job_id not in died
+    ]
+    if again:
+        job_steps.add_attempts(connection, again)
+    found: dict[str, Claimed | Died] = {**claimed, **died}
     return [found.get(wish.job_id) if first[wish.job_id] is wish else None for wish in claims]
 
 
@@ -245,14 +237,14 @@ class Ended:
 def finish(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
     """Record how attempts ended. Return false where the attempt no longer holds the job: taken over, or cancelled."""
     kept: set[tuple[str, int]] = set()
-    for event, statement in FINISH.items():
+    for event in ENDS:
         rows = [_ending(each) for each in ended if each.how.event is event]
         if rows:
-            kept |= {(job_id, number) for job_id, number in statement.returning(connection, rows)}
+            kept |= job_steps.finish(connection, event, rows)
     changed = [(each.job_id, each.number) in kept for each in ended]
-    END_ATTEMPT.execute(
-        connection,
-        [_attempt_ending(each, is_kept=is_kept) for each, is_kept in zip(ended, changed, strict=True)],
+    lost = [each for each, is_kept in zip(ended, changed, strict=True) if not is_kept]
+    job_steps.end_attempts(
+        connection, [_ending(each) | {"ended_as": AttemptOutcome.CANCELLED.value} for each in lost]
     )
     return changed
 
@@ -456,15 +448,7 @@ def _claiming(wish: Claim) -> dict[str, Any]:
         "of_job": wish.job_id,
         "now": wish.now,
         "until": wish.lease_until,
-    }
-
-
-def _attempt_row(wish: Claim, got: Claimed) -> dict[str, Any]:
-    return {
-        "job_id": wish.job_id,
-        "number": got.number,
-        "message_id": wish.message_id,
-        "started_at": wish.now,
+        "delivered_as": wish.message_id,
     }
 
 
@@ -473,23 +457,13 @@ def _ending(ended: Ended) -> dict[str, Any]:
     return {
         "of_job": ended.job_id,
         "of_number": ended.number,
-        "what_failed": how.error,
-        "again_at": how.next_attempt_at,
-        "now": ended.now,
-        "returned": how.result,
-    }
-
-
-def _attempt_ending(ended: Ended, *, is_kept: bool) -> dict[str, Any]:
-    how = ended.how
-    return {
-        "of_job": ended.job_id,
-        "of_number": ended.number,
-        "ended_as": (how.outcome if is_kept else AttemptOutcome.CANCELLED).value,
+        "ended_as": how.outcome.value,
         "answered": how.status_code,
         "what_failed": how.error,
         "where_failed": how.traceback,
+        "again_at": how.next_attempt_at,
         "now": ended.now,
+        "returned": how.result,
     }
 
 
@@ -579,6 +553,13 @@ def insert_into(table: Table, connection: Connection) -> "sqlite.Insert | postgr
     from sqlalchemy.dialects import postgresql  # slow to import, and only needed on PostgreSQL
 
     return postgresql.insert(table)
+
+
+def _row_with_message(job: NewJob, locked_until: datetime) -> dict[str, Any]:
+    message = job.message
+    if message is None:
+        return {**job_steps.NO_MESSAGE, **_row(job)}
+    return outbox_row(message, created_at=job.created_at, locked_until=locked_until) | _row(job)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

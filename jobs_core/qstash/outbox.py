@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from jobs_core.database import job_store
+from jobs_core.database import job_steps, job_store
 from jobs_core.database.batching import Coalescer, PerLoop
 from jobs_core.database.connections import Database, is_unavailable
-from jobs_core.database.statements import FORGET_MESSAGE, NOTE_MESSAGE
+from jobs_core.database.statements import FORGET_MESSAGE
 from jobs_core.database.tables import outbox
 from jobs_core.model.clock import Clock
 from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
@@ -208,16 +208,16 @@ def _record_published(
 
     A row that is gone was replaced, by a message for the same job that is still to be published.
     """
-    published = [both for group in groups for both in group]
-    keys = [{"key": message.deduplication_id} for message, _ in published]
-    waited = {key for (key,) in FORGET_MESSAGE.returning(connection, keys)}
-    noted = {
-        message.job_id: {"of_job": message.job_id, "published_as": message_id}
-        for message, message_id in published
-        if message.deduplication_id in waited and not message.is_notice
-    }
-    if noted:
-        NOTE_MESSAGE.execute(connection, list(noted.values()))
+    rows = [
+        {
+            "key": message.deduplication_id,
+            "of_job": None if message.is_notice else message.job_id,
+            "published_as": message_id,
+        }
+        for group in groups
+        for message, message_id in group
+    ]
+    job_steps.note_published(connection, rows)
     return [None] * len(groups)
 
 

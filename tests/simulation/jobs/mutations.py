@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, null, or_, update
 
-from jobs_core.database import job_store
+from jobs_core.database import job_steps, job_store
 from jobs_core.database.compiled import Given, Prepared
 from jobs_core.database.statements import _CLAIMING, _ENDING, FINISH
 from jobs_core.database.tables import executions, outbox
@@ -70,7 +70,7 @@ def claim_ignores_the_lease(patch: pytest.MonkeyPatch) -> None:
             )
         )
 
-    patch.setattr(job_store, "CLAIM", Prepared(build, _CLAIMING))
+    patch.setattr(job_steps, "CLAIM", Prepared(build, _CLAIMING))
 
 
 def relay_sees_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def superseded_attempts_count(patch: pytest.MonkeyPatch) -> None:
         )
 
     events = (Event.COMPLETE, Event.RETRY, Event.FAIL)
-    patch.setattr(job_store, "FINISH", {event: Prepared(partial(build, event), _ENDING) for event in events})
+    patch.setattr(job_steps, "FINISH", {event: Prepared(partial(build, event), _ENDING) for event in events})
 
 
 def retries_are_not_counted(patch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def retries_are_not_counted(patch: pytest.MonkeyPatch) -> None:
             .returning(columns.job_id, columns.attempt_count)
         )
 
-    patch.setattr(job_store, "FINISH", FINISH | {Event.RETRY: Prepared(build, _ENDING)})
+    patch.setattr(job_steps, "FINISH", FINISH | {Event.RETRY: Prepared(build, _ENDING)})
 
 
 def keys_are_ignored(patch: pytest.MonkeyPatch) -> None:
