@@ -7,8 +7,11 @@ round until something opens it: an attempt that ends, a new period, a resume.
 """
 
 import heapq
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 
 from emulator.broker.lane_overflow import LaneOverflow
 from emulator.broker.message import Pending, flow_lane
@@ -58,15 +61,24 @@ class Lane:
 class FlowLane(Lane):
     """The lane of a flow-control key (contract 5.2)."""
 
-    __slots__ = ("flow_key",)
+    __slots__ = ("flow_key", "unfinished")
 
-    def __init__(self, flow_key: FlowKey) -> None:
+    def __init__(self, flow_key: FlowKey, unfinished: int = 0) -> None:
         super().__init__(flow_lane(flow_key.key), limit=0)
         self.flow_key: FlowKey = flow_key
+        self.unfinished: int = unfinished
+        """The key's messages that are not finished, wherever they wait."""
 
     @property
     def is_idle(self) -> bool:
         return False
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Return whether nothing needs the key any more once its period is over."""
+        key = self.flow_key
+        is_set_by_hand = key.is_paused or key.is_pinned_parallelism or key.is_pinned_rate
+        return not self.unfinished and not is_set_by_hand
 
     def is_open(self, now_at: int) -> bool:
         key = self.flow_key
@@ -101,6 +113,9 @@ class Lanes:
         self._round: deque[Lane] = deque()
         self._in_round: set[str] = set()
         self._reopenings: list[tuple[int, str]] = []
+        # Keys that came to rest, in that order, and those that somebody is about to act on.
+        self._resting: dict[str, None] = {}
+        self._wanted: Counter[str] = Counter()
         self.in_flight: int = 0
 
     def enter(self, pending: Pending, now_at: int) -> bool:
@@ -222,24 +237,66 @@ class Lanes:
         return self._lanes.get(name)
 
     def flow_lane(self, key: str) -> FlowLane | None:
-        """Return the lane of a flow-control key that exists."""
+        """Return the lane of a flow-control key, unless the key is at rest and only in the store."""
         lane = self._lanes.get(flow_lane(key))
         return lane if isinstance(lane, FlowLane) else None
 
     def flow_lanes(self) -> list[FlowLane]:
-        """Return all flow-control lanes, by key."""
+        """Return the lanes of the flow-control keys in memory, by key."""
         lanes = [lane for lane in self._lanes.values() if isinstance(lane, FlowLane)]
         return sorted(lanes, key=lambda lane: lane.flow_key.key)
 
-    def add_flow_lane(self, flow_key: FlowKey) -> FlowLane:
-        """Make a lane for a new key."""
-        lane = FlowLane(flow_key)
+    def add_flow_lane(self, flow_key: FlowKey, now_at: int, *, unfinished: int = 0) -> FlowLane:
+        """Make a lane for a key, and let go of keys at rest, so that there are not ever more of them."""
+        self._let_go(now_at)
+        lane = FlowLane(flow_key, unfinished)
         self._lanes[lane.name] = lane
+        self.rest(lane)
         return lane
 
+    def finished(self, name: str) -> None:
+        """Note that a message of this lane is finished."""
+        lane = self._lanes.get(name)
+        if isinstance(lane, FlowLane):
+            lane.unfinished -= 1
+            self.rest(lane)
+
+    def rest(self, lane: FlowLane) -> None:
+        """Have a key leave memory when its period is over, if nothing needs it.
+
+        Its next message brings limits and a period of its own, as a new key's does; so nothing of it is needed but by
+        who asks for it, and the store has that.
+        """
+        if lane.is_at_rest:
+            self._resting[lane.name] = None
+
+    @contextmanager
+    def kept(self, key: str) -> Iterator[None]:
+        """Have a key that comes into memory stay there until the block ends: what is read of it meanwhile holds."""
+        name = flow_lane(key)
+        self._wanted[name] += 1
+        try:
+            yield
+        finally:
+            self._wanted[name] -= 1
+            self._wanted += Counter()  # without those that nobody wants any more
+
     def remove_flow_lane(self, key: str) -> None:
-        """Forget a key that has nothing waiting or under way."""
+        """Forget a key that is at rest."""
         self._lanes.pop(flow_lane(key), None)
+
+    def _let_go(self, now_at: int) -> None:
+        # Two for each that comes: there are never many more at rest than have come within the longest period.
+        for name in list(islice(self._resting, 2)):
+            del self._resting[name]
+            lane = self._lanes.get(name)
+            if not isinstance(lane, FlowLane) or not lane.is_at_rest:
+                continue
+            is_held = name in self._in_round or name in self._crowded or name in self._wanted
+            if is_held or now_at < lane.flow_key.period_end_at:
+                self._resting[name] = None
+            else:
+                del self._lanes[name]
 
     def waiting_count(self) -> int:
         """Return how many messages are due and wait for their turn, in all lanes."""

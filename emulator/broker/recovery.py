@@ -17,14 +17,16 @@ class Snapshot:
 
     ``queued`` are unfinished messages with a queue, in the order of publishing: all but those of ``crowded``, the
     names of queues whose messages stay in the store. ``slot_callbacks`` are the unfinished callbacks that hold a
-    queue's slot; ``cancel_requested`` what was to be cancelled when a crash
-    cut off the attempt; ``last_runs`` the messages that are still in progress of each schedule's last run.
+    queue's slot; ``cancel_requested`` what was to be cancelled when a crash cut off the attempt; ``flow_keys`` the
+    keys that are not at rest, and ``unfinished_of_keys`` how many unfinished messages each key has; ``last_runs`` the
+    messages that are still in progress of each schedule's last run.
     """
 
     queues: list[Queue]
     groups: list[UrlGroup]
     schedules: list[Schedule]
     flow_keys: list[FlowKey]
+    unfinished_of_keys: dict[str, int]
     deduplications: list[DeduplicationKept]
     queued: list[Pending]
     crowded: list[str]
@@ -43,8 +45,10 @@ def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
         state.put_schedule(schedule)
     state.last_runs.restore(snapshot.last_runs)
     state.deduplications.update((kept.key, kept) for kept in snapshot.deduplications)
-    for flow_key in snapshot.flow_keys:
-        state.lanes.add_flow_lane(flow_key)
+    known = {flow_key.key: flow_key for flow_key in snapshot.flow_keys}
+    for key in sorted(known.keys() | snapshot.unfinished_of_keys.keys()):
+        flow_key = known.get(key) or FlowKey(key=key, used_at=now_at)
+        state.lanes.add_flow_lane(flow_key, now_at, unfinished=snapshot.unfinished_of_keys.get(key, 0))
     for callback in snapshot.slot_callbacks:
         line = state.queues.get(callback.slot_queue or "")
         if line is not None and callback.slot_of is not None:

@@ -160,6 +160,7 @@ class BrokerState:
         self.move(pending, event, now_at, result=result, sent=sent)
         self.write(MessageFinished(pending.seq, pending.state, pending.retried, now_at))
         self.pending.end(pending)
+        self.lanes.finished(pending.lane)
 
     def put_schedule(self, schedule: Schedule) -> None:
         """Take a schedule, new or changed, and fire it at its next time."""
@@ -204,11 +205,17 @@ class BrokerState:
         return line
 
     def apply_flow_control(self, flow: FlowControl, now_at: int) -> None:
-        """Put the newest message's limits in force for its key, except where they are pinned (contract 5.2)."""
+        """Count a new message of a key, and put its limits in force except where they are pinned (contract 5.2).
+
+        A period that is over is none for new limits: they may speak of longer ones.
+        """
         lane = self.lanes.flow_lane(flow.key)
         if lane is None:
-            lane = self.lanes.add_flow_lane(FlowKey(key=flow.key, used_at=now_at))
+            lane = self.lanes.add_flow_lane(FlowKey(key=flow.key, used_at=now_at), now_at)
+        lane.unfinished += 1
         key = replace(lane.flow_key, used_at=now_at)
+        if not key.is_in_period(now_at):
+            key = replace(key, rate_count=0, period_start_at=0)
         if not key.is_pinned_parallelism:
             key = replace(key, parallelism=flow.parallelism)
         if not key.is_pinned_rate:
@@ -220,6 +227,7 @@ class BrokerState:
         lane.flow_key = key
         self.write(FlowKeySaved(key))
         self.lanes.offer(lane, now_at)
+        self.lanes.rest(lane)
 
 
 def _error_text(result: AttemptResult) -> str | None:

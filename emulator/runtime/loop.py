@@ -16,6 +16,7 @@ from emulator.broker.broker import Broker
 from emulator.broker.daily_limit import day_start_at
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
 from emulator.broker.pending_messages import PendingMessages
+from emulator.broker.resources import FlowKey
 from emulator.broker.state import BrokerState
 from emulator.broker.writes import (
     ClockTurned,
@@ -277,6 +278,18 @@ class Runtime:
                 found = await self._writer.read_after_writes(select)
                 if pending is self.broker.state.pending:  # a reset or a crash on purpose forgets everything
                     return found, await self.change(partial(_on_found, operation, found))
+
+    async def change_flow_key(
+        self, key: str, operation: Callable[[BrokerState, int, FlowKey | None], T]
+    ) -> T:
+        """Act on a flow-control key, which may be at rest and only in the store."""
+        select = partial(queries.find_flow_key, tenant_id=self.tenant.id, key=key)
+        while True:
+            lanes = self.broker.state.lanes
+            with lanes.kept(key):
+                stored = await self._writer.read_after_writes(select)
+                if lanes is self.broker.state.lanes:  # a reset or a crash on purpose forgets everything
+                    return await self.change(partial(_on_found, operation, stored))
 
     async def delete_queue(self, name: str) -> None:
         """Delete a queue, if there is one, and cancel what waits in it; return when all of it is durable."""

@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, tuple_
 
 from emulator.broker.message import Message, Pending
 from emulator.broker.recovery import Snapshot
-from emulator.broker.resources import Schedule
+from emulator.broker.resources import FlowKey, Schedule
 from emulator.broker.schedule_runs import IN_PROGRESS
 from emulator.broker.writes import DeduplicationKept
 from emulator.store.codec import Codec, together
@@ -31,7 +31,7 @@ from emulator.store.store import SqlStore
 from emulator.store.stored import BODY, STORED_MESSAGE, WITH_BODY, StoredLogEntry, StoredMessage
 from emulator.store.tables import BodyRow, table_of
 
-_M, _L, _B = MESSAGE.table.c, LOG.table.c, table_of(BodyRow).c
+_M, _L, _B, _F = MESSAGE.table.c, LOG.table.c, table_of(BodyRow).c, FLOW_KEY.table.c
 
 # SQLite takes at most 32,766 bound values in one statement.
 _IDS_PER_QUERY = 10_000
@@ -55,7 +55,8 @@ def load_snapshot(store: SqlStore, tenant_id: int, now_at: int, most_queued: int
         queues=queues,
         groups=_all(store, tenant_id, URL_GROUP),
         schedules=schedules,
-        flow_keys=_all(store, tenant_id, FLOW_KEY),
+        flow_keys=_flow_keys_in_use(store, tenant_id, now_at),
+        unfinished_of_keys=_unfinished_of_keys(store, tenant_id),
         deduplications=_deduplications(store, tenant_id, now_at),
         queued=queued,
         crowded=crowded,
@@ -188,6 +189,41 @@ def list_logs_by_message(
     for entry in LOGS.all(store, tenant_id, of_entries, _L.message_seq.in_(by_message)):
         by_message[entry.entry.message_seq].insert(0, entry)
     return Found(list(by_message.values()), found.cursor)
+
+
+def _unfinished_of_keys(store: SqlStore, tenant_id: int) -> dict[str, int]:
+    query = (
+        select(_M.flow_key, func.count().label("unfinished"))
+        .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.flow_key.is_not(None))
+        .group_by(_M.flow_key)
+    )
+    with store.connect() as connection:
+        return {row.flow_key: row.unfinished for row in connection.execute(query)}
+
+
+def _flow_keys_in_use(store: SqlStore, tenant_id: int, now_at: int) -> list[FlowKey]:
+    """Return the keys that are not at rest: with unfinished messages, set by hand, or in a period that is not over."""
+    in_use = or_(
+        _F.is_paused,
+        _F.is_pinned_parallelism,
+        _F.is_pinned_rate,
+        _F.period_start_at + _F.period_seconds * 1000 > now_at,
+        exists().where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.flow_key == _F.key),
+    )
+    query = select(*FLOW_KEY.reading.columns).where(_F.tenant_id == tenant_id, in_use).order_by(_F.key)
+    return store.read(FLOW_KEY.reading, query)
+
+
+def find_flow_key(store: SqlStore, tenant_id: int, key: str) -> FlowKey | None:
+    """Return a flow-control key as it is stored."""
+    query = select(*FLOW_KEY.reading.columns).where(_F.tenant_id == tenant_id, _F.key == key)
+    found = store.read(FLOW_KEY.reading, query)
+    return found[0] if found else None
+
+
+def list_flow_keys(store: SqlStore, tenant_id: int) -> list[FlowKey]:
+    """Return all flow-control keys as they are stored, by key."""
+    return _all(store, tenant_id, FLOW_KEY)
 
 
 def _all(store: SqlStore, tenant_id: int, codec: Codec[T]) -> list[T]:

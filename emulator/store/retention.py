@@ -17,6 +17,7 @@ from emulator.store.tables import (
     BulkActionRow,
     DeadLetterRow,
     DeduplicationRow,
+    FlowKeyRow,
     LogRow,
     MessageRow,
     ScheduleRow,
@@ -26,7 +27,7 @@ from emulator.store.workflow_tables import EntryRow, EventRow, RunRow, WaiterRow
 
 _MESSAGES, _BODIES, _LOGS = table_of(MessageRow), table_of(BodyRow), table_of(LogRow)
 _RUNS, _ENTRIES = table_of(RunRow), table_of(EntryRow)
-_ACTIONS = table_of(BulkActionRow)
+_ACTIONS, _FLOW_KEYS = table_of(BulkActionRow), table_of(FlowKeyRow)
 _WAITERS, _EVENTS = table_of(WaiterRow), table_of(EventRow)
 _DEAD, _KEPT, _SCHEDULES = table_of(DeadLetterRow), table_of(DeduplicationRow), table_of(ScheduleRow)
 
@@ -53,13 +54,28 @@ _OVER_DEDUPLICATIONS = select(_KEPT.c.key).where(_KEPT.c.tenant_id == _TENANT, _
 _OVER_ACTIONS = select(_ACTIONS.c.id).where(
     _ACTIONS.c.tenant_id == _TENANT, _ACTIONS.c.completed_at <= _NOW - KEPT_MS
 )
-_OVER = (_OVER_DEAD, _OVER_RUNS, _OVER_MESSAGES, _OVER_DEDUPLICATIONS, _OVER_ACTIONS)
+_OVER_FLOW_KEYS = (
+    select(_FLOW_KEYS.c.key)
+    .where(_FLOW_KEYS.c.tenant_id == _TENANT, _FLOW_KEYS.c.used_at < _BEFORE)
+    .where(
+        ~or_(_FLOW_KEYS.c.is_paused, _FLOW_KEYS.c.is_pinned_parallelism, _FLOW_KEYS.c.is_pinned_rate),
+        ~exists().where(
+            _MESSAGES.c.tenant_id == _TENANT,
+            _MESSAGES.c.due_at.is_not(None),
+            _MESSAGES.c.flow_key == _FLOW_KEYS.c.key,
+        ),
+    )
+)
+_OVER = (_OVER_DEAD, _OVER_RUNS, _OVER_MESSAGES, _OVER_DEDUPLICATIONS, _OVER_ACTIONS, _OVER_FLOW_KEYS)
 _IS_ANYTHING_OVER = select(or_(*(over.exists() for over in _OVER)))
 _FIRST_RUNS = _OVER_RUNS.order_by(_RUNS.c.created_at).limit(BATCH)
 _FIRST_MESSAGES = _OVER_MESSAGES.order_by(_MESSAGES.c.finished_at).limit(BATCH)
 _DELETE_DEAD = delete(_DEAD).where(_DEAD.c.message_seq.in_(_OVER_DEAD.limit(BATCH)))
 _DELETE_ACTIONS = delete(_ACTIONS).where(
     _ACTIONS.c.tenant_id == _TENANT, _ACTIONS.c.id.in_(_OVER_ACTIONS.limit(BATCH))
+)
+_DELETE_FLOW_KEYS = delete(_FLOW_KEYS).where(
+    _FLOW_KEYS.c.tenant_id == _TENANT, _FLOW_KEYS.c.key.in_(_OVER_FLOW_KEYS.limit(BATCH))
 )
 _DELETE_DEDUPLICATIONS = delete(_KEPT).where(
     _KEPT.c.tenant_id == _TENANT, _KEPT.c.key.in_(_OVER_DEDUPLICATIONS.limit(BATCH))
@@ -82,6 +98,7 @@ def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int,
             _prune_messages(connection, times),
             connection.execute(_DELETE_DEDUPLICATIONS, times).rowcount,
             connection.execute(_DELETE_ACTIONS, times).rowcount,
+            connection.execute(_DELETE_FLOW_KEYS, times).rowcount,
         )
     return max(counts) >= BATCH
 

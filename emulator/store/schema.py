@@ -18,7 +18,7 @@ from emulator.errors import EmulatorError
 from emulator.store.tables import TABLES, TenantRow, table_of
 from emulator.store.workflow_tables import WORKFLOW_TABLES
 
-VERSION = 4
+VERSION = 5
 
 STATE_TABLES: tuple[type[SQLModel], ...] = (*TABLES, *WORKFLOW_TABLES)
 """Every table that holds a tenant's state; all have a ``tenant_id``."""

@@ -58,6 +58,11 @@ class MessageRow(SQLModel, table=True):
             postgresql_where=text("due_at IS NOT NULL AND slot_of IS NOT NULL"),
         ),
         Index(
+            "ix_messages_flow_key", "tenant_id", "flow_key",
+            sqlite_where=text("due_at IS NOT NULL AND flow_key IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL AND flow_key IS NOT NULL"),
+        ),
+        Index(
             "ix_messages_finished", "tenant_id", "finished_at",
             sqlite_where=text("finished_at IS NOT NULL"),
             postgresql_where=text("finished_at IS NOT NULL"),
@@ -189,6 +194,7 @@ class ScheduleRow(SQLModel, table=True):
 
 class FlowKeyRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "flow_keys"
+    __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_flow_keys_used", "tenant_id", "used_at"),)
 
     tenant_id: int = Field(primary_key=True)
     key: str = Field(primary_key=True)

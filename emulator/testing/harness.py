@@ -32,7 +32,7 @@ from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.store.filters import Filter
-from emulator.store.queries import list_messages, select_pending
+from emulator.store.queries import list_flow_keys, list_messages, select_pending
 from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import client_interception
@@ -353,7 +353,9 @@ class Harness(Observations):
             queues={
                 name: (line.queue.parallelism, line.queue.is_paused) for name, line in state.queues.items()
             },
-            flow_keys=frozenset(lane.flow_key.key for lane in state.lanes.flow_lanes()),
+            flow_keys=frozenset(
+                key.key for key in list_flow_keys(self._emulator.writer.store, runtime.tenant.id)
+            ),
         )
 
     # Time

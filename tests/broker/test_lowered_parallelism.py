@@ -80,7 +80,7 @@ class _Line:
         self._step()
 
     def pause_flow(self, key: str, *, is_paused: bool) -> None:
-        (pause_flow if is_paused else resume_flow)(self.state, self.now_at, key=key)
+        (pause_flow if is_paused else resume_flow)(self.state, self.now_at, None, key=key)
         self._step()
 
     def cancel(self, number: int) -> None:

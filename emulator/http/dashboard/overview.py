@@ -9,9 +9,10 @@ from emulator.broker.message import State
 from emulator.http.dashboard import models
 from emulator.http.dashboard.feed import count_all
 from emulator.http.dashboard.statistics import overview
+from emulator.http.flow_keys import flow_views
 from emulator.http.request_parsing import check_known, query_parameters, whole_number
 from emulator.http.routing import JsonAnswer, ok
-from emulator.http.wire_objects import flow_view, queue_view
+from emulator.http.wire_objects import queue_view
 from emulator.runtime import Runtime
 from emulator.store import dashboard_queries
 from emulator.store.queries import count_lag
@@ -61,7 +62,7 @@ async def get_queues(request: Request, runtime: Runtime) -> JsonAnswer[models.Qu
     return ok(
         models.Queues(
             queues=queues,
-            flowControls=[flow_view(lane, now_at) for lane in state.lanes.flow_lanes()],
+            flowControls=await flow_views(runtime),
             globalParallelism={"max": state.lanes.capacity, "count": state.lanes.in_flight},
             attemptsMade=runtime.deliveries.made,
             now=now_at,

@@ -5,15 +5,16 @@ from functools import partial
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
+from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.flow_operations import (
-    find_flow,
     pause_flow,
     pin_flow,
     reset_flow,
     resume_flow,
     unpin_flow,
 )
-from emulator.errors import InvalidInput
+from emulator.errors import InvalidInput, NotFound
+from emulator.http.flow_keys import flow_views
 from emulator.http.models.common import Empty
 from emulator.http.models.flow_control import (
     FlowControlKey,
@@ -27,6 +28,7 @@ from emulator.http.request_parsing import Parameters, query_parameters, whole_nu
 from emulator.http.routing import JsonAnswer, done, ok, path_name, route
 from emulator.http.wire_objects import flow_view
 from emulator.runtime import Runtime
+from emulator.store.queries import find_flow_key
 from emulator.wire.flow_control import MAX_PERIOD_SECONDS
 
 _MOST = 999_999_999
@@ -51,26 +53,33 @@ def routes() -> list[BaseRoute]:
 async def list_keys(request: Request, runtime: Runtime) -> JsonAnswer[list[FlowControlKey]]:
     """List all keys, or those that contain ``search``, in order of the key."""
     search = query_parameters(request).get("search", [""])[-1]
-    now_at = runtime.clock.now_at()
-    lanes = runtime.broker.state.lanes.flow_lanes()
-    return ok([flow_view(lane, now_at) for lane in lanes if search in lane.flow_key.key])
+    return ok(await flow_views(runtime, search))
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[FlowControlKey]:
     """Get one key."""
-    lane = find_flow(runtime.broker.state, _key(request))
+    key = _key(request)
+    lane = runtime.broker.state.lanes.flow_lane(key)
+    if lane is None:
+        select = partial(find_flow_key, tenant_id=runtime.tenant.id, key=key)
+        stored = await runtime.read_after_writes(select)
+        if stored is None:
+            raise NotFound(f"flow control key {key} not found")
+        lane = FlowLane(stored)
     return ok(flow_view(lane, runtime.clock.now_at()))
 
 
 async def pause(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Pause the key: none of its messages starts."""
-    await runtime.change(partial(pause_flow, key=_key(request)))
+    key = _key(request)
+    await runtime.change_flow_key(key, partial(pause_flow, key=key))
     return done()
 
 
 async def resume(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     """Resume the key."""
-    await runtime.change(partial(resume_flow, key=_key(request)))
+    key = _key(request)
+    await runtime.change_flow_key(key, partial(resume_flow, key=key))
     return done()
 
 
@@ -84,8 +93,8 @@ async def pin(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
     if rate is None and period is not None:
         runtime.note_warnings(["period is ignored without a rate to pin"])
     key = _key(request)
-    await runtime.change(
-        partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)
+    await runtime.change_flow_key(
+        key, partial(pin_flow, key=key, parallelism=parallelism, rate=rate, period_seconds=period)
     )
     return done()
 
@@ -97,14 +106,14 @@ async def unpin(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
         parameters.get(name, ["false"])[-1].lower() == "true" for name in ("parallelism", "rate")
     )
     key = _key(request)
-    await runtime.change(partial(unpin_flow, key=key, parallelism=parallelism, rate=rate))
+    await runtime.change_flow_key(key, partial(unpin_flow, key=key, parallelism=parallelism, rate=rate))
     return done()
 
 
 async def reset(request: Request, runtime: Runtime, *, with_parallelism: bool) -> JsonAnswer[Empty]:
     """Reset the key's rate period."""
     key = _key(request)
-    await runtime.change(partial(reset_flow, key=key, with_parallelism=with_parallelism))
+    await runtime.change_flow_key(key, partial(reset_flow, key=key, with_parallelism=with_parallelism))
     return done()
 
 
