@@ -3,7 +3,6 @@
 from functools import partial
 
 from emulator.broker.dispatch_lanes import FlowLane
-from emulator.broker.resources import FlowKey
 from emulator.http.models.flow_control import FlowControlKey
 from emulator.http.wire_objects import flow_view
 from emulator.runtime import Runtime
@@ -13,27 +12,35 @@ from emulator.store.store import SqlStore
 _Views = dict[str, FlowControlKey]
 
 
-async def flow_views(runtime: Runtime, search: str = "") -> list[FlowControlKey]:
+async def flow_views(runtime: Runtime, search: str) -> list[FlowControlKey]:
     """Return the keys that contain ``search``, in order of the key (contract 2.10)."""
+    held, stored = await _views(runtime, None)
+    return [view for key, view in sorted((stored | held).items()) if search in key]
+
+
+async def first_flow_views(runtime: Runtime, most: int) -> tuple[list[FlowControlKey], bool]:
+    """Return up to ``most`` keys, those in memory before those at rest, and whether there are more."""
+    held, stored = await _views(runtime, most + 1)
+    chosen = dict(list((held | stored).items())[:most])
+    return [view for _, view in sorted(chosen.items())], len(held) + len(stored) > most
+
+
+async def _views(runtime: Runtime, most: int | None) -> tuple[_Views, _Views]:
+    """Return the keys in memory, and those at rest, up to ``most`` of which are read beside the ones in memory."""
     now_at = runtime.clock.now_at()
     lanes = runtime.broker.state.lanes.flow_lanes()
-    held = {lane.flow_key.key: flow_view(lane, now_at) for lane in lanes if search in lane.flow_key.key}
+    held = {lane.flow_key.key: flow_view(lane, now_at) for lane in lanes}
     # Made where they are read: of many keys that takes longer than a turn of the event loop should.
-    merge = partial(_merged, tenant_id=runtime.tenant.id, search=search, held=held, now_at=now_at)
-    return await runtime.read_after_writes(merge)
+    read = partial(
+        _at_rest,
+        tenant_id=runtime.tenant.id,
+        held=held,
+        now_at=now_at,
+        most=None if most is None else most + len(held),
+    )
+    return held, await runtime.read_after_writes(read)
 
 
-def _merged(
-    store: SqlStore, *, tenant_id: int, search: str, held: _Views, now_at: int
-) -> list[FlowControlKey]:
-    stored = {
-        key.key: _at_rest(key, now_at)
-        for key in list_flow_keys(store, tenant_id)
-        if search in key.key and key.key not in held
-    }
-    views = stored | held
-    return [views[key] for key in sorted(views)]
-
-
-def _at_rest(key: FlowKey, now_at: int) -> FlowControlKey:
-    return flow_view(FlowLane(key), now_at)
+def _at_rest(store: SqlStore, *, tenant_id: int, held: _Views, now_at: int, most: int | None) -> _Views:
+    keys = list_flow_keys(store, tenant_id, most)
+    return {key.key: flow_view(FlowLane(key), now_at) for key in keys if key.key not in held}

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, true, tuple_
 
 from emulator.broker.message import Message, Pending
 from emulator.broker.recovery import Snapshot
@@ -160,11 +160,12 @@ def busiest_urls(store: SqlStore, tenant_id: int, since_at: int, count: int) -> 
         return [(url, many) for url, many in connection.execute(query)]
 
 
-def count_lag(store: SqlStore, tenant_id: int) -> dict[str, int]:
-    """Return how many unfinished messages each queue has."""
+def count_lag(store: SqlStore, tenant_id: int, queue_name: str | None = None) -> dict[str, int]:
+    """Return how many unfinished messages each queue has, or the one of that name."""
+    is_wanted = true() if queue_name is None else _M.queue_name == queue_name
     query = (
         select(_M.queue_name, func.count())
-        .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name.is_not(None))
+        .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name.is_not(None), is_wanted)
         .group_by(_M.queue_name)
     )
     with store.connect() as connection:
@@ -221,15 +222,15 @@ def find_flow_key(store: SqlStore, tenant_id: int, key: str) -> FlowKey | None:
     return found[0] if found else None
 
 
-def list_flow_keys(store: SqlStore, tenant_id: int) -> list[FlowKey]:
-    """Return all flow-control keys as they are stored, by key."""
-    return _all(store, tenant_id, FLOW_KEY)
+def list_flow_keys(store: SqlStore, tenant_id: int, most: int | None = None) -> list[FlowKey]:
+    """Return all flow-control keys as they are stored, or the first ``most`` of them, by key."""
+    return _all(store, tenant_id, FLOW_KEY, most)
 
 
-def _all(store: SqlStore, tenant_id: int, codec: Codec[T]) -> list[T]:
-    """Return all records of a kind, in the order of their keys."""
+def _all(store: SqlStore, tenant_id: int, codec: Codec[T], most: int | None = None) -> list[T]:
+    """Return all records of a kind, or the first ``most`` of them, in the order of their keys."""
     query = select(*codec.reading.columns).where(codec.table.c.tenant_id == tenant_id)
-    return store.read(codec.reading, query.order_by(*codec.table.primary_key))
+    return store.read(codec.reading, query.order_by(*codec.table.primary_key).limit(most))
 
 
 def _last_runs(store: SqlStore, tenant_id: int, schedules: Sequence[Schedule]) -> dict[str, dict[int, str]]:

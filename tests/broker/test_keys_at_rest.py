@@ -54,6 +54,18 @@ async def test_keys_at_rest_leave_memory_and_are_all_listed(qstash: Harness, rec
     assert (await qstash.client.get("/v2/flowControl/unknown")).status_code == 404
 
 
+async def test_the_dashboard_shows_the_keys_in_use_before_many_at_rest(
+    qstash: Harness, receiver: Receiver
+) -> None:
+    await _meet_others(qstash, 510)
+    await _publish(qstash, "z-stripe", _PERIOD)
+    await qstash.settle()
+    shown = (await qstash.client.get("/emulator/queues")).json()
+    keys = [one["flowControlKey"] for one in shown["flowControls"]]
+    assert (len(keys), keys[-1], keys == sorted(keys), shown["hasMoreKeys"]) == (500, "z-stripe", True, True)
+    assert len(receiver.got) == 511
+
+
 async def test_a_key_stays_as_long_as_its_period(qstash: Harness, receiver: Receiver) -> None:
     await _publish(qstash, "stripe", _PERIOD)
     await _meet_others(qstash, 20)

@@ -209,6 +209,7 @@ class Queues(TypedDict):
 
     queues: list[BusyQueue]
     flowControls: list[FlowControlKey]
+    hasMoreKeys: bool
     globalParallelism: Parallelism
     attemptsMade: int
     now: int

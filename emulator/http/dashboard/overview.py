@@ -9,7 +9,7 @@ from emulator.broker.message import State
 from emulator.http.dashboard import models
 from emulator.http.dashboard.feed import count_all
 from emulator.http.dashboard.statistics import overview
-from emulator.http.flow_keys import flow_views
+from emulator.http.flow_keys import first_flow_views
 from emulator.http.request_parsing import check_known, query_parameters, whole_number
 from emulator.http.routing import JsonAnswer, ok
 from emulator.http.wire_objects import queue_view
@@ -20,6 +20,7 @@ from emulator.store.store import SqlStore
 
 # About what is read and counted in a tenth of a second; under more load the figures cover less time.
 _STEPS_READ = 10_000
+_KEYS_SHOWN = 500
 
 
 async def get_overview(request: Request, runtime: Runtime) -> Response:
@@ -52,9 +53,10 @@ async def get_overview(request: Request, runtime: Runtime) -> Response:
 
 
 async def get_queues(request: Request, runtime: Runtime) -> JsonAnswer[models.Queues]:
-    """Queues and flow-control keys with what is in them and under way right now."""
+    """Queues and flow-control keys with what is in them and under way right now; of many keys, those in use first."""
     state, now_at = runtime.broker.state, runtime.clock.now_at()
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
+    keys, has_more_keys = await first_flow_views(runtime, _KEYS_SHOWN)
     queues = [
         models.BusyQueue(**queue_view(line.queue, lag.get(name, 0)), inFlight=line.active_count())
         for name, line in sorted(state.queues.items())
@@ -62,7 +64,8 @@ async def get_queues(request: Request, runtime: Runtime) -> JsonAnswer[models.Qu
     return ok(
         models.Queues(
             queues=queues,
-            flowControls=await flow_views(runtime),
+            flowControls=keys,
+            hasMoreKeys=has_more_keys,
             globalParallelism={"max": state.lanes.capacity, "count": state.lanes.in_flight},
             attemptsMade=runtime.deliveries.made,
             now=now_at,

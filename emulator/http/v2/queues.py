@@ -50,7 +50,7 @@ async def list_queues(request: Request, runtime: Runtime) -> JsonAnswer[list[Que
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[QueueObject]:
     """Get one queue."""
     queue = find_queue(runtime.broker.state, _name(request)).queue
-    lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
+    lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id, queue_name=queue.name))
     return ok(queue_view(queue, lag.get(queue.name, 0)))
 
 

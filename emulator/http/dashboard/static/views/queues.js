@@ -24,6 +24,7 @@ export async function show({ root, signal, on }) {
     "No flow-control key yet. One is made by the first message that names it.",
   );
   const overall = h("span", { class: "sub" });
+  const moreKeys = h("span", { class: "more", hidden: true }, "not all keys; those in use come first");
   root.append(
     h("div", { class: "head" }, h("h1", {}, "Queues & flow control"), overall),
     h(
@@ -37,7 +38,7 @@ export async function show({ root, signal, on }) {
     h(
       "section",
       { class: "card" },
-      h("header", {}, h("h2", {}, "Flow control")),
+      h("header", {}, h("h2", {}, "Flow control"), moreKeys),
       tableOf(["key", "waiting", "in flight", "rate", ""], keys, "Flow-control keys"),
       noKeys,
     ),
@@ -72,6 +73,7 @@ export async function show({ root, signal, on }) {
     keys.closest(".scroll").hidden = !flowControls.length;
     noQueues.hidden = found.length > 0;
     noKeys.hidden = flowControls.length > 0;
+    moreKeys.hidden = !answer.hasMoreKeys;
   }
   function sampled(name, value) {
     const values = [...(samples.get(name) ?? []), value].slice(-SAMPLES);
