@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.message import AttemptResult, Message, State
-from emulator.broker.resources import Queue, Schedule, UrlGroup
+from emulator.broker.resources import FlowKey, Queue, Schedule, UrlGroup
 from emulator.broker.state import BrokerState
 from emulator.http.models import dlq, flow_control, keys, logs, messages, queues, schedules, url_groups
 from emulator.http.models.common import Body, FlowLimits, Labelled, Method
@@ -203,14 +203,20 @@ def _seconds(milliseconds: int | None) -> int | None:
     return None if milliseconds is None else milliseconds // 1000
 
 
-def flow_view(lane: FlowLane, now_at: int) -> flow_control.FlowControlKey:
-    """Return a flow-control key; every field is always there."""
-    key = lane.flow_key
+def lane_view(lane: FlowLane, now_at: int) -> flow_control.FlowControlKey:
+    """Return a flow-control key as it stands in memory."""
+    return flow_view(lane.flow_key, now_at, waiting=lane.waiting_count, under_way=len(lane.in_flight))
+
+
+def flow_view(
+    key: FlowKey, now_at: int, *, waiting: int = 0, under_way: int = 0
+) -> flow_control.FlowControlKey:
+    """Return a flow-control key, by default one at rest; every field is always there."""
     return flow_control.FlowControlKey(
         flowControlKey=key.key,
-        waitListSize=lane.waiting_count,
+        waitListSize=waiting,
         parallelismMax=key.parallelism or 0,
-        parallelismCount=len(lane.in_flight),
+        parallelismCount=under_way,
         rateMax=key.rate or 0,
         rateCount=key.count_at(now_at),
         ratePeriod=key.period_seconds,

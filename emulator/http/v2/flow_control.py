@@ -5,7 +5,6 @@ from functools import partial
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from emulator.broker.dispatch_lanes import FlowLane
 from emulator.broker.flow_operations import (
     pause_flow,
     pin_flow,
@@ -14,7 +13,7 @@ from emulator.broker.flow_operations import (
     unpin_flow,
 )
 from emulator.errors import InvalidInput, NotFound
-from emulator.http.flow_keys import flow_views
+from emulator.http.flow_keys import encoded_flow_views
 from emulator.http.models.common import Empty
 from emulator.http.models.flow_control import (
     FlowControlKey,
@@ -26,7 +25,7 @@ from emulator.http.models.flow_control import (
 from emulator.http.openapi_types import Operation
 from emulator.http.request_parsing import Parameters, query_parameters, whole_number
 from emulator.http.routing import JsonAnswer, done, ok, path_name, route
-from emulator.http.wire_objects import flow_view
+from emulator.http.wire_objects import flow_view, lane_view
 from emulator.runtime import Runtime
 from emulator.store.queries import find_flow_key
 from emulator.wire.flow_control import MAX_PERIOD_SECONDS
@@ -53,20 +52,18 @@ def routes() -> list[BaseRoute]:
 async def list_keys(request: Request, runtime: Runtime) -> JsonAnswer[list[FlowControlKey]]:
     """List all keys, or those that contain ``search``, in order of the key."""
     search = query_parameters(request).get("search", [""])[-1]
-    return ok(await flow_views(runtime, search))
+    return JsonAnswer(await encoded_flow_views(runtime, search))
 
 
 async def get(request: Request, runtime: Runtime) -> JsonAnswer[FlowControlKey]:
     """Get one key."""
-    key = _key(request)
-    lane = runtime.broker.state.lanes.flow_lane(key)
-    if lane is None:
-        select = partial(find_flow_key, tenant_id=runtime.tenant.id, key=key)
-        stored = await runtime.read_after_writes(select)
-        if stored is None:
-            raise NotFound(f"flow control key {key} not found")
-        lane = FlowLane(stored)
-    return ok(flow_view(lane, runtime.clock.now_at()))
+    key, now_at = _key(request), runtime.clock.now_at()
+    if (lane := runtime.broker.state.lanes.flow_lane(key)) is not None:
+        return ok(lane_view(lane, now_at))
+    stored = await runtime.read_after_writes(partial(find_flow_key, tenant_id=runtime.tenant.id, key=key))
+    if stored is None:
+        raise NotFound(f"flow control key {key} not found")
+    return ok(flow_view(stored, now_at))
 
 
 async def pause(request: Request, runtime: Runtime) -> JsonAnswer[Empty]:
