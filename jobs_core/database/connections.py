@@ -82,9 +82,8 @@ class Database:
         """``is_pooled_elsewhere``: a pooler gives out the server's connections by the transaction."""
         self._is_used = False
         self._process = 0
-        self._failing: Engine | None = (
-            None  # that which met the trouble last told of, which only its success ends
-        )
+        # That which met the trouble last told of; only its success ends it.
+        self._failing: Engine | None = None
         self._is_pooled_elsewhere = is_pooled_elsewhere
         parsed = driver_url(url)
         self.is_sqlite: bool = parsed.get_backend_name() == "sqlite"
