@@ -98,7 +98,7 @@ def _milliseconds(*arguments: str) -> float:
 
 
 async def virtual_time(bench: Bench) -> None:
-    """(h) Deliveries a second under a turned clock, and what an emulator of one's own costs a test."""
+    """(h) Deliveries a second under a manual clock, and what an emulator of one's own costs a test."""
     runs = bench.size.runs
     rates = [await _virtual_rate(bench.size.virtual) for _ in range(runs)]
     await _fixture_milliseconds()

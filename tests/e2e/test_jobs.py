@@ -1,4 +1,4 @@
-"""The whole path in one process: enqueue, publish, signed delivery, handler, record; under a turned clock."""
+"""The whole path in one process: enqueue, publish, signed delivery, handler, record; under a manual clock."""
 
 import base64
 import json

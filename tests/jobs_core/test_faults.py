@@ -1,6 +1,6 @@
 """Faults that job systems over QStash are known for. Each has a test with its name, which fails where the fault is.
 
-The whole path is run: enqueue, publish, signed deliveries by the emulator under its turned clock, handler, record.
+The whole path is run: enqueue, publish, signed deliveries by the emulator under its manual clock, handler, record.
 """
 
 import asyncio

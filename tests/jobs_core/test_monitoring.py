@@ -38,7 +38,7 @@ from .conftest import START, App, Handlers, RecordingQStash
 async def run(
     app: App, handlers: Handlers, note: str = "", *, takes: float = 0.0, clock: ManualClock | None = None
 ) -> Any:
-    """One job from enqueue to its end; its handler takes so many seconds of the turned clock."""
+    """One job from enqueue to its end; its handler takes so many seconds of the manual clock."""
     message = await app.enqueue(note)
 
     async def behave(payload: Any, job: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The installed package, in a folder that knows nothing of the repository: the plugin's fixture and a turned clock."""
+"""The installed package, in a folder that knows nothing of the repository: the plugin's fixture and a manual clock."""
 
 import pytest
 

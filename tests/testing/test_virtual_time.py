@@ -1,4 +1,4 @@
-"""What a turned clock is for: a day, a year, a long queue; and the same run again and again, byte for byte."""
+"""What a manual clock is for: a day, a year, a long queue; and the same run again and again, byte for byte."""
 
 import hashlib
 import json
