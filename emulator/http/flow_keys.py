@@ -29,7 +29,8 @@ async def first_flow_views(runtime: Runtime, most: int) -> tuple[list[FlowContro
     now_at, held = runtime.clock.now_at(), _in_memory(runtime)
 
     def read(store: SqlStore) -> _Views:
-        return held | _at_rest(store, runtime.tenant.id, now_at, len(held) + most + 1) | held
+        stored = _at_rest(store, runtime.tenant.id, now_at, len(held) + most + 1)
+        return held | {key: view for key, view in stored.items() if key not in held}
 
     found = await runtime.read_after_writes(read)
     chosen = dict(list(found.items())[:most])
