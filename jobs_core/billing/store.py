@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Table, select, update
 
 from jobs_core.billing.ordering import Stamp, stored_stamp
 from jobs_core.billing.tables import customers, subscriptions
-from jobs_core.database import job_store
+from jobs_core.database import dialects
 
 
 def write_customer(
@@ -66,7 +66,7 @@ def _write(
     now: datetime,
 ) -> bool:
     fresh = {key: value, "created_at": now, "updated_at": now} | _defaults(table)
-    connection.execute(job_store.insert_into(table, connection).on_conflict_do_nothing(), fresh)
+    connection.execute(dialects.insert_into(table, connection).on_conflict_do_nothing(), fresh)
     row = connection.execute(select(table).where(table.c[key] == value).with_for_update()).one()
     if not stamp.supersedes(stored_stamp(row, group)):
         return False

@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from jobs_core.billing import objects, store
 from jobs_core.billing.money import format_amount, format_price
 from jobs_core.billing.ordering import Stamp, has_ended, progress_of
-from jobs_core.database import job_store
-from jobs_core.database.job_store import NewJob
+from jobs_core.database import new_jobs
+from jobs_core.database.new_jobs import NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
 from jobs_core.engine.registry import JobType
@@ -88,7 +88,7 @@ async def _apply(event: ProcessStripeWebhook, job: Job, apply: Apply) -> dict[st
     def write(connection: Connection) -> tuple[Outcome, list[NewJob]]:
         outcome = apply(connection, applied)
         children = _prepare(context, outcome.follow_ups, job)
-        ids = set(job_store.insert_jobs(connection, children, locked_until=now)) if children else set()
+        ids = set(new_jobs.insert_jobs(connection, children, locked_until=now)) if children else set()
         return outcome, [child for child in children if child.job_id in ids]
 
     outcome, children = await context.database.write(write)

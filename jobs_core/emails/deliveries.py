@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from jobs_core.database import job_store
+from jobs_core.database import dialects
 from jobs_core.emails.tables import email_deliveries
 
 _SENT = "sent"
@@ -30,7 +30,7 @@ def record_sent(
         "status_at": now,
         "created_at": now,
     }
-    if not job_store.insert_unless_there(connection, email_deliveries, row):
+    if not dialects.insert_unless_there(connection, email_deliveries, row):
         connection.execute(
             update(email_deliveries)
             .where(email_deliveries.c.provider_id == provider_id)
@@ -57,7 +57,7 @@ def record_status(
         "status_at": at,
         "created_at": now,
     }
-    if job_store.insert_unless_there(connection, email_deliveries, row):
+    if dialects.insert_unless_there(connection, email_deliveries, row):
         return True
     columns = email_deliveries.c
     changed = connection.execute(
@@ -66,7 +66,7 @@ def record_status(
         .where(columns.provider_id == provider_id, or_(columns.status_at < at, columns.status == _SENT))
         .values(status=status, status_at=at, detail=func.coalesce(detail, columns.detail))
     )
-    return job_store.changed_rows(changed) > 0
+    return dialects.changed_rows(changed) > 0
 
 
 def status_of(connection: Connection, provider_id: str) -> str | None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
-from jobs_core.database import caller_connections, job_queries, job_store
+from jobs_core.database import caller_connections, job_changes, job_queries, new_jobs, outbox_rows
 from jobs_core.database.caller_connections import BlockingConnection
 from jobs_core.database.connections import Database
 from jobs_core.database.job_queries import JobFilter, JobPage, TypeStats
@@ -211,7 +211,7 @@ class JobDispatcher:
             return []
 
         job_ids = await self.database.write_jointly(
-            job_store.insert_jointly, job_store.NewJobs(jobs, self.outbox.locked_until())
+            new_jobs.insert_jointly, new_jobs.NewJobs(jobs, self.outbox.locked_until())
         )
         new = [job for job, job_id in zip(jobs, job_ids, strict=True) if job.job_id == job_id]
         for job in new:
@@ -288,7 +288,9 @@ class JobDispatcher:
             JobNotFoundError, JobStateError: there is no such job, or it is finished.
         """
         now = self.clock.now()
-        changed = await self.database.write(lambda connection: job_store.cancel(connection, job_id, now=now))
+        changed = await self.database.write(
+            lambda connection: job_changes.cancel(connection, job_id, now=now)
+        )
         record = await self.get(job_id)
         if not changed:
             raise JobStateError(f"job {job_id} is {record.status} and cannot be cancelled", job_id=job_id)
@@ -322,13 +324,13 @@ class JobDispatcher:
         now = self.clock.now()
 
         def revive(connection: Connection) -> Message | None:
-            run = job_store.revive(connection, job_id, now=now)
+            run = job_changes.revive(connection, job_id, now=now)
             if run is None:
                 return None
             message = self.composer.message(
                 definition, envelope_of(record), record.options, deduplication_id=f"{job_id}.{run}"
             )
-            job_store.add_message(
+            outbox_rows.add_message(
                 connection, message, created_at=now, locked_until=self.outbox.locked_until()
             )
             return message
@@ -363,7 +365,7 @@ class JobDispatcher:
         connection = _connection_of(session)
         self._publish_after_commit(session, loop)
         # No lock: this process publishes after the commit, and if it dies before, another may do so at once.
-        return job_store.insert_jobs(connection, jobs, locked_until=self.clock.now())
+        return new_jobs.insert_jobs(connection, jobs, locked_until=self.clock.now())
 
     def write_on(self, connection: BlockingConnection, requests: Sequence[JobRequest]) -> Sequence[str]:
         """Write jobs in the transaction of a connection. The caller, or else the relay, publishes them after
@@ -375,7 +377,7 @@ class JobDispatcher:
         jobs = [self.composer.prepare(request) for request in requests]
         now = self.clock.now()
         return caller_connections.run_blocking(
-            connection, job_store.insert_plainly(jobs, locked_until=now, dialect=connection.dialect)
+            connection, new_jobs.insert_plainly(jobs, locked_until=now, dialect=connection.dialect)
         )
 
     async def _enqueue_on(self, connection: Any, requests: Sequence[JobRequest]) -> Sequence[str]:
@@ -386,7 +388,7 @@ class JobDispatcher:
         jobs = [self.composer.prepare(request) for request in requests]
         now = self.clock.now()
         return await caller_connections.run_awaiting(
-            awaited, job_store.insert_plainly(jobs, locked_until=now, dialect=awaited.dialect)
+            awaited, new_jobs.insert_plainly(jobs, locked_until=now, dialect=awaited.dialect)
         )
 
     async def _enqueue_within(self, session: AnySession, requests: Sequence[JobRequest]) -> Sequence[str]:

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection
 
-from jobs_core.database import job_queries, job_store
-from jobs_core.database.job_store import NewJob
+from jobs_core.database import job_changes, job_queries, new_jobs, outbox_rows
+from jobs_core.database.new_jobs import NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.worker import foreign_job, identify
@@ -124,7 +124,7 @@ class Closer:
         record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None:
             # None of its deliveries reached a worker; the failure is recorded all the same.
-            job_store.add_job(connection, job, message_id=notice.source_message_id)
+            new_jobs.add_job(connection, job, message_id=notice.source_message_id)
             record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is None or record.message_id not in {None, notice.source_message_id}:
             return None
@@ -141,11 +141,11 @@ class Closer:
         ):
             self._write_further(connection, record, notice.source_message_id, now, again_at)
         elif not record.is_finished:
-            job_store.abandon(connection, job.job_id, error=notice.describe(), now=now, seen=record)
+            job_changes.abandon(connection, job.job_id, error=notice.describe(), now=now, seen=record)
         record = job_queries.get(connection, job.job_id, with_attempts=False)
         if record is not None and record.status is JobStatus.FAILED and record.options.failure_callback:
             forward = _forward(record, record.options.failure_callback, body)
-            job_store.add_message(connection, forward, created_at=now, locked_until=now)
+            outbox_rows.add_message(connection, forward, created_at=now, locked_until=now)
         return record
 
     def _write_further(
@@ -221,7 +221,9 @@ class Closer:
         now = self._clock.now()
         error = f"lost: {why}; retry it by hand"
         closed = await self._database.write(
-            lambda connection: job_store.abandon(connection, record.job_id, error=error, now=now, seen=record)
+            lambda connection: job_changes.abandon(
+                connection, record.job_id, error=error, now=now, seen=record
+            )
         )
         if closed:
             log.error("lost %s", record.job_id, extra={"event": "lost", "job_id": record.job_id})

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from jobs_core.database import job_store
+from jobs_core.database import job_changes, outbox_rows
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import Composer, envelope_of
 from jobs_core.model.message import Message
@@ -48,7 +48,7 @@ def write_further(
     connection: Connection, record: JobRecord, message: Message, *, now: datetime, not_before: datetime
 ) -> bool:
     """Write the message. Return false, and write nothing, if the job has changed since ``record`` was read."""
-    if not job_store.release_message(connection, record, now=now, next_at=not_before):
+    if not job_changes.release_message(connection, record, now=now, next_at=not_before):
         return False
-    job_store.add_message(connection, message, created_at=now, locked_until=now)
+    outbox_rows.add_message(connection, message, created_at=now, locked_until=now)
     return True

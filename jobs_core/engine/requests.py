@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from jobs_core.database.job_store import NewJob
+from jobs_core.database.new_jobs import NewJob
 from jobs_core.engine.job import current_job_id
 from jobs_core.engine.payloads import wire_payload
 from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry

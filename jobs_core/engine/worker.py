@@ -17,9 +17,10 @@ from typing import Any, assert_never
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from jobs_core.database import job_queries, job_store
+from jobs_core.database import job_attempts, job_queries, new_jobs
 from jobs_core.database.connections import is_lost, is_unavailable, why_unavailable
-from jobs_core.database.job_store import Claim, Claimed, Died, Ended, NewJob
+from jobs_core.database.job_attempts import Claim, Claimed, Died, Ended
+from jobs_core.database.new_jobs import NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.job import Job, JobLogger, current_job_id
@@ -357,7 +358,7 @@ class Worker:
         extra = {"job_id": job_id, "attempt": number}
         try:
             await self._database.write(
-                lambda connection: job_store.give_back(connection, job_id, number, now=now)
+                lambda connection: job_attempts.give_back(connection, job_id, number, now=now)
             )
         except Exception as error:  # noqa: BLE001 -- the attempt is cut off all the same, and its lease ends by itself
             extra |= {"event": "lease_kept", "error": str(error)}
@@ -380,15 +381,15 @@ class Worker:
         ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
         # If a commit succeeded and only its answer was lost, the repeated update finds nothing to change.
         return await self._write_end(job, ended) or await self._database.read(
-            lambda connection: job_store.has_ended(connection, ended)
+            lambda connection: job_attempts.has_ended(connection, ended)
         )
 
     async def _write_end(self, job: Job, ended: Ended) -> bool:
         if not job.writes:
-            return await self._database.write_jointly(job_store.finish, ended)
+            return await self._database.write_jointly(job_attempts.finish, ended)
 
         def write(connection: Connection) -> bool:
-            [kept] = job_store.finish(connection, [ended])
+            [kept] = job_attempts.finish(connection, [ended])
             if kept and ended.how.event is Event.COMPLETE:
                 for further in job.writes:
                     further(connection)
@@ -402,7 +403,7 @@ class Worker:
         async def report(fraction: float, note: str | None) -> None:
             now = self._clock.now()
             await self._database.write(
-                lambda connection: job_store.report_progress(
+                lambda connection: job_attempts.report_progress(
                     connection, attempt.job_id, attempt.number, fraction=fraction, note=note, now=now
                 )
             )
@@ -446,12 +447,12 @@ def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[_Found]:
     """Claim the jobs of all deliveries. Return each one's job, the record of a job that cannot be had, or
     nothing to do.
     """
-    claimed = job_store.claim(connection, [_claim_of(wish) for wish in wishes])
+    claimed = job_attempts.claim(connection, [_claim_of(wish) for wish in wishes])
     found: list[_Found] = []
     for wish, got in zip(wishes, claimed, strict=True):
         taken = got or _claim_late(connection, wish)
         if isinstance(taken, Claimed) and taken.options.timeout_seconds is not None:
-            job_store.extend_lease(connection, wish.job_id, lease_until=wish.lease(taken.options))
+            job_attempts.extend_lease(connection, wish.job_id, lease_until=wish.lease(taken.options))
         found.append(taken)
     return found
 
@@ -464,8 +465,8 @@ def _claim_late(connection: Connection, wish: _Wish) -> _Found:
     job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
     if wish.delivery.max_retries is not None:
         job = replace(job, max_retries=wish.delivery.max_retries)
-    job_store.add_job(connection, job, message_id=wish.delivery.message_id)
-    [got] = job_store.claim(connection, [_claim_of(wish)])
+    new_jobs.add_job(connection, job, message_id=wish.delivery.message_id)
+    [got] = job_attempts.claim(connection, [_claim_of(wish)])
     return got or job_queries.get(connection, wish.job_id, with_attempts=False)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Table, and_, delete, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from jobs_core.database.job_store import changed_rows
+from jobs_core.database.dialects import changed_rows
 from jobs_core.database.tables import executions, outbox
 from jobs_core.emails.tables import email_deliveries
 from jobs_core.model.states import FINISHED

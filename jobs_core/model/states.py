@@ -1,6 +1,6 @@
 """The states of a job and the legal changes between them.
 
-Every change is one conditional UPDATE in ``job_store``, whose condition is ``sources(event)``: no caller sets
+Every change is one conditional UPDATE in ``jobs_core.database``, whose condition is ``sources(event)``: no caller sets
 a status by hand, and of two callers that try the same change one finds no matching row.
 """
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, select
 
 from jobs_core.database.connections import Database
-from jobs_core.database.job_store import insert_unless_there
+from jobs_core.database.dialects import insert_unless_there
 from jobs_core.database.tables import alerts
 from jobs_core.emails.senders import EmailSender
 from jobs_core.model.clock import Clock

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
-from jobs_core.database import job_store
+from jobs_core.database import dialects
 from jobs_core.database.tables import encode_subject
 from jobs_core.model.envelope import Subject
 from jobs_core.notifications.models import CreateNotification, Notification
@@ -53,7 +53,7 @@ def add(
         }
         for user_id in created.user_ids
     ]
-    statement = job_store.insert_into(notifications, connection).on_conflict_do_nothing().returning(_Row.id)
+    statement = dialects.insert_into(notifications, connection).on_conflict_do_nothing().returning(_Row.id)
     written = 0
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         written += len(connection.execute(statement, rows[start : start + _ROWS_AT_ONCE]).all())
@@ -99,7 +99,7 @@ def mark_read(connection: Connection, user_id: Subject, ids: Sequence[str] | Non
     conditions = [_Row.user_id == user_id, _Row.read_at.is_(None)]
     if ids is not None:
         conditions.append(_Row.notification_id.in_(ids))
-    return job_store.changed_rows(
+    return dialects.changed_rows(
         connection.execute(update(notifications).where(*conditions).values(read_at=now))
     )
 

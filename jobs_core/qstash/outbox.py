@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from jobs_core.database import job_steps, job_store
+from jobs_core.database import job_changes, job_steps
 from jobs_core.database.batching import Coalescer, PerLoop
 from jobs_core.database.connections import Database, is_unavailable
 from jobs_core.database.statements import FORGET_MESSAGE
@@ -178,7 +178,7 @@ class Outbox:
         def record(connection: Connection) -> None:
             is_waited_for = FORGET_MESSAGE.returning(connection, [{"key": message.deduplication_id}])
             if is_waited_for and not message.is_notice:
-                job_store.abandon(connection, message.job_id, error=str(error), now=now)
+                job_changes.abandon(connection, message.job_id, error=str(error), now=now)
 
         await self._database.write(record)
         _say("publish_refused", message, level=logging.ERROR, error=str(error))

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select
 
-from jobs_core.database import job_store
+from jobs_core.database import dialects, new_jobs
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import JobType
 from jobs_core.engine.requests import JobRequest
@@ -47,7 +47,7 @@ async def accept(
     def write(connection: Connection) -> Receipt:
         if (earlier := _earlier(connection, source, received, digest)) is not None:
             return Receipt(earlier, is_new=False)
-        (job_id,) = job_store.insert_jobs(connection, [job], locked_until=now)
+        (job_id,) = new_jobs.insert_jobs(connection, [job], locked_until=now)
         _remember(connection, source, received, digest, job_id, now)
         return Receipt(job_id, is_new=job_id == job.job_id)
 
@@ -141,4 +141,4 @@ def _remember(
         "job_id": job_id,
         "received_at": now,
     }
-    connection.execute(job_store.insert_into(webhook_events, connection).on_conflict_do_nothing(), row)
+    connection.execute(dialects.insert_into(webhook_events, connection).on_conflict_do_nothing(), row)

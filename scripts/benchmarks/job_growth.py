@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from jobs_core import DeliveryOptions, JobFilter
-from jobs_core.database import job_queries, job_store, migrations
+from jobs_core.database import job_attempts, job_queries, migrations, new_jobs
 from jobs_core.database.connections import driver_url
-from jobs_core.database.job_store import Claim, Ended, NewJob
+from jobs_core.database.job_attempts import Claim, Ended
+from jobs_core.database.new_jobs import NewJob
 from jobs_core.handlers.retention import executions_batch
 from jobs_core.model.message import Message
 from jobs_core.model.outcome import Finish
@@ -51,9 +52,9 @@ class _Jobs:
         claims = [Claim(job_id, f"msg-{job_id}", NOW, until) for job_id in ids]
         how = Finish(Event.COMPLETE, AttemptOutcome.COMPLETED, 200, result={"sent": 1})
         ended = [Ended(job_id, 1, how, NOW) for job_id in ids]
-        self._time("enqueue", lambda connection: job_store.insert_jobs(connection, new, locked_until=until))
-        self._time("claim", lambda connection: job_store.claim(connection, claims))
-        self._time("finish", lambda connection: job_store.finish(connection, ended))
+        self._time("enqueue", lambda connection: new_jobs.insert_jobs(connection, new, locked_until=until))
+        self._time("claim", lambda connection: job_attempts.claim(connection, claims))
+        self._time("finish", lambda connection: job_attempts.finish(connection, ended))
         self._time("list", lambda connection: job_queries.page(connection, JobFilter()))
         since = NOW - timedelta(hours=1)
         self._time("health", lambda connection: statistics.health(connection, since=since))

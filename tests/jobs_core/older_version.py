@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Dialect, create_engine, inspect
 
-from jobs_core.database import job_steps, job_store, migrations, statements
+from jobs_core.database import job_steps, migrations, new_jobs, statements
 from jobs_core.database.compiled import Given, Prepared
 from jobs_core.database.connections import driver_url
 from jobs_core.database.tables import executions
@@ -79,7 +79,7 @@ def older_statements() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in _NAMES:
             older = Older(getattr(statements, name), name, recorded)
-            for module in (job_steps, job_store, outbox):
+            for module in (job_steps, new_jobs, outbox):
                 if hasattr(module, name):
                     patch.setattr(module, name, older)
         patch.setattr(job_steps, "CLAIM", OlderClaim(recorded))

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, func, literal, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from jobs_core import JobDispatcher, JobRequest, JobStatus, ManualClock
-from jobs_core.database import job_store
+from jobs_core.database import job_attempts, new_jobs, outbox_rows
 from jobs_core.database.connections import Database
-from jobs_core.database.job_store import Claim, Ended, NewJob
+from jobs_core.database.job_attempts import Claim, Ended
+from jobs_core.database.new_jobs import NewJob
 from jobs_core.database.statements import ADD_MESSAGE
 from jobs_core.database.tables import executions as jobs
 from jobs_core.model.backoff import ANSWER_MARGIN
@@ -69,7 +70,7 @@ async def test_a_part_that_fails_fails_alone_and_the_others_of_its_group_are_com
     )
     answers = await asyncio.gather(
         *(
-            dispatcher.database.write_jointly(job_store.insert_jointly, job_store.NewJobs([job], clock.now()))
+            dispatcher.database.write_jointly(new_jobs.insert_jointly, new_jobs.NewJobs([job], clock.now()))
             for job in (good, without_zone)
         ),
         return_exceptions=True,
@@ -86,11 +87,11 @@ async def test_jobs_with_one_idempotency_key_that_are_recorded_together_are_one(
         return dispatcher.composer.prepare(JobRequest("do-work", {"note": note}, idempotency_key="k"))
 
     wanted = [
-        job_store.NewJobs([prepare("first")], clock.now()),
-        job_store.NewJobs([prepare("x")], clock.now()),
+        new_jobs.NewJobs([prepare("first")], clock.now()),
+        new_jobs.NewJobs([prepare("x")], clock.now()),
     ]
     first, second = await dispatcher.database.write(
-        lambda connection: job_store.insert_jointly(connection, wanted)
+        lambda connection: new_jobs.insert_jointly(connection, wanted)
     )
     assert first == second == [wanted[0].jobs[0].job_id]
     assert len((await dispatcher.list()).jobs) == 1
@@ -101,7 +102,7 @@ async def test_of_two_deliveries_of_one_job_in_one_group_the_first_has_it(
 ) -> None:
     one, other, _ = job_ids
     wishes = [claim(one, clock), claim(one, clock, "msg_b"), claim(other, clock)]
-    claimed = await dispatcher.database.write(lambda connection: job_store.claim(connection, wishes))
+    claimed = await dispatcher.database.write(lambda connection: job_attempts.claim(connection, wishes))
     assert [getattr(got, "number", None) for got in claimed] == [1, None, 1]
     record = await dispatcher.get(one)
     assert (record.status, record.lease_until) == (JobStatus.PROCESSING, clock.now() + LEASE)
@@ -112,13 +113,13 @@ async def test_an_attempt_and_its_successor_may_end_in_one_group(
     dispatcher: JobDispatcher, job_ids: Sequence[str], clock: ManualClock
 ) -> None:
     job_id = job_ids[0]
-    await dispatcher.database.write(lambda connection: job_store.claim(connection, [claim(job_id, clock)]))
+    await dispatcher.database.write(lambda connection: job_attempts.claim(connection, [claim(job_id, clock)]))
     clock.advance(LEASE)
-    await dispatcher.database.write(lambda connection: job_store.claim(connection, [claim(job_id, clock)]))
+    await dispatcher.database.write(lambda connection: job_attempts.claim(connection, [claim(job_id, clock)]))
     done = Finish(Event.COMPLETE, AttemptOutcome.COMPLETED, 200, result="the second's")
     broken = Finish(Event.RETRY, AttemptOutcome.RETRY, 500, error="the first's")
     ended = [Ended(job_id, 1, broken, clock.now()), Ended(job_id, 2, done, clock.now())]
-    kept = await dispatcher.database.write(lambda connection: job_store.finish(connection, ended))
+    kept = await dispatcher.database.write(lambda connection: job_attempts.finish(connection, ended))
     assert kept == [False, True]
     record = await dispatcher.get(job_id)
     assert (record.status, record.result, record.error) == (JobStatus.COMPLETED, "the second's", None)
@@ -201,7 +202,7 @@ async def test_any_number_of_jobs_is_found_by_their_keys_in_statements_of_few_pa
         limited: Any = connection.connection.dbapi_connection
         former = limited.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2_500)
         try:
-            return job_store.insert_jobs(connection, jobs, locked_until=clock.now())
+            return new_jobs.insert_jobs(connection, jobs, locked_until=clock.now())
         finally:
             limited.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, former)
 
@@ -215,8 +216,8 @@ async def test_a_statements_error_is_sqlalchemys(dispatcher: JobDispatcher, cloc
     def write(connection: Connection) -> None:
         job = dispatcher.composer.prepare(JobRequest("do-work", {}))
         assert job.message is not None
-        row = job_store.outbox_row(job.message, created_at=clock.now(), locked_until=clock.now())
-        job_store.add_job(connection, job, message_id=None)
+        row = outbox_rows.outbox_row(job.message, created_at=clock.now(), locked_until=clock.now())
+        new_jobs.add_job(connection, job, message_id=None)
         ADD_MESSAGE.execute(connection, [row, row])
 
     with pytest.raises(IntegrityError) as caught:
@@ -230,7 +231,7 @@ async def test_text_longer_than_its_column_is_refused_and_not_cut_off(
 ) -> None:
     wish = claim(job_ids[0], clock, message_id="m" * 256)
     with pytest.raises(DBAPIError, match="too long"):
-        await dispatcher.database.write(lambda connection: job_store.claim(connection, [wish]))
+        await dispatcher.database.write(lambda connection: job_attempts.claim(connection, [wish]))
 
 
 # --- connections
@@ -309,7 +310,7 @@ async def test_a_group_of_claims_waits_for_one_job_without_holding_a_later_one(
         holder.execute(lock, [one])
         wishes = [claim(other, clock), claim(one, clock)]
         claiming = asyncio.create_task(
-            dispatcher.database.write(lambda connection: job_store.claim(connection, wishes))
+            dispatcher.database.write(lambda connection: job_attempts.claim(connection, wishes))
         )
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while watcher.execute(waiting).fetchone() == (0,):

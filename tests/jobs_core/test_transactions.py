@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession as ModelAsyncSession
 
 from jobs_core import JobDispatcher, JobRequest, JobStatus, Settings
 from jobs_core.database.connections import driver_url
-from jobs_core.database.job_store import insert_jobs
+from jobs_core.database.new_jobs import insert_jobs
 from jobs_core.database.tables import JobsModel
 
 from .conftest import RecordingQStash

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, null, or_, update
 
-from jobs_core.database import job_steps, job_store
+from jobs_core.database import job_attempts, job_changes, job_steps, new_jobs, outbox_rows
 from jobs_core.database.compiled import Given, Prepared
 from jobs_core.database.statements import _CLAIMING, _ENDING, FINISH
 from jobs_core.database.tables import executions, outbox
@@ -100,7 +100,7 @@ def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     ) -> Sequence[str]:
         jobs = [self.composer.prepare(request) for request in requests]
         connection = dispatching._connection_of(session)
-        written = job_store.insert_jobs(connection, jobs, locked_until=self.clock.now())
+        written = new_jobs.insert_jobs(connection, jobs, locked_until=self.clock.now())
         for job in jobs:
             assert job.message is not None
             loop.create_task(self.outbox.publish(job.message))
@@ -117,11 +117,11 @@ def message_in_a_second_transaction(patch: pytest.MonkeyPatch) -> None:
             return await original(self, requests, **given)
         jobs = [self.composer.prepare(request) for request in requests]
         for job in jobs:
-            await self.database.write(partial(job_store.add_job, job=job, message_id=None))
+            await self.database.write(partial(new_jobs.add_job, job=job, message_id=None))
         now = self.clock.now()
         for job in jobs:
             assert job.message is not None
-            add = partial(job_store.add_message, message=job.message, created_at=now, locked_until=now)
+            add = partial(outbox_rows.add_message, message=job.message, created_at=now, locked_until=now)
             await self.database.write(add)
         self.outbox.wake()
         return [job.job_id for job in jobs]
@@ -187,8 +187,8 @@ def retries_are_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 def keys_are_ignored(patch: pytest.MonkeyPatch) -> None:
     """The idempotency key is written nowhere."""
-    row = job_store._row
-    patch.setattr(job_store, "_row", lambda job: row(job) | {"idempotency_key": None})
+    row = new_jobs._row
+    patch.setattr(new_jobs, "_row", lambda job: row(job) | {"idempotency_key": None})
 
 
 def callback_ends_what_runs(patch: pytest.MonkeyPatch) -> None:
@@ -196,22 +196,22 @@ def callback_ends_what_runs(patch: pytest.MonkeyPatch) -> None:
 
     def abandon(connection: Connection, job_id: str, *, error: str, now: Any, seen: Any = None) -> bool:
         values = {"status": JobStatus.FAILED, "error": error, "lease_until": None, "completed_at": now}
-        changed = job_store._change(connection, job_id, Event.ABANDON, values)
+        changed = job_changes._change(connection, job_id, Event.ABANDON, values)
         if changed:
-            job_store._close_lost_attempts(connection, job_id, now)
+            job_attempts.close_lost_attempts(connection, job_id, now)
         return changed
 
     def next_run(record: Any, said: str | None, now: Any) -> Any:
         return None if record.status is JobStatus.PROCESSING else original(record, said, now)
 
     original = lost_jobs.next_run
-    patch.setattr(job_store, "abandon", abandon)
+    patch.setattr(job_changes, "abandon", abandon)
     patch.setattr(lost_jobs, "next_run", next_run)
 
 
 def one_death_is_enough(patch: pytest.MonkeyPatch) -> None:
     """A job fails with its first dead worker."""
-    patch.setattr(job_store, "MOST_DEATHS", 1)
+    patch.setattr(job_attempts, "MOST_DEATHS", 1)
 
 
 def answered_before_recorded(patch: pytest.MonkeyPatch) -> None:
