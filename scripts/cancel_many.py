@@ -9,10 +9,12 @@ from tests.simulation.simulator.bulk_sigkill import cancel_under_kills
 
 
 def main() -> int:
-    """0 if every message is cancelled, once."""
+    """Return the exit code: 0 if every message was cancelled exactly once, else 1."""
     parser = argparse.ArgumentParser(description="Cancel many waiting messages while the server is killed.")
-    parser.add_argument("--messages", type=int, default=100_000, help="how many (default: %(default)s)")
-    parser.add_argument("--kills", type=int, default=2, help="how many kills (default: %(default)s)")
+    parser.add_argument(
+        "--messages", type=int, default=100_000, help="number of messages (default: %(default)s)"
+    )
+    parser.add_argument("--kills", type=int, default=2, help="number of kills (default: %(default)s)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="qstash-cancelled-") as directory:
         report = cancel_under_kills(Path(directory), count=given.messages, kills=given.kills, note=_say)

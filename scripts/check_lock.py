@@ -1,8 +1,8 @@
 """Install requirements.lock with the oldest pip that a supported Python brings and with the newest, on a later day.
 
-A later day is an index in which every locked package also has a newer release: that is what a lock must survive, and
-what it is never tried against on the day it is made. As a control, the oldest pip is also asked to resolve, which
-fails there; if it no longer does, this check has become too easy, and says so.
+A later day is simulated by an index in which every locked package also has a newer release: a lock must still install
+then, and on the day it is made nothing tests that. As a control, the oldest pip must also resolve from that index,
+which fails; if it succeeds, this check has become too weak, and it fails with a message.
 """
 
 import argparse
@@ -21,7 +21,7 @@ FIRST_PIP_FOR = {(3, 11): "22.3", (3, 12): "23.2.1", (3, 13): "24.2", (3, 14): "
 
 
 def main() -> None:
-    """Exit with 1 where an installation fails."""
+    """Install the lock with each pip. Raises SystemExit with code 1 where an installation fails."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument(
         "--python", default=sys.executable, help="the interpreter to try (default: this one)"
@@ -71,7 +71,7 @@ def _pip_version(python: Path) -> str:
 
 
 def _install(python: Path, index: Path, *options: str, check: bool = True) -> int:
-    """Install the lock from ``index`` alone; the exit code."""
+    """Install the lock from ``index`` alone. Return pip's exit code."""
     return _run(
         python, "install", *options, "--require-hashes", "--no-index", "--find-links", str(index),
         "-r", str(LOCK), check=check,
@@ -89,7 +89,7 @@ def _run(python: Path, *command: str, check: bool = True) -> int:
 
 
 def _add_newer_releases(folder: Path) -> None:
-    """Beside every file that was downloaded, a release of the same package that is newer than any."""
+    """Write, beside every downloaded file, a release of the same package that is newer than all others."""
     for name in sorted({re.split(r"-\d", path.name)[0] for path in folder.iterdir()}):
         with zipfile.ZipFile(folder / f"{name}-99999.0-py3-none-any.whl", "w") as wheel:
             info = f"{name}-99999.0.dist-info"

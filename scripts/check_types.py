@@ -1,4 +1,4 @@
-"""Hold the types of the installed packages complete, as pyright's --verifytypes counts them.
+"""Check that the types of the installed packages are complete, as pyright's --verifytypes counts them.
 
     python scripts/check_types.py ENVIRONMENT
 

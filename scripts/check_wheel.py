@@ -1,4 +1,4 @@
-"""Look into a wheel and an sdist: what must be there is, and nothing else.
+"""Check that a wheel and an sdist contain the files that they must, and no others.
 
 Usage: check_wheel.py WHEEL SDIST
 """
@@ -22,7 +22,7 @@ _SUFFIXES = (
 
 
 def problems_of(names: list[str]) -> list[str]:
-    """What is wrong with the names in a wheel, one line each."""
+    """Yield one line for each problem with the names in a wheel."""
     found = [f"missing: {wanted}" for wanted in _WANTED if not any(name.startswith(wanted) for name in names)]
     for name in names:
         top = name.partition("/")[0]

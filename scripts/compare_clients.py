@@ -1,4 +1,4 @@
-"""Hostile answers before several HTTP clients: who reads them as the emulator must? ``--help`` says how."""
+"""Compare how several HTTP clients read hostile answers with how the emulator must; see ``--help``."""
 
 import argparse
 import base64
@@ -26,7 +26,7 @@ _OTHERS = ("aiohttp", "httpx", "pyreqwest")
 
 @dataclass(frozen=True)
 class Row:
-    """What is answered, and what a client must make of it; a failure's body does not matter."""
+    """One hostile answer and the result that a client must report; a failure's body does not matter."""
 
     name: str
     answer: bytes
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """What a client made of each row, and what a plain post costs it in microseconds of CPU."""
+    """A client's result for each row, and its CPU microseconds for a plain post."""
 
     answers: list[tuple[int, bytes]]
     cpu_us: float
@@ -49,16 +49,16 @@ ROWS = [
 
 
 def main() -> int:
-    """0 if the emulator's own client is right everywhere."""
-    parser = argparse.ArgumentParser(description="Hostile answers before several HTTP clients.")
+    """Return the exit code: 0 if the emulator's own client reads every answer correctly, else 1."""
+    parser = argparse.ArgumentParser(description="Compare how several HTTP clients read hostile answers.")
     parser.add_argument(
-        "--posts", type=int, default=1_000, help="posts to measure CPU by (default: %(default)s)"
+        "--posts", type=int, default=1_000, help="number of posts to measure CPU with (default: %(default)s)"
     )
     parser.add_argument(
         "--folder",
         type=Path,
         default=_ROOT / "bench-results" / "clients",
-        help="where the others are installed",
+        help="folder into which the other clients are installed",
     )
     given = parser.parse_args()
     pythons = {**dict.fromkeys(_OTHERS, _environment(given.folder)), "ours": Path(sys.executable)}
@@ -117,7 +117,7 @@ def _environment(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[str]:
-    """A destination that answers ``/row/N`` with the bytes of that row and closes, and keeps ``/ok`` alive."""
+    """Serve a destination that answers ``/row/N`` with the bytes of that row and closes, and keeps ``/ok`` alive."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         threading.Thread(target=_accept, args=(listener,), daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,8 +1,8 @@
 """Run the Dockerfile's steps one by one in a clean folder, for machines that cannot build images.
 
-What is copied and run is read from the Dockerfile; /opt and /src become folders below a temporary one, and the
-interpreter is the one that runs this. Then the image's command, and the one that compose files made for the vendor's
-image name, are started as the image would start them, and asked as its health check asks.
+The copies and commands are read from the Dockerfile; /opt and /src become folders below a temporary one, and the
+interpreter is the one that runs this script. Then the image's command, and the command that compose files for the
+vendor's image name, are started as the image would start them and tested with its health check.
 """
 
 import json
@@ -19,18 +19,18 @@ from pathlib import Path
 _ROOT = Path(__file__).parent.parent
 _SECONDS = 240.0
 VENDORS_COMMAND = ["qstash", "dev"]
-"""What a compose file made for the vendor's image starts."""
+"""The command that a compose file for the vendor's image starts."""
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """``(word, rest)`` of each instruction; lines that go on are joined, comments left out."""
+    """Return ``(word, rest)`` of each instruction, with continued lines joined and comments left out."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split()[0], line.partition(" ")[2].strip()) for line in joined.splitlines() if line.strip()]
 
 
 def stages(steps: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """The instructions of each stage, without its FROM."""
+    """Return the instructions of each stage, without its FROM."""
     found: list[list[tuple[str, str]]] = []
     for word, rest in steps:
         if word == "FROM":
@@ -87,7 +87,7 @@ def try_out(steps: list[tuple[str, str]], folder: Path, port: int, command: list
 
 
 def _clean(folder: Path) -> dict[str, str]:
-    """Nothing but PATH, HOME and how packages are found here."""
+    """Return an environment of PATH, HOME and this machine's package index settings alone."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     return kept | {"PATH": os.environ["PATH"], "HOME": str(folder)}
 

@@ -1,6 +1,6 @@
-"""Copy the dashboard's tokens, parts and pictures to the jobs page: the two packages never import each other.
+"""Copy the dashboard's tokens, parts and pictures to the jobs page, as the two packages never import each other.
 
-A test holds the copies to the originals; run this after a change of these.
+Run this after a change of the originals; a test compares the copies with them.
 """
 
 import shutil

@@ -1,7 +1,7 @@
-"""Everything on one machine: emulator, worker and mail, started together and stopped together.
+"""Start the emulator, a worker and a mail server on this machine, and stop them together.
 
-The one place, beside the test harness, that knows both packages; it starts them as the processes they are and
-lets them meet over HTTP.
+Only this script and the test harness know both packages. It starts each in a process of its own; they communicate
+over HTTP.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 SERVER = Path(sys.executable).parent / "qstash-emulator"
 TOOL = Path(sys.executable).parent / "jobs-core"
-# The ends of hangs: a busy machine may be slow.
+# Long timeouts, which end a hang: a busy machine may be slow.
 START_SECONDS = 240
-# So that ./scripts/send-webhook has something to sign with; your own, from the environment, win.
+# Secrets that ./scripts/send-webhook signs with; values in the environment win.
 WEBHOOK_SECRETS = {
     "STRIPE_WEBHOOK_SECRET": "whsec_development",
     "GITHUB_WEBHOOK_SECRET": "github-development",
@@ -37,12 +37,12 @@ JOB_SECONDS = 240
 
 
 class DevError(Exception):
-    """Something that ends the run; the text says what, and what to do."""
+    """An error that ends the run. Its text names the cause and the remedy."""
 
 
 @dataclass
 class Mailbox:
-    """Keeps what the SMTP server receives; an aiosmtpd handler."""
+    """An aiosmtpd handler that keeps the received mail as files."""
 
     folder: Path
     received: list[EmailMessage] = field(default_factory=list)
@@ -62,14 +62,14 @@ class Mailbox:
         return "250 OK"
 
     def _next_number(self) -> int:
-        """After the last one that is kept, be it from an earlier run."""
+        """Return the number after that of the last mail kept, earlier runs included."""
         kept = [int(path.stem) for path in self.folder.glob("*.eml") if path.stem.isdigit()]
         return max(kept, default=0) + 1
 
 
 @dataclass
 class Part:
-    """A process of its own, and the lines it printed."""
+    """A process and the lines that it printed."""
 
     name: str
     process: asyncio.subprocess.Process
@@ -98,7 +98,7 @@ class Part:
 
 
 class Dev:
-    """The parts, where they are, and how they are told about each other."""
+    """The running parts, their ports and folders, and the variables that tell them of each other."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
@@ -139,7 +139,7 @@ class Dev:
             controller.server.close()
 
     async def first_to_end(self) -> Part:
-        """The first part that ends by itself."""
+        """Return the first part that ends by itself."""
         waiting = {asyncio.create_task(part.process.wait()): part for part in self.parts}
         done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
@@ -147,7 +147,7 @@ class Dev:
         return waiting[done.pop()]
 
     async def run_tool(self, *arguments: str) -> str:
-        """What a ``jobs-core`` command prints. Raises DevError with its words when it fails."""
+        """Return the output of a ``jobs-core`` command. Raises DevError with its output when it fails."""
         process = await asyncio.create_subprocess_exec(
             str(TOOL), *arguments,
             env=self.variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -189,7 +189,7 @@ class Dev:
         process = await asyncio.create_subprocess_exec(
             str(program), *arguments,
             env=self.variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C reaches this process alone, which stops the others in order.
+            # In a session of its own, so that Ctrl-C reaches only this script, which stops the parts in order.
             start_new_session=True,
         )  # fmt: skip
         part = Part(name, process, is_quiet=self.options.once)
@@ -212,7 +212,7 @@ class Dev:
 
 
 async def run_once(dev: Dev) -> None:
-    """One welcome mail, from enqueue to inbox; prints each state as the job reaches it."""
+    """Send one welcome mail, from enqueue to inbox, and print each state that the job reaches."""
     payload = {"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}}
     enqueued = json.loads(await dev.run_tool("enqueue", "send-email", json.dumps(payload), "--json"))
     job_id = enqueued["jobId"]
@@ -226,7 +226,7 @@ async def run_once(dev: Dev) -> None:
 
 
 async def _follow(dev: Dev, job_id: str) -> dict[str, Any]:
-    """Ask for the job until it has ended; a state too short to be seen is told from the record's own times."""
+    """Poll the job until it has ended. A state too brief to be seen is taken from the record's times."""
     import httpx
 
     seen: list[str] = []
@@ -289,7 +289,7 @@ async def _until_stopped(dev: Dev, stopped: asyncio.Event) -> int:
 
 
 def announce(dev: Dev) -> None:
-    """Where everything is."""
+    """Print the addresses of all parts."""
     options = dev.options
     print(
         f"""
@@ -320,7 +320,7 @@ def parse_options() -> argparse.Namespace:
         prog="./scripts/dev", description=__doc__.splitlines()[0] if __doc__ else None
     )
     parser.add_argument(
-        "--once", action="store_true", help="run one job the whole way, print its life, and exit"
+        "--once", action="store_true", help="run one job from enqueue to its end, print its states, and exit"
     )
     parser.add_argument("--port", type=int, default=8000, help="port of the worker (default: 8000)")
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""What the newest published SDKs send and read, compared with what the contract was written from.
+"""Compare the endpoints, headers and fields of the newest published SDKs with those that the contract covers.
 
 ``./scripts/drift`` installs the newest SDKs into an empty folder, finds endpoints, headers and fields in them, and
-compares those with ``scripts/drift.json``. It prints what is new, gone and changed, and exits with 1 on news: the
-contract (docs/contract/) is then looked through, and ``./scripts/drift --update`` writes the file anew.
+compares those with ``scripts/drift.json``. It prints which are new, gone or changed, and exits with 1 on any
+difference: review the contract (docs/contract/) then, and update the file with ``./scripts/drift --update``.
 """
 
 import argparse
@@ -33,7 +33,7 @@ _DESCRIBED = re.compile(r"""^\s+["']?(/v2/[^"':\s]*)["']?:""", re.MULTILINE)
 
 
 class Names(TypedDict):
-    """What was found, and where: ``versions`` are those of the packages."""
+    """The names that were found, and the ``versions`` of the packages that hold them."""
 
     as_of: str
     versions: dict[str, str]
@@ -43,7 +43,7 @@ class Names(TypedDict):
 
 
 def find_names(packages: Path, versions: dict[str, str]) -> Names:
-    """The names in all sources and type declarations under ``packages``."""
+    """Return the names in all sources and type declarations under ``packages``."""
     endpoints: set[str] = set()
     headers: set[str] = set()
     fields: set[str] = set()
@@ -55,7 +55,7 @@ def find_names(packages: Path, versions: dict[str, str]) -> Names:
         elif path.suffix == ".py":
             fields.update(_READ_FIELD.findall(text))
     return Names(
-        as_of=datetime.now(UTC).date().isoformat(),  # noqa: TID251  a date for people
+        as_of=datetime.now(UTC).date().isoformat(),  # noqa: TID251  the date of the comparison, for readers of the file
         versions=versions,
         endpoints=sorted(endpoints),
         headers=sorted(headers),
@@ -64,7 +64,7 @@ def find_names(packages: Path, versions: dict[str, str]) -> Names:
 
 
 def differences(known: Names, found: Names) -> list[str]:
-    """A line for each name that is new or gone."""
+    """Return one line for each name that is new or gone."""
     lines = []
     for kind, before, now in (
         ("endpoint", known["endpoints"], found["endpoints"]),
@@ -77,7 +77,7 @@ def differences(known: Names, found: Names) -> list[str]:
 
 
 def undescribed(openapi: str, contract: Path = CONTRACT) -> list[str]:
-    """A line for each endpoint of the published description that the contract does not name."""
+    """Return one line for each endpoint of the published description that the contract does not name."""
     named = {
         _plain(one).lower() for page in contract.rglob("*.md") for one in _PATH.findall(page.read_text())
     }
@@ -98,7 +98,7 @@ def _endpoints(text: str) -> Iterator[str]:
 
 
 def _plain(path: str) -> str:
-    """A path with ``{}`` for what is put in."""
+    """Return the path with ``{}`` for each parameter."""
     path = re.sub(r"\$?\{[^{}/]*\}?", "{}", path.partition("?")[0])
     return re.sub(r"/+", "/", path).rstrip("/.:([") or "/"
 
@@ -111,7 +111,7 @@ def _texts(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _install(folder: Path) -> dict[str, str]:
-    """Install the newest SDKs by the ordinary clients, without what they need themselves; their versions."""
+    """Install the newest SDKs with pip and npm, without their dependencies. Return their versions."""
     python = folder / "python"
     installer = [shutil.which("uv") or "", "pip"] if shutil.which("uv") else [sys.executable, "-m", "pip"]
     _run([*installer, "install", "--quiet", "--no-deps", "--upgrade", "--target", str(python), *PYPI])
@@ -152,14 +152,18 @@ def _run(command: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what differs; 1 on news."""
+    """Print the differences. Return the exit code: 1 if there is any, else 0."""
     parser = argparse.ArgumentParser(prog="drift", description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--update", action="store_true", help="write scripts/drift.json anew")
     parser.add_argument(
-        "--packages", type=Path, help="a folder with the packages, in place of installing them"
+        "--packages", type=Path, help="a folder that has the packages, instead of installing them"
     )
-    parser.add_argument("--openapi", type=Path, help="the published description, where it can be had")
-    parser.add_argument("--known", type=Path, default=KNOWN, help="what is known (default: %(default)s)")
+    parser.add_argument(
+        "--openapi", type=Path, help="a file with the published OpenAPI description, if at hand"
+    )
+    parser.add_argument(
+        "--known", type=Path, default=KNOWN, help="file of the known names (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.packages or Path(temporary)

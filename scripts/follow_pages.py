@@ -1,4 +1,4 @@
-"""Do what a page of the documentation says, as a reader would who has installed the package and nothing else of ours.
+"""Follow the pages of the documentation as a reader would who has installed only the package.
 
 Usage: follow_pages.py PAGE... follows each in an empty folder, with an environment of PATH and HOME, and this
 interpreter's packages. It imports nothing but the standard library, so that it can run where the repository is not.
@@ -44,11 +44,11 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SECONDS = 300
-"""The end of a hang, not a measure."""
+"""A timeout that ends a hang."""
 
 
 class PageError(AssertionError):
-    """A page says what is not so; the text names page, line and command."""
+    """A page is wrong. The text names page, line and command."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,20 @@ class Block:
 
     @property
     def commands(self) -> list[tuple[str, str]]:
-        """Of a console block: each command, and what the page says that it prints."""
+        """Return each command of a console block with the output that the page shows for it."""
         parts = re.split(r"^\$ ", self.code, flags=re.MULTILINE)[1:]
         return [_command_and_output(part) for part in parts]
 
 
 def _command_and_output(part: str) -> tuple[str, str]:
-    """Parted at the first newline that no backslash continues."""
+    """Split at the first newline that no backslash continues."""
     lines = part.splitlines(keepends=True)
     end = next(index for index, line in enumerate(lines) if not line.endswith("\\\n")) + 1
     return "".join(lines[:end]).strip(), "".join(lines[end:])
 
 
 def blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, in order."""
+    """Return the fenced blocks of a page, in order."""
     text = page.read_text()
     found = []
     for match in _BLOCK.finditer(text):
@@ -88,7 +88,7 @@ def blocks(page: Path) -> list[Block]:
 
 @dataclass
 class Follower:
-    """Does what a page says, from top to bottom."""
+    """Follows one page from top to bottom."""
 
     page: Path
     folder: Path
@@ -134,7 +134,8 @@ class Follower:
                 self._start(self._with_free_ports(command), block)
             case _:
                 raise PageError(
-                    f"{self.page.name}:{block.line}: nobody knows how to {block.mark!r} {block.language}"
+                    f"{self.page.name}:{block.line}: expected a mark that fits the block's language, "
+                    f"found {block.mark!r} on {block.language!r}"
                 )
 
     def _with_free_ports(self, code: str) -> str:
@@ -143,7 +144,7 @@ class Follower:
         return code
 
     def _execute(self, code: str, line: int) -> None:
-        """As if it stood at its place in the page, so that a traceback leads there."""
+        """Execute the code with the page's line numbers, so that a traceback points into the page."""
         tree = ast.increment_lineno(ast.parse(code), line - 1)
         compiled = compile(tree, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         if compiled.co_flags & inspect.CO_COROUTINE:
@@ -199,7 +200,7 @@ def _listens(port: int) -> bool:
 
 
 def variables(ports: dict[str, int]) -> dict[str, str]:
-    """Return what has the programs of a page listen on the free ones of ``ports``, which are by the named ones."""
+    """Return the variables that make a page's programs listen on free ports; ``ports`` maps named to free ones."""
     return {
         "QSTASH_DEV_PORT": str(ports["8080"]),
         "QSTASH_URL": f"http://127.0.0.1:{ports['8080']}",
@@ -228,7 +229,7 @@ def _follow(page: Path) -> None:
 
 
 def main() -> None:
-    """Follow each page in a process of its own, so that none finds what another has imported."""
+    """Follow each page in a process of its own, so that pages do not share imported modules."""
     pages = [Path(name).resolve() for name in sys.argv[1:]]
     if len(pages) == 1:
         _follow(pages[0])

@@ -1,4 +1,4 @@
-"""Any bytes on both sides of a server, round by round from seeds; ``--help`` says how."""
+"""Send a server random requests and answer its deliveries with random bytes, from seeds; see ``--help``."""
 
 import argparse
 import secrets
@@ -17,11 +17,15 @@ _ROUNDS_OF_A_SERVER = 50
 
 
 def main() -> int:
-    """0 if nothing was wrong."""
-    parser = argparse.ArgumentParser(description="Send any bytes, and answer deliveries with any bytes.")
-    parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=10**9, help="how many rounds at most")
-    parser.add_argument("--seed", type=int, help="the first round's; each next round's is one more")
+    """Return the exit code: 0 if no round found anything wrong, else 1."""
+    parser = argparse.ArgumentParser(
+        description="Send a server random bytes as requests, and answer its deliveries with random bytes."
+    )
+    parser.add_argument("--minutes", type=float, default=5.0, help="minutes to run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=10**9, help="largest number of rounds")
+    parser.add_argument(
+        "--seed", type=int, help="seed of the first round; each further one adds 1 (default: random)"
+    )
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     until = time.monotonic() + given.minutes * 60

@@ -1,4 +1,4 @@
-"""Break real workers, producers and PostgreSQL; ``--help`` says how."""
+"""Break real workers, producers and PostgreSQL, and count the jobs; see ``--help``."""
 
 import argparse
 import secrets
@@ -10,12 +10,14 @@ from tests.simulation.chaos import break_things
 
 
 def main() -> int:
-    """0 if every job has come to its one end."""
+    """Return the exit code: 0 if every job reached exactly one final state, else 1."""
     parser = argparse.ArgumentParser(
-        description="Kill, freeze and stop workers, kill producers, restart PostgreSQL at once; then count the jobs."
+        description="Kill, freeze and stop workers, kill producers and restart PostgreSQL; then count the jobs."
     )
-    parser.add_argument("--minutes", type=float, default=10, help="for how long (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="decides what is done; real time decides the rest")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes to run (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, help="seed that chooses the faults, not their timing (default: random)"
+    )
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     print(f"seed {seed}")

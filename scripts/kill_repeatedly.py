@@ -1,4 +1,4 @@
-"""Kill a busy server again and again; ``--help`` says how."""
+"""Kill a busy server repeatedly and check its invariants; see ``--help``."""
 
 import argparse
 import secrets
@@ -10,10 +10,12 @@ from tests.simulation.simulator.sigkill import kill_repeatedly
 
 
 def main() -> int:
-    """0 if all invariants hold."""
+    """Return the exit code: 0 if all invariants hold, else 1."""
     parser = argparse.ArgumentParser(description="Kill a busy server with SIGKILL, and check its invariants.")
-    parser.add_argument("--rounds", type=int, default=100, help="how many kills (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="decides the moments; real time decides the rest")
+    parser.add_argument("--rounds", type=int, default=100, help="number of kills (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, help="seed that chooses the moments of the kills (default: random)"
+    )
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     print(f"seed {seed}")

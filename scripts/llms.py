@@ -1,4 +1,4 @@
-"""Write the list of pages in docs/llms.txt anew; a test holds it to the pages."""
+"""Update the list of pages in docs/llms.txt; a test compares it with the pages."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def main() -> None:
 
 
 def title(page: Path) -> str:
-    """The page's heading."""
+    """Return the page's heading."""
     return page.read_text().partition("\n")[0].removeprefix("# ")
 
 

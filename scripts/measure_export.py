@@ -1,4 +1,4 @@
-"""Export many rows the whole way, from enqueue to file, and print time, peak memory and the progress on the way."""
+"""Export many rows, from enqueue to file, and print the time, the peak memory and the reported progress."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ CHUNK = 20_000
 
 
 def fill(url: str, rows: int) -> None:
-    """Write so many customers. In a process of its own, so that its memory is not ours."""
+    """Write ``rows`` customers. Runs in a process of its own, to keep its memory out of the measurement."""
     migrations.upgrade(url)
     engine = create_engine(url)
     for start in range(0, rows, CHUNK):
@@ -40,7 +40,7 @@ def fill(url: str, rows: int) -> None:
 
 
 async def export(url: str, folder: Path, kind: str) -> tuple[float, list[float]]:
-    """Export them all; the seconds it took, and the progress that was seen meanwhile."""
+    """Export all customers. Return the seconds that it took, and the progress values seen meanwhile."""
     settings = Settings(database_url=url, base_url=BASE_URL, storage_dir=folder / "files")
     async with (
         Harness() as harness,
@@ -63,7 +63,7 @@ async def export(url: str, folder: Path, kind: str) -> tuple[float, list[float]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./scripts/measure-export", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="how many (default: a million)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="number of rows (default: a million)")
     parser.add_argument("--format", choices=["csv", "xlsx"], default="csv")
     parser.add_argument("--fill", metavar="DATABASE_URL", help=argparse.SUPPRESS)
     options = parser.parse_args()

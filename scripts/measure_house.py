@@ -1,8 +1,8 @@
-"""Measure what the code is like to live in: lines, modules, classes, rooms and the imports between them.
+"""Measure the structure of the code: lines, modules, classes, rooms and the imports between them.
 
-Read from the source alone, so any checkout can be measured: python scripts/measure_house.py [FOLDER]. A room is a
-package or module directly under ``emulator`` or ``jobs_core``; an arrow is that one of them imports another; an arrow
-runs back when the two rooms stand in a circle.
+It reads the source alone, so it measures any checkout: python scripts/measure_house.py [FOLDER]. A room is a package
+or module directly under ``emulator`` or ``jobs_core``. An arrow is an import of one room by another. An arrow runs
+back when its two rooms import each other, directly or by way of others.
 """
 
 import argparse
@@ -18,7 +18,7 @@ PACKAGES = ("emulator", "jobs_core")
 
 @dataclass
 class House:
-    """One package, counted."""
+    """The counts of one package."""
 
     lines: int = 0
     modules: int = 0
@@ -30,12 +30,12 @@ class House:
 
     @property
     def shared_names(self) -> list[str]:
-        """Names without a leading underscore that two or more classes have."""
+        """Return the names without a leading underscore that two or more classes share."""
         return sorted(name for name, count in self.classes.items() if count > 1 and not name.startswith("_"))
 
     @property
     def back(self) -> set[tuple[str, str]]:
-        """Arrows between rooms that reach each other."""
+        """Return the arrows between rooms that reach each other."""
         return {(a, b) for a, b in self.arrows if a in _reached(b, self.arrows)}
 
 

@@ -1,8 +1,8 @@
-"""A server under load of every kind: what a message costs, what memory is held, and whether any was lost or doubled.
+"""Load a server with messages of every kind; measure their cost and its memory, and count lost and doubled messages.
 
-A flow-control key for each user, 300 queues, callbacks, failures with retries, a URL group, schedules, deduplication,
-delays and cancels by label. Beside them somebody asks for every list once a second. The destination counts what was
-delivered; it knows nothing of the server's records.
+The load has a flow-control key for each user, 300 queues, callbacks, failures with retries, a URL group, schedules,
+deduplication, delays and cancels by label. Meanwhile a reader requests every list once a second. The destination
+counts the deliveries independently of the server's records.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _SCHEDULES = 20
 _MIB = 1024 * 1024
 _CANCEL_EVERY_SECONDS = 10.0
 _END_SECONDS = 300.0
-# What the last third may be above the middle one; the first is warming up.
+# By how much the last third may exceed the middle one; the first is the warm-up.
 _MEMORY_RATIO, _CPU_RATIO = 1.05, 1.1
 _LISTS = (
     "/v2/flowControl",
@@ -51,12 +51,12 @@ Headers = dict[str, str]
 
 @dataclass
 class Destination:
-    """Answers by the path, and keeps its own record of what it was sent; runs on a thread of its own."""
+    """A destination on a thread of its own, which answers by the path and records what it is sent."""
 
     taken: Counter[str] = field(default_factory=Counter)
-    """Requests that were answered 200, by message id."""
+    """Number of requests answered with 200, by message id."""
     reported: set[str] = field(default_factory=set)
-    """Messages that callbacks told of."""
+    """Ids of the messages that a callback reported."""
     scheduled: int = 0
     _tried: set[str] = field(default_factory=set)
 
@@ -87,7 +87,7 @@ class Destination:
 
 @dataclass
 class Ledger:
-    """What the server has accepted, and what must become of it; each a set of message ids."""
+    """The accepted messages by the outcome that they must have; each field is a set of message ids."""
 
     to_deliver: set[str] = field(default_factory=set)
     to_report: set[str] = field(default_factory=set)
@@ -98,7 +98,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of publish: the path behind ``/v2/``, its header lines, and what is noted of its answer."""
+    """A kind of publish: the path behind ``/v2/``, its header lines, and the function that records its answer."""
 
     path: str
     headers: Headers
@@ -136,7 +136,7 @@ _QUEUED = Kind("enqueue/queue-{queue}/{url}/take", {}, _delivered)
 _TOLD = Kind(_TAKE, {"Upstash-Callback": "{url}/told"}, _reported)
 _FLAKY = Kind("publish/{url}/flaky", {"Upstash-Retries": "2", "Upstash-Retry-Delay": "1000"}, _delivered)
 _GROUP = Kind("publish/group", {}, _delivered)
-# Every second one is a duplicate of the one before, and is answered with its id.
+# Every second one duplicates the one before and is answered with its id.
 _TWICE = Kind(_TAKE, {"Upstash-Deduplication-Id": "pair-{pair}"}, _delivered)
 _LATER = Kind(_TAKE, {"Upstash-Delay": "20s", "Upstash-Label": "later"}, _delivered)
 _NEVER = Kind(_TAKE, {"Upstash-Delay": "20s", "Upstash-Label": "never"}, _cancellable)
@@ -151,7 +151,7 @@ _KINDS = (
 
 
 def kind_of(number: int, url: str) -> Kind:
-    """The ``number``-th publish, to a destination at ``url``."""
+    """Return the kind of the ``number``-th publish, for a destination at ``url``."""
     kind = _KINDS[number % len(_KINDS)]
     names = {
         "url": url,
@@ -165,7 +165,7 @@ def kind_of(number: int, url: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the run. CPU is that of the server, in milliseconds for each publish, readers included."""
+    """Measurements of a part of the run. CPU is the server's, in ms for each publish, readers included."""
 
     seconds: float
     published: int
@@ -175,7 +175,10 @@ class Window:
 
 
 def soak(minutes: float, rate: float) -> int:
-    """Run for so many minutes at so many publishes a second; 0 if all is flat and nothing lost or doubled."""
+    """Run for ``minutes`` at ``rate`` publishes a second.
+
+    Return the exit code: 0 if cost and memory stay flat and no message is lost or doubled, else 1.
+    """
     destination, ledger = Destination(), Ledger()
     with (
         tempfile.TemporaryDirectory(prefix="qstash-soak-") as directory,
@@ -251,7 +254,7 @@ async def _stop_schedules(api: httpx.AsyncClient) -> None:
 
 @asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do ``work`` until the block ends. Raises what it raised."""
+    """Run ``work`` until the block ends. Raises the exception that ``work`` raised."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -262,7 +265,7 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 
 async def _look(api: httpx.AsyncClient) -> None:
-    """Ask for every list, once a second."""
+    """Request every list once a second."""
     while True:
         for path in _LISTS:
             (await api.get(path)).raise_for_status()
@@ -281,7 +284,7 @@ Publish = Callable[[Kind], Awaitable[list[str]]]
 
 @asynccontextmanager
 async def _publisher(server: ServerProcess, token: str) -> AsyncIterator[Publish]:
-    """Publishes over connections that are kept; gives the ids that the server answered."""
+    """Yield a function that publishes over kept connections and returns the ids that the server answered."""
     transport = SocketTransport(max_response_bytes=1_000_000)
 
     async def publish(kind: Kind) -> list[str]:
@@ -306,7 +309,7 @@ async def _publisher(server: ServerProcess, token: str) -> AsyncIterator[Publish
 async def _publish_steadily(
     publish: Publish, numbers: "count[int]", url: str, ledger: Ledger, rate: float, until: float
 ) -> int:
-    """Publish at ``rate`` until then, on at most so many connections; how many that were."""
+    """Publish ``rate`` messages a second until ``until``, on a limited number of connections. Return how many."""
     started, done = time.perf_counter(), 0
     places = count()
 
@@ -323,7 +326,7 @@ async def _publish_steadily(
 
 
 async def _come_to_rest(api: httpx.AsyncClient) -> None:
-    """Return when no message is pending."""
+    """Wait until no message is pending."""
     async with asyncio.timeout(_END_SECONDS):
         while True:
             found = await api.get("/emulator/messages?state=CREATED,ACTIVE,RETRY&count=1")
@@ -364,8 +367,8 @@ def _is_whole(ledger: Ledger, destination: Destination, minutes: float) -> bool:
     counts = {
         "lost": len(ledger.to_deliver - taken.keys()),
         "delivered more than once": sum(1 for times in taken.values() if times > 1),
-        "not told of by a callback": len(ledger.to_report - destination.reported),
-        "delivered though they fail": len(ledger.to_fail & taken.keys()),
+        "not reported by a callback": len(ledger.to_report - destination.reported),
+        "delivered although they must fail": len(ledger.to_fail & taken.keys()),
         "neither cancelled nor delivered": max(0, unsent - ledger.cancelled),
         "firings missing": max(0, _SCHEDULES * (int(minutes) - 1) - destination.scheduled),
     }

@@ -2,8 +2,8 @@
 
 Usage: npm_packages.py EXECUTABLE_FOLDER OUTPUT_FOLDER
 
-``npm/`` must be compiled. What is published names the executables of all platforms as optional packages, of which npm
-installs the one that fits; nothing is loaded by an install script.
+``npm/`` must be compiled. The published launcher names the executables of all platforms as optional packages, of which
+npm installs the one that fits; no install script downloads anything.
 """
 
 import json
@@ -17,13 +17,13 @@ from typing import Any
 
 _ROOT = Path(__file__).parent.parent
 PLATFORMS = ("linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64", "win32-x64")
-"""As Node names them: process.platform and process.arch."""
+"""The platforms by Node's names: process.platform and process.arch."""
 
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 def this_platform() -> str:
-    """The platform this runs on. Raises SystemExit for one that has no executable."""
+    """Return this platform. Raises SystemExit for one without an executable."""
     name = f"{sys.platform}-{_MACHINES.get(platform.machine().lower(), platform.machine())}"
     if name not in PLATFORMS:
         raise SystemExit(f"npm: no executable is released for {name}")
@@ -31,14 +31,14 @@ def this_platform() -> str:
 
 
 def main_description(described: dict[str, Any]) -> dict[str, Any]:
-    """What is published of ``npm/package.json``: nothing that only its development needs."""
+    """Return the published form of ``npm/package.json``, without what only its development needs."""
     kept = {name: value for name, value in described.items() if name not in ("scripts", "devDependencies")}
     executables = {f"@qstash-emulator/{name}": described["version"] for name in PLATFORMS}
     return kept | {"optionalDependencies": executables}
 
 
 def executable_description(described: dict[str, Any], name: str) -> dict[str, Any]:
-    """The package of one platform's executable."""
+    """Return the package.json of one platform's executable."""
     system, cpu = name.split("-")
     return {
         "name": f"@qstash-emulator/{name}",
@@ -47,7 +47,7 @@ def executable_description(described: dict[str, Any], name: str) -> dict[str, An
         "license": described["license"],
         "os": [system],
         "cpu": [cpu],
-        # Built against the GNU C library; where there is another, uvx or pipx serve.
+        # The executable needs the GNU C library; on systems with another, use uvx or pipx.
         **({"libc": ["glibc"]} if system == "linux" else {}),
         "preferUnplugged": True,
         "files": ["bin", "LICENSE"],
@@ -69,7 +69,7 @@ def _pack(folder: Path, description: dict[str, Any], output: Path) -> Path:
 
 
 def _entries(answer: Any) -> list[dict[str, Any]]:
-    """npm 11 and before answer a list, later ones an object by name."""
+    """Return npm's entries as a list: npm 11 and before print a list, later versions an object by name."""
     return list(answer.values()) if isinstance(answer, dict) else list(answer)
 
 

@@ -1,4 +1,4 @@
-"""Render every e-mail and report to pictures, to be looked at: light, dark, 320 px and 800 px wide."""
+"""Render every e-mail and report to pictures for review: light, dark, 320 px and 800 px wide."""
 
 import argparse
 import os
@@ -30,7 +30,7 @@ PERIOD = Period(START, START + timedelta(days=31))
 
 
 def sample_reports(folder: Path) -> list[Report]:
-    """One report of each kind over a month that was made up."""
+    """Return one report of each kind, over a month of invented data."""
     url = f"sqlite:///{folder}/jobs.db"
     migrations.upgrade(url)
     engine = create_engine(url)
@@ -78,7 +78,7 @@ def _subscription(number: int, chance: random.Random) -> dict[str, Any]:
 
 
 def photograph(browser: Browser, html: str, name: str, folder: Path) -> None:
-    """One picture for each width and colour scheme. Says so if the page is wider than the window."""
+    """Take a picture for each width and colour scheme. Print a warning if the page is wider than the window."""
     for scheme in SCHEMES:
         for width in WIDTHS:
             page = browser.new_page(viewport={"width": width, "height": 600}, color_scheme=scheme)  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def photograph(browser: Browser, html: str, name: str, folder: Path) -> None:
 
 
 def photograph_pdf(content: bytes, name: str, folder: Path) -> None:
-    """One picture for each page, where pdftoppm is installed."""
+    """Take a picture of each page, where pdftoppm is installed."""
     path = folder / f"{name}.pdf"
     path.write_bytes(content)
     if shutil.which("pdftoppm"):
@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument(
         "--to", type=Path, default=Path("var/pictures"), help="folder (default: var/pictures)"
     )
-    parser.add_argument("--only", default="", help="only names that contain this")
+    parser.add_argument("--only", default="", help="only pictures whose name contains this")
     options = parser.parse_args()
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

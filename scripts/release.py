@@ -1,10 +1,10 @@
-"""Collect what a release is made of from what ./scripts/package built, and hold it to the release's rules.
+"""Collect the files of a release from what ./scripts/package built, and check them against the release's rules.
 
 Usage: release.py [--tag v1.2.3] [--output FOLDER]
 
-Without a tag it is a rehearsal: the changelog's unreleased part stands for the release's. Written to the folder
+Without a tag it is a rehearsal, with the changelog's unreleased part as the release's notes. It writes to the folder
 (dist/release): the wheel, the sdist, the npm packages, the executable as an archive, the bill of materials, the notes,
-and SHA256SUMS. Nothing is signed, published or sent; the workflow does that.
+and SHA256SUMS. It signs, publishes and sends nothing; the workflow does that.
 """
 
 import argparse
@@ -22,7 +22,7 @@ _HASHED = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def version_problems(tag: str | None, version: str, npm_version: str, changelog: str) -> Iterator[str]:
-    """What keeps ``version`` from being released under ``tag``, one line each."""
+    """Yield one line for each reason why ``version`` cannot be released under ``tag``."""
     if npm_version != version:
         yield f"npm/package.json is of version {npm_version}, the emulator of {version}"
     if tag is not None and tag != f"v{version}":
@@ -32,7 +32,7 @@ def version_problems(tag: str | None, version: str, npm_version: str, changelog:
 
 
 def notes(changelog: str, name: str) -> str:
-    """The changelog's part of that name, without its heading; empty if there is none."""
+    """Return the changelog's part of that name without its heading, or "" if there is none."""
     found = re.search(
         rf"^## \[{re.escape(name)}\][^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL
     )
@@ -40,7 +40,7 @@ def notes(changelog: str, name: str) -> str:
 
 
 def lock_problems(text: str) -> Iterator[str]:
-    """What a lock must not hold: a package that is not pinned and hashed, an address, a host."""
+    """Yield one line for each package that is not pinned and hashed, and for each address in the lock."""
     if re.search(r"https?://|@ file:|--(?:extra-)?index-url", text):
         yield "requirements.lock names an address"
     for entry in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE):
@@ -54,7 +54,7 @@ def lock_problems(text: str) -> Iterator[str]:
 
 
 def npm_lock_problems(text: str) -> Iterator[str]:
-    """The same of an npm lock."""
+    """Yield the same problems of an npm lock."""
     for name, one in json.loads(text)["packages"].items():
         if name and "integrity" not in one:
             yield f"npm/package-lock.json has no hash for {name!r}"
@@ -63,7 +63,7 @@ def npm_lock_problems(text: str) -> Iterator[str]:
 
 
 def collect(output: Path) -> list[Path]:
-    """Copy what was built to ``output``. Raises SystemExit naming what was not."""
+    """Copy the built files to ``output``. Raises SystemExit that names a missing one."""
     dist = _ROOT / "dist"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
@@ -84,12 +84,12 @@ def collect(output: Path) -> list[Path]:
 
 
 def checksums(paths: list[Path]) -> str:
-    """As sha256sum writes and checks them."""
+    """Return checksums in the format of sha256sum."""
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
 
 
 def components(bill: str) -> set[str]:
-    """The names of what a bill of materials (CycloneDX, JSON) lists."""
+    """Return the component names of a bill of materials (CycloneDX, JSON)."""
     return {str(one["name"]) for one in json.loads(bill)["components"]}
 
 

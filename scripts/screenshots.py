@@ -1,7 +1,7 @@
-"""Pictures of every page of the dashboard and of the jobs page, of a made-up shop's morning.
+"""Take pictures of every page of the dashboard and of the jobs page, with the data of an invented shop.
 
-The shop's app answers inside this process and moves the manual clock on as it does, so that an hour of deliveries
-with believable latencies is made in a second, and looks the same each time.
+The shop's app runs inside this process and advances the manual clock with each answer. An hour of deliveries with
+realistic latencies then takes a second, and looks the same each time.
 """
 
 import argparse
@@ -68,7 +68,7 @@ SIZES = {"wide": (1360, 860), "narrow": (390, 844)}
 
 
 class Shop:
-    """Takes its time to answer, and fails now and then."""
+    """The shop's app: it answers after some virtual time, and sometimes fails."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -97,7 +97,7 @@ class Shop:
 
 
 async def publish(qstash: Harness, path: str, body: Any, **options: str) -> str:
-    """One message to the shop; ``options`` are headers with underscores."""
+    """Publish one message to the shop. ``options`` are header names with underscores."""
     headers = {name.replace("_", "-"): value for name, value in options.items()}
     headers.setdefault("Content-Type", "application/json")
     prefix = "/v2/enqueue/emails/" if path == "/api/jobs/email" else "/v2/publish/"
@@ -108,7 +108,7 @@ async def publish(qstash: Harness, path: str, body: Any, **options: str) -> str:
 
 
 async def make_a_morning(qstash: Harness) -> str:
-    """An hour of the shop's life; the id of the message whose story is worth a picture."""
+    """Publish an hour of the shop's messages. Return the id of the message whose page is photographed."""
     dice = random.Random(5)
     api = qstash.client
     story = ""
@@ -168,7 +168,7 @@ async def make_a_morning(qstash: Harness) -> str:
 
 
 async def make_runs(qstash: Harness) -> None:
-    """Orders as workflow runs: one done, one that waits for an event, one whose card is refused."""
+    """Start orders as workflow runs: one completed, one waiting for an event, one whose card is refused."""
     sdk = MiniSdk(_order, qstash.client, f"{ORDERS}/order")
     qstash.mount(ORDERS, sdk)
     for run_id, label in (("wfr_order-41", "eu"), ("wfr_order-42", "eu"), ("wfr_order-43", "us")):
@@ -245,18 +245,18 @@ async def export_orders(payload: Note, job: Job) -> None:
 
 @dataclass
 class HarnessTime:
-    """The harness's clock, for the records."""
+    """The harness's clock as the clock of the job system."""
 
     harness: Harness
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the harness's time, in UTC."""
         return datetime.fromtimestamp(self.harness.now / 1000, UTC)
 
 
 @asynccontextmanager
 async def jobs_page(qstash: Harness, folder: Path) -> AsyncIterator[ASGIApp]:
-    """A worker with a few jobs of each fate, and its jobs page."""
+    """Run a worker with jobs in each state, and yield the app with its jobs page."""
     database_url = f"sqlite:///{folder / 'jobs.db'}"
     await asyncio.to_thread(migrations.upgrade, database_url)
     registry = Registry([send_email, charge_card, export_orders])
@@ -279,7 +279,7 @@ async def jobs_page(qstash: Harness, folder: Path) -> AsyncIterator[ASGIApp]:
 
 
 async def job_targets(jobs_url: str, browser: Browser) -> dict[str, str]:
-    """The addresses of the jobs pages: the list, a failed job, one that is tried again."""
+    """Return the addresses of the jobs pages: the list, a failed job, one that waits for a retry."""
     targets = {"jobs": f"{jobs_url}/jobs", "jobs-failed": f"{jobs_url}/jobs?status=failed"}
     page = await browser.new_page()
     for name, query in (
@@ -294,7 +294,7 @@ async def job_targets(jobs_url: str, browser: Browser) -> dict[str, str]:
 
 
 async def take(browser: Browser, targets: dict[str, str], out: Path) -> None:
-    """Every page in four ways; ``targets`` are addresses by name."""
+    """Photograph every page in each size and colour scheme. ``targets`` are addresses by name."""
     for size, (width, height) in SIZES.items():
         for scheme in SCHEMES:
             context = await browser.new_context(
@@ -323,7 +323,7 @@ async def _picture(page: Page, target: str, path: Path, *, is_full: bool = False
 
 
 def dashboard_targets(url: str, story: str) -> dict[str, str]:
-    """The addresses of the dashboard's pages."""
+    """Return the addresses of the dashboard's pages."""
     pages = {name: name for name in PAGES}
     pages |= {
         "message": f"messages/{story}",
@@ -335,7 +335,7 @@ def dashboard_targets(url: str, story: str) -> dict[str, str]:
 
 
 async def take_for_docs(browser: Browser, targets: dict[str, str]) -> None:
-    """The three that README and docs show."""
+    """Take the three pictures that README and docs show."""
     width, height = SIZES["wide"]
     shown: tuple[tuple[str, str, Literal["light", "dark"]], ...] = (
         ("dashboard-overview", "overview", "light"),
@@ -351,7 +351,7 @@ async def take_for_docs(browser: Browser, targets: dict[str, str]) -> None:
 
 
 def find_browser() -> str:
-    """The system's Chromium. Exits with words where there is none."""
+    """Return the path of the system's Chromium. Raises SystemExit with a message if there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     return found or sys.exit(f"no browser: install Chromium so that one of {', '.join(BROWSERS)} is on PATH")
 
@@ -362,10 +362,10 @@ async def main() -> None:
         "--out", type=Path, default=Path("var/screenshots"), help="directory for the PNG files"
     )
     parser.add_argument(
-        "--serve", action="store_true", help="take no pictures; serve the made-up morning and stay up"
+        "--serve", action="store_true", help="take no pictures; serve the pages with their data until stopped"
     )
     parser.add_argument(
-        "--readme", action="store_true", help="take those of README and docs anew, into docs/images"
+        "--readme", action="store_true", help="retake the pictures of README and docs, in docs/images"
     )
     arguments = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
@@ -397,7 +397,7 @@ async def main() -> None:
 
 @asynccontextmanager
 async def _served(app: ASGIApp) -> AsyncIterator[str]:
-    """``app`` behind a port of its own; gives its address."""
+    """Serve ``app`` on a free port and yield its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
     serving = asyncio.create_task(server.serve())
     while not server.started:

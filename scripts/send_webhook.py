@@ -1,4 +1,4 @@
-"""Send a signed webhook to the worker, as Stripe or GitHub would, and print what it answers."""
+"""Send a signed webhook to the worker, as Stripe or GitHub would, and print its answer."""
 
 import argparse
 import hashlib
@@ -27,7 +27,7 @@ PRICE = {
 
 
 def subscription(**changed: Any) -> dict[str, Any]:
-    """A subscription as Stripe describes it."""
+    """Return a subscription in Stripe's form."""
     now = _now()
     return {
         "id": "sub_ada", "object": "subscription", "customer": "cus_ada", "status": "active", "start_date": now,
@@ -37,7 +37,7 @@ def subscription(**changed: Any) -> dict[str, Any]:
 
 
 def invoice() -> dict[str, Any]:
-    """An invoice of that subscription."""
+    """Return an invoice of that subscription, in Stripe's form."""
     return CUSTOMER | {
         "id": f"in_{uuid.uuid4().hex[:8]}", "object": "invoice", "currency": "usd", "amount_due": 3000,
         "amount_paid": 3000, "hosted_invoice_url": "https://invoice.stripe.com/i/sample",
@@ -46,7 +46,7 @@ def invoice() -> dict[str, Any]:
 
 
 def stripe_object(event: str) -> dict[str, Any]:
-    """A sample of what the event is about."""
+    """Return a sample of the object that the event concerns."""
     if event == "checkout.session.completed":
         return {
             "id": f"cs_{uuid.uuid4().hex[:8]}", "object": "checkout.session", "mode": "subscription",
@@ -64,7 +64,7 @@ def stripe_object(event: str) -> dict[str, Any]:
 
 
 def of_stripe(event: str, data: dict[str, Any] | None) -> tuple[str, bytes, dict[str, str]]:
-    """Path, body and headers of an event of Stripe."""
+    """Return path, body and headers of a Stripe event."""
     body = {
         "id": f"evt_{uuid.uuid4().hex[:16]}", "object": "event", "type": event, "created": _now(),
         "data": {"object": data or stripe_object(event)},
@@ -75,7 +75,7 @@ def of_stripe(event: str, data: dict[str, Any] | None) -> tuple[str, bytes, dict
 
 
 def of_github(event: str, data: dict[str, Any] | None) -> tuple[str, bytes, dict[str, str]]:
-    """Path, body and headers of an event of GitHub."""
+    """Return path, body and headers of a GitHub event."""
     sample = {
         "action": "opened", "number": 7, "ref": "refs/heads/main", "commits": [{"id": uuid.uuid4().hex}],
         "issue": {"number": 7, "title": "A sample", "state": "open"},
@@ -109,7 +109,7 @@ def main() -> int:
         )
     except httpx.TransportError as error:
         print(
-            f"send-webhook: no worker at {options.to} ({error}); start ./scripts/dev, or say --to",
+            f"send-webhook: no worker at {options.to} ({error}); start ./scripts/dev, or name another with --to",
             file=sys.stderr,
         )
         return 1

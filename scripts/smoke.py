@@ -1,4 +1,4 @@
-"""Try an installed package with nothing but what it brings: one message delivered, or one job done.
+"""Try an installed package with its own dependencies alone: deliver one message, or run one job.
 
 Usage: smoke.py emulator | jobs | executable PATH
 """
@@ -19,12 +19,12 @@ from typing import Any
 
 _BIN = Path(sys.executable).parent
 _SECONDS = 240.0
-"""The end of a hang, not a measure."""
+"""A timeout that ends a hang."""
 _SAYS_ITS_SERVER = "import os, sys; print(os.environ['QSTASH_URL']); sys.exit(7)"
 
 
 class _Destination(BaseHTTPRequestHandler):
-    """Keeps the signature of what it is sent."""
+    """A destination that keeps the signature of each request."""
 
     signatures: list[str] = []  # noqa: RUF012 -- one list for all requests is what is wanted
 
@@ -92,7 +92,7 @@ def _refusal(*command: str) -> str:
 
 
 def missing_extras() -> None:
-    """Where an extra is not installed, one line names it, whoever asks."""
+    """Check that commands and imports without their extra end with one line that names it."""
     for command in (["jobs-core", "migrate"], ["jobs-core", "--help"]):
         if "'qstash-emulator[jobs]'" not in (said := _refusal(*command)):
             raise SystemExit(f"smoke: {' '.join(command)} does not name the extra: {said}")
@@ -107,7 +107,7 @@ def missing_extras() -> None:
 
 
 def emulator(folder: Path) -> str:
-    """The emulator alone: it starts, delivers, says so, and stops; nothing of the job system came along."""
+    """Check that the emulator alone starts, delivers, logs and stops, and that no job system is installed with it."""
     for absent in ("alembic", "aiosmtplib", "jinja2", "stripe", "reportlab"):
         if importlib.util.find_spec(absent) is not None:
             raise SystemExit(f"smoke: the emulator alone should not bring {absent}")
@@ -118,7 +118,7 @@ def emulator(folder: Path) -> str:
 
 
 def executable(folder: Path, program: Path) -> str:
-    """The standalone executable: as the emulator alone, with no variable set, not even PATH; and it starts itself."""
+    """Check the standalone executable like the emulator alone, with no variable set, not even PATH."""
     said = _try_server(folder, *_start_emulator(folder, program, _bare()))
     ran = _run(folder, program, "run", "--", sys.executable, "-c", _SAYS_ITS_SERVER)
     if ran.returncode != 7 or not ran.stdout.startswith("http://"):
@@ -134,7 +134,7 @@ def executable(folder: Path, program: Path) -> str:
 
 
 def _bare() -> dict[str, str]:
-    """No variable, but for the one without which Windows opens no socket."""
+    """Return an environment without variables, except the one that Windows needs to open a socket."""
     return {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
 
 
@@ -144,12 +144,12 @@ def _run(folder: Path, program: Path, *arguments: str) -> subprocess.CompletedPr
 
 
 def _schedule_with_a_zone(variables: dict[str, str], url: str) -> None:
-    """Cron with a zone needs the zones' data, which a system without them must not lack."""
+    """Check a cron line with a time zone, which needs zone data even on a system without its own."""
     made = _call(
         variables, f"/v2/schedules/{url}", b"{}", {"Upstash-Cron": "CRON_TZ=Asia/Kathmandu 0 9 * * *"}
     )
     at = _call(variables, f"/v2/schedules/{made['scheduleId']}")["nextScheduleTime"]
-    # Five hours and three quarters ahead of UTC, all the year.
+    # Kathmandu is 5 h 45 min ahead of UTC all year.
     if at // 60_000 % 1440 != 9 * 60 - 345:
         raise SystemExit(f"smoke: nine o'clock in Kathmandu is not {at}")
 
@@ -169,7 +169,7 @@ def _try_server(folder: Path, server: subprocess.Popen[str], variables: dict[str
         _schedule_with_a_zone(variables, url)
     finally:
         if sys.platform == "win32" and server.stdin is not None:
-            server.stdin.close()  # there SIGTERM kills
+            server.stdin.close()  # on Windows SIGTERM kills
         else:
             server.terminate()
         code = server.wait(_SECONDS)
@@ -179,7 +179,7 @@ def _try_server(folder: Path, server: subprocess.Popen[str], variables: dict[str
 
 
 def jobs(folder: Path) -> str:
-    """The job system: a job enqueued from the terminal is done by a worker."""
+    """Check that a worker runs a job enqueued from the terminal."""
     server, variables = _start_emulator(folder)
     port = _free_port()
     environment = {

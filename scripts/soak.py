@@ -1,4 +1,4 @@
-"""A server at half of what it can do, for a while: its memory and latency, window by window; ``--help`` says how."""
+"""Run a server at half load and print its memory and latency, window by window; see ``--help``."""
 
 import argparse
 import asyncio
@@ -24,14 +24,14 @@ _CONNECTIONS = 20
 _CALIBRATION_SECONDS = 5.0
 _WINDOWS = 20
 _MIB = 1024 * 1024
-# What the last third may be above the middle one; the first third is warming up.
+# By how much the last third may exceed the middle one; the first third is the warm-up.
 _MEMORY_RATIO, _MEMORY_SLACK_MIB = 1.10, 8.0
 _LATENCY_RATIO, _LATENCY_SLACK_MS = 1.5, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the run: latencies in milliseconds from the publish call to the arrival at the destination."""
+    """Measurements of a part of the run. Latencies are ms from the publish call to the arrival at the destination."""
 
     seconds: float
     published: int
@@ -44,7 +44,7 @@ class Window:
 
 @dataclass
 class Destination:
-    """Answers 200, and notes how long each message took; runs on a thread of its own."""
+    """A destination on a thread of its own, which answers 200 and records each message's latency."""
 
     latencies_ms: list[float] = field(default_factory=list)
     delivered: int = 0
@@ -62,20 +62,24 @@ class Destination:
         await send({"type": "http.response.body", "body": b""})
 
     def take(self) -> list[float]:
-        """The latencies since the last call."""
+        """Return the latencies in ms since the last call, and clear them."""
         taken, self.latencies_ms = self.latencies_ms, []
         return taken
 
 
 def main() -> int:
-    """0 if memory and latency stayed flat."""
-    parser = argparse.ArgumentParser(description="A server at half load for a while: is it flat?")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: %(default)s)")
+    """Return the exit code: 0 if memory and latency stayed flat, else 1."""
+    parser = argparse.ArgumentParser(
+        description="Run a server at half load, and check that its memory and latency stay flat."
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="minutes to run (default: %(default)s)")
     parser.add_argument(
-        "--mixed", action="store_true", help="every kind of message, with readers beside; is anything lost?"
+        "--mixed",
+        action="store_true",
+        help="messages of every kind with a reader of the lists; also counts lost messages",
     )
     parser.add_argument(
-        "--rate", type=float, default=150.0, help="with --mixed: publishes a second (default: %(default)s)"
+        "--rate", type=float, default=150.0, help="publishes a second with --mixed (default: %(default)s)"
     )
     given = parser.parse_args()
     for name in ("minutes", "rate"):
@@ -137,7 +141,7 @@ Publish = Callable[[], Awaitable[None]]
 
 @asynccontextmanager
 async def _publisher(url: str, token: str) -> AsyncIterator[Publish]:
-    """Publishes the present moment, over connections that are kept."""
+    """Yield a function that publishes the present time over kept connections."""
     transport = SocketTransport(max_response_bytes=1_000_000)
     headers = (("Authorization", f"Bearer {token}"),)
 
@@ -153,7 +157,7 @@ async def _publisher(url: str, token: str) -> AsyncIterator[Publish]:
 
 
 async def _calibrate(publish: Publish, destination: Destination) -> float:
-    """Messages a second, published and delivered, when everybody does what they can."""
+    """Return the messages a second that are published and delivered at full load."""
     started = time.perf_counter()
     until = started + _CALIBRATION_SECONDS
     published = itertools.count()
@@ -173,7 +177,7 @@ async def _calibrate(publish: Publish, destination: Destination) -> float:
 
 
 async def _publish_steadily(publish: Publish, rate: float, until: float) -> int:
-    """Publish at ``rate`` whatever the server does, on at most so many connections; how many that were."""
+    """Publish ``rate`` messages a second until ``until``, on a limited number of connections. Return how many."""
     times = _times(time.perf_counter(), 1 / rate, until)
     count = 0
 

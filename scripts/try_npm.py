@@ -1,4 +1,4 @@
-"""Install the packed npm packages into copies of the examples, and run their tests with neither Python nor uv on PATH.
+"""Install the packed npm packages into copies of the examples, and run their tests without Python or uv on PATH.
 
 Usage: try_npm.py FOLDER_OF_TARBALLS
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 _EXAMPLES = Path(__file__).parent.parent / "examples"
 _NAMES = ("vitest-node", "vitest-nextjs")
-_SECONDS = 600  # the end of a hang, not a measure
+_SECONDS = 600  # a timeout that ends a hang
 
 
 def _run(folder: Path, environment: dict[str, str], *command: str) -> str:
@@ -28,7 +28,7 @@ def _run(folder: Path, environment: dict[str, str], *command: str) -> str:
 
 
 def _only_node(folder: Path) -> dict[str, str]:
-    """An environment in which Node is the only program that a PATH leads to."""
+    """Return an environment in whose PATH Node is the only program."""
     path = folder / "path"
     path.mkdir()
     (path / "node").symlink_to(Path(str(shutil.which("node"))).resolve())
@@ -36,7 +36,7 @@ def _only_node(folder: Path) -> dict[str, str]:
 
 
 def try_example(name: str, tarballs: list[Path], scratch: Path) -> None:
-    """Install, check the types, and run the tests. Raises SystemExit when one of them fails."""
+    """Install an example, check its types and run its tests. Raises SystemExit when one of these fails."""
     folder = scratch / name
     shutil.copytree(
         _EXAMPLES / name, folder, ignore=shutil.ignore_patterns("node_modules", "package-lock.json")

@@ -36,7 +36,7 @@ SECTIONS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "virtual": virtual_time,
     "workflows": workflows,
 }
-# Only when asked for by name: they answer other questions than "how fast is it".
+# These run only when they are named: they answer other questions than "how fast is it".
 EXTRAS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "transports": transports,
     "profile": profile,
@@ -56,7 +56,7 @@ async def measure(bench: Bench, names: list[str]) -> None:
         say(name)
         try:
             await (SECTIONS | EXTRAS)[name](bench)
-        except Exception as error:  # noqa: BLE001  one section that fails must not cost the others
+        except Exception as error:  # noqa: BLE001  a section that fails must not stop the others
             bench.report.note(f"{name} could not be measured: {type(error).__name__}: {error}")
         say(f"{name} took {time.perf_counter() - started:.0f} s")
 
@@ -71,7 +71,7 @@ def parse_options() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--pictures", type=Path, default=DEFAULT_FOLDER, metavar="FOLDER",
-        help="where pictures go (default: bench-results)",
+        help="folder of the pictures (default: bench-results)",
     )  # fmt: skip
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Figures, the marks they are held to, and the table."""
+"""Figures, the marks that they should reach, and the table."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Mark:
-    """What a ratio, or the figure itself when there is no baseline, should reach."""
+    """A bound for a figure's ratio, or for the figure itself where it has no baseline."""
 
     bound: float
     kind: Literal["least", "most"] = "least"
@@ -44,7 +44,7 @@ class Figure:
 
 @dataclass
 class Report:
-    """Everything one run of the benchmark found."""
+    """All figures and notes of one run of the benchmark."""
 
     figures: list[Figure] = field(default_factory=list)
     curves: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Report:
         against: tuple[str, Sequence[float]] | None = None,
         mark: Mark | None = None,
     ) -> None:
-        """Add a figure; ``against`` names the baseline and gives its values, one for each run if made in turn."""
+        """Add a figure. ``against`` is the baseline's name and its values, one for each run where runs took turns."""
         ratio = _ratio(values, against[1]) if against else None
         held = ratio if ratio is not None else statistics.median(values)
         figure = Figure(
@@ -71,7 +71,7 @@ class Report:
         say(f"  {_line(figure)}")
 
     def note(self, text: str) -> None:
-        """Something the reader should know: what was left out, and why."""
+        """Add a remark for the reader, such as what was left out and why."""
         self.notes.append(text)
         say(f"  {text}")
 
@@ -101,7 +101,7 @@ class Report:
 
 def _ratio(values: Sequence[float], baseline: Sequence[float]) -> float:
     if len(values) == len(baseline):
-        # Runs made in turn: what disturbed one disturbed its neighbour.
+        # Runs took turns, so a disturbance of one also fell on its neighbour: pair them.
         return statistics.median(one / other for one, other in zip(values, baseline, strict=True))
     return statistics.median(values) / statistics.median(baseline)
 
@@ -121,5 +121,5 @@ def _number(value: float) -> str:
 
 
 def say(text: str) -> None:
-    """Progress, on the error stream."""
+    """Print progress on the error stream."""
     print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A job's statements with ever more jobs in PostgreSQL, and beside a clean-up of most of them."""
+"""Measure a job's statements as PostgreSQL holds more jobs, and while a clean-up deletes most of them."""
 
 import contextlib
 import threading
@@ -27,24 +27,24 @@ from scripts.benchmarks.setting import Bench
 _LEAST = 1_000
 _GROUP = 20  # jobs in one transaction, as under load
 _ROUNDS = 60
-_HOURLY = 1_000  # however many jobs there are, the last hour has as many
-_BATCH = 500  # what the clean-up deletes at once
+_HOURLY = 1_000  # jobs of the last hour, whatever the total
+_BATCH = 500  # jobs that the clean-up deletes in one statement
 _MARK = Mark(0.8)
 
-# Milliseconds of each round, by what was done.
+# Milliseconds of each round, by the operation.
 Times = dict[str, list[float]]
 
 
 @dataclass
 class _Jobs:
-    """A database with jobs, and what has been measured there."""
+    """A database with jobs, and the measurements made in it."""
 
     engine: Engine
     times: Times = field(default_factory=dict)
     made: int = 0
 
     def round(self) -> None:
-        """Bring a group of jobs from their record to their end, and ask for a page and for the health."""
+        """Record a group of jobs and run them to their end; then read a page of jobs and the health figures."""
         self.made += 1
         ids = [f"{self.made:08}-{place:04}" for place in range(_GROUP)]
         until = NOW + timedelta(minutes=1)
@@ -66,7 +66,7 @@ class _Jobs:
         self.times.setdefault(name, []).append((time.perf_counter() - began) * 1000)
 
     def clean_up(self, stop: threading.Event) -> int:
-        """Delete the jobs of all but the last hour, a batch at a time, until none is left or it is to stop."""
+        """Delete all jobs older than an hour in batches, until none is left or ``stop`` is set. Return how many."""
         removed = 0
         before = NOW - timedelta(hours=1)
         while not stop.is_set():
@@ -79,7 +79,7 @@ class _Jobs:
 
 
 async def job_growth(bench: Bench) -> None:
-    """Milliseconds for a group of jobs; each ratio is the rate with many jobs by that with a thousand, in turns."""
+    """Measure milliseconds for a group of jobs. Each ratio is the rate with many jobs over the rate with a thousand."""
     from scripts.benchmarks.jobs import _postgres, _try
 
     with contextlib.ExitStack() as stack:

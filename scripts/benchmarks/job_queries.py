@@ -1,7 +1,7 @@
-"""What is asked of the records, with a hundred thousand jobs in PostgreSQL, and the plans that answer it.
+"""Time the queries on job records with a hundred thousand jobs in PostgreSQL, and keep their plans.
 
-Lists, stats and health have a mark to reach. The two others read more: stats over everything there is counts
-every row, and the sweep, once a minute, makes records of up to 500 late jobs.
+Lists, stats and health have a mark to reach. The two others read more: stats over all jobs count every row,
+and the sweep, once a minute, reads the records of up to 500 late jobs.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ UNMARKED = frozenset({"stats, everything", "sweep"})
 
 
 def fill(engine: Engine, jobs: int, *, span: timedelta = timedelta(days=7)) -> None:
-    """Put ``jobs`` finished and unfinished jobs, made within ``span`` up to now, into empty, migrated tables."""
+    """Fill empty, migrated tables with ``jobs`` finished and unfinished jobs created within the last ``span``."""
     with engine.begin() as connection:
         connection.execute(text(_FILL), {"now": NOW, "jobs": jobs, "span": span})
         connection.execute(text(_FILL_ATTEMPTS))
@@ -79,7 +79,7 @@ def fill(engine: Engine, jobs: int, *, span: timedelta = timedelta(days=7)) -> N
 
 
 def plans(engine: Engine, ask: Callable[[Connection], Any]) -> list[str]:
-    """The plan of each statement that a question executes."""
+    """Return the plan of each statement that ``ask`` executes."""
     found = []
     with engine.connect() as connection, _statements(engine) as executed:
         ask(connection)
@@ -104,7 +104,7 @@ def _statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
 
 
 async def measure_job_queries(bench: Bench) -> None:
-    """Milliseconds to answer, as a caller waits for it; the plans go beside the pictures."""
+    """Measure milliseconds until a caller has its answer. The plans are written to the folder of the pictures."""
     from scripts.benchmarks.jobs import _postgres, _try
 
     with contextlib.ExitStack() as stack:

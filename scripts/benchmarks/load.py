@@ -1,4 +1,4 @@
-"""The load generator: keep-alive HTTP/1.1 over asyncio, so light that the server is what is measured."""
+"""The load generator: keep-alive HTTP/1.1 over asyncio, light enough that the server is the limit."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class Connection(asyncio.Protocol):
         return connection
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send a whole request; the status and the body of its answer."""
+        """Send a whole request. Return the status and the body of its answer."""
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
 
 
 def request_bytes(url: str, headers: Mapping[str, str], body: bytes, method: str = "POST") -> bytes:
-    """A whole request. The target is everything behind the authority, as it stands."""
+    """Return the bytes of a request. Its target is everything behind the authority, unchanged."""
     parts = urlsplit(url)
     target = url[url.index(parts.netloc) + len(parts.netloc) :] or "/"
     lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}", "Accept: */*", "User-Agent: bench"]
@@ -70,7 +70,10 @@ def request_bytes(url: str, headers: Mapping[str, str], body: bytes, method: str
 
 
 async def send_all(url: str, requests: Iterator[bytes], concurrency: int = CONCURRENCY) -> float:
-    """Send every request from ``concurrency`` connections; seconds until the last answer. All must be 2xx."""
+    """Send all requests over ``concurrency`` connections. Return the seconds until the last answer.
+
+    Raises RuntimeError for an answer other than 2xx.
+    """
     connections = await asyncio.gather(*(Connection.open(url) for _ in range(concurrency)))
 
     async def work(connection: Connection) -> None:
@@ -89,7 +92,7 @@ async def send_all(url: str, requests: Iterator[bytes], concurrency: int = CONCU
 
 
 async def get(url: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """The body of one answer."""
+    """Return the body of the answer to one GET."""
     connection = await Connection.open(url)
     try:
         _, body = await connection.ask(request_bytes(url, headers or {}, b"", "GET"))

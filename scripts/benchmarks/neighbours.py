@@ -1,4 +1,4 @@
-"""What one client, or one destination, does must not hold up others: a huge batch, many schedules of one minute."""
+"""Measure how much one client or destination delays others: a huge batch, many schedules of one minute."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ _MINUTE_MS = 60_000
 
 
 async def huge_batch(bench: Bench) -> None:
-    """Three million small objects in one batch: refused soon, in little memory, and others are answered meanwhile."""
+    """Send three million small objects in one batch; measure the refusal, the memory and the delay of others."""
     body = b"[" + b",".join([b'{"destination":"a"}'] * _OBJECTS) + b"]"
     waits: list[float] = []
     async with emulator("memory") as server, _others(server, waits):
@@ -43,7 +43,7 @@ async def huge_batch(bench: Bench) -> None:
 
 
 async def closing_destination(bench: Bench) -> None:
-    """A destination that closes every kept-alive connection after its answer; no message has a retry."""
+    """Deliver to a destination that closes every kept-alive connection after its answer. No message has retries."""
     called = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,11 +73,11 @@ async def closing_destination(bench: Bench) -> None:
 
 
 async def many_schedules(bench: Bench) -> None:
-    """Ten thousand schedules of one minute: how late the first delivery is, and how long others wait meanwhile."""
+    """Create ten thousand schedules of one minute; measure the delay of their deliveries, and what others wait."""
     db = bench.database("many-schedules")
     async with destination() as receiver, emulator(db) as server:
         timed = f"{receiver.url.removesuffix('/work')}/timed"
-        # Long enough from now that all are there.
+        # Far enough ahead that all schedules exist by then.
         due_at = (_now_ms() // _MINUTE_MS + 2) * _MINUTE_MS
         due = datetime.fromtimestamp(due_at / 1000, UTC)
         cron = {"Upstash-Cron": f"{due.minute} {due.hour} * * *"}
@@ -97,7 +97,7 @@ async def many_schedules(bench: Bench) -> None:
 
 @contextlib.asynccontextmanager
 async def _others(server: Running, waits: list[float]) -> AsyncIterator[None]:
-    """Another client asks again and again, and notes how long each answer took, in seconds."""
+    """Send requests as another client until the block ends, and append each answer's seconds to ``waits``."""
     request = request_bytes(f"{server.url}/v2/keys", _LINES, b"", "GET")
     connection = await Connection.open(server.url)
 
@@ -119,7 +119,7 @@ async def _others(server: Running, waits: list[float]) -> AsyncIterator[None]:
 
 
 def _most_memory_bytes(server: Running) -> int:
-    """What the process ever had, where the system tells; else what it has."""
+    """Return the process's peak memory in bytes where the system reports it, else its present memory."""
     status = Path(f"/proc/{server.process.pid}/status")
     if not status.exists():
         return server.memory_bytes()

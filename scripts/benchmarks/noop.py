@@ -6,11 +6,11 @@ from jobs_core import Job, Payload, job
 
 
 class Nothing(Payload):
-    """A number, so that the payload is not empty."""
+    """The payload: one number, so that it is not empty."""
 
     number: int
 
 
 @job("noop", endpoint="/api/jobs/noop", retries=3, timeout=timedelta(seconds=30), description="Do nothing.")
 async def noop(payload: Nothing, job: Job) -> None:
-    """Nothing at all."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""Pictures: line charts as SVG, written by hand, since four shapes are all they need."""
+"""Draw charts as SVG. They need four shapes, so no charting package is used."""
 
 import math
 from collections.abc import Mapping, Sequence

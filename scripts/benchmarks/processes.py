@@ -1,4 +1,4 @@
-"""Servers in processes of their own: the emulator, its baselines, and the destination."""
+"""Start servers in processes of their own: the emulator, its baselines, and the destination."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _START_SECONDS = 60.0
 
 @dataclass
 class Running:
-    """A server that answers at ``url``."""
+    """A running server and its ``url``."""
 
     url: str
     process: psutil.Process
@@ -45,9 +45,9 @@ def free_port() -> int:
 async def running(
     command: Sequence[str], port: int, *, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[Running]:
-    """Run ``command`` until the block ends, once it listens on ``port`` of loopback."""
+    """Start ``command``, wait until it listens on ``port`` of loopback, and stop it when the block ends."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("QSTASH_")}
-    # A file and no pipe: a pipe that nobody empties stops who writes to it.
+    # A file instead of a pipe: a full pipe that nobody reads would block the server.
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
             command,
@@ -68,7 +68,7 @@ async def running(
 
 
 async def _until_open(port: int, process: "subprocess.Popen[bytes]", words: IO[bytes]) -> None:
-    """Return when somebody listens on ``port``. Raises RuntimeError with the process's own words if it ends."""
+    """Return when the port accepts connections. Raises RuntimeError with the process's output if it ends."""
     deadline = asyncio.get_running_loop().time() + _START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if process.poll() is not None:
@@ -85,14 +85,14 @@ async def _until_open(port: int, process: "subprocess.Popen[bytes]", words: IO[b
 def emulator(
     db: str, *arguments: str, port: int | None = None
 ) -> contextlib.AbstractAsyncContextManager[Running]:
-    """``qstash-emulator dev`` on ``db``."""
+    """Run ``qstash-emulator dev`` on ``db``."""
     port = port or free_port()
     command = [sys.executable, "-m", "emulator", "dev", "--port", str(port), "--db", db, *arguments]
     return running(command, port)
 
 
 def baseline(name: str, *arguments: str) -> contextlib.AbstractAsyncContextManager[Running]:
-    """One of ``scripts.benchmarks.baselines``."""
+    """Run a module of ``scripts.benchmarks.baselines``."""
     port = free_port()
     return running(
         [sys.executable, "-m", f"scripts.benchmarks.baselines.{name}", str(port), *arguments], port
@@ -100,7 +100,7 @@ def baseline(name: str, *arguments: str) -> contextlib.AbstractAsyncContextManag
 
 
 class Destination:
-    """Counts what it gets, in a process of its own."""
+    """A receiver in a process of its own, which counts its requests."""
 
     def __init__(self, running_: Running) -> None:
         self.url = f"{running_.url}/work"
@@ -111,19 +111,19 @@ class Destination:
         return int(await get(self._count_url))
 
     async def wait_for(self, count: int, *, timeout_seconds: float = 120.0) -> None:
-        """Return when ``count`` requests have come in all."""
+        """Return when the receiver has had ``count`` requests. Raises TimeoutError after ``timeout_seconds``."""
         async with asyncio.timeout(timeout_seconds):
             while await self.count() < count:
                 await asyncio.sleep(0.005)
 
     async def arrivals(self) -> dict[str, float]:
-        """Unix milliseconds of the first arrival, by message id; forgets them."""
+        """Return the unix milliseconds of each message's first arrival, by its id, and clear the record."""
         lines = (await get(self._times_url)).decode().splitlines()
         return {name: float(at) for name, at in (line.split() for line in lines)}
 
 
 @contextlib.asynccontextmanager
 async def destination() -> AsyncIterator[Destination]:
-    """A receiver that answers 200 to everything."""
+    """Run a receiver that answers 200 to every request."""
     async with baseline("receiver") as server:
         yield Destination(server)

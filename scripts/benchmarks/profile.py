@@ -1,6 +1,6 @@
-"""Where the time goes: CPU of one process that publishes and delivers without sockets, by room of the code.
+"""Profile one process that publishes and delivers without sockets: its CPU time by room of the code.
 
-Sockets and HTTP parsing are left out (most of it is uvicorn's); what is left is the emulator's own work.
+Sockets and HTTP parsing, most of it uvicorn's, are left out, so that the emulator's own work remains.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from scripts.benchmarks.setting import BODY, Bench
 
 
 class NoSockets:
-    """Carries every request to a destination that takes it at once."""
+    """A transport whose destination accepts every request at once."""
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
         await asyncio.sleep(0)
         return AttemptResult(status=200, headers=(("content-length", "0"), ("server", "uvicorn")))
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no connections."""
 
 
 async def profile(bench: Bench) -> None:
-    """CPU of one publish and of one whole delivery, all threads; then the share of every room."""
+    """Measure the CPU of one publish and of one whole delivery over all threads, and each room's share."""
     for name, delay in (("publish", b"1d"), ("publish and deliver", b"")):
         costs = [
             await _run(bench, f"profile-{name}-{number}", delay, profiler=None)
@@ -106,7 +106,7 @@ async def _publish(app: Any, delay: bytes) -> None:
 
 
 def _shares(profiler: cProfile.Profile) -> "Counter[str]":
-    """Percent of the time in functions of each room; what C functions take counts as the libraries'."""
+    """Return each room's percentage of the time. The time of C functions counts as the libraries'."""
     times: Counter[str] = Counter()
     for (file, _, _), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         times[_room(file)] += own

@@ -1,4 +1,4 @@
-"""(d) how late what is due arrives, at rest and at half load."""
+"""(d) Measure how late due messages arrive, at rest and at half load."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _SCHEDULES = 10
 
 
 async def lateness(bench: Bench) -> None:
-    """Milliseconds from the due time to the first byte at the destination."""
+    """Measure milliseconds from the due time to the first byte at the destination."""
     db, seconds = bench.database("lateness"), bench.size.lateness_seconds
     found: dict[str, list[float]] = {}
     async with destination() as receiver, emulator(db) as server:
@@ -61,7 +61,7 @@ async def lateness(bench: Bench) -> None:
 
 
 async def _delayed(server: Running, receiver: Destination, db: str, timed: str, seconds: int) -> list[float]:
-    """Publish for ``seconds``, each message with a delay of two seconds; how late each arrived."""
+    """Publish for ``seconds``, each message with a delay of two seconds. Return each one's lateness in ms."""
     await receiver.arrivals()
     connection = await Connection.open(server.url)
     request = publish_request(server.url, timed, {"Upstash-Delay": "2s"})
@@ -78,7 +78,7 @@ async def _delayed(server: Running, receiver: Destination, db: str, timed: str, 
 
 
 async def _steady(server: Running, receiver: Destination, rate: float) -> None:
-    """Publish at ``rate`` a second until cancelled, from as many connections as it takes."""
+    """Publish ``rate`` messages a second until cancelled, over as many connections as that takes."""
     request = publish_request(server.url, receiver.url)
     lanes = 20
 
@@ -88,7 +88,7 @@ async def _steady(server: Running, receiver: Destination, rate: float) -> None:
         while True:
             await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
             await connection.ask(request)
-            # Behind schedule, do not catch up in a burst: that would be another load than half.
+            # Do not catch up in a burst after a delay: the load would be more than half.
             next_at = max(next_at + lanes / rate, time.perf_counter() - lanes / rate)
 
     await asyncio.gather(*(publish() for _ in range(lanes)))

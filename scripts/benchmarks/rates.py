@@ -1,4 +1,4 @@
-"""(a) publishing and (b) the whole way, beside what they are held against."""
+"""(a) Measure publishing, and (b) publishing to delivery, beside their baselines."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ _ELSEWHERE = "https://example.com/work"
 
 
 async def publishing(bench: Bench) -> None:
-    """(a) Durable publishes a second."""
+    """(a) Measure durable publishes a second."""
     count, runs = bench.size.count, bench.size.runs
     rates: dict[str, list[float]] = {"bare": [], "durable": [], "one commit": []}
     costs: dict[str, list[float]] = {"bare": [], "durable": []}
@@ -55,13 +55,13 @@ async def publishing(bench: Bench) -> None:
 async def publish_rate(
     server: Running, count: int, to: str = _ELSEWHERE, *, is_delayed: bool = True
 ) -> float:
-    """Accepted publishes a second."""
+    """Return accepted publishes a second."""
     request = publish_request(server.url, to, FAR_AWAY if is_delayed else None)
     return count / await send_all(server.url, repeat(request, count))
 
 
 async def end_to_end(bench: Bench) -> None:
-    """(b) Published, signed, delivered, acknowledged and logged messages a second."""
+    """(b) Measure messages a second that are published, signed, delivered, acknowledged and logged."""
     count, runs = bench.size.count, bench.size.runs
     rates: dict[str, list[float]] = {"directly": [], "minimal pipeline": [], "emulator": []}
     costs: dict[str, list[float]] = {"minimal pipeline": [], "emulator": []}
@@ -100,7 +100,7 @@ async def end_to_end(bench: Bench) -> None:
 
 
 async def delivery_rate(server: Running, receiver: Destination, count: int) -> float:
-    """Messages a second from the first publish to the last delivery."""
+    """Return messages a second, from the first publish to the last delivery."""
     before = await receiver.count()
     return await _rate(count, lambda: _publish_and_wait(server, receiver, count, before + count))
 

@@ -1,4 +1,4 @@
-"""What a thousand and very many queues' messages, flow-control keys, endpoints and schedules cost those who publish."""
+"""Measure publishing beside many queued messages, flow-control keys, endpoints or schedules, and beside a thousand."""
 
 import asyncio
 import contextlib
@@ -26,17 +26,17 @@ Fill = Callable[[Running, Destination, int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Kind:
-    """Something that there can be many of: how it is made, and how many of it at most."""
+    """A kind of resource: how ``count`` of them are created, and the largest count that is measured."""
 
     name: str
     most: int
     fill: Fill
     rate: Callable[[Running, Destination, int], Awaitable[float]] | None = None
-    """Messages a second of what concerns it itself, besides those that have nothing to do with it."""
+    """Measures messages a second that use the resource, beside the rate of messages that do not."""
 
 
 async def resource_growth(bench: Bench) -> None:
-    """Rates with very many of a kind by those with a thousand, in turns, and the memory that each one takes."""
+    """Measure the rates with very many of a kind against those with a thousand, and the memory of each one."""
     async with destination() as receiver:
         for kind in KINDS:
             most = kind.most if bench.size.is_full else max(kind.most // 10, 10 * _LEAST)
@@ -90,7 +90,7 @@ async def _post(server: Running, path: str, contents: Iterator[object], concurre
 
 
 async def _waiting(server: Running, receiver: Destination, count: int) -> None:
-    """Messages that wait in one queue, which is paused."""
+    """Publish messages to one paused queue, where they wait."""
     await _post(server, "/v2/queues", iter([{"queueName": "full", "paused": True}]))
     one = {"destination": receiver.url, "queue": "full", "body": "{}"}
     await _post(server, "/v2/batch", iter([[one] * _IN_ONE_BATCH] * (count // _IN_ONE_BATCH)))
@@ -102,7 +102,7 @@ async def _enqueue_rate(server: Running, receiver: Destination, count: int) -> f
 
 
 async def _keys(server: Running, receiver: Destination, count: int) -> None:
-    """Flow-control keys, each of them met once: its message is delivered, and its period of a second is over."""
+    """Use each flow-control key once: its message is delivered, and its period of a second is over."""
     before = await receiver.count()
 
     def batch(start: int) -> list[object]:
@@ -123,7 +123,7 @@ async def _keys(server: Running, receiver: Destination, count: int) -> None:
 
 
 async def _known_key_rate(server: Running, receiver: Destination, count: int) -> float:
-    """With keys that were met before."""
+    """Return messages a second with keys that were used before."""
     limits = "parallelism=2, rate=100, period=1s"
     before = await receiver.count()
     requests = [
@@ -141,7 +141,7 @@ async def _known_key_rate(server: Running, receiver: Destination, count: int) ->
 
 
 async def _endpoints(server: Running, receiver: Destination, count: int) -> None:
-    """Endpoints of one URL group."""
+    """Add endpoints to one URL group."""
     groups = (
         {"endpoints": [{"url": f"{receiver.url}?n={number}", "name": f"e{number}"} for number in numbers]}
         for numbers in (
@@ -152,7 +152,7 @@ async def _endpoints(server: Running, receiver: Destination, count: int) -> None
 
 
 async def _fan_out_rate(server: Running, receiver: Destination, count: int) -> float:
-    """Messages a second that publishes to the group make, as many as it has endpoints for each."""
+    """Return messages a second made by publishes to the group, each of which makes one for every endpoint."""
     del receiver, count
     request = request_bytes(f"{server.url}/v2/publish/all", _lines(Upstash_Delay="1d"), b"{}")
     size = await _group_size(server)
@@ -165,7 +165,7 @@ async def _group_size(server: Running) -> int:
 
 
 async def _schedules(server: Running, receiver: Destination, count: int) -> None:
-    """Schedules of the coming 29 February, in as many tenants as the plan needs."""
+    """Create schedules for the next 29 February, in as many tenants as the plan's limit requires."""
     tenants = [PUBLISHED_USERS[0].token]
     while len(tenants) * _PER_TENANT < count:
         tenants.append(await _new_tenant(server))

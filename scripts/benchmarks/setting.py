@@ -1,4 +1,4 @@
-"""How much is measured, and where."""
+"""How much a benchmark measures, and where it writes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ FAR_AWAY = {"Upstash-Delay": "1d"}
 
 @dataclass(frozen=True)
 class Size:
-    """``runs`` of ``count`` messages each; seconds of waiting; how many are stored before growth is measured; runs."""
+    """The size of a benchmark: runs, messages of a run, seconds of waiting, stored messages for growth."""
 
     runs: int
     count: int
@@ -40,7 +40,7 @@ FULL = Size(
 
 @dataclass(frozen=True)
 class Bench:
-    """What every section is given: its size, a folder for databases that goes away, one for pictures that stays."""
+    """The argument of every section: its size, a temporary folder for databases, a lasting one for pictures."""
 
     size: Size
     folder: Path
@@ -52,7 +52,7 @@ class Bench:
 
 
 def publish_request(url: str, destination: str, headers: dict[str, str] | None = None) -> bytes:
-    """One publish of the first published user."""
+    """Return the bytes of one publish by the first published test user."""
     lines = {
         "Authorization": f"Bearer {PUBLISHED_USERS[0].token}",
         "Content-Type": "application/json",

@@ -1,4 +1,4 @@
-"""(g) start-up, and (h) virtual time in the test's own process."""
+"""(g) Measure start-up, and (h) virtual time inside a test's process."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ _IMPORTS = "import sqlmodel, starlette.applications, uvicorn, httptools, pydanti
 
 
 async def start_up(bench: Bench) -> None:
-    """(g) From process start to the first accepted publish."""
+    """(g) Measure the time from process start to the first accepted publish."""
     imports: list[float] = []
     starts: list[float] = []
     for number in range(bench.size.runs):
@@ -51,7 +51,7 @@ async def start_up(bench: Bench) -> None:
 
 
 async def _forms(bench: Bench) -> None:
-    """The same from the standalone executable, alone and behind the npm launcher, if they are built; interleaved."""
+    """Measure the same for the standalone executable, alone and behind the npm launcher, in turns, where built."""
     if not _EXECUTABLE.exists():
         say("  not measured: the executable (./scripts/executable builds it)")
         return
@@ -91,14 +91,14 @@ def _import_milliseconds() -> float:
 
 
 def _milliseconds(*arguments: str) -> float:
-    """How long the interpreter takes with these arguments, from start to end."""
+    """Return how long the interpreter runs with these arguments, in milliseconds."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - started) * 1000
 
 
 async def virtual_time(bench: Bench) -> None:
-    """(h) Deliveries a second under a manual clock, and what an emulator of one's own costs a test."""
+    """(h) Measure deliveries a second under a manual clock, and a test's cost for an emulator of its own."""
     runs = bench.size.runs
     rates = [await _virtual_rate(bench.size.virtual) for _ in range(runs)]
     await _fixture_milliseconds()
@@ -111,7 +111,7 @@ async def virtual_time(bench: Bench) -> None:
 
 
 async def _virtual_rate(count: int) -> float:
-    """One message for each virtual second, published by a client of the harness."""
+    """Deliver one message in each virtual second, published by a client of the harness. Return them a second."""
     async with Harness() as qstash:
         receiver = Receiver(now=lambda: qstash.now)
         qstash.mount("https://example.com", receiver)

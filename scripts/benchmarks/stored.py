@@ -1,7 +1,7 @@
-"""(e) a million pending messages, and (f) how rates change with what is stored.
+"""(e) Measure a million pending messages, and (f) the rates as the store grows.
 
-A store is filled by copying one message that the emulator itself accepted: with a million ordinary publishes the
-filling would take longer than all the rest.
+The store is filled with copies of one message that the emulator accepted: a million ordinary publishes would take
+longer than all measurements.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _COPIED_ONCE = 50_000
 
 
 async def pending(bench: Bench) -> None:
-    """(e) Memory, publish rate and start with ``bench.size.pending`` delayed messages waiting."""
+    """(e) Measure memory, publish rate and start with ``bench.size.pending`` delayed messages."""
     size, db = bench.size, bench.database("pending")
     async with emulator(bench.database("empty")) as empty, destination() as receiver:
         await publish_rate(empty, 1_000)
@@ -63,7 +63,7 @@ async def _seconds_to_ready(db: str) -> float:
 
 
 async def growth(bench: Bench) -> None:
-    """(f) Publish and delivery rates with more and more delivered messages and their logs in the store."""
+    """(f) Measure publish and delivery rates as delivered messages and their logs fill the store."""
     size, section = bench.size, "(f) growth"
     publish: dict[int, list[float]] = {}
     deliver: dict[int, list[float]] = {}
@@ -107,7 +107,7 @@ async def growth(bench: Bench) -> None:
 
 
 async def _fill(db: str, count: int, receiver: Destination, *, is_delivered: bool) -> None:
-    """Make a store of ``count`` messages: one that the emulator accepted, and its copies."""
+    """Fill a store with ``count`` messages: one that the emulator accepted, and its copies."""
     before = await receiver.count()
     async with emulator(db) as server:
         if is_delivered:

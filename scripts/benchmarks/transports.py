@@ -1,4 +1,4 @@
-"""Which client should carry deliveries: the emulator's own, and others behind the same interface.
+"""Compare HTTP clients for deliveries: the emulator's own, and others behind the same interface.
 
 The others are installed into an environment of their own in the results folder, for the benchmark alone.
 """
@@ -19,7 +19,7 @@ _SCRIPT = Path(__file__).parent / "peers" / "transport_peer.py"
 
 
 async def transports(bench: Bench) -> None:
-    """Posts a second with 10 and with 100 under way, and what one costs in CPU."""
+    """Measure posts a second with 10 and with 100 concurrent ones, and the CPU of one."""
     python = await asyncio.to_thread(_environment, bench.pictures / "transports")
     async with destination() as receiver:
         for concurrency in (10, 100):

@@ -1,7 +1,7 @@
-"""How long a day of retries, a leap year of a daily schedule and a long queue take when the clock is turned.
+"""Measure a day of retries, a leap year of a daily schedule and a long queue under a manual clock.
 
 ``python scripts/benchmarks/virtual_time.py`` prints the CPU time of each, and of a fixture's set-up and tear-down, as
-medians of several runs; the machine's other work counts for little in CPU time.
+medians of several runs. CPU time depends little on the machine's other work.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ START = datetime(2028, 1, 1, tzinfo=UTC)
 
 
 async def a_day_of_retries(qstash: Harness, receiver: Receiver) -> None:
-    """Six attempts of one message, the last a day and a quarter after the first."""
+    """Make six attempts of one message, the last a day and a quarter after the first."""
     receiver.always = 500
     await qstash.client.post("/v2/publish/https://example.com/x", headers={"Upstash-Retries": "5"})
     await qstash.run_until_idle()
@@ -25,7 +25,7 @@ async def a_day_of_retries(qstash: Harness, receiver: Receiver) -> None:
 
 
 async def a_leap_year(qstash: Harness, receiver: Receiver) -> None:
-    """366 nights of a schedule in New York."""
+    """Fire a nightly schedule of New York 366 times."""
     await qstash.client.post(
         "/v2/schedules/https://example.com/x", headers={"Upstash-Cron": "CRON_TZ=America/New_York 30 4 * * *"}
     )
@@ -34,7 +34,7 @@ async def a_leap_year(qstash: Harness, receiver: Receiver) -> None:
 
 
 async def a_long_queue(qstash: Harness, receiver: Receiver) -> None:
-    """A queue of 1,000 messages with a rate of 10 a minute: 99 minutes."""
+    """Deliver 1,000 messages of a queue at a rate of 10 a minute: 99 minutes."""
     limit = {"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": "rate=10, period=1m"}
     await qstash.client.post("/v2/queues", json={"queueName": "bulk", "parallelism": 10})
     for number in range(1_000):
@@ -44,11 +44,11 @@ async def a_long_queue(qstash: Harness, receiver: Receiver) -> None:
 
 
 async def nothing(qstash: Harness, receiver: Receiver) -> None:
-    """Only the fixture: set up, and taken down."""
+    """Set up the fixture and tear it down."""
 
 
 async def cpu_seconds(work: Callable[[Harness, Receiver], Awaitable[None]]) -> float:
-    """What one run of ``work`` takes, with an emulator of its own."""
+    """Return the CPU seconds of one run of ``work`` with an emulator of its own."""
     started = time.process_time()
     async with Harness(now_at=START) as qstash:
         receiver = Receiver(now=lambda: qstash.now)

@@ -1,6 +1,6 @@
-"""(i) workflow runs under the manual clock, and what a step costs as a run's log grows.
+"""(i) Measure workflow runs under the manual clock, and the cost of a step as a run's log grows.
 
-Everything happens in this process, so its CPU time is measured: it does not depend on what else the machine does.
+Everything runs in this process, so its CPU time is measured, which the machine's other work hardly changes.
 """
 
 import json
@@ -21,7 +21,7 @@ _OUT = json.dumps("x" * 200)
 
 
 async def workflows(bench: Bench) -> None:
-    """(i) Runs of ten steps, published and delivered without sockets; then one long run."""
+    """(i) Measure runs of ten steps, published and delivered without sockets, and one long run."""
     count, report, section = bench.size.workflow_runs, bench.report, "(i) workflows"
     report.add(section, f"steps of {count} runs of ten", "steps per CPU s", [await _steps_per_second(count)])
     plain = await _long_run(failures=0)
@@ -52,7 +52,7 @@ async def _steps_per_second(runs: int) -> float:
 
 
 async def _long_run(*, failures: int) -> list[float]:
-    """Milliseconds from each step's publish to the next one's, that is: with the delivery between them."""
+    """Return the milliseconds from each step's publish to the next one's, which include the delivery between them."""
     async with Harness() as qstash:
         endpoint = _Endpoint(qstash, steps=_LONG, failures=failures, is_measuring=True)
         qstash.mount(_ORIGIN, endpoint)
@@ -67,9 +67,9 @@ class _Endpoint:
     """A workflow of ``steps`` steps: each delivery publishes the next one, by direct calls of the emulator's app."""
 
     def __init__(self, qstash: Harness, *, steps: int, failures: int = 0, is_measuring: bool = False) -> None:
-        """``failures`` deliveries of each step are answered 500 before one is taken.
+        """Answer ``failures`` deliveries of each step with 500 before accepting one.
 
-        ``costs`` are noted where it ``is_measuring``: to ask for the CPU time costs a good part of a step itself.
+        ``costs`` are recorded only where it ``is_measuring``: reading the CPU time takes a good part of a step's time.
         """
         self._app: ASGIApp = qstash.app
         self._authorization = f"Bearer {qstash.token}".encode()

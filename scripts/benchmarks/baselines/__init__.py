@@ -1,1 +1,1 @@
-"""What the emulator is compared with: each module serves on the port given as its first argument."""
+"""The servers that the emulator is compared with: each module serves on the port that is its first argument."""

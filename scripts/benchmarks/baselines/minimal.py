@@ -1,6 +1,6 @@
-"""The least a durable queue does: publish, group commit, sign, deliver with the emulator's client, mark delivered.
+"""A minimal durable queue: publish, group commit, sign, deliver with the emulator's client, mark as delivered.
 
-No options, no states, no log, no retries, no order, no fairness: what the emulator's own work is held against.
+It has no options, states, log, retries, order or fairness. The emulator's own work is measured against it.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Insert = tuple[str, str, bytes]
 
 
 class Store:
-    """One writer thread takes all that waits and commits it at once."""
+    """A store whose one writer thread commits all waiting messages in one transaction."""
 
     def __init__(self, path: str) -> None:
         self._thread = ThreadPoolExecutor(1)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 
 class Message(SQLModel, table=True):
-    """The least that must be kept of a message."""
+    """The few columns of a message that a delivery needs."""
 
     id: str = Field(primary_key=True)
     url: str

@@ -1,4 +1,4 @@
-"""The destination of deliveries: raw ASGI, answers 200, and counts. ``/times`` tells when each message came."""
+"""The destination of deliveries: raw ASGI, answers 200 and counts. ``/times`` lists when each message arrived."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _answer(scope: Scope) -> bytes:
-    global count  # noqa: PLW0603  the one number this process is for
+    global count  # noqa: PLW0603  the number that this process exists to count
     if scope["path"] == "/count":
         return str(count).encode()
     if scope["path"] == "/times":

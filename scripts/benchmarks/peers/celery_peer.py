@@ -17,7 +17,7 @@ app.conf.update(task_ignore_result=True, task_acks_late=True, broker_connection_
 
 @app.task(name="noop")
 def noop(number: int) -> None:
-    """Nothing at all."""
+    """Do nothing."""
 
 
 def run(count: int) -> float:

@@ -1,7 +1,7 @@
-"""One HTTP client before hostile answers. Arguments: its name, a URL, how many rows, how many posts. Prints JSON.
+"""Try one HTTP client on hostile answers. Arguments: its name, a URL, number of rows, number of posts. Prints JSON.
 
-Each client is set up as well as it can be: raw bodies in pieces, its limits raised, redirects not followed. What it
-raises once the status is known costs it nothing: what came of the body is kept.
+Each client gets its best settings: raw bodies in pieces, raised limits, redirects not followed. An exception after
+the status is known does not count against it: the part of the body that arrived is kept.
 """
 
 import asyncio
@@ -130,14 +130,14 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         send = await OPEN[name](stack)
         for row in range(rows):
-            # The connection that the row before has left is closed by now, and known to be.
+            # By now the connection of the row before is closed, and the client has noticed.
             await asyncio.sleep(0.05)
             try:
                 status, body = await asyncio.wait_for(send(f"{url}/row/{row}"), 30)
-            except Exception:  # noqa: BLE001  whatever a client raises is no answer
+            except Exception:  # noqa: BLE001  any exception means that the client read no answer
                 status, body = 0, b""
             answers.append((status, base64.b64encode(body).decode()))
-    # Anew: what hostile answers left of the connections is another matter.
+    # A new client: connections that hostile answers broke do not belong to this measurement.
     async with AsyncExitStack() as stack:
         send = await OPEN[name](stack)
         await send(f"{url}/ok")

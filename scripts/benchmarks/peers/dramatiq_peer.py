@@ -17,7 +17,7 @@ dramatiq.set_broker(RedisBroker(url=URL))
 
 @dramatiq.actor
 def noop(number: int) -> None:
-    """Nothing at all."""
+    """Do nothing."""
 
 
 def run(count: int) -> float:

@@ -17,7 +17,7 @@ app = App(connector=PsycopgConnector(conninfo=URL))
 
 @app.task(name="noop")
 async def noop(number: int) -> None:
-    """Nothing at all."""
+    """Do nothing."""
 
 
 async def run(count: int) -> float:

@@ -1,4 +1,4 @@
-"""One HTTP client posting. Arguments: its name, URL, how many under way, how many in all. Prints rate and CPU."""
+"""Time posts of one HTTP client. Arguments: its name, URL, concurrent posts, posts in all. Prints rate and CPU."""
 
 import asyncio
 import json
