@@ -105,20 +105,19 @@ def list_jobs(
     """List jobs, the newest first."""
     from jobs_core.database.job_queries import JobFilter
 
-    wanted = JobFilter(
-        status=status,
-        job_type=job_type,
-        user_id=parse_subject(user_id),
-        organization_id=parse_subject(organization_id),
-        schedule_id=schedule_id,
-        parent_job_id=parent_id,
-        limit=limit,
-        before_id=before,
-    )
-
     async def go(dispatcher: "JobDispatcher") -> "tuple[JobPage, dict[str, str]]":
         from jobs_core.engine.delivery_trouble import find_troubles
 
+        wanted = JobFilter(
+            status=status,
+            job_type=job_type,
+            user_id=parse_subject(user_id),
+            organization_id=parse_subject(organization_id),
+            schedule_id=schedule_id,
+            parent_job_id=parent_id,
+            limit=limit,
+            before_id=before,
+        )
         page = await dispatcher.list(wanted)
         return page, await find_troubles(dispatcher.context, page.jobs)
 

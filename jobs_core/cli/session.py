@@ -115,6 +115,6 @@ def parse_payload(text: str) -> dict[str, Any]:
 
 def parse_subject(text: str | None) -> "Subject | None":
     """Return a user's or organization's id from the command line: an int where it is a whole number."""
-    if text is None:
-        return None
-    return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+    from jobs_core.model.envelope import subject_of
+
+    return None if text is None else subject_of(text)

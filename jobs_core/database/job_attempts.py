@@ -17,6 +17,7 @@ from jobs_core.database.statements import ENDS
 from jobs_core.database.tables import attempts, executions
 from jobs_core.model.options import DeliveryOptions
 from jobs_core.model.outcome import Finish
+from jobs_core.model.recordable import storable
 from jobs_core.model.states import AttemptOutcome, Event, JobStatus, target
 
 CUT_OFF_STATUS = 503  # what the worker would have answered; an attempt whose worker died has none
@@ -144,7 +145,9 @@ def report_progress(
             executions.c.status == JobStatus.PROCESSING,
             executions.c.attempt_count == attempt_number,
         )
-        .values(progress=fraction, progress_note=note, updated_at=now)
+        .values(
+            progress=fraction, progress_note=None if note is None else storable(note), updated_at=now
+        )
     )
     return changed_rows(connection.execute(statement)) > 0
 

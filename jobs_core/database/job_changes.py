@@ -13,6 +13,7 @@ from jobs_core.database.dialects import changed_rows
 from jobs_core.database.job_attempts import cancel_running_attempt, close_lost_attempts
 from jobs_core.database.outbox_rows import discard_messages
 from jobs_core.database.tables import executions
+from jobs_core.model.recordable import storable
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import Event, JobStatus, sources, target
 
@@ -26,7 +27,7 @@ def abandon(
     """
     values = {
         "status": target(Event.ABANDON),
-        "error": error,  # the attempts keep their own errors
+        "error": storable(error),  # the attempts keep their own errors
         "lease_until": None,
         "next_attempt_at": None,
         "completed_at": now,

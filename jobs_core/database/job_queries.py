@@ -5,13 +5,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from jobs_core.database.tables import attempts, delivers_job, executions, outbox
 from jobs_core.model.backoff import LONGEST_WAIT
-from jobs_core.model.envelope import PROBE_JOB_TYPE, Subject
+from jobs_core.model.envelope import PROBE_JOB_TYPE, Subject, SubjectValue
+from jobs_core.model.errors import JobValidationError
+from jobs_core.model.recordable import storable
 from jobs_core.model.records import AttemptRecord, JobRecord
 from jobs_core.model.states import Event, JobStatus, sources
+
+_SUBJECT: TypeAdapter[Subject | None] = TypeAdapter(SubjectValue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,13 @@ class JobFilter:
     created_before: datetime | None = None
     before_id: int | None = None
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        """Raise JobValidationError for a value that no job can have: the databases refuse it, each in its own way."""
+        for name in ("user_id", "organization_id"):
+            object.__setattr__(self, name, _subject(name, getattr(self, name)))
+        for name in ("job_type", "schedule_id", "parent_job_id", "text"):
+            _check_text(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,24 @@ def _page_query(wanted: JobFilter) -> Select[Any]:
     if wanted.before_id is not None:
         conditions.append(columns.id < wanted.before_id)
     return select(executions).where(*conditions).order_by(columns.id.desc()).limit(wanted.limit + 1)
+
+
+def _subject(name: str, value: object) -> Subject | None:
+    """Return the id of a user or organization as ``enqueue`` records it. Raise JobValidationError."""
+    try:
+        return _SUBJECT.validate_python(value)
+    except ValidationError:
+        raise JobValidationError(
+            f"{name} must be a number of up to 63 bits, or a text of up to 250 characters without NUL, not "
+            f"{value!r:.100}"
+        ) from None
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, str) and value == storable(value)):
+        raise JobValidationError(
+            f"{name} must be a text without NUL and without half a surrogate pair, not {value!r:.100}"
+        )
 
 
 def _record(row: Row[Any]) -> JobRecord:

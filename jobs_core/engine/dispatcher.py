@@ -32,6 +32,7 @@ from jobs_core.model.envelope import Subject
 from jobs_core.model.errors import JobNotFoundError, JobStateError, PublishError
 from jobs_core.model.message import Message
 from jobs_core.model.options import FlowControl, seconds
+from jobs_core.model.recordable import storable
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import JobStatus
 from jobs_core.qstash.client import QStashClient
@@ -251,9 +252,10 @@ class JobDispatcher:
 
     async def get(self, job_id: str) -> JobRecord:
         """Return one job with its attempts. Raise JobNotFoundError."""
+        _check_id(job_id)
         record = await self.database.read(lambda connection: job_queries.get(connection, job_id))
         if record is None:
-            raise JobNotFoundError(f"there is no job {job_id}", job_id=job_id)
+            raise _not_found(job_id)
         return record
 
     async def list(self, wanted: JobFilter | None = None) -> JobPage:
@@ -287,6 +289,7 @@ class JobDispatcher:
         Raises:
             JobNotFoundError, JobStateError: there is no such job, or it is finished.
         """
+        _check_id(job_id)
         now = self.clock.now()
         changed = await self.database.write(
             lambda connection: job_changes.cancel(connection, job_id, now=now)
@@ -438,6 +441,16 @@ class JobDispatcher:
                 error,
                 extra={"event": "cancel_unconfirmed", "job_id": job_id, "message_id": message_id},
             )
+
+
+def _check_id(job_id: str) -> None:
+    """Raise JobNotFoundError for a text that no column holds; PostgreSQL would refuse the question."""
+    if job_id != storable(job_id):
+        raise _not_found(job_id)
+
+
+def _not_found(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f"there is no job {storable(job_id)}", job_id=job_id)
 
 
 def _no_session(given: object) -> str:

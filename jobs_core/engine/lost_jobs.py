@@ -23,7 +23,7 @@ from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.worker import foreign_job, identify
 from jobs_core.model import outcome
 from jobs_core.model.backoff import default_wait
-from jobs_core.model.envelope import JobEnvelope
+from jobs_core.model.envelope import JobEnvelope, Name
 from jobs_core.model.errors import JobError, JobValidationError, PublishError
 from jobs_core.model.message import Message
 from jobs_core.model.outcome import Answer
@@ -48,12 +48,12 @@ class FailureNotice(BaseModel):
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
     )
 
-    source_message_id: str
+    source_message_id: Name
     source_body: str = ""  # base64
     status: int = 0
     body: str = ""  # base64, of the last response
     retried: int = 0
-    schedule_id: str | None = None
+    schedule_id: Name | None = None
 
     @classmethod
     def parse(cls, body: bytes) -> "FailureNotice":

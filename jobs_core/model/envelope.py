@@ -51,6 +51,17 @@ SubjectValue = Annotated[
 ]
 
 
+def subject_of(text: str) -> Subject:
+    """Return the subject that a text names, where numbers and names are spelled alike: a whole number of up to
+    eighteen digits as an int.
+
+    >>> subject_of("7"), subject_of("-7"), subject_of("seven")
+    (7, -7, 'seven')
+    """
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else text
+
+
 class _Wire(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel,

@@ -31,7 +31,7 @@ from jobs_core.database.job_queries import JobFilter
 from jobs_core.engine.delivery_trouble import find_troubles
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.http.relative_links import link_to
-from jobs_core.model.envelope import Subject
+from jobs_core.model.envelope import subject_of
 from jobs_core.model.errors import JobError, JobNotFoundError
 from jobs_core.model.records import JobRecord
 from jobs_core.model.states import FINISHED, AttemptOutcome, JobStatus
@@ -297,16 +297,10 @@ def _wanted(query: Any) -> JobFilter:
         status=JobStatus(status) if status in set(JobStatus) else None,
         job_type=query.get("type") or None,
         text=query.get("text", "").strip()[:200] or None,
-        user_id=_subject(query.get("user", "")),
+        user_id=subject_of(user) if (user := query.get("user")) else None,
         before_id=int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None,
         limit=_PAGE_SIZE,
     )
-
-
-def _subject(text: str) -> Subject | None:
-    if not text:
-        return None
-    return int(text) if text.isascii() and text.isdigit() else text
 
 
 def _form_fields(body: bytes) -> list[tuple[str, str]]:

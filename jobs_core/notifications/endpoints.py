@@ -23,7 +23,7 @@ from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.registry import Payload
 from jobs_core.engine.resources import Resources
 from jobs_core.http.request_body import bounded_body
-from jobs_core.model.envelope import Name, Subject
+from jobs_core.model.envelope import Name, Subject, subject_of
 from jobs_core.model.errors import JobValidationError
 from jobs_core.monitoring.guard import AdminGuard
 from jobs_core.notifications import store
@@ -47,7 +47,7 @@ class MarkRead(Payload):
     """Which notifications to mark as read: those of ``ids``, or all."""
 
     user_id: int | Name | None = None
-    ids: list[str] | None = Field(None, max_length=_MOST_IDS)
+    ids: list[Name] | None = Field(None, max_length=_MOST_IDS)
 
 
 class _Refused(Exception):
@@ -135,9 +135,7 @@ class _Api:
             return user_id
         if given is None or given == "":
             raise _Refused(400, "userId is missing: a number, or text")
-        if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) <= 18:
-            return int(given)  # as the command line does
-        return given
+        return subject_of(given) if isinstance(given, str) else given
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:

@@ -24,6 +24,7 @@ from jobs_core.database.tables import outbox
 from jobs_core.model.clock import Clock
 from jobs_core.model.errors import PublishError, PublishRefusedError, PublishUnavailableError
 from jobs_core.model.message import Message
+from jobs_core.model.recordable import storable
 from jobs_core.qstash.client import LARGEST_BATCH, QStashClient
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Outbox:
         until = self._clock.now() + wait
         await self._database.write(
             lambda connection: _update(
-                connection, message, locked_until=until, failures=failures, last_error=str(error)
+                connection, message, locked_until=until, failures=failures, last_error=storable(str(error))
             )
         )
         _say("publish_postponed", message, level=logging.WARNING, error=str(error), wait_seconds=wait.seconds)
