@@ -23,7 +23,7 @@ from jobs_core.database.job_attempts import Claim, Claimed, Died, Ended
 from jobs_core.database.new_jobs import NewJob
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.handler_threads import HandlerThreads
-from jobs_core.engine.job import Job, JobLogger, current_job_id
+from jobs_core.engine.job import Job, JobLogger, Write, current_job_id
 from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.registry import JobDefinition
 from jobs_core.engine.requests import handler_timeout, max_retries
@@ -344,7 +344,8 @@ class Worker:
             return verdict, await self._record(job, verdict)
         except Exception as error:
             if job.writes and not _comes_back(job, verdict, error):
-                verdict = outcome.judge_failure(held.attempt, error, now=self._clock.now())
+                cause = error.left_by if isinstance(error, _WriteLeftError) else error
+                verdict = outcome.judge_failure(held.attempt, cause, now=self._clock.now())
             elif isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):
                 note = not_recorded(verdict.record.result, error.orig or error)
                 verdict = replace(verdict, record=replace(verdict.record, result=note))
@@ -392,7 +393,7 @@ class Worker:
             [kept] = job_attempts.finish(connection, [ended])
             if kept and ended.how.event is Event.COMPLETE:
                 for further in job.writes:
-                    further(connection)
+                    _carry_out(further, connection)
             return kept
 
         return await self._database.write(write)
@@ -561,6 +562,23 @@ class _Place:
     async def run(self, call: Callable[[], Any]) -> Any:
         self._is_taken = False
         return await self._threads.run(call)
+
+
+class _WriteLeftError(Exception):
+    """A write given to ``on_completion`` raised ``left_by``, which would end the event loop, as sys.exit() does."""
+
+    def __init__(self, left_by: BaseException) -> None:
+        super().__init__(str(left_by))
+        self.left_by = left_by
+
+
+def _carry_out(write: Write, connection: Connection) -> None:
+    try:
+        write(connection)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _WriteLeftError(error) from error
 
 
 def _comes_back(job: Job, verdict: Verdict, error: Exception) -> bool:

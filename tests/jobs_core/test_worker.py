@@ -565,6 +565,26 @@ async def test_a_write_that_fails_fails_the_attempt(app: Any, handlers: Any) -> 
     assert "no_such_table" in (record.error or "")
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError("why")])
+async def test_a_write_that_exits_fails_the_attempt_and_the_next_job_runs(
+    app: Any, handlers: Any, error: BaseException
+) -> None:
+    def leave(_: Connection) -> None:
+        raise error
+
+    async def ask(_: Any, job: Job) -> None:
+        job.on_completion(leave)
+
+    handlers.behaviour = ask
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 500
+    record = await app.record(message)
+    assert record.status is JobStatus.PENDING
+    assert type(error).__name__ in (record.error or "")
+    handlers.behaviour = None
+    assert (await app.deliver(await app.enqueue())).status_code == 200
+
+
 @pytest.mark.parametrize("database_kind", ["postgresql", "psycopg 2"])
 @pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
 async def test_a_write_that_meets_a_limit_fails_the_attempt_with_that_reason(
