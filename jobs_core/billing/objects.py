@@ -39,12 +39,16 @@ def text(value: Json, name: str, limit: int = 255) -> str | None:
     return found[:limit].replace("\0", "") if isinstance(found, str) and found else None
 
 
-def number(value: Json, name: str) -> int | None:
-    """Return a field that is a whole number of 64 bits; else ``None``."""
+def number(value: Json, name: str, *, bits: int = 64) -> int | None:
+    """Return a field that is a whole number of so many bits, as its column has; else ``None``."""
     found = value.get(name)
     if not isinstance(found, int) or isinstance(found, bool):
         return None
-    return found if -(1 << 63) <= found < 1 << 63 else None
+    return found if _fits(found, bits) else None
+
+
+def _fits(whole: int, bits: int) -> bool:
+    return -(1 << bits - 1) <= whole < 1 << bits - 1
 
 
 def instant(value: Json, name: str) -> datetime | None:
@@ -92,12 +96,13 @@ def plan(subscription: Json) -> Plan:
     recurring = part(first, "recurring") or first
     names = [name for price in prices if (name := _price_name(price)) is not None]
     amounts = [_item_amount(item, price) for item, price in zip(items, prices, strict=True)]
+    amount = None if None in amounts else sum(amount for amount in amounts if amount is not None)
     return Plan(
         name=(" + ".join(names))[:200] or None,
-        amount=None if None in amounts else sum(amount for amount in amounts if amount is not None),
+        amount=amount if amount is not None and _fits(amount, 64) else None,
         currency=(text(first, "currency", 3) or text(subscription, "currency", 3) or "").lower() or None,
         interval=text(recurring, "interval", 16),
-        interval_count=number(recurring, "interval_count"),
+        interval_count=number(recurring, "interval_count", bits=32),
     )
 
 

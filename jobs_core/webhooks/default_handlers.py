@@ -1,6 +1,6 @@
 """The package's handlers for webhooks of GitHub and Resend, and for those without another handler."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -8,7 +8,12 @@ from sqlalchemy import Connection
 from jobs_core.emails.deliveries import record_status
 from jobs_core.engine.app_context import AppContext
 from jobs_core.engine.job import Job
+from jobs_core.model.recordable import storable
 from jobs_core.webhooks.events import ProcessWebhook, on_webhook
+
+# As long as their columns.
+_LONGEST_ID = 255
+_LONGEST_STATUS = 32
 
 
 @on_webhook("github", "push")
@@ -53,10 +58,10 @@ async def github_issues(event: ProcessWebhook, job: Job) -> dict[str, Any]:
 async def resend_delivery_status(event: ProcessWebhook, job: Job) -> dict[str, Any]:
     """Store the status of an e-mail, by Resend's id."""
     data = _part(event.data, "data")
-    provider_id = data.get("email_id")
-    if not event.event.startswith("email.") or not isinstance(provider_id, str):
+    provider_id, status = data.get("email_id"), event.event.removeprefix("email.")
+    is_known = event.event.startswith("email.") and len(status) <= _LONGEST_STATUS
+    if not is_known or not isinstance(provider_id, str) or not _is_an_id(provider_id):
         return {"ignored": event.event}
-    status = event.event.removeprefix("email.")
     at = _instant(event.data.get("created_at")) or job.metadata.created_at
     context = job.use(AppContext)
     now = context.clock.now()
@@ -92,7 +97,11 @@ def _github(event: ProcessWebhook) -> dict[str, Any]:
 
 def _bounce_reason(data: dict[str, Any]) -> str | None:
     reason = _part(data, "bounce").get("message")
-    return reason if isinstance(reason, str) else None
+    return storable(reason) if isinstance(reason, str) else None
+
+
+def _is_an_id(text: str) -> bool:
+    return len(text) <= _LONGEST_ID and text == storable(text)
 
 
 def _part(data: dict[str, Any], name: str) -> dict[str, Any]:
@@ -105,6 +114,6 @@ def _instant(value: object) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
+    except (ValueError, OverflowError):  # the first and the last day have no instant in UTC everywhere
         return None
-    return parsed if parsed.tzinfo is not None else None
