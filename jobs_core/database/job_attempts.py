@@ -145,9 +145,7 @@ def report_progress(
             executions.c.status == JobStatus.PROCESSING,
             executions.c.attempt_count == attempt_number,
         )
-        .values(
-            progress=fraction, progress_note=None if note is None else storable(note), updated_at=now
-        )
+        .values(progress=fraction, progress_note=None if note is None else storable(note), updated_at=now)
     )
     return changed_rows(connection.execute(statement)) > 0
 

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import threading
 from array import array
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs_core import JobStatus, PermanentJobError, RetryLater, Settings
+from jobs_core import JobStatus, JobValidationError, PermanentJobError, RetryLater, Settings
 from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.lost_jobs import Closer
 from jobs_core.log_format import JsonFormatter
@@ -35,7 +35,6 @@ REGION = (
 # --- threads
 
 
-@on_sqlite
 async def test_a_delivery_that_finds_no_thread_comes_again_and_uses_up_no_retry(
     app: Any, handlers: Any
 ) -> None:
@@ -71,7 +70,6 @@ async def test_a_delivery_that_finds_no_thread_comes_again_and_uses_up_no_retry(
     assert (record.status, record.result, len(record.attempts)) == (JobStatus.COMPLETED, "at last", 1)
 
 
-@on_sqlite
 async def test_a_thread_that_outlives_its_timeout_is_counted_until_it_ends(app: Any, handlers: Any) -> None:
     release, ended = threading.Event(), threading.Event()
 
@@ -108,7 +106,6 @@ async def test_threads_run_at_once_and_give_back_what_they_ran() -> None:
     assert (threads.busy, threads.hung) == (0, 0)
 
 
-@on_sqlite
 async def test_a_blocking_handler_whose_payload_is_refused_gives_its_thread_back(app: Any) -> None:
     message = await app.enqueue(job_type="block")
     message.body = json.dumps(json.loads(message.body) | {"payload": {"note": "x" * 100}}).encode()
@@ -120,7 +117,6 @@ async def test_a_blocking_handler_whose_payload_is_refused_gives_its_thread_back
 # --- groups, and results of other libraries
 
 
-@on_sqlite
 @pytest.mark.parametrize(
     ("errors", "status", "told"),
     [
@@ -129,13 +125,17 @@ async def test_a_blocking_handler_whose_payload_is_refused_gives_its_thread_back
         ([RetryLater(60), RetryLater(90)], 503, "asked to be retried later"),
         ([ValueError("a")], 500, "ValueError: a"),
         ([ValueError("a"), KeyError("b")], 500, "2 errors: ValueError: a; KeyError: 'b'"),
+        ([RetryLater(60), PermanentJobError("no such user")], 489, "no such user"),
+        ([JobValidationError("no such field")], 489, "no such field"),
+        ([SystemExit(3)], 500, "SystemExit: 3"),
+        ([ValueError("a"), GeneratorExit()], 500, "2 errors: ValueError: a; GeneratorExit: "),
     ],
 )
 async def test_a_jobs_own_errors_are_found_inside_groups(
-    app: Any, handlers: Any, errors: list[Exception], status: int, told: str
+    app: Any, handlers: Any, errors: list[BaseException], status: int, told: str
 ) -> None:
     async def fail(*_: Any) -> None:
-        raise ExceptionGroup("unhandled errors in a TaskGroup", [ExceptionGroup("inner", errors)])
+        raise BaseExceptionGroup("unhandled errors in a TaskGroup", [BaseExceptionGroup("inner", errors)])
 
     handlers.behaviour = fail
     message = await app.enqueue()
@@ -145,7 +145,46 @@ async def test_a_jobs_own_errors_are_found_inside_groups(
     assert (await app.record(message)).error == told
 
 
-@on_sqlite
+async def test_the_error_of_a_child_task_decides_about_the_job(app: Any, handlers: Any) -> None:
+    async def refuse() -> None:
+        raise PermanentJobError("no such user")
+
+    async def share(*_: Any) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.Event().wait())
+            group.create_task(refuse())
+
+    handlers.behaviour = share
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 489
+    record = await app.record(message)
+    assert (record.status, record.error) == (JobStatus.FAILED, "no such user")
+
+
+class _NotATime(datetime):
+    """As ``pandas.NaT``: by its type an instant, and not to be spelled as one."""
+
+    def isoformat(self, *_: Any, **__: Any) -> str:
+        return "NaT"
+
+    def utcoffset(self) -> timedelta | None:
+        raise ValueError("NaT has no offset")
+
+    @property
+    def year(self) -> float:  # type: ignore[override]
+        return float("nan")
+
+
+async def test_a_result_that_only_looks_like_an_instant_leaves_no_job_open(app: Any, handlers: Any) -> None:
+    async def answer(*_: Any) -> Any:
+        return {"at": _NotATime(2026, 1, 1)}
+
+    handlers.behaviour = answer
+    message = await app.enqueue()
+    assert (await app.deliver(message)).status_code == 200
+    assert (await app.record(message)).status is JobStatus.COMPLETED
+
+
 async def test_what_lists_itself_is_recorded_as_numbers_and_what_has_no_form_says_so(
     app: Any, handlers: Any
 ) -> None:
@@ -254,7 +293,6 @@ async def test_the_sweep_does_not_take_another_regions_404_for_a_message_that_is
     assert len(await Closer(app.dispatcher.context).sweep()) == 1
 
 
-@on_sqlite
 @pytest.mark.parametrize(
     ("status", "said", "expected"),
     [
@@ -339,7 +377,6 @@ def test_a_child_of_a_process_that_used_the_job_system_is_told_so(tmp_path: Path
     assert run.returncode == 7
 
 
-@on_sqlite
 def test_a_wsgi_server_that_reads_the_status_at_once_gets_the_right_one(
     settings: Settings, handlers: Any, qstash: Any
 ) -> None:
@@ -408,7 +445,6 @@ asyncio.run(show())
 """
 
 
-@on_sqlite
 def test_the_processes_of_a_host_have_one_answer_for_their_counters(
     tmp_path: Path, database_url: str
 ) -> None:
