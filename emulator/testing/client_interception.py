@@ -77,6 +77,17 @@ def _answering_httpx() -> Iterator[None]:
         httpx.AsyncHTTPTransport.handle_async_request = send_async  # type: ignore[method-assign]
 
 
+class InProcessTransport(httpx.AsyncBaseTransport):
+    """Carries the requests of an httpx client to ``harness``, without a socket."""
+
+    def __init__(self, harness: "Harness") -> None:
+        self._harness = harness
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the response of the harness's emulator."""
+        return await answer_httpx(self._harness, request)
+
+
 async def answer_httpx(harness: "Harness", request: httpx.Request) -> httpx.Response:
     """Return the response of ``harness`` to an httpx client in any event loop."""
     await request.aread()

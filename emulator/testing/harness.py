@@ -15,12 +15,10 @@ from typing import Any, Self, TypeVar
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator.broker.message import AttemptResult
 from emulator.broker.wait_reason import waiting_reason
 from emulator.broker.writes import Cleared, Write
 from emulator.clock import Clock, ManualClock, wall_now_at
 from emulator.delivery.reachability import Resolve, resolve
-from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
 from emulator.faults import FaultBook
 from emulator.http.app import create_app
@@ -32,17 +30,16 @@ from emulator.runtime import Runtime
 from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.store.filters import Filter
-from emulator.store.queries import list_flow_keys, list_messages, select_pending
+from emulator.store.queries import select_pending
 from emulator.store.store import SqlStore
 from emulator.tenants import PUBLISHED_USERS
 from emulator.testing import client_interception
 from emulator.testing.app_transport import AppTransport, Interface
 from emulator.testing.asgi import AppResponse, call_asgi
 from emulator.testing.event_loops import BackgroundHome, Home, running_loop
-from emulator.testing.invariants import Interruption, Record
+from emulator.testing.invariants import Record
 from emulator.testing.observations import Observations
-from emulator.testing.read_back import read_kept
-from emulator.testing.recorder import ClientCall, ReceivedRequest, Recorder, Start
+from emulator.testing.recorded_run import RecordedRun, RecordingTransport
 from emulator.testing.sync_or_async import Call, NotAwaited
 from emulator.testing.workflow import WorkflowRun, read_run
 from emulator.wire.durations import parse_duration
@@ -56,7 +53,7 @@ _HOURS_OF_A_CENTURY = 876_600
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """The result of turning the clock. Times are unix milliseconds.
+    """The result of advancing the clock. Times are unix milliseconds.
 
     ``delivered`` counts the attempts made, ``fired`` the schedules that fired; ``next_due`` is when something
     is due next, ``None`` if never.
@@ -69,11 +66,11 @@ class Turned:
 
 
 class Harness(Observations):
-    """The fixture ``qstash``, and what it is outside pytest: publish with any client, then turn the clock.
+    """The fixture ``qstash``, also for use outside pytest: publish with any client, then advance the clock.
 
     ``async with Harness() as qstash`` lives in the running event loop, ``with Harness() as qstash`` beside a
-    plain test. Calls that take time return a ``Call``: await it in an async test; in a plain one the work is done
-    already. Apps are mounted by origin and called in-process. Times are unix milliseconds.
+    plain test. A method that takes time returns a ``Call``: await it in an async test; in a plain one the work is
+    done already. Apps are mounted by origin and called in-process. Times are unix milliseconds.
     """
 
     def __init__(
@@ -87,8 +84,9 @@ class Harness(Observations):
         resolve: Resolve = resolve,
         **settings: Any,
     ) -> None:
-        """``now_at`` is where the clock starts, by default where it was left in ``db``, else the real time.
+        """Make a harness; it starts at its first use, or with ``start``.
 
+        ``now_at`` is where the clock starts: by default where it was left in ``db``, else the real time.
         ``settings`` are the server's.
         ``fallback`` carries deliveries to origins without an app (by default only those to this machine are
         made). ``is_reachable`` has clients anywhere in the process find this emulator: the environment's
@@ -103,9 +101,10 @@ class Harness(Observations):
         self.apps: AppTransport = AppTransport(
             fallback, run_blocking=self._run_blocking, max_response_bytes=chosen.limits.max_body_bytes
         )
+        self._run = RecordedRun(self._start_at)
         self._emulator = Emulator(
             chosen,
-            transport=_Watched(self.apps, self._note_request),
+            transport=RecordingTransport(self.apps, self._run),
             make_clock=self._make_clock,
             resolve=resolve,
             is_known_origin=self.apps.is_mounted,
@@ -120,10 +119,6 @@ class Harness(Observations):
         self._thread = threading.get_ident()
         self._is_started = False
         self._starting = asyncio.Lock()
-        # Messages due at the start are sent before the recorder's start is known.
-        self._recorder = Recorder(Start(at=self._start_at, signing_key=""))
-        self._begun_at = self._start_at
-        self._crashes_before = 0
         self._lifetime: AsyncIterator[None] | None = None
         self._calls: list[Call[Any]] = []
         self.client: httpx.AsyncClient = self.make_client(self.token)
@@ -143,7 +138,7 @@ class Harness(Observations):
         return self
 
     def close(self) -> None:
-        """Close it and drop its state. Raise NotAwaited for calls that were never awaited."""
+        """Close the emulator. Raise NotAwaited for calls that were never awaited."""
         self._exits.close()
         home = self._home
         if self._is_started and home is not None and not home.loop.is_closed():
@@ -174,13 +169,13 @@ class Harness(Observations):
             self._check_awaited()
 
     async def start(self) -> None:
-        """Start, unless it has; the first event loop that calls this is the emulator's."""
+        """Start the emulator, unless it runs. It lives in the first event loop that calls this."""
         self._home_here()
         async with self._starting:
             if self._is_started:
                 return
             await self._emulator.start()
-            self._forget()
+            self._run.begin(self._emulator)
             self._emulator.runtimes[0].observers.append(self._note_writes)
             self._lifetime = self._live()
             await anext(self._lifetime)
@@ -211,13 +206,17 @@ class Harness(Observations):
             self._home = BackgroundHome() if loop is None else Home(loop)
         return self._home
 
+    def _note_writes(self, writes: Sequence[Write]) -> None:
+        if any(isinstance(write, Cleared) for write in writes):
+            self._run.begin(self._emulator)
+
     def _check_awaited(self) -> None:
         forgotten = [call.complaint() for call in self._calls if not call.is_begun]
         self._calls.clear()
         if forgotten:
             raise NotAwaited("\n".join(forgotten))
 
-    # What it is
+    # Address, token and clock
 
     @property
     def url(self) -> str:
@@ -279,7 +278,9 @@ class Harness(Observations):
     def make_client(self, token: str | None = None) -> httpx.AsyncClient:
         """Return an HTTP client that reaches this emulator without a socket."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(transport=_InProcess(self), base_url=URL, headers=headers)
+        return httpx.AsyncClient(
+            transport=client_interception.InProcessTransport(self), base_url=URL, headers=headers
+        )
 
     async def answer(self, scope: Scope, body: bytes) -> AppResponse:
         """Return the emulator's response to one request, from any event loop."""
@@ -296,84 +297,23 @@ class Harness(Observations):
         try:
             answer = await call_asgi(self.app, scope, body, is_patient=False)
         finally:
-            self._note_call(scope, body, answer, sent_at)
+            self._run.note_call(scope, body, answer, token=self.token, sent_at=sent_at, done_at=self.now)
         return answer
-
-    # The record of a run
-
-    def _note_call(self, scope: Scope, body: bytes, answer: AppResponse | None, sent_at: int) -> None:
-        lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        query = scope["query_string"].decode("latin-1")
-        if not any(self.token in text for text in (query, *(v for n, v in lines if n == "authorization"))):
-            return
-        self._recorder.note_call(
-            ClientCall(
-                method=scope["method"],
-                target=scope["raw_path"].decode("latin-1"),
-                query=query,
-                lines=lines,
-                body=body,
-                status=None if answer is None else answer.status,
-                answer=b"" if answer is None else answer.body,
-                sent_at=sent_at,
-                done_at=self.now,
-            )
-        )
-
-    def _note_request(self, request: OutboundRequest) -> None:
-        lines = {name.lower(): value for name, value in request.headers}
-        if "upstash-message-id" in lines:
-            self._recorder.note_request(
-                ReceivedRequest(
-                    message_id=lines["upstash-message-id"],
-                    retried=int(lines.get("upstash-retried", "0")),
-                    url=request.url,
-                    body=request.body,
-                    signature=lines.get("upstash-signature"),
-                )
-            )
-
-    def _note_writes(self, writes: Sequence[Write]) -> None:
-        if any(isinstance(write, Cleared) for write in writes):
-            self._forget()
-
-    def _forget(self) -> None:
-        """Have the invariants hold from here on: what happened before was not recorded."""
-        self._recorder.forget(self._recorded_from())
-
-    def _recorded_from(self) -> Start:
-        runtime = self._emulator.runtimes[0]
-        state = runtime.broker.state
-        messages = list_messages(self._emulator.writer.store, runtime.tenant.id)
-        self._begun_at, self._crashes_before = runtime.clock.now_at(), len(runtime.crashed_at)
-        return Start(
-            at=self._begun_at,
-            signing_key=state.keys.current,
-            message_ids=frozenset(stored.message.id for stored in messages),
-            queues={
-                name: (line.queue.parallelism, line.queue.is_paused) for name, line in state.queues.items()
-            },
-            flow_keys=frozenset(
-                key.key for key in list_flow_keys(self._emulator.writer.store, runtime.tenant.id)
-            ),
-        )
 
     # Time
 
     def advance(self, by: str | timedelta) -> Call[Turned]:
-        """Turn the clock forward by ``"24h"`` or a timedelta. Everything that falls due meanwhile happens, in
-        order.
-        """
+        """Advance the clock by ``"24h"`` or a timedelta. Everything that falls due meanwhile happens, in order."""
         span_ms = _span_ms(by, "by")
         return self._call(f"advance({by!r})", lambda: self._turn_to(self.now + span_ms))
 
     def advance_to(self, when: datetime | int) -> Call[Turned]:
-        """Turn the clock to an aware datetime or unix milliseconds. Raise Conflict if that is in the past."""
+        """Advance the clock to an aware datetime or unix milliseconds. Raise Conflict if that is in the past."""
         when_at = _instant(when)
         return self._call(f"advance_to({when!r})", lambda: self._turn_to(when_at))
 
     def run_until_idle(self, limit: str | timedelta = "30d") -> Call[Turned]:
-        """Turn the clock until no message waits for its time; schedules fire on the way.
+        """Advance the clock until no message waits for its time; schedules fire on the way.
 
         Raise Conflict when that takes more than ``limit``, naming the destinations that are called again and
         again.
@@ -384,7 +324,7 @@ class Harness(Observations):
         )
 
     def settle(self) -> Call[None]:
-        """Run everything that is due now; the clock stands still."""
+        """Run everything that is due now, without advancing the clock."""
         return self._call("settle()", self._settle)
 
     async def _settle(self) -> None:
@@ -414,29 +354,29 @@ class Harness(Observations):
         return self.runtime.faults
 
     def workflow(self, run_id: str) -> Call[WorkflowRun]:
-        """Return a workflow run as it is when all that is due now has happened. Raise NotFound."""
+        """Return a workflow run, after everything that is due now has happened. Raise NotFound."""
         return self._call(f"workflow({run_id!r})", lambda: read_run(self.runtime, run_id, self._call))
 
     def crash(self) -> Call[None]:
-        """Lose everything that is not durable, as ``kill -9`` does, and restart from the store."""
+        """Discard everything that is not durable, as ``kill -9`` does, and restart from the store."""
         return self._call("crash()", self._crash)
 
     async def _crash(self) -> None:
         await self.runtime.crash()
 
     def snapshot(self) -> Call[dict[str, Any]]:
-        """Return the whole state as JSON's values, as ``GET /emulator/export`` does."""
+        """Return the whole state as JSON values, as ``GET /emulator/export`` does."""
         return self._call("snapshot()", lambda: exported(self.runtime))
 
     def restore(self, state: dict[str, Any] | str | Path) -> Call[None]:
-        """Load a state from ``snapshot()``, or a file of one; the clock is set to where it stood then."""
+        """Load a state from ``snapshot()``, or from a file of one, and set the clock to its time."""
 
         fields = state if isinstance(state, dict) else json.loads(Path(state).read_text())
 
         async def restored() -> None:
             await import_into(self._emulator, self.runtime, fields)
             # Imported messages were not recorded.
-            self._forget()
+            self._run.begin(self._emulator)
 
         return self._call("restore(...)", restored)
 
@@ -473,23 +413,7 @@ class Harness(Observations):
         return waiting_reason(self.runtime.broker.state, pending[0], self.now) if pending else None
 
     def _recorded(self) -> Record:
-        return self._look(self._record_now)
-
-    def _record_now(self) -> Record:
-        runtime, retention = self.runtime, self._emulator.settings.retention
-        now_at = runtime.clock.now_at()
-        kept = read_kept(self._emulator.writer.store, runtime.tenant.id)
-        return self._recorder.record(
-            kept,
-            now_at=now_at,
-            is_idle=runtime.is_idle,
-            is_pruned=now_at - retention.messages_ms > self._begun_at,
-            dead_letters_since_at=now_at - retention.dead_letters_ms,
-            interruptions=[
-                Interruption(from_at=at, to_at=at) for at in runtime.crashed_at[self._crashes_before :]
-            ],
-            is_signed_by_the_rules=not runtime.faults.has_spoilt_signatures,
-        )
+        return self._look(lambda: self._run.record(self._emulator))
 
     def _look(self, read: Callable[[], T]) -> T:
         """Read the emulator's state. In a plain test, what is due now happens first, as nobody can await it."""
@@ -512,21 +436,6 @@ class Harness(Observations):
         return ManualClock(kept_at if kept_at is not None and self._given_at is None else self._start_at)
 
 
-class _Watched:
-    """The transport of all deliveries, which records each request."""
-
-    def __init__(self, transport: AppTransport, note: Callable[[OutboundRequest], None]) -> None:
-        self._transport = transport
-        self._note = note
-
-    async def send(self, request: OutboundRequest) -> AttemptResult:
-        self._note(request)
-        return await self._transport.send(request)
-
-    async def close(self) -> None:
-        await self._transport.close()
-
-
 class _StartingApp:
     """The emulator as an ASGI app, which the first request starts."""
 
@@ -538,16 +447,6 @@ class _StartingApp:
         if scope["type"] == "http":
             await self._harness.start()
         await self._app(scope, receive, send)
-
-
-class _InProcess(httpx.AsyncBaseTransport):
-    """Carries an httpx client's requests to the emulator."""
-
-    def __init__(self, harness: Harness) -> None:
-        self._harness = harness
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await client_interception.answer_httpx(self._harness, request)
 
 
 def _span_ms(span: str | timedelta, field: str) -> int:

@@ -190,7 +190,7 @@ async def test_a_violation_names_the_messages_and_shows_their_histories(qstash, 
 
 async def test_a_message_that_was_acknowledged_and_is_gone_is_a_violation(qstash, receiver) -> None:
     await qstash.client.post(f"/v2/publish/{URL}")
-    qstash._recorder.note_call(
+    qstash._run.recorder.note_call(
         ClientCall(
             method="POST",
             target="/v2/publish/https://example.com",
