@@ -31,12 +31,13 @@ from starlette.routing import Route
 
 from jobs_core.emails.senders import EmailSender, create_sender
 from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.delivery import Delivery
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.intervals import Interval, at_intervals
 from jobs_core.engine.lost_jobs import Closer
 from jobs_core.engine.registry import FAILURE_CALLBACK_PATH, JobDefinition, Registry
 from jobs_core.engine.resources import Resources
-from jobs_core.engine.worker import Delivery, Worker
+from jobs_core.engine.worker import Worker
 from jobs_core.exports.entities import ExportEntities, default_entities
 from jobs_core.http.edge import RefuseNul
 from jobs_core.http.path_table import ByPath

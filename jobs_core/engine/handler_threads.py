@@ -75,6 +75,28 @@ class HandlerThreads:
             self.hung += 1
 
 
+class ReservedThread:
+    """A thread that is reserved for one handler, as a context manager that releases it if nothing has run in it.
+
+    For a handler that needs no thread, ``is_taken`` is false and nothing is released.
+    """
+
+    def __init__(self, threads: HandlerThreads, *, is_taken: bool) -> None:
+        self._threads = threads
+        self._is_taken = is_taken
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_taken:
+            self._is_taken = False
+            self._threads.put_back()
+
+    async def run(self, call: Callable[[], Any]) -> Any:
+        self._is_taken = False
+        return await self._threads.run(call)
+
+
 class _Run:
     """One call, which ends or is abandoned, whichever is first."""
 

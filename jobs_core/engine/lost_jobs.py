@@ -19,8 +19,8 @@ from sqlalchemy import Connection
 from jobs_core.database import job_changes, job_queries, new_jobs, outbox_rows
 from jobs_core.database.new_jobs import NewJob
 from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.delivery import foreign_job, identify
 from jobs_core.engine.redelivery import further_message, write_further
-from jobs_core.engine.worker import foreign_job, identify
 from jobs_core.model import outcome
 from jobs_core.model.backoff import default_wait
 from jobs_core.model.envelope import JobEnvelope, Name

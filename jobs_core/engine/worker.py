@@ -1,4 +1,4 @@
-"""Carries out one delivery: verify, parse, claim, run the handler with a timeout, record, respond.
+"""Carries out one delivery: verifies, parses, claims, runs the handler with a timeout, records, responds.
 
 QStash delivers at least once, so the same job may arrive twice, even at the same time. The claim decides: one
 conditional UPDATE takes the job for one attempt under a lease. A finished job is answered 200 and not run.
@@ -8,99 +8,40 @@ whose lease has ended was abandoned by a worker that died, and is taken over.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, assert_never
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-
-from jobs_core.database import job_attempts, job_queries, new_jobs
-from jobs_core.database.connections import is_lost, is_unavailable, why_unavailable
-from jobs_core.database.job_attempts import Claim, Claimed, Died, Ended
-from jobs_core.database.new_jobs import NewJob
+from jobs_core.database import job_attempts
+from jobs_core.database.connections import is_unavailable, why_unavailable
+from jobs_core.database.job_attempts import Claimed, Died
 from jobs_core.engine.app_context import AppContext
-from jobs_core.engine.handler_threads import HandlerThreads
-from jobs_core.engine.job import Job, JobLogger, Write, current_job_id
+from jobs_core.engine.attempt_recorder import AttemptRecorder
+from jobs_core.engine.claims import ClaimRequest, Found, claim_all
+from jobs_core.engine.delivery import Delivery, read_envelope
+from jobs_core.engine.handler_threads import ReservedThread
+from jobs_core.engine.job import Job, JobLogger, current_job_id
 from jobs_core.engine.redelivery import further_message, write_further
 from jobs_core.engine.registry import JobDefinition
-from jobs_core.engine.requests import handler_timeout, max_retries
+from jobs_core.engine.requests import handler_timeout
 from jobs_core.engine.resources import Resources
 from jobs_core.engine.running_attempts import RunningAttempts
 from jobs_core.model import outcome
 from jobs_core.model.backoff import ANSWER_MARGIN
 from jobs_core.model.clock import Clock, SystemClock
 from jobs_core.model.envelope import JobEnvelope
-from jobs_core.model.errors import JobError, JobTimeoutError, JobValidationError
-from jobs_core.model.ids import scheduled_job_id
-from jobs_core.model.options import DeliveryOptions
+from jobs_core.model.errors import JobError, JobTimeoutError
 from jobs_core.model.outcome import Answer, Attempt, Verdict
-from jobs_core.model.recordable import not_recorded
 from jobs_core.model.records import JobRecord
-from jobs_core.model.states import Event
 from jobs_core.qstash.signature import Rejected, Verified, Verifier
 from jobs_core.settings.regions import region_of
-from jobs_core.tracing import TRACE_HEADERS, ProcessSpan, process_span
+from jobs_core.tracing import ProcessSpan, process_span
 
 log: logging.Logger = logging.getLogger(__name__)
 
-_NO_OPTIONS = DeliveryOptions()
 _THREAD_PAUSE = timedelta(seconds=5)
 _DATABASE_PAUSE = timedelta(seconds=10)
-_RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One HTTP request from QStash."""
-
-    url: str  # public: BASE_URL and path
-    body: bytes
-    signature: str | None
-    message_id: str | None
-    retried: int
-    schedule_id: str | None
-    trace: Mapping[str, str]  # the trace context it carries, if it does
-    max_retries: int | None = None  # of the message, where QStash says it
-    region: str | None = None  # not verified: whoever sends it chooses among our own keys
-
-    @classmethod
-    def of(cls, url: str, body: bytes, headers: Mapping[str, str]) -> "Delivery":
-        """Make one from a request's headers, by their names in lower case."""
-        max_retries = headers.get("upstash-max-retries")
-        return cls(
-            url=url,
-            body=body,
-            signature=headers.get("upstash-signature"),
-            message_id=headers.get("upstash-message-id"),
-            retried=_number(headers.get("upstash-retried", "0")),
-            schedule_id=headers.get("upstash-schedule-id"),
-            trace={name: headers[name] for name in TRACE_HEADERS if name in headers},
-            max_retries=None if max_retries is None else _number(max_retries),
-            region=headers.get("upstash-region"),
-        )
-
-
-def _number(text: str) -> int:
-    """Return digits as a number. They are not verified yet: anyone may send any number of them."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """A delivery that asks for its job."""
-
-    definition: JobDefinition[Any]
-    job_id: str
-    envelope: JobEnvelope
-    delivery: Delivery
-    now: datetime
-
-    def lease(self, options: DeliveryOptions) -> datetime:
-        """Return when the lease ends for a job with these options."""
-        return self.now + handler_timeout(self.definition, options) + ANSWER_MARGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +73,7 @@ class Worker:
         # Signatures carry real time, even where the jobs' clock is turned.
         self._wall_clock = wall_clock or SystemClock()
         self._attempts = RunningAttempts()
+        self._recorder = AttemptRecorder(context.database, context.clock)
         self._explains = not settings.is_production
         tolerance = settings.signature_tolerance_seconds
         self._verifier = Verifier.of(settings.signing_keys, tolerance)
@@ -167,11 +109,11 @@ class Worker:
         assert_never(checked)
 
     async def deliver(self, definition: JobDefinition[Any], delivery: Delivery) -> Answer:
-        """Run the job in ``delivery``, if it is genuine and the job is not finished."""
+        """Run the job of a delivery, if the delivery is genuine and the job is free. Return the response to QStash."""
         if (refused := self.verify(delivery)) is not None:
             return refused
         try:
-            job_id, envelope = _read(definition, delivery)
+            job_id, envelope = read_envelope(definition, delivery)
         except JobError as error:
             log.warning(
                 "turned away a delivery: %s",
@@ -195,8 +137,8 @@ class Worker:
             return outcome.not_now(
                 job_id, outcome.NO_THREAD, f"all {threads.size} threads are taken", wait=_THREAD_PAUSE
             )
-        place = _Place(threads, is_taken=not definition.is_async)
-        with place:
+        thread = ReservedThread(threads, is_taken=not definition.is_async)
+        with thread:
             with self._attempts.under_way():
                 claimed = await self._claim(definition, job_id, envelope, delivery)
             if isinstance(claimed, Answer):
@@ -210,18 +152,18 @@ class Worker:
                 attempt_number=claimed.attempt.number,
                 message_id=delivery.message_id,
             ) as span:
-                return await self._work(definition, envelope, claimed, span, place)
+                return await self._work(definition, envelope, claimed, span, thread)
 
     async def _claim(
         self, definition: JobDefinition[Any], job_id: str, envelope: JobEnvelope, delivery: Delivery
     ) -> _Held | Answer:
-        wish = _Wish(definition, job_id, envelope, delivery, self._clock.now())
-        found = await self._take(wish)
+        request = ClaimRequest(definition, job_id, envelope, delivery, self._clock.now())
+        found = await self._take(request)
         if found is None:
             _say("duplicate", job_id, definition.job_type, message_id=delivery.message_id)
             return outcome.ignored(job_id, "duplicate")
         if isinstance(found, JobRecord):
-            return await self._not_claimed(found, wish)
+            return await self._not_claimed(found, request)
         if isinstance(found, Died):
             _say("died", job_id, definition.job_type, level=logging.ERROR, error=found.error)
             return outcome.died(job_id, found.error)
@@ -237,60 +179,59 @@ class Worker:
             ),
             delivery.message_id,
             timeout,
-            deadline=wish.now + timeout,
-            begins_by=wish.now + ANSWER_MARGIN,
+            deadline=request.now + timeout,
+            begins_by=request.now + ANSWER_MARGIN,
         )
 
-    async def _take(self, wish: _Wish) -> "_Found":
-        """Claim the job. A delivery that is cut off meanwhile gives it back: the commit goes on without it."""
-        claiming = asyncio.create_task(self._database.write_jointly(_claim_all, wish))
+    async def _take(self, request: ClaimRequest) -> Found:
+        """Claim the job. If the delivery is cancelled meanwhile, the commit goes on, and the job is given back."""
+        claiming = asyncio.create_task(self._database.write_jointly(claim_all, request))
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            await self._attempts.shielded(self._put_back(wish.job_id, claiming))
+            await self._attempts.shielded(self._put_back(request.job_id, claiming))
             raise
 
-    async def _put_back(self, job_id: str, claiming: "asyncio.Task[_Found]") -> None:
+    async def _put_back(self, job_id: str, claiming: "asyncio.Task[Found]") -> None:
         await asyncio.wait([claiming])
         if claiming.cancelled() or claiming.exception() is not None:
             return  # nothing is held
         if isinstance(found := claiming.result(), Claimed):
-            await self._give_back(job_id, found.number)
+            await self._recorder.give_back(job_id, found.number)
 
     async def _begun_late(self, definition: JobDefinition[Any], attempt: Attempt) -> Answer:
-        """Do not run what was claimed long ago: this process stood still, and another may have the job by now."""
-        await self._give_back(attempt.job_id, attempt.number)
+        """Give back a job that was claimed long ago: this process stood still, and another may have the job by now."""
+        await self._recorder.give_back(attempt.job_id, attempt.number)
         return outcome.busy(attempt.job_id)
 
-    async def _not_claimed(self, record: JobRecord, wish: _Wish) -> Answer:
-        message_id = wish.delivery.message_id
+    async def _not_claimed(self, record: JobRecord, request: ClaimRequest) -> Answer:
+        message_id = request.delivery.message_id
         if record.is_finished:
             _say("already_finished", record.job_id, record.job_type, message_id=message_id)
             return outcome.ignored(record.job_id, record.status)
         _say("busy", record.job_id, record.job_type, message_id=message_id)
         if record.message_id not in {None, message_id}:
             return outcome.ignored(record.job_id, "superseded")
-        until = max(record.lease_until or wish.now, wish.now)
-        if await self._come_back(record, wish, until):
+        until = max(record.lease_until or request.now, request.now)
+        if await self._come_back(record, request, until):
             return outcome.postponed(record.job_id, until=until)
         return outcome.busy(record.job_id)
 
-    async def _come_back(self, record: JobRecord, wish: _Wish, until: datetime) -> bool:
-        """Write a message that delivers the job when its present lease has ended. Return false if the lease
-        has changed.
+    async def _come_back(self, record: JobRecord, request: ClaimRequest, until: datetime) -> bool:
+        """Write a message that delivers the job when its present lease has ended. Return false if the job has changed.
 
         The running attempt may belong to a dead worker. If QStash were told to retry instead, each such
         delivery would use up one of the job's retries, and a long lease all of them.
         """
         message = further_message(
             self._context.composer,
-            wish.definition,
+            request.definition,
             record,
-            instead_of=wish.delivery.message_id,
+            instead_of=request.delivery.message_id,
             not_before=until,
         )
         is_written = await self._database.write(
-            lambda connection: write_further(connection, record, message, now=wish.now, not_before=until)
+            lambda connection: write_further(connection, record, message, now=request.now, not_before=until)
         )
         if is_written:
             self._context.outbox.wake()
@@ -302,18 +243,18 @@ class Worker:
         envelope: JobEnvelope,
         held: _Held,
         span: ProcessSpan,
-        place: "_Place",
+        thread: ReservedThread,
     ) -> Answer:
         job = self._job(definition, envelope, held)
         job.log.info("processing %s", job.id, extra={"event": "processing"})
         started_at = self._clock.now()
         with self._attempts.under_way():
             try:
-                verdict = await self._run(definition, envelope, job, held, place)
+                verdict = await self._run(definition, envelope, job, held, thread)
             except asyncio.CancelledError:
-                await self._attempts.shielded(self._give_back(job.id, job.attempt_number))
+                await self._attempts.shielded(self._recorder.give_back(job.id, job.attempt_number))
                 raise
-        verdict, kept = await self._recorded(job, held, verdict)
+        verdict, kept = await self._recorder.record(job, held.attempt, verdict)
         _report(job, verdict, kept=kept)
         if verdict.record.error is not None:
             span.failed(verdict.record.error)
@@ -322,12 +263,17 @@ class Worker:
         return verdict.answer if kept else outcome.ignored(job.id, "superseded")
 
     async def _run(
-        self, definition: JobDefinition[Any], envelope: JobEnvelope, job: Job, held: _Held, place: "_Place"
+        self,
+        definition: JobDefinition[Any],
+        envelope: JobEnvelope,
+        job: Job,
+        held: _Held,
+        thread: ReservedThread,
     ) -> Verdict:
         token = current_job_id.set(job.id)
         try:
             payload = definition.parse(envelope.payload)
-            result = await _call(definition, payload, job, held.timeout, place)
+            result = await _call(definition, payload, job, held.timeout, thread)
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the server stops, or the caller went away
@@ -337,66 +283,6 @@ class Worker:
         finally:
             current_job_id.reset(token)
         return outcome.judge_success(held.attempt, result)
-
-    async def _recorded(self, job: Job, held: _Held, verdict: Verdict) -> tuple[Verdict, bool]:
-        """Record how the attempt ended. A result that the database refuses is replaced by a note."""
-        try:
-            return verdict, await self._record(job, verdict)
-        except Exception as error:
-            if job.writes and not _comes_back(job, verdict, error):
-                cause = error.left_by if isinstance(error, _WriteLeftError) else error
-                verdict = outcome.judge_failure(held.attempt, cause, now=self._clock.now())
-            elif isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):
-                note = not_recorded(verdict.record.result, error.orig or error)
-                verdict = replace(verdict, record=replace(verdict.record, result=note))
-            else:
-                raise
-            return verdict, await self._record(job, verdict)
-
-    async def _give_back(self, job_id: str, number: int) -> None:
-        """End the lease of an interrupted attempt, so that the next delivery need not wait for it."""
-        now = self._clock.now()
-        extra = {"job_id": job_id, "attempt": number}
-        try:
-            await self._database.write(
-                lambda connection: job_attempts.give_back(connection, job_id, number, now=now)
-            )
-        except Exception as error:  # noqa: BLE001 -- the attempt is cut off all the same, and its lease ends by itself
-            extra |= {"event": "lease_kept", "error": str(error)}
-            log.warning("cut off %s, which keeps its lease: %s", job_id, error, extra=extra)
-        else:
-            log.warning("cut off %s", job_id, extra=extra | {"event": "cut_off"})
-
-    async def _record(self, job: Job, verdict: Verdict) -> bool:
-        """Write how the attempt ended, and retry for some seconds while the database does not answer."""
-        for pause in _RECORD_PAUSES_SECONDS:
-            try:
-                return await self._record_once(job, verdict)
-            except Exception as error:
-                if not _comes_back(job, verdict, error):
-                    raise
-            await asyncio.sleep(pause)
-        return await self._record_once(job, verdict)
-
-    async def _record_once(self, job: Job, verdict: Verdict) -> bool:
-        ended = Ended(job.id, job.attempt_number, verdict.record, self._clock.now())
-        # If a commit succeeded and only its answer was lost, the repeated update finds nothing to change.
-        return await self._write_end(job, ended) or await self._database.read(
-            lambda connection: job_attempts.has_ended(connection, ended)
-        )
-
-    async def _write_end(self, job: Job, ended: Ended) -> bool:
-        if not job.writes:
-            return await self._database.write_jointly(job_attempts.finish, ended)
-
-        def write(connection: Connection) -> bool:
-            [kept] = job_attempts.finish(connection, [ended])
-            if kept and ended.how.event is Event.COMPLETE:
-                for further in job.writes:
-                    _carry_out(further, connection)
-            return kept
-
-        return await self._database.write(write)
 
     def _job(self, definition: JobDefinition[Any], envelope: JobEnvelope, held: _Held) -> Job:
         attempt, metadata = held.attempt, envelope.metadata
@@ -441,86 +327,8 @@ class Worker:
         return Answer(401, {"error": "invalid signature", **detail})
 
 
-_Found = Claimed | Died | JobRecord | None
-
-
-def _claim_all(connection: Connection, wishes: Sequence[_Wish]) -> list[_Found]:
-    """Claim the jobs of all deliveries. Return each one's job, the record of a job that cannot be had, or
-    nothing to do.
-    """
-    claimed = job_attempts.claim(connection, [_claim_of(wish) for wish in wishes])
-    found: list[_Found] = []
-    for wish, got in zip(wishes, claimed, strict=True):
-        taken = got or _claim_late(connection, wish)
-        if isinstance(taken, Claimed) and taken.options.timeout_seconds is not None:
-            job_attempts.extend_lease(connection, wish.job_id, lease_until=wish.lease(taken.options))
-        found.append(taken)
-    return found
-
-
-def _claim_late(connection: Connection, wish: _Wish) -> _Found:
-    record = job_queries.get(connection, wish.job_id, with_attempts=False)
-    if record is not None:
-        return record
-    # Published by another service, or by a schedule: it has no record before its delivery.
-    job = foreign_job(wish.definition, wish.job_id, wish.envelope, wish.delivery.schedule_id, wish.now)
-    if wish.delivery.max_retries is not None:
-        job = replace(job, max_retries=wish.delivery.max_retries)
-    new_jobs.add_job(connection, job, message_id=wish.delivery.message_id)
-    [got] = job_attempts.claim(connection, [_claim_of(wish)])
-    return got or job_queries.get(connection, wish.job_id, with_attempts=False)
-
-
-def _claim_of(wish: _Wish) -> Claim:
-    # With the type's timeout, as the job's own options are only read with the claim; few jobs have one.
-    until = wish.lease(_NO_OPTIONS)
-    return Claim(wish.job_id, wish.delivery.message_id, wish.now, until)
-
-
-def foreign_job(
-    definition: JobDefinition[Any],
-    job_id: str,
-    envelope: JobEnvelope,
-    schedule_id: str | None,
-    now: datetime,
-) -> NewJob:
-    """Return the record of a job that was not enqueued here."""
-    options = envelope.metadata.options or DeliveryOptions()
-    return NewJob(
-        job_id=job_id,
-        job_type=definition.job_type,
-        payload=envelope.payload,
-        options=options,
-        max_retries=max_retries(definition, options),
-        created_at=now,
-        user_id=envelope.metadata.user_id,
-        organization_id=envelope.metadata.organization_id,
-        idempotency_key=envelope.metadata.idempotency_key,
-        parent_job_id=envelope.metadata.parent_job_id,
-        schedule_id=schedule_id,
-    )
-
-
-def identify(envelope: JobEnvelope, *, schedule_id: str | None, message_id: str | None) -> str:
-    """Return the id of the job in an envelope. Raise JobValidationError if it has none and is not from a schedule."""
-    if envelope.job_id is not None:
-        return envelope.job_id
-    if schedule_id is not None and message_id is not None:
-        return scheduled_job_id(schedule_id, message_id)
-    raise JobValidationError("the job envelope has no jobId, and was not delivered by a schedule")
-
-
-def _read(definition: JobDefinition[Any], delivery: Delivery) -> tuple[str, JobEnvelope]:
-    envelope = JobEnvelope.parse(delivery.body)
-    if envelope.type != definition.job_type:
-        raise JobValidationError(
-            f"{definition.endpoint} takes {definition.job_type!r} jobs, not {envelope.type!r}"
-        )
-    return identify(envelope, schedule_id=delivery.schedule_id, message_id=delivery.message_id), envelope
-
-
 async def _call(
-    definition: JobDefinition[Any], payload: Any, job: Job, limit: timedelta, place: "_Place"
+    definition: JobDefinition[Any], payload: Any, job: Job, limit: timedelta, thread: ReservedThread
 ) -> Any:
     """Run the handler. Raise JobTimeoutError when it takes longer than ``limit``.
 
@@ -531,7 +339,7 @@ async def _call(
         async with scope:
             if definition.is_async:
                 return await definition.handler(payload, job)
-            return await place.run(partial(definition.handler, payload, job))
+            return await thread.run(partial(definition.handler, payload, job))
     except TimeoutError:
         if not scope.expired():
             raise  # the handler's own
@@ -543,51 +351,6 @@ async def _call(
 
 # Kept, because the logging module takes a lock to find a logger.
 _logger = cache(logging.getLogger)
-
-
-class _Place:
-    """A thread reserved for a delivery; released unless a handler runs in it."""
-
-    def __init__(self, threads: HandlerThreads, *, is_taken: bool) -> None:
-        self._threads = threads
-        self._is_taken = is_taken
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_taken:
-            self._is_taken = False
-            self._threads.put_back()
-
-    async def run(self, call: Callable[[], Any]) -> Any:
-        self._is_taken = False
-        return await self._threads.run(call)
-
-
-class _WriteLeftError(Exception):
-    """A write given to ``on_completion`` raised ``left_by``, which would end the event loop, as sys.exit() does."""
-
-    def __init__(self, left_by: BaseException) -> None:
-        super().__init__(str(left_by))
-        self.left_by = left_by
-
-
-def _carry_out(write: Write, connection: Connection) -> None:
-    try:
-        write(connection)
-    except Exception:
-        raise
-    except BaseException as error:
-        raise _WriteLeftError(error) from error
-
-
-def _comes_back(job: Job, verdict: Verdict, error: Exception) -> bool:
-    """Return whether the end of an attempt could not be written because the database is away for now.
-
-    The attempt's own writes meet limits that are no such thing: they fail it, with their own error.
-    """
-    has_own_writes = job.writes and verdict.record.event is Event.COMPLETE
-    return is_lost(error) if has_own_writes else is_unavailable(error)
 
 
 def _report(job: Job, verdict: Verdict, *, kept: bool) -> None:

@@ -14,11 +14,12 @@ from sqlalchemy import update
 from jobs_core.database.job_queries import JobFilter
 from jobs_core.database.tables import executions
 from jobs_core.engine.app_context import AppContext
+from jobs_core.engine.delivery import Delivery
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.registry import JobDefinition, Registry, default_registry
 from jobs_core.engine.requests import envelope_of
 from jobs_core.engine.resources import Resources
-from jobs_core.engine.worker import Delivery, Worker
+from jobs_core.engine.worker import Worker
 from jobs_core.model.clock import Clock
 from jobs_core.model.envelope import Subject
 from jobs_core.model.outcome import Answer

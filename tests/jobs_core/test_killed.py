@@ -19,7 +19,8 @@ from datetime import datetime, timedelta
 import httpx
 from jobs_core import Job, JobDispatcher, ManualClock, Payload, Registry, Settings, job
 from jobs_core.testing import sign_delivery
-from jobs_core.engine.worker import Delivery, Worker
+from jobs_core.engine.delivery import Delivery
+from jobs_core.engine.worker import Worker
 
 class Work(Payload):
     note: str = ""

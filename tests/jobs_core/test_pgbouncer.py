@@ -17,7 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from jobs_core import JobDispatcher, JobRequest, JobStatus, Settings
 from jobs_core.database.connections import Database
-from jobs_core.engine.worker import Delivery, Worker
+from jobs_core.engine.delivery import Delivery
+from jobs_core.engine.worker import Worker
 from tests.bounds import HANG_SECONDS
 
 from .conftest import BASE_URL, Handlers, RecordingQStash, sign

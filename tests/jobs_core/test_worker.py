@@ -20,7 +20,7 @@ from jobs_core import (
 )
 from jobs_core.app import running
 from jobs_core.database.tables import executions
-from jobs_core.engine.worker import Delivery
+from jobs_core.engine.delivery import Delivery
 from jobs_core.model.outcome import NON_RETRYABLE_STATUS
 from tests.bounds import HANG_SECONDS
 

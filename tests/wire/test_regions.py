@@ -12,7 +12,8 @@ from emulator.clock import wall_now_at
 from emulator.wire.signature import sign
 from jobs_core import Settings
 from jobs_core.engine.app_context import AppContext
-from jobs_core.engine.worker import Delivery, Worker
+from jobs_core.engine.delivery import Delivery
+from jobs_core.engine.worker import Worker
 from tests.bounds import HANG_SECONDS
 from tests.node_packages import node_with_packages
 

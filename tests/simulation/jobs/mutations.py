@@ -14,6 +14,7 @@ from jobs_core.database.statements import _CLAIMING, _ENDING, FINISH
 from jobs_core.database.tables import executions, outbox
 from jobs_core.engine import dispatcher as dispatching
 from jobs_core.engine import lost_jobs
+from jobs_core.engine.attempt_recorder import AttemptRecorder
 from jobs_core.engine.dispatcher import JobDispatcher
 from jobs_core.engine.worker import Worker
 from jobs_core.model.states import Event, JobStatus, sources, target
@@ -217,13 +218,13 @@ def one_death_is_enough(patch: pytest.MonkeyPatch) -> None:
 def answered_before_recorded(patch: pytest.MonkeyPatch) -> None:
     """QStash is told the outcome while it is still being written."""
 
-    async def recorded(self: Worker, job: Any, held: Any, verdict: Any) -> tuple[Any, bool]:
-        under_way.add(asyncio.create_task(original(self, job, held, verdict)))
+    async def record(self: AttemptRecorder, job: Any, attempt: Any, verdict: Any) -> tuple[Any, bool]:
+        under_way.add(asyncio.create_task(original(self, job, attempt, verdict)))
         return verdict, True
 
     under_way: set[asyncio.Task[Any]] = set()
-    original = Worker._recorded
-    patch.setattr(Worker, "_recorded", recorded)
+    original = AttemptRecorder.record
+    patch.setattr(AttemptRecorder, "record", record)
 
 
 MUTATIONS: tuple[tuple[Mutation, Rule], ...] = (
