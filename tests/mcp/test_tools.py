@@ -1,20 +1,25 @@
-"""The tools as an agent uses them: the official client, over HTTP and over stdio, against a real server."""
+"""The tools as an agent uses them: the official client, over HTTP and over stdio, against a real server.
+
+The client and what it checks answers with take seconds to import, so one process of the tests does that, when a test
+of it begins.
+"""
 
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import httpx2
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp_types import TextContent
 
 from emulator.testing import Listener, Receiver, ServerProcess
+from tests.bounds import HANG_SECONDS
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+pytestmark = pytest.mark.xdist_group("mcp")
 
 NAMES = {
     "explain_message", "explain_run", "explain_schedule", "list_messages", "list_runs", "list_schedules",
@@ -37,16 +42,23 @@ def tenant(manual_server: ServerProcess) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def over_http(tenant: dict[str, str]) -> AsyncIterator[Client]:
+async def over_http(tenant: dict[str, str]) -> "AsyncIterator[Client]":
+    import httpx2
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
     headers = {"Authorization": f"Bearer {tenant['QSTASH_TOKEN']}"}
-    async with httpx2.AsyncClient(headers=headers, trust_env=False) as http:
+    async with httpx2.AsyncClient(headers=headers, trust_env=False, timeout=HANG_SECONDS) as http:
         url = f"{tenant['QSTASH_URL']}/emulator/mcp"
         async with Client(streamable_http_client(url, http_client=http)) as client:
             yield client
 
 
 @asynccontextmanager
-async def over_stdio(tenant: dict[str, str]) -> AsyncIterator[Client]:
+async def over_stdio(tenant: dict[str, str]) -> "AsyncIterator[Client]":
+    from mcp import Client, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
     command = StdioServerParameters(
         command=sys.executable,
         args=["-m", "emulator", "mcp", "--url", tenant["QSTASH_URL"], "--token", tenant["QSTASH_TOKEN"]],
@@ -58,17 +70,17 @@ async def over_stdio(tenant: dict[str, str]) -> AsyncIterator[Client]:
 post = httpx.post  # the tests' own preparations, before the client is there
 
 
-async def ask(client: Client, tool: str, **arguments: Any) -> Any:
+async def ask(client: "Client", tool: str, **arguments: Any) -> Any:
     """The tool's answer. Raises AssertionError with its words when it is an error."""
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result.content
     return result.structured_content
 
 
-async def refusal(client: Client, tool: str, **arguments: Any) -> str:
+async def refusal(client: "Client", tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments)
     assert result.is_error, result.structured_content
-    return " ".join(one.text for one in result.content if isinstance(one, TextContent))
+    return " ".join(one.text for one in result.content if one.type == "text")
 
 
 @pytest.mark.parametrize("connect", [over_http, over_stdio], ids=["http", "stdio"])

@@ -1,18 +1,23 @@
-"""The scene of a failure, and the places where people and agents look at it."""
+"""The scene of a failure, and the places where people and agents look at it.
+
+Agents' client is imported late, as in tests/mcp/test_tools.py.
+"""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mcp import Client
 from typer.testing import CliRunner
 
 from emulator.cli.main import app as cli
 from emulator.mcp.api import Api
-from emulator.mcp.server import make_server
 from emulator.testing import Harness, Receiver
+
+if TYPE_CHECKING:
+    from mcp import Client
 
 URL = "https://example.com/pay"
 
@@ -64,7 +69,11 @@ async def in_the_terminal(scene: Scene, *command: str) -> str:
 
 
 @asynccontextmanager
-async def agent(scene: Scene) -> AsyncIterator[Client]:
+async def agent(scene: Scene) -> "AsyncIterator[Client]":
+    from mcp import Client
+
+    from emulator.mcp.server import make_server
+
     api = Api(f"http://127.0.0.1:{scene.port}", scene.qstash.token)
     async with Client(make_server(api)) as client:
         yield client

@@ -16,6 +16,8 @@ from jobs_core import JobDispatcher, Registry, create_app
 from jobs_core import Settings as JobSettings
 from tests.why.places import Scene, agent, in_the_terminal, plain
 
+pytestmark = pytest.mark.xdist_group("mcp")
+
 PAGE = Path(__file__).parents[2] / "docs" / "why.md"
 
 

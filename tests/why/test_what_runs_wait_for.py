@@ -10,6 +10,8 @@ from tests.why.places import Scene, agent, in_the_terminal, plain
 from tests.workflow.mini_sdk import Context, MiniSdk, Stop
 from tests.workflow.raw import run_headers
 
+pytestmark = pytest.mark.xdist_group("mcp")
+
 APP = "http://app:3000/order"
 
 Work = Callable[[Context], Awaitable[Any]]
