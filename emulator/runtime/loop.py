@@ -35,6 +35,7 @@ from emulator.runtime.deliveries import Deliveries
 from emulator.runtime.fault_injection import Disturber
 from emulator.runtime.housekeeping import Housekeeping
 from emulator.runtime.refill import Refills
+from emulator.runtime.restart import Restarter
 from emulator.runtime.step_lists import StepLists
 from emulator.runtime.task_counter import Work
 from emulator.store import queries
@@ -52,13 +53,11 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 Observer = Callable[[Sequence[Write]], None]
-"""Told of writes once they are durable, in order, and of none at all when it must look anew: everything may be
-different (an import), or the server stops. Must return at once and never raise."""
+"""Called with writes once they are durable, in order. Called with none when everything may have changed (after an
+import), or when the server stops. Must return at once and never raise."""
 
-# What is due within this time is kept at hand: it goes out without a look into the store, and so more punctually.
+# A message due within this time is kept in memory: it is sent without reading the store, and so more punctually.
 _SOON_MS = 60_000
-
-
 # A smaller step back is a correction, as time servers make it.
 _LEAST_SET_BACK_MS = 1_000
 
@@ -81,9 +80,9 @@ class Runtime:
         retention: Retention | None = None,
         reachability: Reachability | None = None,
     ) -> None:
-        """A list of steps over ``lazy_fetch_bytes`` is left for the endpoint to fetch; ``faults`` go wrong on purpose.
+        """A list of steps over ``lazy_fetch_bytes`` is not sent: the endpoint fetches it. ``faults`` are injected.
 
-        Without ``retention`` everything is kept for ever, without ``reachability`` any host is published to.
+        Without ``retention`` everything is kept for ever; without ``reachability`` a URL may name any host.
         """
         self.tenant = tenant
         self.broker = broker
@@ -94,8 +93,6 @@ class Runtime:
         self.faults: FaultBook = faults if faults is not None else FaultBook(broker.state.ids)
         self.observers: list[Observer] = []
         self.is_ending: bool = False
-        self.crashed_at: list[int] = []
-        """When this tenant lost its working memory on purpose, in unix milliseconds."""
         self.schedules_fired: int = 0
         self._writer = writer
         self._is_strict = is_strict
@@ -104,12 +101,20 @@ class Runtime:
         self._alarm: Alarm | None = None
         self._alarm_at: int | None = None
         self._dead_letters = asyncio.Lock()
-        self._restarting: asyncio.Task[None] | None = None
         self._latest_at = 0
         # Whether a slice of schedules is on its way to the disk.
         self._is_firing = False
         self._clock_kept_at = tenant.clock_at
         self._is_closed = False
+        self._restarter = Restarter(
+            clock,
+            work=self._work,
+            writer=writer,
+            forget=self._forget,
+            start=self.start,
+            keep_clock=self.keep_clock,
+            note_restarted=partial(self._tell, ()),
+        )
         self.deliveries: Deliveries = Deliveries(
             broker.state,
             transport=transport,
@@ -120,7 +125,7 @@ class Runtime:
                 clock=clock,
                 # ``settled`` does not wait for attempts that wait for the clock.
                 note_held=self._work.end,
-                crash=self._begin_crash,
+                crash=self._restarter.begin_crash,
             ),
             faults=self.faults,
             step_lists=self.step_lists,
@@ -163,9 +168,9 @@ class Runtime:
             )
 
     async def start(self, *, is_new: bool = False) -> None:
-        """Take up what the store has pending, attempts that a crash cut off included.
+        """Load what the store has pending, with the attempts that a crash interrupted, and do what is due.
 
-        Of a tenant that ``is_new`` it has nothing, and is not asked.
+        The store has nothing of a tenant that ``is_new``, and is not read.
         """
         if not is_new:
             await self._take_up(self.clock.now_at())
@@ -190,12 +195,12 @@ class Runtime:
         await self.bulk_cancels.restore()
 
     def end_streams(self) -> None:
-        """Have observers look up and see that it is time to go: a server that stops waits for its listeners."""
+        """Call the observers, which see that the server stops: it waits for the clients that listen."""
         self.is_ending = True
         self._tell(())
 
     async def close(self, grace_seconds: float = 5.0) -> None:
-        """Start nothing more; let attempts under way end within the grace, and leave the rest to the next start."""
+        """Start nothing more. Wait ``grace_seconds`` for attempts under way; the next start makes the others again."""
         self._is_closed = True
         self._disarm()
         self.bulk_cancels.close()
@@ -203,7 +208,7 @@ class Runtime:
 
     @property
     def limits(self) -> Limits:
-        """The limits of the plan."""
+        """Return the limits of the plan."""
         return self.broker.state.limits
 
     def group_headers(self, name: str) -> Headers:
@@ -221,7 +226,7 @@ class Runtime:
     # What callers ask for
 
     async def publish(self, drafts: Sequence[Draft]) -> list[list[Accepted] | EmulatorError]:
-        """Accept drafts in order; a bad one does not stop the others. Return when all accepted are durable."""
+        """Accept drafts in order. Return, when all is durable, the messages or the refusal of each."""
         refused = [await self._refusal_of(draft) for draft in drafts] if self._reachability else []
         self._check_accepting()
         now_at = self.clock.now_at()
@@ -238,7 +243,7 @@ class Runtime:
         return results
 
     async def check_reachable(self, destination: Destination) -> None:
-        """Raise InvalidInput for a URL that the real service would refuse, where it is to be refused here too."""
+        """Raise InvalidInput for a URL that the real service would refuse, if the server is to refuse it too."""
         if self._reachability is not None and destination.kind is DestinationKind.URL:
             await self._reachability.check(destination.value)
 
@@ -250,7 +255,7 @@ class Runtime:
         return None
 
     async def cancel(self, wanted: Filter, count: int | None = None) -> int:
-        """Cancel up to ``count`` unfinished messages that match; return how many there were."""
+        """Cancel up to ``count`` unfinished messages that match. Return how many were cancelled."""
         select = partial(queries.select_pending, tenant_id=self.tenant.id, wanted=wanted, count=count)
         _, cancelled = await self.change_found(
             select, lambda state, now_at, found: pending_changes.cancel(state, found, now_at)
@@ -258,7 +263,7 @@ class Runtime:
         return cancelled
 
     async def change(self, operation: Callable[[BrokerState, int], T]) -> T:
-        """Carry out an operation of the broker; return its answer when its effects are durable."""
+        """Carry out an operation of the broker. Return its result when its effects are durable."""
         self._check_accepting()
         now_at = self.clock.now_at()
         answer = operation(self.broker.state, now_at)
@@ -268,9 +273,9 @@ class Runtime:
     async def change_found(
         self, select: Callable[[SqlStore], S], operation: Callable[[BrokerState, int, S], T]
     ) -> tuple[S, T]:
-        """Select messages in the store and act on them; the broker knows which of them have ended since.
+        """Select messages in the store, and carry out an operation on them. The broker knows which have ended since.
 
-        Return what was selected, and the operation's answer.
+        Return what was selected, and the operation's result.
         """
         while True:
             pending = self.broker.state.pending
@@ -282,7 +287,7 @@ class Runtime:
     async def change_flow_key(
         self, key: str, operation: Callable[[BrokerState, int, FlowKey | None], T]
     ) -> T:
-        """Act on a flow-control key, which may be at rest and only in the store."""
+        """Carry out an operation on a flow-control key, which may be at rest and only in the store."""
         select = partial(queries.find_flow_key, tenant_id=self.tenant.id, key=key)
         while True:
             lanes = self.broker.state.lanes
@@ -302,9 +307,9 @@ class Runtime:
     async def change_dead_letters(
         self, select: Callable[[SqlStore], S], operation: Callable[[BrokerState, int, S], T]
     ) -> tuple[S, T]:
-        """Select entries of the DLQ and act on them, one caller at a time: no entry is published twice.
+        """Select entries of the DLQ and act on them, one caller at a time, so that no entry is published twice.
 
-        Return what was selected, and the operation's answer.
+        Return what was selected, and the operation's result.
         """
         async with self._dead_letters:
             return await self.change_found(select, operation)
@@ -314,7 +319,7 @@ class Runtime:
         return await self._writer.read(query)
 
     async def read_after_writes(self, query: Callable[[SqlStore], T]) -> T:
-        """Run a query that sees everything that happened before this call."""
+        """Run a query on a state that has every change made before this call."""
         return await self._writer.read_after_writes(query)
 
     # Time
@@ -324,7 +329,7 @@ class Runtime:
         return next_at is not None and next_at <= now_at
 
     def next_due_at(self) -> int | None:
-        """Return when time alone will next make something happen, schedules included."""
+        """Return when something is due next, schedules included, in unix milliseconds; ``None`` if never."""
         times = (
             self.broker.next_change_at(self.clock.now_at()),
             self._next_wake_at(),
@@ -333,7 +338,7 @@ class Runtime:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no message is under way or waits: for its time, its turn, a queue or a resume."""
+        """Return whether no message is under way, or waits for its time, its turn, a queue or a resume."""
         state = self.broker.state
         is_busy = (
             not self._work.is_settled
@@ -344,7 +349,7 @@ class Runtime:
         return not is_busy and not any(line.queue.is_paused for line in state.queues.values())
 
     def _next_pending_at(self) -> int | None:
-        """Return the same as ``next_due_at``, but of messages alone."""
+        """Return what ``next_due_at`` does, without schedules."""
         next_at = self.broker.next_due_at(self.clock.now_at())
         return self._next_wake_at() if next_at is None else next_at
 
@@ -356,22 +361,28 @@ class Runtime:
         await self._work.settled()
 
     async def advance_to(self, target_at: int) -> None:
-        """Turn a manual clock to ``target_at`` (unix ms), stopping at every due time on the way. Raise Conflict."""
+        """Advance a manual clock to ``target_at`` (unix ms), and do what is due on the way, in order.
+
+        Raise Conflict if that is in the past, or if the clock is the system's.
+        """
         await self._turner.advance_to(target_at)
 
     async def run_until_idle(self, limit_ms: int) -> None:
-        """Turn a manual clock until no message waits for its time, at most by ``limit_ms``. Raise Conflict."""
+        """Advance a manual clock until no message waits for its time.
+
+        Raise Conflict when that takes more than ``limit_ms``, or if the clock is the system's.
+        """
         await self._turner.run_until_idle(limit_ms)
 
     def keep_clock(self) -> Awaitable[None]:
-        """Store where a manual clock stands, or that there is none: it is state like any other."""
+        """Store the time of a manual clock, or that the clock is the system's, if that has changed."""
         now_at = self.clock.now_at() if isinstance(self.clock, ManualClock) else None
         is_kept = not self._writer.store.is_memory and now_at != self._clock_kept_at
         self._clock_kept_at = now_at
         return self._writer.write(self.tenant.id, [ClockTurned(now_at)] if is_kept else [])
 
     async def keep_house(self) -> None:
-        """Delete what has been kept long enough. What cannot be done now is logged, and left to the next time."""
+        """Delete what is past its retention. A refusal of the store is logged, and left to the next time."""
         if self._housekeeping is None:
             return
         try:
@@ -380,10 +391,10 @@ class Runtime:
             log.warning("housekeeping is put off: %s", error, extra={"event": "housekeeping_put_off"})
 
     def _run_due(self, now_at: int) -> Awaitable[None]:
-        """Do what time alone makes due, a slice of the schedules included: nothing else fires them.
+        """Do what is due, and fire a slice of the schedules, which nothing else does.
 
-        Otherwise each of hundreds of attempts that end in one turn of the event loop would fire a slice of its own. And
-        the next slice waits for the disk: who publishes meanwhile is in a small commit, and the first to fire are
+        Otherwise each of hundreds of attempts that end in one turn of the event loop would fire a slice of its own. The
+        next slice waits until this one is durable: a publish meanwhile is in a small commit, and what fired first is
         delivered first.
         """
         self._is_firing = True
@@ -407,60 +418,40 @@ class Runtime:
         await self.change(lambda state, _now_at: state.clear())
 
     async def crash(self) -> None:
-        """Lose all that is not durable, as ``kill -9`` would, and take up what the store has."""
-        self.crashed_at.append(self.clock.now_at())
-        await self.start_again(lambda _store: None)
+        """Discard everything that is not durable, as ``kill -9`` does, and restart from the store."""
+        await self._restarter.crash()
+
+    @property
+    def crashed_at(self) -> list[int]:
+        """Return when this tenant crashed on purpose, in unix milliseconds."""
+        return self._restarter.crashed_at
 
     async def start_again(self, change: Callable[[SqlStore], None], now_at: int | None = None) -> None:
-        """Stop at once, change what the store has of this tenant, and start from that; nothing is accepted meanwhile.
+        """Stop at once, apply ``change`` to the store, and restart from the result; nothing is accepted meanwhile.
 
-        ``now_at`` is where a manual clock stands then.
+        ``now_at`` is the new time of a manual clock. Raise StoreUnavailable if a restart is under way.
         """
-        if self._restarting is not None:
-            raise StoreUnavailable("the emulator is starting again")
-        self._restarting = asyncio.current_task()
-        self._work.begin()
-        try:
-            self._disarm()
-            # Before the tasks are waited for: no attempt of the old state may start meanwhile.
-            self.broker.state.forget()
-            await self._work.cancel()
-            self.deliveries.forget()
-            try:
-                await self._writer.read_after_writes(change)
-                if now_at is not None and isinstance(self.clock, ManualClock):
-                    self.clock.start_again_at(now_at)
-                    await self.keep_clock()
-            finally:
-                await self.start()
-            self._tell(())
-        finally:
-            self._restarting = None
-            self._work.end()
+        await self._restarter.restart(change, now_at)
 
-    def _begin_crash(self) -> None:
-        self._work.begin()
-        # A task of its own: the crash cancels those of the tenant.
-        self._crash_task = asyncio.create_task(self._crash_unless_starting())
-        self._crash_task.add_done_callback(lambda _: self._work.end())
-
-    async def _crash_unless_starting(self) -> None:
-        # Asked only now: several deliveries of one moment may be struck.
-        if self._restarting is None:
-            await self.crash()
+    async def _forget(self) -> None:
+        self._disarm()
+        # Before the tasks are waited for: no attempt of the old state may start meanwhile.
+        self.broker.state.forget()
+        await self._work.cancel()
+        self.deliveries.forget()
 
     # The way of every change
 
     def _check_accepting(self) -> None:
         if self._is_closed:
             raise StoreUnavailable("the server is shutting down")
-        if self._restarting is not None:
+        if self._restarter.is_under_way:
             raise StoreUnavailable("the emulator is starting again")
         if (refusal := self._writer.known_refusal) is not None:
             raise StoreUnavailable(refusal)
 
     def _note_time(self, now_at: int) -> None:
-        """Log once that the clock was set back, which is felt as waiting."""
+        """Log once that the clock was set back: messages then wait longer."""
         if now_at < self._latest_at - _LEAST_SET_BACK_MS:
             log.warning(
                 "the clock was set back by %s seconds: what waits for its time waits until the clock gets there again",
@@ -487,7 +478,7 @@ class Runtime:
         return durable
 
     def _follow(self, writes: Sequence[Write], now_at: int) -> None:
-        """Keep at hand what is delivered soon."""
+        """Keep messages in memory that are due soon."""
         for write in writes:
             if not isinstance(write, MessageAccepted):
                 continue
