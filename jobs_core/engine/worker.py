@@ -214,7 +214,7 @@ class Worker:
             return outcome.ignored(record.job_id, "superseded")
         until = max(record.lease_until or request.now, request.now)
         if await self._come_back(record, request, until):
-            return outcome.postponed(record.job_id, until=until)
+            return outcome.postponed(record.job_id, attempt=record.attempt_count, until=until)
         return outcome.busy(record.job_id)
 
     async def _come_back(self, record: JobRecord, request: ClaimRequest, until: datetime) -> bool:

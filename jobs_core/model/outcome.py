@@ -124,12 +124,14 @@ def busy(job_id: str) -> Answer:
     return not_now(job_id, BUSY, "another attempt is running", wait=timedelta(seconds=1))
 
 
-def postponed(job_id: str, *, until: datetime) -> Answer:
-    """Tell QStash that another attempt holds the job, and a further message comes when that one's lease has ended.
+def postponed(job_id: str, *, attempt: int, until: datetime) -> Answer:
+    """Tell QStash that ``attempt`` holds the job, and a further message comes when its lease has ended.
 
-    The response is a 2xx, for the job has not failed, and none of its retries is to be used up.
+    The response is a 2xx, for the job has not failed, and none of its retries is to be used up. Its reason is for
+    whoever reads the message's log at QStash.
     """
-    return Answer(200, {"jobId": job_id, "status": "postponed", "until": until.isoformat()})
+    reason = f"the lease of attempt {attempt} has not ended; a further message delivers the job when it has"
+    return Answer(200, {"jobId": job_id, "status": "postponed", "until": until.isoformat(), "reason": reason})
 
 
 def died(job_id: str, error: str) -> Answer:

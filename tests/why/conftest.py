@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import uvicorn
@@ -16,6 +17,7 @@ async def scene(qstash: Harness, receiver: Receiver) -> AsyncIterator[Scene]:
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0)
-    yield Scene(qstash, receiver, server.servers[0].sockets[0].getsockname()[1])
+    async with AsyncExitStack() as stack:
+        yield Scene(qstash, receiver, server.servers[0].sockets[0].getsockname()[1], stack)
     server.should_exit = True
     await serving

@@ -6,15 +6,16 @@ Agents' client is imported late, as in tests/mcp/test_tools.py.
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typer.testing import CliRunner
 
 from emulator.cli.main import app as cli
 from emulator.mcp.api import Api
 from emulator.testing import Harness, Receiver
+from jobs_core import JobDispatcher
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -24,11 +25,16 @@ URL = "https://example.com/pay"
 
 @dataclass
 class Scene:
-    """An emulator behind a port, and a destination that answers as it is told."""
+    """An emulator behind a port, and a destination that answers as it is told.
+
+    ``until_its_end`` closes what a failure needs until the places have been asked.
+    """
 
     qstash: Harness
     receiver: Receiver
     port: int
+    until_its_end: AsyncExitStack
+    jobs: JobDispatcher | None = None
 
     async def publish(
         self, url: str = URL, path: str = "publish", body: str = '{"total": 7}', **headers: str
@@ -68,8 +74,18 @@ async def in_the_terminal(scene: Scene, *command: str) -> str:
     return shown.stdout
 
 
+async def explained_to_an_agent(scene: Scene, tool: str, **arguments: str) -> dict[str, Any]:
+    """What a tool answers, as its parts."""
+    async with agent(scene) as client:
+        result = await client.call_tool(tool, arguments)
+    assert not result.is_error
+    assert result.structured_content is not None
+    return dict(result.structured_content)
+
+
 @asynccontextmanager
 async def agent(scene: Scene) -> "AsyncIterator[Client]":
+    """The official MCP client at the emulator's tools."""
     from mcp import Client
 
     from emulator.mcp.server import make_server

@@ -14,7 +14,8 @@ import pytest
 
 from jobs_core import JobDispatcher, Registry, create_app
 from jobs_core import Settings as JobSettings
-from tests.why.places import Scene, agent, in_the_terminal, plain
+from tests.why.lost_worker import told_of_the_job, worker_killed
+from tests.why.places import Scene, explained_to_an_agent, in_the_terminal, plain
 
 pytestmark = pytest.mark.xdist_group("mcp")
 
@@ -22,16 +23,35 @@ PAGE = Path(__file__).parents[2] / "docs" / "why.md"
 
 
 Make = Callable[[Scene], Awaitable[str]]
+Tell = Callable[[Scene, str], Awaitable[dict[str, str]]]
+
+
+async def told_of_the_message(scene: Scene, message_id: str) -> dict[str, str]:
+    return {
+        "terminal": await in_the_terminal(scene, "messages", "show", message_id),
+        "page": await on_the_page(scene, message_id, is_run=False),
+        "assertion": await in_a_failed_assertion(scene, message_id, is_run=False),
+        "agent": await to_an_agent(scene, message_id, is_run=False),
+    }
+
+
+async def told_of_the_run(scene: Scene, run_id: str) -> dict[str, str]:
+    return {
+        "terminal": await in_the_terminal(scene, "runs", "show", run_id),
+        "page": await on_the_page(scene, run_id, is_run=True),
+        "assertion": await in_a_failed_assertion(scene, run_id, is_run=True),
+        "agent": await to_an_agent(scene, run_id, is_run=True),
+    }
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to fail: how it is made to happen, and what every place must say of it."""
+    """A way to fail: how it is made to happen, what every place must say of it, and how the places are asked."""
 
     name: str
     make: Make
     says: tuple[str, ...]
-    is_run: bool = False
+    tell: Tell = told_of_the_message
 
 
 def answers(status: int, body: bytes = b"", headers: dict[str, str] | None = None, **options: str) -> Make:
@@ -183,6 +203,7 @@ WAYS = (
     Way("500 in bytes", answers(500, b"\xff\x00\xfe"), (f"{STATUS} 500",)),
     Way("502", answers(502, b'{"title": "Bad upstream"}'), (f"{STATUS} 502", "Bad upstream")),
     Way("a worker's database is down", database_down, (f"{STATUS} 503", "the database does not answer")),
+    Way("the worker of a job was killed", worker_killed, ("the lease of attempt 1",), tell=told_of_the_job),
     Way("503 with words", answers(503, b"closed for lunch"), (f"{STATUS} 503", "closed for lunch")),
     Way(
         "failed for good",
@@ -199,20 +220,25 @@ WAYS = (
         "a workflow's step threw",
         runs(500, JSON_STEP, {**SDK, "Upstash-Error-Step-Name": "charge"}),
         ("in step 'charge'", "the card was refused"),
-        is_run=True,
+        tell=told_of_the_run,
     ),
     Way(
         "a workflow refuses the signature",
         runs(401, b'{"error": "signature"}', SDK),
         (f"{STATUS} 401", KEYS),
-        is_run=True,
+        tell=told_of_the_run,
     ),
-    Way("no workflow there", runs(200, b"hello"), ("the run failed", "the correct endpoint"), is_run=True),
+    Way(
+        "no workflow there",
+        runs(200, b"hello"),
+        ("the run failed", "the correct endpoint"),
+        tell=told_of_the_run,
+    ),
     Way(
         "a workflow's route is missing",
         runs(404, b"Not Found", SDK),
         (f"{STATUS} 404", "POST /pay"),
-        is_run=True,
+        tell=told_of_the_run,
     ),
 )
 
@@ -240,22 +266,12 @@ async def in_a_failed_assertion(scene: Scene, found: str, *, is_run: bool) -> st
 
 async def to_an_agent(scene: Scene, found: str, *, is_run: bool) -> str:
     tool, name = ("explain_run", "run_id") if is_run else ("explain_message", "message_id")
-    async with agent(scene) as client:
-        result = await client.call_tool(tool, {name: found})
-    assert not result.is_error
-    assert result.structured_content is not None
-    return str(result.structured_content["explanation"])
+    return str((await explained_to_an_agent(scene, tool, **{name: found}))["explanation"])
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 async def test_every_place_holds_the_reason(scene: Scene, way: Way) -> None:
-    found = await way.make(scene)
-    told = {
-        "terminal": await in_the_terminal(scene, "runs" if way.is_run else "messages", "show", found),
-        "page": await on_the_page(scene, found, is_run=way.is_run),
-        "assertion": await in_a_failed_assertion(scene, found, is_run=way.is_run),
-        "agent": await to_an_agent(scene, found, is_run=way.is_run),
-    }
+    told = await way.tell(scene, await way.make(scene))
     missing = {
         place: [words for words in way.says if words not in plain(text)] for place, text in told.items()
     }
