@@ -62,6 +62,14 @@ class Schedule:
     error: str | None = None
 
 
+def is_in_window(start_at: int, seconds: int, now_at: int) -> bool:
+    """Return whether a rate's window of so many seconds, from ``start_at`` (unix ms), is open at ``now_at`` (unix ms).
+
+    One that lies ahead (the clock was set back) is not.
+    """
+    return start_at <= now_at < start_at + seconds * 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowKey:
     """The limits in force for one flow-control key, and its running count (contract 5.2).
@@ -85,8 +93,8 @@ class FlowKey:
         return self.period_start_at + self.period_seconds * 1000
 
     def is_in_period(self, now_at: int) -> bool:
-        """Return whether the last window is open at ``now_at``; one that lies ahead (the clock was set back) is not."""
-        return self.period_start_at <= now_at < self.period_end_at
+        """Return whether the last window is open at ``now_at`` (unix ms)."""
+        return is_in_window(self.period_start_at, self.period_seconds, now_at)
 
     def count_at(self, now_at: int) -> int:
         """Return how many attempts started in the window that is open at ``now_at``."""

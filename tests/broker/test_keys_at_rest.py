@@ -1,13 +1,19 @@
 """Flow-control keys that nobody needs leave memory, and nobody can tell: limits, pins, pauses and periods hold."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.broker.dispatch_lanes import Lanes
+from emulator.broker.resources import FlowKey
+from emulator.http.flow_keys import object_at_rest
+from emulator.http.wire_objects import flow_view
+from emulator.store.queries import StoredFlowKey
 from emulator.testing import Harness, Receiver
 from tests.conftest import NOW_AT
 
@@ -52,6 +58,44 @@ async def test_keys_at_rest_leave_memory_and_are_all_listed(qstash: Harness, rec
     assert [one["flowControlKey"] for one in searched] == [f"other-{number:04}" for number in range(40, 50)]
     assert (await _found(qstash, "other-0000"))["parallelismMax"] == 3
     assert (await qstash.client.get("/v2/flowControl/unknown")).status_code == 404
+
+
+@given(
+    key=st.text(st.characters(codec="utf-8"), min_size=1),
+    limits=st.tuples(*[st.none() | st.integers(1, 10**9)] * 2),
+    flags=st.tuples(*[st.booleans()] * 3),
+    count=st.integers(0, 10**9),
+    seconds=st.integers(1, 604_800),
+    began_ago=st.integers(-(10**9), 10**9),
+)
+def test_an_object_in_the_list_says_what_the_key_alone_says(
+    key: str,
+    limits: tuple[int | None, int | None],
+    flags: tuple[bool, bool, bool],
+    count: int,
+    seconds: int,
+    began_ago: int,
+) -> None:
+    start_at = NOW_AT - began_ago
+    stored = StoredFlowKey(key, *limits, seconds, *flags, count, start_at)
+    alone = flow_view(FlowKey(**stored._asdict(), used_at=start_at), NOW_AT)
+    assert json.loads(object_at_rest(stored, NOW_AT)) == alone
+
+
+async def test_keys_of_every_kind_are_listed_as_each_is_found(qstash: Harness, receiver: Receiver) -> None:
+    for key, limits in (
+        ('a/b \u00fc"\\', "parallelism=3"),
+        ("open", _PERIOD),
+        ("pinned", "rate=9, period=2m"),
+    ):
+        await _publish(qstash, quote(key), limits)
+    await qstash.client.post("/v2/flowControl/pinned/pin?parallelism=4")
+    await qstash.client.post("/v2/flowControl/paused/pause")
+    await qstash.settle()
+    listed = (await qstash.client.get("/v2/flowControl")).json()
+    assert len(listed) == 4
+    for one in listed:
+        assert await _found(qstash, quote(one["flowControlKey"], safe="")) == one
 
 
 async def test_the_dashboard_shows_the_keys_in_use_before_many_at_rest(
