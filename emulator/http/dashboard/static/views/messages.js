@@ -187,8 +187,9 @@ function whyOf({ outcome, lastStatus, state }) {
     { title: outcome.sentence },
     lastStatus ? h("b", { class: "mono" }, `${lastStatus} `) : null,
     outcome.step ? h("span", { class: "tag" }, outcome.step) : null,
+    // First, as a long reason is cut.
+    outcome.nextAt ? [ago(outcome.nextAt), " · "] : null,
     words.replace(/^the destination answered with status \d+( \([^)]*\))?( in step '[^']*')?:? ?/, ""),
-    outcome.nextAt ? [" · ", ago(outcome.nextAt)] : null,
   );
 }
 

@@ -77,7 +77,7 @@ function page(story, picked, pick, refresh) {
     summary.outcome.why
       ? h(
           "p",
-          { class: "problem", role: "status" },
+          { class: summary.state === "RUN_STARTED" ? "notice" : "problem", role: "status" },
           h("b", {}, `${summary.outcome.what}: `),
           [summary.outcome.why, summary.outcome.advice].filter(Boolean).join("; "),
         )

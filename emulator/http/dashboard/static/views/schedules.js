@@ -41,7 +41,7 @@ function drawn(one, now, refresh) {
 }
 
 /** What a schedule is, and what can be done with it. */
-export function headOf({ schedule, zone }, refresh, { isAlone = false } = {}) {
+export function headOf({ schedule, zone, firings, firingsLocal }, refresh, { isAlone = false } = {}) {
   const path = `/v2/schedules/${encodeURIComponent(schedule.scheduleId)}`;
   const act = (action, words) => async () => {
     await attempt(action, words);
@@ -62,7 +62,7 @@ export function headOf({ schedule, zone }, refresh, { isAlone = false } = {}) {
             { class: "soft" },
             "next ",
             ago(schedule.nextScheduleTime),
-            ` (${clockTime(schedule.nextScheduleTime)})`,
+            ` (${inItsZone(schedule.nextScheduleTime, firings, firingsLocal)})`,
           )
         : h("span", { class: "chip" }, "no time ever matches"),
     h("span", { class: "break quiet" }, `→ ${schedule.method} ${schedule.destination}`),
@@ -98,6 +98,12 @@ export function headOf({ schedule, zone }, refresh, { isAlone = false } = {}) {
       ),
     ),
   );
+}
+
+/** A firing in the schedule's zone, as its strip has it; else as this browser's clock shows it. */
+function inItsZone(at, firings, firingsLocal) {
+  const place = firings.indexOf(at);
+  return place < 0 ? clockTime(at) : firingsLocal[place].replace("T", " ");
 }
 
 export function lastRun(schedule) {
