@@ -21,6 +21,14 @@ from tests.bounds import HANG_SECONDS
 from tests.inner_pytest import FEW_PLUGINS
 
 WELCOME = json.dumps({"template": "welcome", "to": "ada@example.com", "data": {"recipientName": "Ada"}})
+PRODUCTION = {
+    "BASE_URL": "https://app.example.com",
+    "QSTASH_URL": "https://qstash.upstash.io",
+    "QSTASH_TOKEN": "a token",
+    "ADMIN_TOKEN": "an admin's token",
+} | {
+    f"QSTASH_{which}_SIGNING_KEY": f"sig_{which}_of_an_account_and_32_bytes" for which in ("CURRENT", "NEXT")
+}
 # Nobody listens there: jobs stay in the outbox.
 NOWHERE = "http://127.0.0.1:9"
 
@@ -39,6 +47,37 @@ def test_migrate_goes_up_and_down(run: Any) -> None:
     refused = run("migrate", "base")
     assert (refused.exit_code, "needs --yes" in refused.output) == (1, True)
     assert run("migrate", "base", "--yes").output == f"database: {head} -> empty\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is a thing of POSIX")
+@pytest.mark.parametrize(
+    ("revision", "environment", "typed", "code", "said"),
+    [
+        ("base", "development", b"n\n", 1, "nothing was changed"),
+        ("0001", "development", b"\n", 1, "nothing was changed"),
+        ("base", "development", b"y\n", 0, "database: "),
+        ("base", "production", b"y\n", 1, "in production it needs --yes"),
+    ],
+)
+def test_records_are_removed_after_a_yes_alone_and_in_production_after_the_option_alone(
+    database_url: str, monkeypatch: pytest.MonkeyPatch,
+    revision: str, environment: str, typed: bytes, code: int, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("ENVIRONMENT", environment)
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
+    ours, theirs = os.openpty()
+    command = [str(Path(sys.executable).parent / "jobs-core"), "migrate", revision]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        os.write(ours, typed)
+        output, _ = process.communicate(timeout=HANG_SECONDS)
+    os.close(ours)
+    os.close(theirs)
+    assert (process.returncode, said in output) == (code, True), output
+    assert migrations.current(database_url) == (migrations.head() if code else None)
 
 
 def test_migrate_says_which_revisions_there_are(run: Any) -> None:
@@ -162,6 +201,32 @@ def test_serve_answers_and_stops_cleanly_on_sigterm(run: Any, tmp_path: Path) ->
         log += process.stderr.read()
         assert process.wait(HANG_SECONDS) == 0, log
     assert "shutdown complete" in log
+
+
+def test_serve_writes_its_whole_log_as_json_if_asked(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("migrate")
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    with subprocess.Popen(
+        [Path(sys.executable).parent / "jobs-core", "serve", "--port", "0"],
+        env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        lines = []
+        while not lines or "running on" not in lines[-1]["text"]:
+            lines.append(json.loads(process.stderr.readline()))
+        port = int(lines[-1]["text"].partition("127.0.0.1:")[2].partition(" ")[0])
+        for path in ("/livez", "/readyz", "/healthz"):
+            answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=HANG_SECONDS)
+            assert answer.json() == {"status": "ok"}
+        httpx.post(f"http://127.0.0.1:{port}/api/jobs/email", timeout=HANG_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        lines += [json.loads(line) for line in process.stderr.read().splitlines()]
+        assert process.wait(HANG_SECONDS) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+    assert all({"time", "level", "logger", "text"} <= line.keys() for line in lines)
+    (refused,) = [line for line in lines if line.get("event") == "signature_rejected"]
+    assert (refused["level"], refused["cause"]) == ("WARNING", "missing")
 
 
 def test_serve_says_when_the_port_is_taken(run: Any) -> None:

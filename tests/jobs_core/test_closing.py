@@ -172,6 +172,28 @@ async def test_what_another_than_the_worker_answered_last_ends_the_job_with_that
     assert record.attempts[0].error == "ValueError: the first reason"
 
 
+async def test_the_last_reason_is_the_jobs_and_the_earlier_one_stays_with_its_attempt(
+    app: Any, handlers: Any, clock: Any
+) -> None:
+    """Its deliveries after the first got no answer: by the failure callback, and where that was lost, by the sweep."""
+
+    async def fail(*_: Any) -> None:
+        raise ValueError("the first reason")
+
+    handlers.behaviour = fail
+    told, unheard = await app.enqueue(), await app.enqueue()
+    for message in (told, unheard):
+        await app.deliver(message)
+    assert (await app.fail(told, status=0, said=b"")).status_code == 200
+    clock.advance(timedelta(hours=1))
+    app.qstash.logs[unheard.id] = [{"state": "FAILED", "error": "connection refused"}]
+    assert await Closer(app.dispatcher.context).sweep() == [json.loads(unheard.body)["jobId"]]
+    for message, reason in ((told, "the last one got no answer"), (unheard, "connection refused")):
+        record = await app.record(message)
+        assert (record.status, reason in (record.error or "")) == (JobStatus.FAILED, True)
+        assert [attempt.error for attempt in record.attempts] == ["ValueError: the first reason"]
+
+
 async def test_a_failure_callback_waits_while_the_jobs_next_message_is_unpublished(app: Any) -> None:
     message = await app.enqueue()
     await app.fail(message)

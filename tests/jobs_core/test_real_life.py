@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,14 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.routing import Route
 
-from jobs_core import JobStatus, JobValidationError, PermanentJobError, RetryLater, Settings
+from jobs_core import (
+    JobDispatcher,
+    JobStatus,
+    JobValidationError,
+    PermanentJobError,
+    Registry,
+    RetryLater,
+    Settings,
+)
+from jobs_core.app import intervals
 from jobs_core.engine.handler_threads import HandlerThreads
 from jobs_core.engine.lost_jobs import Closer
 from jobs_core.log_format import JsonFormatter
 from jobs_core.model.clock_difference import clock_problem
 from jobs_core.qstash.client import QStashClient
-from jobs_core.wsgi import JobsMiddleware
 from tests.bounds import HANG_SECONDS
 
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -104,6 +113,22 @@ async def test_threads_run_at_once_and_give_back_what_they_ran() -> None:
     assert not threads.take()
     await asyncio.gather(*(threads.run(together.wait) for _ in range(8)))
     assert (threads.busy, threads.hung) == (0, 0)
+
+
+async def test_blocking_handlers_run_at_once_however_few_cores_there_are(app: Any, handlers: Any) -> None:
+    """All of them meet: with fewer threads they would wait for each other."""
+    size = app.dispatcher.settings.handler_threads
+    together = threading.Barrier(size, timeout=HANG_SECONDS)
+    handlers.blocking = lambda *_: together.wait() >= 0
+    messages = [await app.enqueue(job_type="block") for _ in range(size)]
+    answers = await asyncio.gather(*map(app.deliver, messages))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {(await app.record(message)).result for message in messages} == {True}
+
+
+def test_how_many_threads_there_are_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDLER_THREADS", "3")
+    assert JobDispatcher(Settings.load(), registry=Registry()).context.threads.size == 3
 
 
 async def test_a_blocking_handler_whose_payload_is_refused_gives_its_thread_back(app: Any) -> None:
@@ -254,6 +279,38 @@ async def test_a_dead_database_is_one_log_line_and_a_503_and_uses_up_no_retry(
     assert (await app.record(message)).status is JobStatus.COMPLETED
 
 
+async def test_while_the_database_is_away_every_request_says_so_and_all_of_it_is_one_line_of_the_log(
+    app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await app.enqueue()
+    mend = await _break(app)
+    away, fields = 0, "action=retry&job=a&token=a"
+    for route in (route for route in app.asgi.routes if isinstance(route, Route)):
+        path = re.sub(r"\{[^}]+\}", "a", route.path) + "?userId=7"
+        answers = [
+            await app.client.get(path),
+            await app.client.post(path, content=fields, headers={"origin": "http://127.0.0.1:8000"}),
+            await app.client.post(path, content=b'{"userId": 7}'),
+        ]
+        for answer in answers:
+            assert answer.status_code != 500, path
+            away += "database does not answer" in answer.text
+    assert away >= 13  # records, notifications, pages, figures, readiness
+    for answer in (await app.deliver(message), await app.fail(message)):
+        assert (answer.status_code, "database does not answer" in answer.text) == (503, True)
+    for interval in intervals(app.asgi):
+        await interval.run()
+    app.dispatcher.outbox.wake()
+    await app.dispatcher.outbox.close()
+    told = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.getMessage()[:27] for record in told if "is not set" not in record.getMessage()] == [
+        "the database does not answe"
+    ]
+    assert "Traceback" not in caplog.text
+    mend()
+    assert (await app.deliver(message)).status_code == 200
+
+
 async def test_an_outcome_is_recorded_by_a_database_that_comes_back(app: Any, handlers: Any) -> None:
     mends: list[Any] = []
 
@@ -339,73 +396,67 @@ async def test_a_process_whose_clock_is_far_off_is_not_ready(app: Any) -> None:
 
 @on_sqlite
 @pytest.mark.parametrize("exp", ["NaN", "inf", float("inf"), float("nan"), "9999999999", True, None, [1]])
-async def test_a_signature_that_never_expires_is_refused(app: Any, sign: Any, exp: Any) -> None:
+@pytest.mark.parametrize("claim", ["exp", "nbf"])
+async def test_a_signature_that_never_expires_is_refused(app: Any, sign: Any, exp: Any, claim: str) -> None:
     message = await app.enqueue()
-    forged = sign(message.destination, message.body, exp=exp)
+    changed: dict[str, Any] = {claim: exp}
+    forged = sign(message.destination, message.body, **changed)
     assert (await app.deliver(message, **{"upstash-signature": forged})).status_code == 401
 
 
 # --- forks, servers, logs
 
 _FORKED = """
-import os, sys
-from jobs_core import Registry, Settings, SyncJobDispatcher
-from jobs_core.database import migrations
-url = sys.argv[1]
-migrations.upgrade(url)
-jobs = SyncJobDispatcher(Settings(database_url=url), registry=Registry())
-jobs.list()
+import asyncio, os, sys
+from jobs_core import JobDispatcher, Registry, Settings, SyncJobDispatcher
+kind, url = sys.argv[1:]
+settings = Settings(database_url=url)
+if kind == "blocking":
+    jobs = SyncJobDispatcher(settings, registry=Registry())
+    use = jobs.list
+else:
+    dispatcher = JobDispatcher(settings, registry=Registry())
+    use = lambda: asyncio.run(dispatcher.list())
+use()
 child = os.fork()
 if child == 0:
     try:
-        jobs.list()
+        use()
     except RuntimeError as error:
         os._exit(7 if "forked" in str(error) else 8)
     os._exit(0)
 _, status = os.waitpid(child, 0)
+use()
 os._exit(os.waitstatus_to_exitcode(status))
 """
+_FORKED_BEFORE_USE = """
+import os, sys
+from jobs_core import Registry, Settings, SyncJobDispatcher
+jobs = SyncJobDispatcher(Settings(database_url=sys.argv[1]), registry=Registry())
+child = os.fork()
+if child == 0:
+    os._exit(9 if jobs.list().jobs == () else 8)
+_, status = os.waitpid(child, 0)
+jobs.list()
+os._exit(os.waitstatus_to_exitcode(status))
+"""
+_has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="NOT TESTED here: this system has no fork")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="NOT TESTED here: this system has no fork")
-def test_a_child_of_a_process_that_used_the_job_system_is_told_so(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _FORKED, f"sqlite:///{tmp_path / 'jobs.db'}"],
-        timeout=HANG_SECONDS,
-        check=False,
-    )
-    assert run.returncode == 7
+def _run(program: str, *arguments: str) -> int:
+    command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
+    return subprocess.run(command, timeout=HANG_SECONDS, check=False).returncode
 
 
-def test_a_wsgi_server_that_reads_the_status_at_once_gets_the_right_one(
-    settings: Settings, handlers: Any, qstash: Any
-) -> None:
-    told: list[str] = []
+@_has_fork
+@pytest.mark.parametrize("kind", ["blocking", "awaited"])
+def test_a_child_of_a_process_that_used_the_job_system_is_told_so(database_url: str, kind: str) -> None:
+    assert _run(_FORKED, kind, database_url) == 7
 
-    def start_response(status: str, *_: Any) -> Any:
-        told.append(status)
-        return lambda _: None
 
-    def hello(environ: Any, start: Any) -> list[bytes]:
-        return [b"hello"]
-
-    middleware = JobsMiddleware(hello, settings, registry=handlers.registry, transport=qstash.transport())
-    environ = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/api/jobs/work",
-        "SERVER_NAME": "app",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-    }
-    try:
-        answer: Any = middleware(environ, start_response)
-        assert told == ["401 Unauthorized"]  # before its first part is asked for
-        assert json.loads(b"".join(answer))["error"] == "invalid signature"
-        answer.close()
-    finally:
-        middleware.close()
+@_has_fork
+def test_what_was_made_and_not_used_before_a_fork_works_in_parent_and_child(database_url: str) -> None:
+    assert _run(_FORKED_BEFORE_USE, database_url) == 9
 
 
 def test_a_log_line_may_be_one_json_object() -> None:

@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 from sqlmodel import Session as ModelSession
 from sqlmodel.ext.asyncio.session import AsyncSession as ModelAsyncSession
@@ -165,6 +171,19 @@ async def test_a_scoped_session_is_taken_and_has_one_hook_however_often_it_enque
     await dispatcher.flush()
     assert len(qstash.messages) == len(job_ids)
     scoped.remove()
+
+
+async def test_an_asynchronous_scoped_session_is_taken_likewise(
+    dispatcher: JobDispatcher, qstash: Any, engine: AsyncEngine
+) -> None:
+    scoped = async_scoped_session(async_sessionmaker(engine), scopefunc=asyncio.current_task)
+    job_ids = [await dispatcher.enqueue("do-work", {"count": count}, session=scoped) for count in range(5)]
+    assert len(scoped().sync_session.dispatch.after_commit) == 1
+    assert qstash.messages == []
+    await scoped.commit()
+    await settle(dispatcher)
+    assert len(qstash.messages) == len(job_ids)
+    await scoped.remove()
 
 
 async def test_the_job_tables_may_be_in_another_database_of_the_session(
