@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jobs_core.model.errors import SettingsError
-from jobs_core.model.options import ascii_url
+from jobs_core.model.options import ascii_url, unsendable
 from jobs_core.settings.published_users import FIRST_TEST_USER, TEST_SIGNING_KEYS, TEST_TOKENS
 from jobs_core.settings.regions import Credentials, Region, RegionCredentials, SigningKeys, region_of
 from jobs_core.settings.webhook_source import WebhookSource, check_source_name, check_standard_secret
@@ -48,6 +48,12 @@ def _blank_is_absent(value: object) -> object:
 
 
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_absent)]
+_SENT_IN_A_HEADER = (
+    "qstash_token",
+    "eu_central_1_qstash_token",
+    "us_east_1_qstash_token",
+    "resend_api_key",
+)
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_absent)]
 
 
@@ -227,6 +233,17 @@ class Settings(BaseSettings):
         if value is not None:
             check_standard_secret(value.get_secret_value())
         return value
+
+    @field_validator(*_SENT_IN_A_HEADER)
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        """Take what is around a token for a file's last line end. Nothing of the token is said: it is secret."""
+        if value is None:
+            return None
+        token = value.get_secret_value().strip()
+        if not token or unsendable(token):
+            raise ValueError("it must be printable ASCII, for it is sent in a header")
+        return SecretStr(token)
 
     @field_validator("dashboard_url")
     @classmethod

@@ -211,7 +211,7 @@ def test_serve_writes_its_whole_log_as_json_if_asked(run: Any, monkeypatch: pyte
         env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
-        lines = []
+        lines: list[dict[str, Any]] = []
         while not lines or "running on" not in lines[-1]["text"]:
             lines.append(json.loads(process.stderr.readline()))
         port = int(lines[-1]["text"].partition("127.0.0.1:")[2].partition(" ")[0])

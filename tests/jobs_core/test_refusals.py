@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, computed_field
 from sqlalchemy import func, select, update
 
-from jobs_core import FlowControl, Job, JobDispatcher, JobStatus, JobValidationError, Payload, Settings, job
+from jobs_core import (
+    FlowControl,
+    Job,
+    JobDispatcher,
+    JobStatus,
+    JobValidationError,
+    Payload,
+    Registry,
+    Settings,
+    job,
+)
 from jobs_core.database.tables import executions, outbox
 from jobs_core.engine.payloads import wire_payload
 from jobs_core.engine.registry import JobDefinition
@@ -243,6 +253,30 @@ def test_json_is_taken_and_arrives_or_is_refused_in_words(value: Any) -> None:
     except JobValidationError:
         return
     assert definition.parse(json.loads(json.dumps(wire))).anything == value
+
+
+ODD_JSON = {
+    "whole": [2**62, 2**70, -(2**70), 0, -0.0, 1.0, 1e100, 5e-324, 0.1 + 0.2],
+    "text": ["nul \0", "é", "\U0001f600", "", "\u2028", '"', "7", "NaN"],
+    "z": 1,
+    "a": {"\0": None, "": [[], {}, True, False]},
+}
+
+
+async def test_a_payload_is_the_same_on_the_wire_in_the_record_and_when_it_is_sent_again(
+    settings: Settings, qstash: Any, clock: Any
+) -> None:
+    definition = _definition(Plain)
+    async with JobDispatcher(
+        settings, registry=Registry([definition]), clock=clock, transport=qstash.transport()
+    ) as dispatcher:
+        job_id = await dispatcher.enqueue("try", {"anything": ODD_JSON})
+        await dispatcher.cancel(job_id)
+        await dispatcher.retry(job_id)
+        record = await dispatcher.get(job_id)
+    first, again = (json.loads(message.body)["payload"] for message in qstash.of(job_id))
+    for kept in (first, again, record.payload):
+        assert json.dumps(kept["anything"]) == json.dumps(ODD_JSON)  # the numbers' types and all orders, too
 
 
 def test_what_has_a_form_in_json_arrives_in_that_form_where_the_field_says_nothing() -> None:

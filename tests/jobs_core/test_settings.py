@@ -153,6 +153,13 @@ def test_what_a_caller_passes_wins_over_the_region(monkeypatch: pytest.MonkeyPat
         ({"BASE_URL": "app.example.com"}, "BASE_URL: it must be an http:// or https:// URL"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL: it must start with"),
         ({"ENVIRONMENT": "staging"}, "ENVIRONMENT: "),
+        ({"QSTASH_TOKEN": "Grüße"}, "QSTASH_TOKEN: it must be printable ASCII"),
+        ({"QSTASH_TOKEN": " \n"}, "QSTASH_TOKEN: it must be printable ASCII"),
+        ({"US_EAST_1_QSTASH_TOKEN": "two\nlines"}, "US_EAST_1_QSTASH_TOKEN: it must be printable ASCII"),
+        (
+            {"RESEND_API_KEY": "re_ü", "RESEND_FROM_EMAIL": "a@example.com"},
+            "RESEND_API_KEY: it must be printable",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line_that_names_the_variable_and_a_source(
@@ -161,6 +168,11 @@ def test_what_does_not_fit_is_one_line_that_names_the_variable_and_a_source(
     said = complaint(monkeypatch, **(PRODUCTION | changed))
     assert said.startswith(named)
     assert "\n" not in said
+
+
+def test_the_line_end_of_a_file_is_no_part_of_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QSTASH_TOKEN", "a token of an account\n")
+    assert Settings.load().qstash_token.get_secret_value() == "a token of an account"
 
 
 def test_every_problem_gets_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
