@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
-from uuid import UUID
 
 # With their full-width forms, which some spreadsheets take for the same.
 _DANGEROUS = tuple("=+-@\t\r\n＝＋－＠")
@@ -34,18 +33,36 @@ def neutralised(text: str) -> str:
 
 
 def plain(value: Any) -> Plain:
-    """Return a value of a kind that a cell may hold; instants in UTC, structures as JSON."""
+    """Return a value of a kind that a cell may hold; instants in UTC, structures as JSON, anything else as text."""
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC) if value.tzinfo is not None else value
-    if isinstance(value, date | time | timedelta):
+        return _in_utc(value)
+    if value is None or isinstance(value, str | int | float | Decimal | bool | date | time | timedelta):
         return value
-    if isinstance(value, UUID):
-        return str(value)
-    if value is None or isinstance(value, str | int | float | Decimal | bool):
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _text_of(bytes(value))
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        structure = list(value) if isinstance(value, set | frozenset) else value
+        return json.dumps(structure, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _in_utc(value: datetime) -> Plain:
+    if value.tzinfo is None:
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # the first and the last day of the calendar have no instant in UTC everywhere
+        return value.isoformat()
+
+
+def _text_of(value: bytes) -> str:
+    """Return bytes as UTF-8, or in hexadecimal where they are none."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 def csv_text(value: Any) -> str:

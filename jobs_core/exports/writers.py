@@ -15,6 +15,9 @@ SHEET_ROWS = 1_048_576
 _CELL_CHARACTERS = 32_767
 _EXACT_INTEGER = 1 << 53  # a cell's number is a double
 _OLDEST_DATE = 1900
+_LONGEST_TIME = timedelta(
+    days=2_958_465
+)  # what a cell shows of hours: up to the end of 9999, counted from 1900
 _LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001 -- a cell has no zone
 
 
@@ -102,12 +105,13 @@ class XlsxWriter:
             sheet.write_datetime(row, column, value, self._day)
         elif isinstance(value, time):
             sheet.write_datetime(row, column, value.replace(tzinfo=None), self._time)
-        elif isinstance(value, timedelta) and value >= timedelta(0):  # Excel shows none below zero
+        elif isinstance(value, timedelta) and timedelta(0) <= value <= _LONGEST_TIME:
             sheet.write_datetime(row, column, value, self._elapsed)
         elif isinstance(value, int | float | Decimal) and _fits_a_number(value):
             sheet.write_number(row, column, value)
         else:
             text = (csv_text(value) if isinstance(value, timedelta) else str(value))[:_CELL_CHARACTERS]
+            text = text.encode(errors="replace").decode()  # half a surrogate pair must not stop the file
             sheet.write_string(row, column, text, self._quoted if is_dangerous(text) else None)
 
 

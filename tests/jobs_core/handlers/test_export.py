@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
+from fractions import Fraction
+from ipaddress import IPv4Address
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -326,3 +328,37 @@ def test_values_of_pythons_own_types_are_plain_typed_cells(tmp_path: Path) -> No
     assert [negative.value, key.value, colour.value] == ["-1:30:00", str(UUID(int=1)), "red"]
     assert str(last.value).startswith("9999-12-31 23:59:59.999999")
     assert odd.value == "sNaN"
+
+
+@pytest.mark.parametrize(
+    ("value", "in_csv", "in_excel"),
+    [
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), "0001-01-01T00:00:00+14:00", None),
+        (
+            datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14))),
+            "9999-12-31T23:00:00-14:00",
+            None,
+        ),
+        (timedelta.max, "23999999999:59:59.999999", None),
+        (timedelta(days=2_958_465), "71003160:00:00", timedelta(days=2_958_465)),
+        (b"text", "text", None),
+        (memoryview(b"\xff\x00"), "ff00", None),
+        (Fraction(1, 3), "1/3", None),
+        (PurePosixPath("a/b"), "a/b", None),
+        (IPv4Address("127.0.0.1"), "127.0.0.1", None),
+        (frozenset(["one"]), '["one"]', None),
+        ((1, [2, "ü"]), '[1, [2, "ü"]]', None),
+        (Decimal("1E+500"), "1E+500", None),
+    ],
+)
+def test_a_value_of_any_type_is_a_plain_cell_and_none_stops_the_file(
+    tmp_path: Path, value: Any, in_csv: str, in_excel: Any
+) -> None:
+    assert csv_text(value) == in_csv
+    path = tmp_path / "any.xlsx"
+    writer = XlsxWriter(path, ["Value"])
+    writer.write([[value], ["half \ud800"]])
+    writer.close()
+    sheet = openpyxl.load_workbook(path).worksheets[0]
+    assert (sheet["A2"].value, sheet["A3"].value) == (in_csv if in_excel is None else in_excel, "half ?")
+    assert sheet["A2"].data_type == ("s" if in_excel is None else "d")
