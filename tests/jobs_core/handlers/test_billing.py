@@ -212,7 +212,6 @@ async def test_a_failed_payment_is_mailed_with_the_right_amount(system: Any) -> 
     assert "https://invoice.stripe.com/i/1" in text.get_content()
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_failure_that_arrives_after_the_payment_is_not_mailed(system: Any) -> None:
     paid: Event = ("evt_2", "invoice.payment_succeeded", 8, invoice())
     record = await send(system, paid, ("evt_1", "invoice.payment_failed", 5, invoice()))
@@ -222,7 +221,6 @@ async def test_a_failure_that_arrives_after_the_payment_is_not_mailed(system: An
     assert subscribed["payment_status"] == "paid"
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_cancelled_subscription_never_comes_back(system: Any) -> None:
     late: Event = ("evt_z", "customer.subscription.updated", 999, subscription())
     await send(system, DELETED, late)
@@ -325,7 +323,6 @@ def test_no_object_breaks_the_reading(value: Any) -> None:
 # --- the doubtful cases
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize(("kept_until", "told"), [(400 * 86_400, 1), (500 * 86_400, 0)])
 async def test_the_end_of_a_trial_is_told_of_though_a_newer_event_came_first_while_it_is_still_true(
     system: Any, kept_until: int, told: int
@@ -338,7 +335,6 @@ async def test_the_end_of_a_trial_is_told_of_though_a_newer_event_came_first_whi
     assert len(await system.children(record.job_id)) == told
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_checkout_is_welcomed_once_it_is_paid(system: Any) -> None:
     unpaid = CHECKOUT | {"payment_status": "unpaid"}
     record = await send(system, ("evt_1", "checkout.session.completed", 0, unpaid))
@@ -348,7 +344,6 @@ async def test_a_checkout_is_welcomed_once_it_is_paid(system: Any) -> None:
     assert len(await system.children(record.job_id)) == 2
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_nobody_is_thanked_for_nothing(system: Any) -> None:
     await send(system, ("evt_1", "checkout.session.completed", 0, CHECKOUT))
     free = invoice(amount_paid=0, amount_due=0)

@@ -461,7 +461,6 @@ async def test_resends_webhooks_tell_what_became_of_an_email_in_any_order(system
 # --- what is around a Stripe event, and bodies that no database keeps
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_what_stripe_says_around_the_object_is_kept_for_handlers(system: Any) -> None:
     body = event_body(
         account="acct_1",
@@ -477,7 +476,6 @@ async def test_what_stripe_says_around_the_object_is_kept_for_handlers(system: A
     assert event.previous_attributes == {"status": "trialing"}
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"])
 async def test_a_thin_event_of_stripe_is_taken_and_completed(system: Any) -> None:
     # Source: Stripe docs, event-destinations, "Thin events" (read 2026-11).
     related = {"id": "mtr_1", "type": "billing.meter", "url": "/v1/billing/meters/mtr_1"}
