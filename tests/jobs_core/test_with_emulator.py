@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
 from emulator.testing import Harness
@@ -22,6 +23,7 @@ from jobs_core import (
     Settings,
     create_app,
 )
+from jobs_core.engine.lost_jobs import Closer
 
 PUBLIC = "https://app.example.com/background"
 
@@ -188,3 +190,25 @@ async def test_a_delivery_of_the_second_region_is_checked_with_that_regions_keys
             job_id = await jobs.enqueue("do-work", {"note": "from the second"})
             await qstash.settle()
             assert (await jobs.get(job_id)).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("status", [502, 413, 403])
+async def test_a_job_whose_failure_callback_is_refused_until_its_own_retries_run_out_is_closed_by_the_sweep(
+    harness: Harness, jobs: JobDispatcher, handlers: Any, status: int
+) -> None:
+    """A proxy answers everything, the callback too. QStash still has the message's record: in its log and its DLQ."""
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("a proxy", status_code=status)(scope, receive, send)
+
+    harness.mount("https://app.example.com", refuse)
+    job_id = await jobs.enqueue("do-work", {}, retries=1)
+    await harness.advance(timedelta(days=1))
+    assert (await jobs.get(job_id)).status is JobStatus.PENDING  # nobody told us
+    assert await Closer(jobs.context).sweep() == [job_id]
+    record = await jobs.get(job_id)
+    assert record.status is JobStatus.FAILED
+    assert f"QStash gave up its message {record.message_id}" in (record.error or "")
+    assert str(status) in (record.error or "")
+    assert handlers.calls == []
+    assert await Closer(jobs.context).sweep() == []
