@@ -8,6 +8,7 @@ whose lease has ended was abandoned by a worker that died, and is taken over.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -338,7 +339,7 @@ async def _call(
     try:
         async with scope:
             if definition.is_async:
-                return await definition.handler(payload, job)
+                return await _apart(partial(definition.handler, payload, job))
             return await thread.run(partial(definition.handler, payload, job))
     except TimeoutError:
         if not scope.expired():
@@ -347,6 +348,23 @@ async def _call(
             f"{definition.job_type} ran longer than its timeout of {limit.total_seconds():g} s",
             job_id=job.id,
         ) from None
+
+
+async def _apart(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a handler in a task of its own: one that cancels its task has failed, and is told from one that a
+    server cancels.
+    """
+
+    async def handle() -> tuple[Any, BaseException | None]:
+        try:
+            return await call(), None
+        except BaseException as error:  # noqa: BLE001 -- as the end of a task, an exit would end the event loop
+            return None, error
+
+    result, error = await asyncio.create_task(handle())
+    if error is not None:
+        raise error
+    return result
 
 
 # Kept, because the logging module takes a lock to find a logger.

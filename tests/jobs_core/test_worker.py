@@ -343,6 +343,25 @@ async def test_whatever_a_handler_raises_is_a_failed_attempt(
     assert [attempt.outcome for attempt in record.attempts] == ["retry"]
 
 
+async def test_a_handler_that_cancels_its_own_task_has_failed_and_comes_to_an_end(
+    app: Any, handlers: Any
+) -> None:
+    """Taken for one that the server cut off, it would be delivered again for ever."""
+
+    async def leave(*_: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel("enough")
+        await asyncio.sleep(0)
+
+    handlers.behaviour = leave
+    message = await app.enqueue(retries=1)
+    assert [(await app.deliver(message, retried=n)).status_code for n in range(2)] == [500, 500]
+    record = await app.record(message)
+    assert (record.status, record.error) == (JobStatus.FAILED, "CancelledError: enough")
+    assert [attempt.outcome for attempt in record.attempts] == ["retry", "failed"]
+
+
 def _circle() -> list[Any]:
     circle: list[Any] = []
     circle.append(circle)
