@@ -1,4 +1,4 @@
-"""A crowd is cancelled in one action while the process dies: at the end all of it is cancelled."""
+"""When the process dies while one action cancels many messages, all of them are cancelled at the end."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ _DOWNTIME_MS = 3_000
 
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a crowd of few is cancelled in many steps."""
+    """Make slices small, so that a few messages are cancelled in many steps."""
     monkeypatch.setattr(bulk_actions, "SLICE", _SLICE)
 
 
 @dataclass(frozen=True)
 class _Cancelled:
-    """How many of the crowd were cancelled before the crash, and after it."""
+    """The number of messages cancelled before the crash, and after it."""
 
     before: int
     after: int
@@ -98,7 +98,7 @@ def test_runs_that_a_crash_left_are_cancelled_too() -> None:
 
 
 async def _restore_nothing(self: BulkCancels) -> None:
-    """Take nothing up."""
+    """Do not resume bulk actions after a start."""
 
 
 def test_an_action_that_is_not_taken_up_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +107,6 @@ def test_an_action_that_is_not_taken_up_again_is_found(monkeypatch: pytest.Monke
 
 
 def test_a_slice_that_is_noted_before_it_is_cancelled_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was looked at and not cancelled is left behind."""
+    """A crash between the two would leave messages that were examined but not cancelled."""
     monkeypatch.setattr(pending_changes, "cancel", lambda _state, _found, _now_at: 0)
     assert Invariant.ONE_END in {one.invariant for one in _run(20_000, is_async=True).violations}

@@ -1,4 +1,4 @@
-"""Real workers, producers and PostgreSQL, broken for some seconds: what was acknowledged is done once."""
+"""When real workers, producers and PostgreSQL are broken for some seconds, every acknowledged job is done once."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulation.chaos import break_things
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and SIGSTOP are things of POSIX")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and SIGSTOP exist on POSIX alone")
 
 
 def test_what_was_acknowledged_is_done_once_whatever_is_killed(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The machine slept, or its clock was set: the wall clock jumps by half an hour while the monotonic clock stands.
+"""The wall clock jumps by half an hour, as after a sleep of the machine, while the monotonic clock does not.
 
-Timers wait on the monotonic clock, which knows nothing of it. What became due goes out at once, with nobody asking.
+Timers wait on the monotonic clock, which does not jump. Due messages go out at once, without any request.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _JUMP_SECONDS = 30 * 60
 
 
 class _Wall:
-    """The wall clock, which somebody sets; all other clocks go on."""
+    """A wall clock that the test sets; all other clocks go on."""
 
     def __init__(self) -> None:
         self.ahead_seconds = 0
@@ -49,7 +49,7 @@ async def test_a_schedule_fires_once_and_a_delayed_message_goes_out_at_once(wall
     async with _Real() as qstash:
         receiver = Receiver(now=lambda: qstash.now)
         qstash.mount("https://example.com", receiver)
-        # Six of its times are jumped over; the next is half a minute away at least.
+        # The jump passes six of its times; the next is at least half a minute away.
         minutes = sorted(
             {(time.gmtime(qstash.now // 1000 + 90).tm_min + 5 * number) % 60 for number in range(12)}
         )

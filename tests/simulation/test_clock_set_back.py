@@ -1,4 +1,4 @@
-"""A clock that is set back by an hour: it is said, nothing is lost, and what does not need the time goes on."""
+"""When the clock is set back by an hour, the log says so, nothing is lost, and work without a due time goes on."""
 
 import logging
 
@@ -19,7 +19,7 @@ _FLOW = {"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": "rate=1,
 
 
 class _Clock(ManualClock):
-    """A clock that somebody can set back."""
+    """A clock that the test can set back."""
 
     def set_back(self, by_ms: int) -> None:
         self._now_at -= by_ms
@@ -46,7 +46,7 @@ async def test_it_is_said_and_new_messages_are_delivered(caplog: pytest.LogCaptu
             await qstash.client.post("/v2/publish/https://example.com/new")
         assert "the clock was set back by 3600 seconds" in caplog.text
         await qstash.settle()
-        # A period that began an hour ahead does not keep its key shut for an hour.
+        # A period that began an hour ahead does not keep its key closed for an hour.
         assert sorted(one.url.rsplit("/", 1)[1] for one in receiver.got) == ["1", "2", "new"]
         await qstash.advance("61m")
         assert receiver.got[-1].url == "https://example.com/delayed"

@@ -1,4 +1,4 @@
-"""The checker itself: it is content with a run as it should be, and names what is wrong with one that is not."""
+"""The checker itself: it accepts a correct run, and names what is wrong with an incorrect one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -350,7 +350,7 @@ def test_a_setting_holds_for_certain_only_between_its_calls() -> None:
 def test_a_time_that_passed_while_its_schedule_was_being_made_fires_once_that_is_answered() -> None:
     run = good_run()
     fired_at = NOW_AT + 3_600_000
-    # The hour struck between the call's begin and its answer, and was seen a moment later.
+    # The cron time came between the call's start and its answer, and was observed a moment later.
     made = replace(run.schedules[0], from_at=fired_at, until_at=fired_at + 1_000_000)
     late = replace(
         run,

@@ -1,4 +1,4 @@
-"""The job system in the simulated world: its promises hold; and the simulation finds what is wrong when they do not."""
+"""The job system in the simulated world: its guarantees hold, and the simulation finds deliberate defects."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ from tests.simulation.jobs.scenario import (
 )
 
 _CHUNK = 4
-# Right after the worker has taken the delivery's time, and before its claim is committed.
+# After the worker has read the delivery's time, and before its claim is committed.
 _FREEZES_US = (13_000, 15_000, 17_000)
 _SECOND = 1_000_000
 
@@ -80,7 +80,7 @@ def _enqueue(at_us: int, *plan: Reaction, retries: int = 3, delay_seconds: int =
 
 @pytest.mark.parametrize("after_us", _FREEZES_US)
 def test_of_a_worker_that_stood_still_neither_of_two_deliveries_runs_late(after_us: int) -> None:
-    """Both were taken before; when it goes on, the leases of their claims are over before they begin."""
+    """Both were accepted before the freeze; when the worker goes on, their leases end before the handlers start."""
     _run(_enqueue(_SECOND), Freeze(_SECOND + after_us, "worker-1", 70))
 
 
@@ -97,7 +97,7 @@ def test_a_commit_whose_answer_is_lost_costs_the_job_none_of_its_retries(act: Ac
 
 
 def test_a_job_goes_on_whose_failure_callbacks_met_no_database() -> None:
-    """QStash has given up its message and the callback; the sweep reads that a worker said it goes on."""
+    """QStash has given up the message and its callback; the sweep reads that a worker answered that it goes on."""
     _run(
         _enqueue(_SECOND, retries=0, delay_seconds=3),
         LoseDatabase(2 * _SECOND, 3_600),

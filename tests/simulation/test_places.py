@@ -1,4 +1,4 @@
-"""The simulated world leads messages through every place, and over every move from one to another."""
+"""The simulated world takes messages through every place, and through every move between places."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_every_move_is_taken_within_a_hundred_seeds(monkeypatch: pytest.MonkeyPa
         put(self, pending, place)
 
     monkeypatch.setattr(PendingMessages, "_put", note)
-    for seed in range(0, _MOST_SEEDS, 2):  # those in which little is held in memory
+    for seed in range(0, _MOST_SEEDS, 2):  # seeds in which little is held in memory
         assert run_scenario(make_scenario(seed)).is_good
         if taken >= _EVERY_MOVE:
             break

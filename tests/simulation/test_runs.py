@@ -1,4 +1,4 @@
-"""Workflow runs in the simulated world: what is checked of them, and that something wrong with them is found."""
+"""Workflow runs in the simulated world: the checks of their records, and the defects that these find."""
 
 import base64
 import json
@@ -61,7 +61,7 @@ def _list(*bodies: str) -> DeliveredList:
 
 
 def good_run() -> RunRecord:
-    """A payload, two steps one after the other, a wait that ran out, and the end."""
+    """Return the record of a run: a payload, two steps in sequence, a wait that timed out, and the end."""
     return RunRecord(
         id="r",
         state="RUN_SUCCESS",
@@ -184,7 +184,7 @@ def _run(*blocks: Action, **more: Any) -> RunSpec:
 
 
 def _shown(outcome: Outcome, text: str) -> int:
-    """How often something happened in a scenario that kept every invariant."""
+    """Return how often ``text`` is in the events of a scenario without violations."""
     assert outcome.is_good, (outcome.violations, outcome.faults)
     return str(outcome.events).count(text)
 
@@ -249,7 +249,7 @@ def test_a_run_is_triggered_over_the_rest_api(trigger: Trigger) -> None:
 
 
 def test_a_run_that_is_cancelled_before_its_sdk_takes_it_up_does_not_begin_anew() -> None:
-    """Nor is who triggers it told another time of its creation."""
+    """A second trigger is answered with the same creation time."""
     spec = _run(Action(name="step", kind="Run"), trigger="unknown sdk")
     for cancel_us in range(200_500, 206_500, 1_000):
         outcome = run_scenario(Scenario(1, (TriggerRun(200_000, spec), CancelRun(cancel_us, "w1"))))

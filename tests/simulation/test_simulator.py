@@ -1,4 +1,4 @@
-"""The emulator in the simulated world: its invariants hold; and the simulator finds what is wrong when they do not."""
+"""The emulator in the simulated world: its invariants hold, and the simulator finds deliberate defects."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def test_no_invariant_is_violated_whatever_happens(start: int) -> None:
 
 
 def test_a_crash_cuts_off_all_calls_of_a_step() -> None:
-    """In this seed between two of them, and the second waited for ever."""
+    """In this seed the crash came between two calls, and the second one waited for ever."""
     assert run_scenario(make_scenario(1462)).is_good
 
 

@@ -1,8 +1,8 @@
-"""The job system on real processes that are killed, frozen and stopped, and a PostgreSQL that is restarted at once.
+"""Run the job system on real processes that are killed, frozen and stopped, and a PostgreSQL that is restarted.
 
-job_types    what the workers run
-producer     a process that enqueues, and writes down what was acknowledged
-run          starts everything, breaks it for a while, waits until all jobs have ended, and counts
+job_types    the job type of the workers
+producer     a process that enqueues jobs, and writes the acknowledged ids to a file
+run          starts everything, breaks it for some time, waits until all jobs have ended, and counts them
 """
 
 from tests.simulation.chaos.run import Report, break_things

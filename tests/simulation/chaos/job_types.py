@@ -1,4 +1,4 @@
-"""What the workers run: a job that takes a while, and writes that it was done in the transaction of its completion."""
+"""The workers' job type: a job that sleeps, and writes a row in the transaction that records its completion."""
 
 import asyncio
 from datetime import timedelta
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 2
 
 
 class Work(Payload):
-    """``seconds`` of it."""
+    """The payload: the ``seconds`` to sleep."""
 
     number: int
     seconds: float
@@ -22,10 +22,10 @@ class Work(Payload):
     endpoint="/api/jobs/chaos",
     retries=50,
     timeout=timedelta(seconds=TIMEOUT_SECONDS),
-    description="Takes a while, and says that it was done.",
+    description="Sleep, and write a row on completion.",
 )
 async def chaos(payload: Work, job: Job) -> int:
-    """Sleep, and write a row with the completion."""
+    """Sleep, and write a row in the transaction of the completion."""
     await asyncio.sleep(payload.seconds)
     row = {"job_id": job.id}
     job.on_completion(

@@ -1,6 +1,6 @@
-"""``python -m tests.simulation.chaos.producer FILE PER_SECOND``: enqueues until it is killed or stopped.
+"""``python -m tests.simulation.chaos.producer FILE PER_SECOND``: enqueues jobs until it is killed or stopped.
 
-By turns by a call and in a transaction of its own; the id of each job that was acknowledged is a line of the file.
+It enqueues by a call and in a transaction of its own, in turns. Each acknowledged job's id becomes a line of FILE.
 """
 
 import asyncio

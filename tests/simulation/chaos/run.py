@@ -1,4 +1,4 @@
-"""Starts everything, breaks it for a while, waits until all jobs have ended, and counts what came of them."""
+"""Start everything, break it for some time, wait until all jobs have ended, and count their outcomes."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ _ROOT = Path(__file__).parents[3]
 
 @dataclass
 class Report:
-    """What was done, and what came of it."""
+    """The faults that were injected, and the outcomes of the jobs."""
 
     done: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
@@ -58,7 +58,7 @@ class Report:
 def break_things(
     directory: Path, *, seconds: float, seed: int, note: Callable[[str], None] = lambda _: None
 ) -> Report:
-    """Do so for some seconds, and report. ``directory`` is empty, and for the run alone."""
+    """Break things for ``seconds`` and return the report. ``directory`` must be empty and unused by others."""
     with (
         running_postgres(is_forgetful=False) as postgres,
         ServerProcess(db=str(directory / "q.db")) as qstash,
@@ -97,7 +97,7 @@ class _Chaos:
         self._report = Report()
 
     async def run(self, seconds: float) -> Report:
-        """Break things for so long, and wait for the end of all jobs."""
+        """Break things for ``seconds``, then wait until all jobs have ended."""
         async with balanced(self._address, self._ports):
             try:
                 await asyncio.gather(*(self._start_worker(port) for port in self._ports))
@@ -211,7 +211,7 @@ class _Chaos:
     def _count(self) -> None:
         report = self._report
         path = self._directory / "acknowledged"
-        # A line that its writer did not live to end is no acknowledgement.
+        # A line without its end is no acknowledgement: the producer was killed while writing it.
         acknowledged = {line for line in path.read_text().split("\n")[:-1] if line}
         found = {row[0]: row[1] for row in self._ask("SELECT job_id, status FROM job_executions")}
         completed = Counter(
@@ -223,7 +223,7 @@ class _Chaos:
         report.completed = sum(status == "completed" for status in found.values())
         report.attempts, report.lost_attempts = outcomes.total(), outcomes["lost"]
         report.violations += [
-            f"{job_id} was acknowledged, and is gone" for job_id in acknowledged - found.keys()
+            f"{job_id} was acknowledged, and has no record" for job_id in acknowledged - found.keys()
         ]
         for job_id, status in found.items():
             if status != "completed":
@@ -233,7 +233,7 @@ class _Chaos:
                     f"{job_id} was completed by {completed[job_id]} attempts and written {written[job_id]} times"
                 )
         if outcomes["running"]:
-            report.violations.append(f"{outcomes['running']} attempts still run")
+            report.violations.append(f"{outcomes['running']} attempts are still running")
 
 
 def _free_port() -> int:

@@ -1,18 +1,18 @@
-"""The job system in a simulated world, beside a whole emulator: the same seed, the same run.
+"""Simulate the job system beside a whole emulator. The same seed gives the same run.
 
-    scenario     what will be done, step by step: made from a seed, or shrunk from one that failed
+    scenario     the steps of a run: made from a seed, or shrunk from a failing scenario
     generator    random steps from a seed
-    loop         the event loop of one process, which the world gives its turns
-    database     the SQLite file that all processes share, and how it goes away, restarts and loses answers
+    loop         the event loop of one process, which runs only when the world gives it a turn
+    database     the SQLite file that all processes share, with outages, restarts and lost answers
     network      requests between the processes: refused, lost, doubled, answered by a proxy
-    processes    QStash, workers and the caller: each a loop of its own, that is killed, frozen or stopped
-    handlers     what the jobs do
-    world        gives the processes their turns, and lets time pass when none has anything to do
-    history      what was seen of it all
-    recording    from the history and the tables to a record
-    rules        what must hold, by rules of their own: they know the promises, not the job system
+    processes    QStash, workers and the caller: each has a loop of its own, and is killed, frozen or stopped
+    handlers     the handler of the jobs
+    world        gives the processes their turns, and advances time when none has anything to do
+    history      the observations of a run
+    recording    makes a record from the history and the tables
+    rules        checks the record against the documented guarantees, without the job system's code
 
-Real is everything of ``jobs_core`` and of the emulator, and SQLite. Not simulated: blocking handlers in threads.
+All of ``jobs_core``, the emulator and SQLite are real. Blocking handlers in threads are not simulated.
 """
 
 from tests.simulation.jobs.generator import make_scenario

@@ -1,4 +1,4 @@
-"""How an application enqueues jobs: by a call, in its own transaction that commits or does not, in a savepoint."""
+"""Enqueue jobs as an application does: by a call, in its own transaction, or in a savepoint."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,12 +20,12 @@ _ORDER = "INSERT INTO orders (label) VALUES ({})"
 
 
 async def enqueue(world: "World", process: "JobsProcess", step: Enqueue) -> None:
-    """Enqueue what the step says, beside a row of the caller's own."""
+    """Enqueue the jobs of the step, in transactions beside a row of the caller's own."""
     wanted = [world.wants(spec, step.how) for spec in step.specs]
     requests = [request_of(spec) for spec in step.specs]
     try:
         job_ids = await _enqueue(world, process, step, requests)
-    except Exception as error:  # noqa: BLE001 -- the caller does not know; what it may be is checked at the end
+    except Exception as error:  # noqa: BLE001 -- the caller does not know the outcome; the rules allow for both
         if process.is_alive:
             world.note(
                 f"enqueue   {', '.join(one.spec.label for one in wanted)} failed: {type(error).__name__}: {error}"
@@ -51,7 +51,7 @@ async def _enqueue(
 async def _in_session(
     process: "JobsProcess", step: Enqueue, requests: Sequence[JobRequest], session: Session
 ) -> Sequence[str]:
-    """Nothing here gives way to others: SQLite has one writer at a time, and a waiting one would wait for us."""
+    """Enqueue without yielding to other tasks: SQLite has one writer, and another would block on this one."""
     is_nested = step.how in {How.SAVEPOINT, How.SAVEPOINT_BACK}
     inner = session.begin_nested() if is_nested else None
     for spec in step.specs:
@@ -87,7 +87,7 @@ async def _on_connection(
 
 
 async def ask(world: "World", process: "JobsProcess", step: Ask) -> None:
-    """Cancel a job, have it done again, or skip its wait."""
+    """Cancel a job, retry it, or skip its wait."""
     job_id = world.history.enqueued[step.label].job_id
     assert job_id is not None
     asked = Asked(job_id=job_id, what=step.what)

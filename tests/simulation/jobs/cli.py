@@ -1,4 +1,4 @@
-"""The simulator of the job system in a terminal: many seeds with a summary, or one seed in full."""
+"""The job simulator's command line: many seeds with a summary, or one seed in full."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ _PROGRESS_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One seed's run, small enough to be handed between processes."""
+    """The outcome of one seed, small enough to pass between processes."""
 
     seed: int
     is_good: bool
@@ -25,7 +25,7 @@ class Summary:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; 0 if nothing was violated, 1 if something was, 2 for bad arguments."""
+    """Run the command. Return 0 if nothing was violated, 1 if something was, 2 for bad arguments."""
     given = make_parser(
         "simulate-jobs",
         "Run the job system beside an emulator in a simulated world, where workers are killed, frozen and stopped, the"

@@ -1,7 +1,7 @@
-"""The database that all processes share: SQLite on a file, which goes away, restarts, and loses what it answered.
+"""The database that all processes share: SQLite on a file, with outages, restarts and lost answers.
 
-It is reached by SQLAlchemy as always; what is ours is the driver's connection, which refuses as a server's would, and
-knows what each transaction did, so that a process can be killed right before or after it.
+SQLAlchemy uses it as always. Only the driver's connection is simulated: it fails as a connection to a server would,
+and knows what each transaction did, so that a process can be killed right before or after a commit.
 """
 
 import re
@@ -18,7 +18,7 @@ from tests.simulation.jobs.loop import Killed
 
 
 class Act(StrEnum):
-    """What a transaction does, by its statements."""
+    """What a transaction does, told from its statements."""
 
     ENQUEUE = "enqueue"
     CLAIM = "claim"
@@ -39,19 +39,19 @@ _ACTS: tuple[tuple[Act, re.Pattern[str]], ...] = (
 
 
 class Side(StrEnum):
-    """Of a commit."""
+    """The side of a commit on which a fault strikes."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
 class Gone(sqlite3.OperationalError):
-    """The connection is dead, and its driver says so as one does that speaks to a server."""
+    """The connection is lost. The error is of the kind that a driver raises for a lost server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Right before or after the next commit of a transaction that does ``act``."""
+    """The moment right before or after the next commit of a transaction that does ``act``."""
 
     act: Act
     side: Side
@@ -59,7 +59,7 @@ class Moment:
 
 @dataclass
 class SimulatedDatabase:
-    """The server, as far as there is one: ``generation`` counts its starts."""
+    """The state of the simulated server; ``generation`` counts its starts."""
 
     path: Path
     note: Callable[[str], None]
@@ -72,11 +72,11 @@ class SimulatedDatabase:
         return f"sqlite:///{self.path}"
 
     def restart(self) -> None:
-        """All connections die; new ones work at once."""
+        """Drop all connections. New ones work at once."""
         self.generation += 1
 
     def serve(self, engine: Engine, doom: "Doom") -> None:
-        """Have an engine's connections lead here; they are of a process with this doom."""
+        """Connect ``engine`` to this database, for a process with this ``doom``."""
 
         dialect: Any = engine.dialect
         dialect.is_disconnect = lambda error, *_: isinstance(error, Gone)
@@ -87,7 +87,7 @@ class SimulatedDatabase:
             return self.connect(doom, *arguments, **options)
 
     def connect(self, doom: "Doom", *arguments: Any, **options: Any) -> "SimulatedConnection":
-        """A connection of the driver."""
+        """Return a connection of the driver."""
         made = sqlite3.connect(*arguments, factory=SimulatedConnection, **options)
         made.attach_to(self, doom)
         doom.connections.append(made)
@@ -95,12 +95,12 @@ class SimulatedDatabase:
 
     def check(self) -> None:
         if self.is_away:
-            raise sqlite3.OperationalError("connection refused: the database is not there")
+            raise sqlite3.OperationalError("connection refused: the database is away")
 
 
 @dataclass
 class Doom:
-    """When a process will be killed, and what the operating system then closes of it."""
+    """When a process will be killed, and the connections that the operating system then closes."""
 
     moment: Moment | None = None
     connections: list[sqlite3.Connection] = field(default_factory=list)
@@ -133,7 +133,7 @@ class SimulatedConnection(sqlite3.Connection):
         return super().cursor(SimulatedCursor)
 
     def check(self) -> None:
-        """Raises as a driver does whose server is not there, or not the one it was connected to."""
+        """Raise OperationalError if the server is away, or Gone if it has restarted since the connection was made."""
         self._database.check()
         if self._generation != self._database.generation:
             raise Gone("the server closed the connection")
@@ -166,7 +166,7 @@ class SimulatedConnection(sqlite3.Connection):
 
 
 class SimulatedCursor(sqlite3.Cursor):
-    """Every statement passes here."""
+    """A cursor that checks the connection before every statement."""
 
     def execute(self, sql: str, *parameters: Any) -> "SimulatedCursor":
         self._seen(sql)
@@ -180,7 +180,7 @@ class SimulatedCursor(sqlite3.Cursor):
 
     def _seen(self, sql: str) -> None:
         connection: Any = self.connection
-        # A server's driver begins with the first statement, and only that finds out.
+        # A server's driver begins the transaction with the first statement, which is the first to fail.
         if not sql.startswith("BEGIN"):
             connection.check()
         connection.see(sql)

@@ -45,7 +45,7 @@ _ENDS = {
 
 
 def make_scenario(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """Return the scenario of a seed."""
     return _Generator(seed).make()
 
 

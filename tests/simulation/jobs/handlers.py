@@ -1,4 +1,4 @@
-"""What the jobs do: the handler tells the world that it runs, works as its plan says, and says how it ended."""
+"""The handler of the jobs: it reports its start to the world, follows its plan, and reports its end."""
 
 import asyncio
 from datetime import timedelta
@@ -23,20 +23,20 @@ LATER_SECONDS = 30
 
 
 class Work(Payload):
-    """Which job of the scenario it is."""
+    """The payload: the label of the job in the scenario."""
 
     label: str
 
 
 def make_registry(world: "World", process: "JobsProcess") -> Registry:
-    """The one job type, as this process has it."""
+    """Return a registry with the one job type, for this process."""
 
     @job(
         JOB_TYPE,
         endpoint="/api/jobs/work",
         retries=3,
         timeout=timedelta(seconds=20),
-        description="Does as its plan says.",
+        description="Follow the plan of the job.",
     )
     async def work(payload: Work, job: Job) -> str:
         return await _Running(world, process, payload.label, job).run()
@@ -45,7 +45,7 @@ def make_registry(world: "World", process: "JobsProcess") -> Registry:
 
 
 def request_of(spec: JobSpec) -> JobRequest:
-    """The spec as a caller writes it."""
+    """Return the request with which a caller enqueues the spec."""
     return JobRequest.of(
         JOB_TYPE,
         Work(label=spec.label),
@@ -58,7 +58,7 @@ def request_of(spec: JobSpec) -> JobRequest:
 
 
 class _Running:
-    """One run."""
+    """One run of the handler."""
 
     def __init__(self, world: "World", process: "JobsProcess", label: str, job: Job) -> None:
         self._world, self._process, self._job = world, process, job
@@ -85,7 +85,7 @@ class _Running:
             self._say("cancelled")
             raise
         except Exception:
-            self._say("breaks")  # it has met the troubles of the world
+            self._say("breaks")  # an error that the world's faults caused
             raise
         return self._end()
 

@@ -1,4 +1,4 @@
-"""What was seen of a run from outside: by callers, by handlers, by the network, and by whoever broke things.
+"""The outside observations of a run: by callers, handlers, the network, and the injection of faults.
 
 Times are the world's, in microseconds from the start of the run.
 """
@@ -10,9 +10,9 @@ from tests.simulation.jobs.scenario import JobSpec
 
 @dataclass(kw_only=True)
 class Enqueued:
-    """A job that a caller wanted. ``job_id`` is what it was answered; ``None`` if the answer never came.
+    """A job that a caller enqueued. ``job_id`` is the answer, or ``None`` if the answer never came.
 
-    ``is_in_transaction``: the caller wrote an order of its own with it.
+    ``is_in_transaction`` says that the caller wrote an order of its own in the same transaction.
     """
 
     spec: JobSpec
@@ -26,7 +26,7 @@ class Enqueued:
 
 @dataclass(kw_only=True)
 class Run:
-    """One run of a handler. ``end`` is how it ended by its own account; ``None`` if it had no time to say."""
+    """One run of a handler. ``end`` is the end that it reported, or ``None`` if it was cut off before that."""
 
     label: str
     job_id: str
@@ -40,9 +40,9 @@ class Run:
 
 @dataclass(kw_only=True)
 class Delivery:
-    """A request of QStash's about a job. ``status`` is what QStash saw of the answer: 0 for none.
+    """A request of QStash about a job. ``status`` is the status that QStash received: 0 for no answer.
 
-    ``said`` is the worker's word about the job; ``None`` where no worker's answer arrived. ``body`` is what arrived.
+    ``said`` is the job's status in the worker's answer; ``None`` where none arrived. ``body`` is the body that arrived.
     """
 
     job_id: str
@@ -56,7 +56,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Something was done to a process, or (``process`` is empty) to the database."""
+    """A fault of a process, or of the database where ``process`` is empty."""
 
     kind: str
     process: str
@@ -66,7 +66,7 @@ class Trouble:
 
 @dataclass(kw_only=True)
 class Asked:
-    """Somebody wanted something of a job; ``is_done`` is ``None`` if the answer never came."""
+    """A call to cancel, retry or hurry a job; ``is_done`` is ``None`` if the answer never came."""
 
     job_id: str
     what: str
@@ -75,7 +75,7 @@ class Asked:
 
 @dataclass
 class History:
-    """Everything that was seen. ``faults`` are answers of 500, and errors that nobody expected."""
+    """All observations of a run. ``faults`` are answers of 500, and unexpected errors in the log."""
 
     enqueued: dict[str, Enqueued] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
@@ -85,11 +85,11 @@ class History:
     faults: list[str] = field(default_factory=list)
 
     def label_of(self, job_id: str) -> str:
-        """Whose job this is, as far as anyone knows."""
+        """Return the label of a job by the callers' answers and the runs, or "?" if neither knows it."""
         by_answer = (label for label, one in self.enqueued.items() if one.job_id == job_id)
         by_run = (run.label for run in self.runs if run.job_id == job_id)
         return next(by_answer, None) or next(by_run, "?")
 
     def runs_of(self, label: str) -> int:
-        """How often the handler was begun for the job."""
+        """Return how often the handler started for the job."""
         return sum(run.label == label for run in self.runs)

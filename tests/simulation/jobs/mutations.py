@@ -1,4 +1,4 @@
-"""The job system broken on purpose, in ways that it was broken or could be: what the simulation must find."""
+"""Deliberate defects of the job system, real former ones and possible ones, which the simulation must find."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def sweep_believes_the_dead(patch: pytest.MonkeyPatch) -> None:
-    """QStash keeps the record of a message that has ended, and the sweep takes that for life."""
+    """The sweep takes QStash's record of an ended message as proof that the message is still pending."""
 
     async def message_end(self: QStashClient, message_id: str) -> MessageEnd | None:
         is_there = await self._is_there("GET", f"/v2/messages/{message_id}") is not None
@@ -36,7 +36,7 @@ def sweep_believes_the_dead(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_lease_uses_up_retries(patch: pytest.MonkeyPatch) -> None:
-    """A delivery that meets a running attempt is told to come again, and when QStash has given up the job fails."""
+    """A delivery during a running attempt is answered as a failure, and the job fails when QStash gives up."""
 
     async def come_back(*_: Any) -> bool:
         return False
@@ -46,7 +46,7 @@ def a_lease_uses_up_retries(patch: pytest.MonkeyPatch) -> None:
 
 
 def claim_ignores_the_lease(patch: pytest.MonkeyPatch) -> None:
-    """A delivery takes a job that another attempt holds."""
+    """A delivery claims a job that another attempt holds."""
 
     def build(given: Given) -> Any:
         columns = executions.c
@@ -75,7 +75,7 @@ def claim_ignores_the_lease(patch: pytest.MonkeyPatch) -> None:
 
 
 def relay_sees_nothing(patch: pytest.MonkeyPatch) -> None:
-    """What its writer did not publish is published by nobody."""
+    """The relay publishes no message that its writer left unpublished."""
 
     async def relay(*_: Any) -> int:
         return 0
@@ -84,7 +84,7 @@ def relay_sees_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def postponed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """A message that QStash cannot take now leaves the outbox."""
+    """A message that QStash cannot accept now is removed from the outbox."""
 
     async def postpone(self: Outbox, message: Any, *_: Any) -> None:
         gone = delete(outbox).where(outbox.c.deduplication_id == message.deduplication_id)
@@ -94,7 +94,7 @@ def postponed_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
-    """A job of a caller's transaction is published when it is written."""
+    """A job of a caller's transaction is published when it is written, before the commit."""
 
     def write_within(
         self: JobDispatcher, session: Any, requests: Sequence[Any], loop: asyncio.AbstractEventLoop
@@ -111,7 +111,7 @@ def published_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def message_in_a_second_transaction(patch: pytest.MonkeyPatch) -> None:
-    """The record is committed, and then its message."""
+    """The record and its message are committed in two transactions."""
 
     async def enqueue_many(self: JobDispatcher, requests: Sequence[Any], **given: Any) -> Sequence[str]:
         if given.get("session") or given.get("connection"):
@@ -132,7 +132,7 @@ def message_in_a_second_transaction(patch: pytest.MonkeyPatch) -> None:
 
 
 def superseded_attempts_count(patch: pytest.MonkeyPatch) -> None:
-    """An attempt that has lost its job to another still records how it ended."""
+    """An attempt that has lost its job to another still records its outcome."""
 
     def build(event: Event, given: Given) -> Any:
         columns = executions.c
@@ -162,7 +162,7 @@ def superseded_attempts_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def retries_are_not_counted(patch: pytest.MonkeyPatch) -> None:
-    """A failure that will be retried leaves the count as it was."""
+    """A failure that will be retried does not raise the retry count."""
 
     def build(given: Given) -> Any:
         columns = executions.c
@@ -187,13 +187,13 @@ def retries_are_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 
 def keys_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    """The idempotency key is written nowhere."""
+    """The idempotency key is not stored."""
     row = new_jobs._row
     patch.setattr(new_jobs, "_row", lambda job: row(job) | {"idempotency_key": None})
 
 
 def callback_ends_what_runs(patch: pytest.MonkeyPatch) -> None:
-    """QStash's word that it gave up a message ends the job, though an attempt holds it."""
+    """QStash's failure callback ends the job although an attempt holds it."""
 
     def abandon(connection: Connection, job_id: str, *, error: str, now: Any, seen: Any = None) -> bool:
         values = {"status": JobStatus.FAILED, "error": error, "lease_until": None, "completed_at": now}
@@ -211,12 +211,12 @@ def callback_ends_what_runs(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_death_is_enough(patch: pytest.MonkeyPatch) -> None:
-    """A job fails with its first dead worker."""
+    """A job fails when its first worker dies."""
     patch.setattr(job_attempts, "MOST_DEATHS", 1)
 
 
 def answered_before_recorded(patch: pytest.MonkeyPatch) -> None:
-    """QStash is told the outcome while it is still being written."""
+    """QStash is answered before the outcome is recorded."""
 
     async def record(self: AttemptRecorder, job: Any, attempt: Any, verdict: Any) -> tuple[Any, bool]:
         under_way.add(asyncio.create_task(original(self, job, attempt, verdict)))

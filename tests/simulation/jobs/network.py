@@ -1,4 +1,4 @@
-"""Requests between processes: they take a while, and may be refused, lost, doubled, or answered by a proxy."""
+"""Requests between processes, which have latency and may be refused, lost, doubled, or answered by a proxy."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ _LATER = 1_000, 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer."""
+    """An HTTP answer with its body."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ class Response:
 
 
 OnAnswer = Callable[[Response | None], None]
-"""Is told the answer; ``None`` says that the connection broke."""
+"""Receives the answer, or ``None`` if the connection broke."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,7 +50,7 @@ class Call:
     is_answered: bool = False
 
     def answer(self, response: Response | None) -> None:
-        """Answer, or break the connection; what comes after that reaches nobody."""
+        """Answer, or break the connection with ``None``. Further answers have no effect."""
         if not self.is_answered:
             self.is_answered = True
             self.on_answer(response)
@@ -74,7 +74,7 @@ class Call:
 
 
 class Network:
-    """Carries what processes send to each other."""
+    """Carries the requests between processes."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -82,7 +82,7 @@ class Network:
         self.under_way = 0
 
     def set(self, weather: Weather, percent: int) -> None:
-        """Have it so for so many requests in a hundred of those that it may happen to."""
+        """Let ``weather`` strike ``percent`` of the requests that it can strike."""
         self._weather[weather] = percent
 
     def clear(self) -> None:
@@ -92,7 +92,7 @@ class Network:
         return self._world.random.randrange(100) < self._weather.get(weather, 0)
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
-        """Carry a delivery of QStash's to some worker; runs in QStash's process."""
+        """Carry a delivery of QStash to some worker. Runs in QStash's process."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Future[AttemptResult] = loop.create_future()
         seen = self._seen(request)
@@ -123,7 +123,7 @@ class Network:
         return None
 
     async def call_qstash(self, process: "Process", request: httpx.Request) -> httpx.Response:
-        """Carry a request of a process to QStash's API."""
+        """Carry a process's request to QStash's API."""
         arrived: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
         content = await request.aread()
         call = Call(
@@ -197,7 +197,7 @@ class Network:
 
 
 class ToQStash(httpx.AsyncBaseTransport):
-    """How a process's HTTP client gets to QStash."""
+    """The transport by which a process's HTTP client reaches QStash."""
 
     def __init__(self, network: Network, process: "Process") -> None:
         self._network = network

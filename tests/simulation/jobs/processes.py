@@ -1,4 +1,4 @@
-"""QStash, workers and the caller: each a process of its own, with an event loop, that is killed, frozen or stopped."""
+"""QStash, workers and the caller: processes with an event loop each, which are killed, frozen or stopped."""
 
 import asyncio
 import traceback
@@ -30,7 +30,7 @@ _UNCANCELLED_SECONDS = 5.0
 
 
 class Process:
-    """What any process is, to the world."""
+    """A process of the world."""
 
     def __init__(self, world: "World", name: str) -> None:
         self.world = world
@@ -49,28 +49,28 @@ class Process:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it has been asked something, or works on it still."""
+        """Return whether a request is unanswered, or work on one goes on."""
         return bool(self._calls or self._tasks) or not self.loop.is_idle
 
     def next_us(self) -> int | None:
-        """When it needs a turn."""
+        """Return when it needs its next turn, or ``None``."""
         next_us = self.loop.next_us() if self.is_alive else None
         return None if next_us is None else max(next_us, self.frozen_until_us)
 
     def turn(self) -> None:
-        """Run what is ready."""
+        """Run the ready callbacks; die where one of them raises Killed."""
         try:
             self.loop.turn()
         except Killed:
-            self.kill("at the moment it was to be")
+            self.kill("at its planned moment")
 
     def resume(self, what: Callable[[], None]) -> None:
-        """Have something happen in it, if it lives."""
+        """Call ``what`` on its loop, if it is alive."""
         if self.is_alive:
             self.loop.call_soon(what)
 
     def accept(self, call: Call) -> None:
-        """Take a request; the operating system does so for a frozen process, too."""
+        """Accept a request. The operating system does so for a frozen process, too."""
         if not (self.is_alive and self.is_listening):
             call.answer(None)
             return
@@ -78,7 +78,7 @@ class Process:
         self.loop.call_soon(self._begin, call)
 
     def kill(self, why: str) -> None:
-        """No turn ever again; who waits for an answer sees the connection break."""
+        """Give it no turn any more, and break the connections of those who wait for its answers."""
         if not self.is_alive:
             return
         self.world.note(f"killed    {self.name} {why}")
@@ -92,7 +92,7 @@ class Process:
         self.world.died(self)
 
     def close_files(self) -> None:
-        """What the operating system does for a process that is gone."""
+        """Close the files of a dead process, as the operating system does."""
 
     def _begin(self, call: Call) -> None:
         task = self.loop.create_task(self._serve(call))
@@ -104,7 +104,7 @@ class Process:
         try:
             assert self._app is not None
             await self._app(call.scope(), exchange.receive, exchange.send)
-        except Exception as error:  # noqa: BLE001 -- the server's own edge; it has answered 500
+        except Exception as error:  # noqa: BLE001 -- the server's outermost handler; Starlette has answered 500
             told = "".join(traceback.format_exception(error))
             self.world.fault(f"{self.name} answered {call.method} {call.target} with 500: {told}")
         finally:
@@ -139,12 +139,12 @@ class QStash(Process):
         return self._emulator.runtimes[0]
 
     def close(self) -> asyncio.Task[None]:
-        """Begin to stop."""
+        """Start to stop the emulator, and return the task."""
         return self.loop.create_task(self._emulator.close(grace_seconds=0))
 
 
 class JobsProcess(Process):
-    """A worker, with all it does at intervals; or, with ``is_worker`` false, an application that only enqueues."""
+    """A worker with its work at intervals or, with ``is_worker`` false, an application that only enqueues."""
 
     def __init__(self, world: "World", name: str, *, is_worker: bool) -> None:
         super().__init__(world, name)
@@ -170,13 +170,13 @@ class JobsProcess(Process):
         self.doom.close()
 
     def do(self, work: Any) -> None:
-        """Have it await something of its own."""
+        """Run ``work`` as a task of this process."""
         task: asyncio.Task[None] = self.loop.create_task(work)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     def terminate(self, grace_seconds: int) -> None:
-        """SIGTERM. It ends as uvicorn does; who does not end soon after the grace is killed."""
+        """Stop it as SIGTERM stops uvicorn; if it has not ended soon after the grace period, kill it."""
         self.is_listening = False
         self.world.trouble("stopped", self.name, seconds=grace_seconds + 2 * _UNCANCELLED_SECONDS)
         ending = self.loop.create_task(self._end(grace_seconds))
@@ -198,7 +198,7 @@ class JobsProcess(Process):
             await asyncio.wait(list(self._tasks), timeout=seconds)
 
     async def _tick(self, interval: Interval) -> None:
-        """As the scheduler does it, by simulated time."""
+        """Run an interval's work repeatedly, as the scheduler does, by simulated time."""
         seconds = interval.seconds
         if not interval.begins_at_once:
             await asyncio.sleep(seconds * self.world.random.uniform(0.9, 1.1))

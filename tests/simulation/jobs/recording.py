@@ -1,4 +1,4 @@
-"""The tables at the end of a run, read as any program would read them: by SQL, without the job system."""
+"""Read the tables at the end of a run by SQL, without the job system's code."""
 
 import json
 import sqlite3
@@ -25,9 +25,9 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One row of ``job_executions`` with all that belongs to it.
+    """One row of ``job_executions`` with its attempts and effects.
 
-    ``seen`` are its states with the number of the run by hand, the attempts so far and the time, as they changed.
+    ``seen`` lists its state changes: the state, the number of the run by hand, the attempts so far, and the time.
     """
 
     job_id: str
@@ -48,7 +48,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A whole run."""
+    """The record of a whole run."""
 
     jobs: tuple[JobRow, ...]
     orders: frozenset[str]
@@ -58,7 +58,10 @@ class Record:
 
 
 def read_record(path: Path, history: History, *, undelivered: bool) -> Record:
-    """From the database's file and what was seen. ``undelivered``: QStash still has something to do."""
+    """Return the record, from the database's file and the history.
+
+    ``undelivered`` says that QStash still has messages to deliver.
+    """
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     try:

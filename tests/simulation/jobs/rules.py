@@ -1,6 +1,6 @@
-"""What must hold, whatever went wrong. Written from the promises of docs/core-concepts.md; uses nothing of jobs_core.
+"""The rules that hold whatever goes wrong, from the guarantees of docs/core-concepts.md. Uses nothing of jobs_core.
 
-A job is looked at in spans: what happened until it was first done again by hand, and from then on.
+A job's history is split into spans at each retry by hand, and each span is checked by itself.
 """
 
 from collections import Counter
@@ -13,33 +13,33 @@ from tests.simulation.jobs.history import Delivery, Enqueued, Run, Trouble
 from tests.simulation.jobs.recording import AttemptRow, JobRow, Record
 
 SECOND = 1_000_000
-# docs/core-concepts.md: a lease is the handler's timeout and ten seconds more; three deaths in a row fail a job.
+# docs/core-concepts.md: a lease is the handler's timeout plus ten seconds; three dead workers in a row fail a job.
 _LEASE_MARGIN_US = 10 * SECOND
 _MOST_DEATHS = 3
 _CUT_OFF = 503
 _ENDS = frozenset({"completed", "failed", "cancelled"})
 _OWN_FAILURES = frozenset({"retry", "later", "failed"})
-# A trouble is noted when it is made, and felt a moment later.
+# A fault is recorded when it is injected, and takes effect up to this much later.
 _MOMENT_US = SECOND
 
 
 class Rule(StrEnum):
-    """The promises."""
+    """The guarantees."""
 
     COMMITTED = "1. a committed job has a record, and a rolled back one has none and never runs"
     ONE_END = "2. every job comes to exactly one end, and nothing is pending when the world is idle"
     ONE_COMPLETION = (
-        "3. a job is completed by exactly one attempt, and what it writes with that is written once"
+        "3. a job is completed by exactly one attempt, and its writes with that completion happen once"
     )
     KEYS = "4. an idempotency key never makes a second job"
-    RUNS = "5. the handler runs as often as promised, and where a job fails for another reason the record says why"
-    TRUE = "6. what the record says is what happened"
+    RUNS = "5. the handler runs as often as documented, and a job that fails for another reason has that in its record"
+    TRUE = "6. the record agrees with what happened"
     LEASE = "7. no attempt begins while another holds the job, nor before its time"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A rule that does not hold, for one job."""
+    """A rule that one job breaks."""
 
     rule: Rule
     label: str
@@ -50,7 +50,7 @@ class Violation:
 
 
 def check(record: Record) -> list[Violation]:
-    """Everything that does not hold, in the order of the rules. Pure."""
+    """Return every violation, in the order of the rules. Pure."""
     found = [*_committed(record), *_keys(record), *_left_over(record)]
     for job in record.jobs:
         found += [
@@ -73,11 +73,15 @@ def _committed(record: Record) -> Iterator[Violation]:
         if one.is_acknowledged and one.job_id not in ids:
             yield Violation(Rule.COMMITTED, label, "it was acknowledged, and has no record")
         if one.is_rolled_back and label in recorded | ran:
-            yield Violation(Rule.COMMITTED, label, "its transaction was rolled back, and it is there")
+            yield Violation(
+                Rule.COMMITTED, label, "its transaction was rolled back, and its job exists or ran"
+            )
     for job in record.jobs:
         one = record.history.enqueued[job.label]
         if one.parent_label is None and one.spec.idempotency_key is None and _is_with_order(record, one):
-            yield Violation(Rule.COMMITTED, job.label, "it is there without the row that was written with it")
+            yield Violation(
+                Rule.COMMITTED, job.label, "it exists without the row that was written in its transaction"
+            )
 
 
 def _is_with_order(record: Record, one: Enqueued) -> bool:
@@ -103,14 +107,14 @@ def _keys(record: Record) -> Iterator[Violation]:
 
 def _left_over(record: Record) -> Iterator[Violation]:
     if record.unpublished:
-        yield Violation(Rule.ONE_END, "outbox", f"{record.unpublished} messages were never published")
+        yield Violation(Rule.ONE_END, "outbox", f"{record.unpublished} messages stayed unpublished")
     if record.undelivered:
         yield Violation(Rule.ONE_END, "QStash", "messages were never delivered")
 
 
 def _one_end(job: JobRow) -> Iterator[Violation]:
     if job.status not in _ENDS or job.completed_us is None:
-        yield Violation(Rule.ONE_END, job.label, f"it is left {job.status}")
+        yield Violation(Rule.ONE_END, job.label, f"it stayed {job.status}")
     before, run_before = "pending", 0
     for status, run, *_ in job.seen:
         if before in _ENDS and run == run_before:
@@ -165,7 +169,7 @@ def _has_died(span: "_Span") -> bool:
 
 
 def _given_up(record: Record, job: JobRow, span: "_Span") -> Iterator[Violation]:
-    """It failed though it had retries left: only QStash can have given it up, for what happened on the way."""
+    """Check a job that failed with retries left: QStash must have given it up, for faults of the network."""
     if not job.error and span.is_last:
         yield Violation(Rule.RUNS, job.label, "it failed, and the record does not say why")
     heard = [
@@ -176,7 +180,7 @@ def _given_up(record: Record, job: JobRow, span: "_Span") -> Iterator[Violation]
     if not heard:
         yield Violation(Rule.RUNS, job.label, f"it failed, and was never delivered: {job.error}")
     elif heard[-1].said not in {None, "failed"}:
-        text = f"it was given up, and the last thing that QStash had heard is {heard[-1].said!r}: {job.error}"
+        text = f"it was given up, and the last status that QStash received is {heard[-1].said!r}: {job.error}"
         yield Violation(Rule.RUNS, job.label, text)
 
 
@@ -199,7 +203,9 @@ def _true(record: Record, job: JobRow) -> Iterator[Violation]:
     ends_us = [row.finished_us or 0 for row in job.attempts if row.outcome == "completed"]
     told_us = [one.ended_us or 0 for one in _deliveries(record, job) if one.said == "completed"]
     if told_us and min(ends_us, default=min(told_us) + 1) > min(told_us):
-        yield Violation(Rule.TRUE, job.label, "QStash was told that it is completed before it was")
+        yield Violation(
+            Rule.TRUE, job.label, "QStash was answered that it is completed before that was recorded"
+        )
     last = _spans(job)[-1]
     counted = sum(row.outcome in {"retry", "later"} for row in last.attempts)
     if job.retry_count != counted:
@@ -207,7 +213,7 @@ def _true(record: Record, job: JobRow) -> Iterator[Violation]:
 
 
 def _is_untrue(record: Record, job: JobRow, row: AttemptRow, run: Run | None) -> str | None:
-    """What speaks against an attempt's outcome; ``None`` if nothing does."""
+    """Return what contradicts an attempt's outcome, or ``None``."""
     end = run.end if run else None
     match row.outcome:
         case "completed":
@@ -223,13 +229,13 @@ def _is_untrue(record: Record, job: JobRow, row: AttemptRow, run: Run | None) ->
 
 
 def _is_after_trouble(run: Run | None) -> bool:
-    """Killed and frozen ends return, if nothing came of them."""
+    """Return whether a run planned to hang, freeze or be killed may have returned, as no fault took effect."""
     return run is not None and run.end in {"frozen", "killed", "hangs"}
 
 
 def _is_untrue_failure(job: JobRow, row: AttemptRow, run: Run | None) -> str | None:
     if run is None or run.end is None:
-        return "its handler never said so"
+        return "its handler never reported an end"
     if run.end == "breaks":
         return None
     ends = {"cancelled": {"retry", "failed"}, "raises": {"retry", "failed"}, "permanent": {"failed"}}
@@ -241,7 +247,7 @@ def _is_untrue_failure(job: JobRow, row: AttemptRow, run: Run | None) -> str | N
 
 
 def _was_lost(record: Record, job: JobRow, row: AttemptRow, run: Run | None) -> bool:
-    """Whether its worker died, was frozen, stopped, or lost the database; or the handler outlived the lease."""
+    """Return whether its worker died, froze, stopped or lost the database, or the handler outlived the lease."""
     from_us, until_us = row.started_us - _MOMENT_US, (row.finished_us or row.started_us) + _MOMENT_US
     process = run.process if run else None
     if any(_is_felt(trouble, process, from_us, until_us) for trouble in record.history.troubles):
@@ -253,7 +259,7 @@ def _was_lost(record: Record, job: JobRow, row: AttemptRow, run: Run | None) -> 
 
 
 def _lease_us(run: Run) -> int:
-    """How long a run holds its job at least: its claim was a moment before."""
+    """Return the shortest time for which a run holds its job; its claim was up to a moment earlier."""
     return run.timeout_seconds * SECOND + _LEASE_MARGIN_US - _MOMENT_US
 
 
@@ -287,7 +293,7 @@ def _was_hurried(record: Record, job: JobRow) -> bool:
 
 
 def _is_free(record: Record, job: JobRow, before: Run, at_us: int) -> bool:
-    """Whether it had ended, or was cut off with its worker, or cancelled and asked for again."""
+    """Return whether it had ended, was cut off with its worker, or was cancelled and then retried by hand."""
     if before.ended_us is not None and before.ended_us <= at_us:
         return True
     stopped = any(
@@ -306,7 +312,7 @@ def _is_free(record: Record, job: JobRow, before: Run, at_us: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A job from its beginning, or from when it was done again by hand, to its end."""
+    """A job's history from its creation, or from a retry by hand, to its end."""
 
     attempts: tuple[AttemptRow, ...]
     end: str
@@ -315,7 +321,7 @@ class _Span:
 
 
 def _spans(job: JobRow) -> list[_Span]:
-    """By the changes that the database saw. Attempts are counted on through all spans."""
+    """Return the spans of a job, by the changes that the database recorded. Attempt numbers go on across spans."""
     ends: dict[int, tuple[str, int, int]] = {0: (job.status, 0, 0)}
     for status, run, attempts, at_us in job.seen:
         ends[run] = status, attempts, at_us

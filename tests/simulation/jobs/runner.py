@@ -1,4 +1,4 @@
-"""Runs a scenario in a world of its own, and checks what came of it; and makes a smaller one of one that fails."""
+"""Run a scenario in a world of its own and check the result; shrink a scenario that fails."""
 
 import logging
 import tempfile
@@ -15,7 +15,7 @@ from tests.simulation.jobs.world import World
 from tests.simulation.simulator.events import EventLog
 from tests.simulation.simulator.shrinking import shrink_steps
 
-# What a process logs where nothing else may: errors that it did not expect.
+# Actions of the log lines that no injected fault excuses.
 _UNEXPECTED = frozenset(
     {"interval_failed", "publish_refused", "malformed", "malformed_callback", "signature_rejected"}
 )
@@ -25,7 +25,7 @@ _LOGGERS = "jobs_core", "emulator", "sqlalchemy.pool", "asyncio", "tests.simulat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a run."""
+    """The result of a run."""
 
     scenario: Scenario
     violations: list[Violation]
@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much happened."""
+        """Return how many jobs, runs, deliveries and faults there were."""
         if self.record is None:
             return {}
         history = self.record.history
@@ -54,21 +54,21 @@ class Outcome:
 
     @property
     def trace(self) -> str:
-        """What happened, line by line: the same seed gives the same text. Jobs' ids, which are random, are labels."""
+        """Return the events, line by line: the same seed gives the same text. Labels replace jobs' random ids."""
         text = str(self.events)
         for job in self.record.jobs if self.record else ():
             text = text.replace(job.job_id, job.label)
         return text
 
     def fails_like(self, other: "Outcome") -> bool:
-        """Whether something is wrong here that was wrong there, too."""
+        """Return whether the two runs share a violated rule or kind of fault."""
         rules = {violation.rule for violation in self.violations}
         return bool(rules & {violation.rule for violation in other.violations}) or bool(
             self.faults and other.faults
         )
 
     def describe(self) -> str:
-        """The scenario, what is wrong, and what led to it."""
+        """Return the scenario, the violations, and the events that led to them."""
         tags = self._tags()
         happened = self.events.about(tags) if tags else self.events.happenings
         parts = [f"seed {self.scenario.seed}, {len(self.scenario.steps)} steps:", str(self.scenario).rstrip()]
@@ -77,14 +77,14 @@ class Outcome:
         return "\n".join([*parts, "\nwhat led to it (simulated time, from the start):", *map(str, happened)])
 
     def _tags(self) -> frozenset[str]:
-        """The ids of the jobs that violations name."""
+        """Return the ids of the jobs that violations name."""
         labels = {violation.label for violation in self.violations}
         jobs = self.record.jobs if self.record else ()
         return frozenset(job.job_id for job in jobs if job.label in labels or job.idempotency_key in labels)
 
 
 def run_scenario(scenario: Scenario) -> Outcome:
-    """Run it, and check the rules. Must not be called on an event loop."""
+    """Run a scenario and check the rules. Must not be called on an event loop."""
     quick = Path("/dev/shm")
     with tempfile.TemporaryDirectory(
         prefix="jobs-simulation-", dir=quick if quick.is_dir() else None
@@ -93,7 +93,7 @@ def run_scenario(scenario: Scenario) -> Outcome:
 
 
 def shrink(failed: Outcome, *, note: Callable[[int, int], None] | None = None) -> Outcome:
-    """The smallest failing run that was found. ``note`` is told how many runs it took so far, and the steps left."""
+    """Return the smallest failing run found. ``note`` is called with the runs so far and the steps left."""
     return shrink_steps(failed, run=run_scenario, note=note)
 
 
@@ -106,7 +106,7 @@ def _run(scenario: Scenario, directory: Path) -> Outcome:
             world.live_through()
             is_pending = world.qstash.runtime.next_due_at() is not None
             record = read_record(world.database.path, world.history, undelivered=is_pending)
-        except Exception:  # noqa: BLE001 -- the world fell over: that is a finding
+        except Exception:  # noqa: BLE001 -- an error of the world is a finding, too
             faults.append(traceback.format_exc())
         finally:
             world.close()
@@ -118,7 +118,7 @@ def _run(scenario: Scenario, directory: Path) -> Outcome:
 
 @contextmanager
 def _listening(world: World) -> Iterator[None]:
-    """Take down what the processes log, and keep it to ourselves."""
+    """Collect the processes' log lines, and keep them from the console."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     handler = _Collector(world)
     before = [(logger, logger.propagate) for logger in loggers]

@@ -1,4 +1,4 @@
-"""What will be done in a run: jobs, what their handlers do each time, and what goes wrong meanwhile."""
+"""The steps of a run: jobs with their handlers' plans, and faults."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -7,7 +7,7 @@ from tests.simulation.jobs.database import Moment
 
 
 class Ends(StrEnum):
-    """How a run of a handler ends, if it is let."""
+    """How a run of a handler ends, unless a fault ends it first."""
 
     RETURNS = "returns"
     RAISES = "raises"
@@ -15,16 +15,16 @@ class Ends(StrEnum):
     LATER = "later"
     HANGS = "hangs"
     KILLED = "killed"
-    """Its worker is killed in mid-handler."""
+    """Its worker is killed while the handler runs."""
     FROZEN = "frozen"
     """Its worker gets no turns until long after the lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    """What a handler does in one run: works for ``seconds``, then ends so.
+    """One run of a handler: it works for ``seconds``, then ends as ``ends`` says.
 
-    ``is_stubborn``: it does not heed that it is cancelled. ``has_child``: it enqueues another job first.
+    ``is_stubborn`` handlers ignore cancellation; one that ``has_child`` enqueues another job first.
     """
 
     ends: Ends = Ends.RETURNS
@@ -39,7 +39,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """One job. ``plan`` are its handler's reactions, run by run; behind the last it returns at once."""
+    """One job. ``plan`` lists its handler's reactions, run by run; after the last it returns at once."""
 
     label: str
     retries: int = 3
@@ -61,15 +61,15 @@ class JobSpec:
 
 
 class How(StrEnum):
-    """How jobs are enqueued."""
+    """The way in which jobs are enqueued."""
 
     CALL = "call"
-    """Without a transaction of the caller's."""
+    """Without a transaction of the caller."""
     SESSION = "session"
     SAVEPOINT = "savepoint"
-    """In a savepoint that is released, of a transaction that commits."""
+    """In a savepoint, which is released, within a transaction that commits."""
     CONNECTION = "connection"
-    """The driver's, which tells nobody of its commit."""
+    """On a driver's connection, whose commit SQLAlchemy does not see."""
     SESSION_BACK = "session rolled back"
     SAVEPOINT_BACK = "savepoint rolled back"
     CONNECTION_BACK = "connection rolled back"
@@ -80,7 +80,7 @@ class How(StrEnum):
 
 
 class Weather(StrEnum):
-    """What may happen to a request on its way."""
+    """A fault that may happen to a request."""
 
     PUBLISH_REFUSED = "publish refused"
     PUBLISH_LOST = "publish's answer lost"
@@ -94,7 +94,7 @@ class Weather(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Enqueue:
-    """``process`` enqueues jobs, all in one go."""
+    """``process`` enqueues jobs in one call."""
 
     at_us: int
     process: str
@@ -107,7 +107,7 @@ class Enqueue:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """At once, or at the next such moment; another process takes its place after ``downtime_ms``."""
+    """Kill a process at once, or at its next ``moment``; a new one starts after ``downtime_ms``."""
 
     at_us: int
     process: str
@@ -121,7 +121,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """It gets no turns for a while."""
+    """Give a process no turns for ``seconds``."""
 
     at_us: int
     process: str
@@ -133,7 +133,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """SIGTERM: it takes no more requests, and cancels those that are not done after the grace."""
+    """Send SIGTERM: the process accepts no more requests, and cancels those still running after the grace period."""
 
     at_us: int
     process: str
@@ -146,7 +146,7 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class LoseDatabase:
-    """It goes away for a while; with 0 seconds it restarts, and connections die."""
+    """Take the database away for ``seconds``; 0 restarts it, which drops its connections."""
 
     at_us: int
     seconds: int
@@ -157,7 +157,7 @@ class LoseDatabase:
 
 @dataclass(frozen=True, slots=True)
 class LoseCommit:
-    """The next such commit fails: before it is done, or after, when only the answer is lost."""
+    """Fail the next commit of this kind: before it happens, or after it, when only the answer is lost."""
 
     at_us: int
     moment: Moment
@@ -168,7 +168,7 @@ class LoseCommit:
 
 @dataclass(frozen=True, slots=True)
 class ChangeWeather:
-    """For a while, so many requests in a hundred of a kind meet with it."""
+    """Let ``weather`` strike ``percent`` of the requests for ``seconds``."""
 
     at_us: int
     weather: Weather
@@ -181,7 +181,7 @@ class ChangeWeather:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Somebody cancels a job, or has it done again (``cancel``, ``retry``, ``run_now``)."""
+    """Call ``cancel``, ``retry`` or ``run_now`` for a job."""
 
     at_us: int
     label: str
@@ -196,14 +196,14 @@ Step = Enqueue | Kill | Freeze | Terminate | LoseDatabase | LoseCommit | ChangeW
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Steps in the order of their times. ``seed`` also decides latencies and turns."""
+    """Steps in the order of their times. ``seed`` also decides latencies and the order of turns."""
 
     seed: int
     steps: tuple[Step, ...]
     workers: int = 2
 
     def without(self, start: int, count: int) -> "Scenario":
-        """The same without ``count`` steps from ``start`` on."""
+        """Return the scenario without ``count`` steps from ``start`` on."""
         return replace(self, steps=self.steps[:start] + self.steps[start + count :])
 
     def __str__(self) -> str:

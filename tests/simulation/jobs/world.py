@@ -1,4 +1,4 @@
-"""The world: gives the processes their turns, in an order that the seed decides, and lets time pass."""
+"""The world gives the processes their turns, in an order that the seed decides, and advances time."""
 
 import asyncio
 import heapq
@@ -43,12 +43,12 @@ from tests.simulation.simulator.timeline import BASE_AT, Timeline
 CALLER = "caller"
 SECOND = 1_000_000
 _DOWNTIME_US = SECOND
-# A message that follows one whose retries are used up may come after a day, and so may what follows that.
+# A message sent after another one's retries are used up may come a day later, and its successor another day later.
 _LONGEST_DRAIN_US = 4 * 86_400 * SECOND
-# The longer nothing but waiting is left to do, the rarer what is done at intervals: by so much of the time that passed.
+# While the world only waits, intervals grow with the time that has passed: by this part of it.
 _PATIENCE = 0.05
 
-# Written down by the database itself, so that nobody's word is needed for it.
+# Triggers record the changes in the database itself, independently of the job system.
 _SEEN = """
 CREATE TABLE seen (id INTEGER PRIMARY KEY, job_id TEXT, status TEXT, run INTEGER, attempts INTEGER, at TEXT);
 CREATE TABLE effects (job_id TEXT, number INTEGER);
@@ -75,7 +75,7 @@ class SimulatedJobsClock:
 
 
 class World:
-    """One scenario's world, with everything that is in it."""
+    """The processes, network, database and time of one scenario."""
 
     def __init__(self, scenario: Scenario, directory: Path) -> None:
         self.seed = scenario.seed
@@ -106,18 +106,18 @@ class World:
             self.at(step.at_us, partial(self._take, step))
         self._last_us = max((step.at_us for step in scenario.steps), default=0)
 
-    # --- for those who live in it
+    # --- called by the processes
 
     @property
     def now_us(self) -> int:
         return self.timeline.now_us
 
     def note(self, text: str, *tags: str) -> None:
-        """Write down what happens; ``tags`` are ids of jobs."""
+        """Add a line to the event log; ``tags`` are ids of jobs."""
         self.events.note(text, *tags)
 
     def fault(self, text: str) -> None:
-        """Something happened that must not, whatever goes wrong in the world."""
+        """Record an error that no injected fault excuses."""
         if not self.database.is_away:
             self.note(f"fault     {text}")
             self.history.faults.append(text)
@@ -133,7 +133,7 @@ class World:
         self.at(self.now_us + us, what)
 
     def some_worker(self) -> Process | None:
-        """One that takes connections: where a balancer sends a request."""
+        """Return a worker that accepts connections, as a load balancer chooses one, or ``None``."""
         found = [
             process
             for process in self._processes.values()
@@ -145,7 +145,7 @@ class World:
         return self.random.choice(found) if found else None
 
     def wants(self, spec: JobSpec, how: How, *, parent_label: str | None = None) -> Enqueued:
-        """A caller is about to enqueue."""
+        """Record that a caller is about to enqueue a job."""
         enqueued = Enqueued(
             spec=spec,
             asked_us=self.now_us,
@@ -160,25 +160,25 @@ class World:
         return self.history.enqueued[label].spec
 
     def freeze(self, process: Process, seconds: float) -> None:
-        """No turns for a while."""
+        """Give the process no turns for ``seconds``."""
         process.frozen_until_us = self.now_us + round(seconds * SECOND)
         self.note(f"frozen    {process.name} for {seconds:g} s")
         self.trouble("frozen", process.name, seconds=seconds)
 
     def died(self, process: Process) -> None:
-        """Another takes its place."""
+        """Start another process in its place after the downtime."""
         self._past.append(process)
         self.after(self._downtime_us.pop(process.name, _DOWNTIME_US), lambda: self._start(process.name))
 
     @property
     def least_interval_seconds(self) -> float:
-        """How long what is done at intervals pauses at least."""
+        """The shortest pause between two runs of work at intervals, in seconds."""
         return 0.0 if self._mended_us is None else _PATIENCE * (self.now_us - self._mended_us) / SECOND
 
     # --- its course
 
     def live_through(self) -> None:
-        """Take all steps, mend what they broke, and go on until nothing is left to do."""
+        """Run all steps, undo their faults, and go on until nothing is left to do."""
         self._live(lambda: False, self._last_us + SECOND)
         self._mend()
         self._live(self._is_idle, self.now_us + _LONGEST_DRAIN_US)
@@ -186,7 +186,7 @@ class World:
         self.history.faults += [text for process in self._everyone() for text in process.loop.unexpected]
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Close and remove everything."""
         closing = self.qstash.close()
         self._live(closing.done, self.now_us + 60 * SECOND)
         for process in self._everyone():
@@ -214,7 +214,7 @@ class World:
                 return
 
     def _pass_time(self, until_us: int) -> bool:
-        """To the next thing that happens; false if that is not before the end."""
+        """Advance time to the next event. Return false if there is none before ``until_us``."""
         times = [us for process in self._processes.values() if (us := process.next_us()) is not None]
         if self._agenda:
             times.append(self._agenda[0][0])
@@ -311,7 +311,7 @@ class World:
 
 @cache
 def _empty_store() -> bytes:
-    """The emulator's own database, brought up to date."""
+    """Return the bytes of an empty emulator database with the current schema."""
     with tempfile.TemporaryDirectory(prefix="jobs-simulation-") as directory:
         path = Path(directory) / "empty.db"
         asyncio.run(_open_once(path))
@@ -326,7 +326,7 @@ async def _open_once(path: Path) -> None:
 
 @cache
 def _empty_database() -> bytes:
-    """The tables as they are, and what the simulation sees of them."""
+    """Return the bytes of a database with the job system's tables and the simulation's triggers."""
     with tempfile.TemporaryDirectory(prefix="jobs-simulation-") as directory:
         path = Path(directory) / "empty.db"
         engine = create_engine(f"sqlite:///{path}")

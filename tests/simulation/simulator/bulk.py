@@ -49,7 +49,7 @@ class CancelRuns:
     async def run(self, client: Client) -> None:
         answer = await client.call("DELETE", f"/v2/workflows/runs?host={HOST}&async=true")
         if answer.may_hold:
-            # Accepted, not done: a run may end otherwise before its turn comes.
+            # The action is accepted, not done: a run may end otherwise before its turn.
             runs = client.history.runs
             runs.cancels |= {runs.latest_id(label): False for label in self.labels}
         if answer.is_ok:
@@ -60,12 +60,13 @@ class CancelRuns:
 
 
 def check_bulk_actions(history: History, shown: Shown, *, end_at: int) -> Iterator[Violation]:
-    """Yield a violation for every action that did not finish, is not listed any more, or left a match."""
+    """Yield a violation for every action that is unfinished, missing from the list, or left a match uncancelled."""
     listed = {action["actionId"] for action in shown.bulk_actions}
     for action_id, accepted_at in history.bulk_actions.items():
         if action_id not in listed and end_at - accepted_at < _KEPT_MS:
             yield Violation(
-                invariant=Invariant.NOTHING_LOST, text=f"bulk action {action_id}, accepted, is not listed"
+                invariant=Invariant.NOTHING_LOST,
+                text=f"bulk action {action_id} was accepted and is not listed",
             )
     for action in shown.bulk_actions:
         yield from _check_action(history, shown, action)
@@ -86,7 +87,7 @@ def _check_action(history: History, shown: Shown, action: dict[str, Any]) -> Ite
 
 
 def _left(shown: Shown, action: dict[str, Any]) -> set[str]:
-    """Return matches from before the action that went on after it. An attempt under way is not aborted."""
+    """Return matches of the action that were sent after it. An attempt under way is not aborted."""
     labels = action["filter"]["label"]
     matches: set[str] = set()
     ended: set[str] = set()

@@ -1,4 +1,4 @@
-"""A real server is killed while one action cancels many waiting messages."""
+"""Kill a real server while one action cancels many waiting messages."""
 
 import sqlite3
 import time
@@ -21,8 +21,7 @@ _PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkReport:
-    """The result. ``seen`` are the values of ``processed`` in the course of time, ``killed_at`` those at the
-    kills.
+    """The result. ``seen`` lists the values of ``processed`` over time, ``killed_at`` those at the kills.
 
     Memory is the largest of any process; times are seconds, the starts after kills included.
     """
@@ -37,7 +36,7 @@ class BulkReport:
     memory_before_mib: float
     memory_mib: float
     states: Mapping[str, int] = field(default_factory=dict)
-    """How many messages the file has in each state, and how many log lines say CANCELED, as ``lines``."""
+    """Number of messages in the file by state; ``lines`` is the number of log lines with CANCELED."""
 
 
 def cancel_under_kills(directory: Path, *, count: int, kills: int, note: Callable[[str], None]) -> BulkReport:
@@ -55,7 +54,7 @@ def cancel_under_kills(directory: Path, *, count: int, kills: int, note: Callabl
 
 
 def _read_states(file: Path) -> dict[str, int]:
-    """Return what is in the file, whatever the server says of it."""
+    """Return the states in the file, read by SQL without the server."""
     with closing(sqlite3.connect(file)) as connection:
         states = dict(connection.execute("SELECT state, COUNT(*) FROM messages GROUP BY state").fetchall())
         lines = connection.execute("SELECT COUNT(*) FROM log_entries WHERE state = 'CANCELED'").fetchone()

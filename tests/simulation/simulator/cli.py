@@ -44,7 +44,7 @@ def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return the parser with the arguments that every simulator has."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument(
-        "--seeds", type=_whole, default=200, help="how many seeds to run (default: %(default)s)"
+        "--seeds", type=_whole, default=200, help="number of seeds to run (default: %(default)s)"
     )
     parser.add_argument("--start", type=_whole, default=0, help="the first of them (default: %(default)s)")
     parser.add_argument("--seed", type=_whole, help="run this one seed, and tell what happened")

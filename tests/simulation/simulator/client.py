@@ -15,7 +15,7 @@ from tests.simulation.simulator.timeline import Timeline
 
 
 class Client:
-    """Speaks HTTP to one life of the emulator with the default user's token."""
+    """Calls one process of the emulator with the default user's token."""
 
     def __init__(
         self, app: ASGIApp, token: str, *, timeline: Timeline, events: EventLog, history: History

@@ -7,7 +7,7 @@ from tests.simulation.simulator.timeline import Timeline
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One line; ``tags`` are the labels and ids it is about."""
+    """One line of the log; ``tags`` are the labels and ids that it concerns."""
 
     at_us: int
     text: str

@@ -44,13 +44,13 @@ SCHEDULES = ("often", "seldom")
 SCHEDULE_CHANGES: tuple[Literal["pause", "resume", "delete"], ...] = ("pause", "resume", "delete")
 CRONS = ("* * * * *", "*/2 * * * *", "*/5 * * * *", "0 * * * *", "CRON_TZ=Asia/Kolkata 15 */2 * * *")
 
-# Few enough that in every other seed the timeline and the lanes leave messages to the store.
+# In every other seed the bounds are so small that the timeline and the lanes leave messages to the store.
 NARROW = Windows(timeline=3, lane=1, queue=1)
 _EVERY_NARROW = 2
 
 _LEAST_STEPS, _MOST_STEPS = 8, 45
 _SECOND_US = 1_000_000
-# By then the first life has started.
+# By then the first process has started.
 _READY_US = 200_000
 
 Maker = Callable[["_Generator", int], Step]
@@ -62,14 +62,14 @@ def make_scenario(seed: int) -> Scenario:
 
 
 class _Generator:
-    """The random numbers of one seed, and what its steps have named so far."""
+    """The random numbers of one seed, and the labels and names that its steps used so far."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self.dice = random.Random(seed)
         self.labels: list[str] = []
         self.repeatable: list[MessageSpec] = []
-        # A seed keeps to few queues and keys, so that much happens to the same ones.
+        # A seed uses few queues and keys, so that many steps concern the same ones.
         self.queues = self.dice.choice((QUEUES[:1], QUEUES[1:], QUEUES))
         self.flows = self.dice.choice((FLOWS[:1], FLOWS[1:2], FLOWS[2:], FLOWS))
         self.queue_share, self.flow_share = (
@@ -79,7 +79,7 @@ class _Generator:
 
     def scenario(self) -> Scenario:
         dice = self.dice
-        # Each seed has many steps of some kinds and none of others, so that all combinations come up.
+        # Each seed has many steps of some kinds and none of others, so that all combinations occur.
         weights = [weight * dice.choice((0, 1, 1, 4)) for _, weight, _ in KINDS]
         weights[0] = KINDS[0][1]
         steps: list[Step] = [save_group(_READY_US, host) for host in dice.sample(HOSTS, dice.randint(1, 3))]
@@ -103,9 +103,7 @@ class _Generator:
         return Scenario(self._seed, tuple(steps), lazy_fetch_bytes=runs.lazy_fetch_bytes, windows=windows)
 
     def _gap_us(self) -> int:
-        """Return the time to the next step: mostly short, so that things happen at the same time; now and
-        then long.
-        """
+        """Return the time to the next step: mostly short, so that steps overlap; sometimes long."""
         least, most = self.dice.choices(
             (
                 (0, 6_000),
@@ -176,12 +174,12 @@ class _Generator:
         }[kind]
 
     def label(self) -> str:
-        """Return a label that was used, or one that was not."""
+        """Return a used label, or sometimes an unused one."""
         return self.dice.choice(self.labels) if self.labels else "m0"
 
 
 def _crowd(seed: int) -> list[Step]:
-    """More messages at once than narrow windows hold, for later or for one slow lane; two are taken back meanwhile."""
+    """Return publishes of more messages than narrow windows hold, delayed or for one slow lane, and two cancels."""
     dice = random.Random(f"crowd {seed}")
     at_us = dice.randint(_READY_US, 20 * _SECOND_US)
     is_delayed = dice.random() < 0.5
@@ -227,7 +225,7 @@ def _cancel_many(make: _Generator, at_us: int) -> Step:
 
 def _save_queue(make: _Generator, at_us: int) -> Step:
     dice = make.dice
-    # The line keeps parallelism 1, so that its order can be told.
+    # This queue keeps parallelism 1, so that its order can be checked.
     name = dice.choice(make.queues)
     parallelism = 1 if name == "line" else dice.randint(1, 4)
     return save_queue(at_us, name, parallelism, dice.choice((None, None, True, False)))
@@ -264,7 +262,7 @@ def _reset_rate(make: _Generator, at_us: int) -> Step:
 
 
 def _save_group(make: _Generator, at_us: int) -> Step:
-    # One endpoint always stays, so that the group does.
+    # One endpoint always stays, so that the group exists.
     if make.dice.random() < 0.4:
         return save_group(at_us, "extra", is_removed=True)
     return save_group(at_us, make.dice.choice((*HOSTS, "extra")))
@@ -302,7 +300,7 @@ def _restart(make: _Generator, at_us: int) -> Step:
 
 def _jump_clock(make: _Generator, at_us: int) -> Step:
     dice = make.dice
-    # Rarely back: that leaves fewer things to compare.
+    # The clock rarely goes back, as that leaves fewer times to compare.
     is_back = dice.random() < 0.15
     return JumpClock(
         at_us, -dice.choice((5_000, 3_600_000)) if is_back else dice.choice((5_000, 600_000, 3_600_000))
@@ -334,4 +332,4 @@ KINDS: tuple[tuple[str, float, Maker], ...] = (
     ("restart", 1, _restart),
     ("set the clock", 1, _jump_clock),
 )
-"""What a step can be: its name, how often it comes, and how it is made. Publishing is first, and always there."""
+"""The kinds of steps: name, frequency and maker. Publishing is first, and in every scenario."""

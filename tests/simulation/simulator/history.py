@@ -1,4 +1,4 @@
-"""What was seen of a run: calls, crashes, faults."""
+"""The observations of a run: calls, crashes, faults."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from tests.simulation.simulator.workflows.history import RunHistory
 
 @dataclass
 class History:
-    """Everything that is known at the end of a run beside what its destinations were sent.
+    """Everything known at the end of a run, except the requests to its destinations.
 
     ``faults`` are errors that the emulator logged, and answers of 500. ``bulk_actions`` says when each action that was
     accepted was, by its id.

@@ -1,8 +1,8 @@
 """An event loop whose time is simulated and whose threads are not threads.
 
-When nothing is ready, time jumps to the next timer. What is handed to a thread pool runs on the loop itself, in
-the pool's order, after a latency that the seed decides; its answer comes a little later still. Between the two the
-work is done and nobody knows: that is where a crash hurts.
+When nothing is ready, time jumps to the next timer. Work for a thread pool runs on the loop itself, in the pool's
+order, after a latency that the seed decides; its result arrives a little later. A crash between the two finds the
+work done but not reported.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _SLOWEST_US = 4_000
 
 
 class Stalled(RuntimeError):
-    """Nothing is ready, and nothing ever will be."""
+    """Nothing is ready, and no timer is set."""
 
 
 class _NoWaiting(selectors.SelectSelector):
-    """A selector that never waits: the time it was asked to wait passes at once."""
+    """A selector that never waits: the requested time passes at once."""
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
@@ -38,12 +38,12 @@ class _NoWaiting(selectors.SelectSelector):
 
 
 class SimulationLoop(asyncio.SelectorEventLoop):
-    """One process's event loop. ``before_work`` and ``after_work`` are called around each piece of disk work."""
+    """One process's event loop. It calls ``before_work`` and ``after_work`` around each piece of disk work."""
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(_NoWaiting(timeline))
         self._timeline = timeline
-        # Of the simulated time. By the real clock's, a timer after half a year would be due and never called.
+        # The simulated clock's resolution. With the real one's, a timer after half a year would be due but never run.
         self._clock_resolution = 0.000_000_5
         self._free_us: dict[int, int] = {}
         self._unanswered = 0
@@ -88,7 +88,7 @@ class SimulationLoop(asyncio.SelectorEventLoop):
         self.before_work()
         try:
             result = func(*args)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the caller's
+        except Exception as error:  # noqa: BLE001  every error goes to the caller
             self.call_at_us(end_us, _settle, future, None, error)
         else:
             self.call_at_us(end_us, _settle, future, result, None)

@@ -45,7 +45,7 @@ class Reaction:
 
 
 Plan = tuple[Reaction, ...]
-"""Reactions to the attempts of a message, by ``Upstash-Retried``; behind the last, 200."""
+"""Reactions to the attempts of a message, by ``Upstash-Retried``; 200 after the last."""
 
 
 def label_of(url: str) -> str:

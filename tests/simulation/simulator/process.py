@@ -1,4 +1,4 @@
-"""One process of the emulator in the simulated world: from its start to its end, or its crash."""
+"""One process of the emulator in the simulated world, from its start to its end or its crash."""
 
 import asyncio
 import shutil
@@ -26,14 +26,14 @@ from tests.simulation.simulator.workflows.app import WorkflowApp
 _MOMENT_SECONDS = 0.000_001
 _DATABASE = "q.db"
 _LOG = f"{_DATABASE}-wal"
-# A torn write needs a write; if none comes, the power fails all the same.
+# A torn write needs a write; if none follows within this time, the power fails without one.
 _LONGEST_WAIT_FOR_WRITE_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
 _FOR_EVER_HOURS = 1_000_000
 
 
 class Life:
-    """An emulator on the database in ``directory``. What outlives the process is passed in."""
+    """An emulator on the database in ``directory``. Objects that outlive the process are passed in."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Life:
                 clock="manual",
                 seed=id_seed,
                 workflow_lazy_fetch_bytes=lazy_fetch_bytes,
-                # What is checked at the end must not have been forgotten by then.
+                # The log must still hold everything that is checked at the end.
                 keep_messages_hours=_FOR_EVER_HOURS,
                 keep_dead_letters_hours=_FOR_EVER_HOURS,
             ),
@@ -85,14 +85,14 @@ class Life:
         return self._emulator.runtimes[0]
 
     def live(self, main: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``main`` to its end; everything else that is under way goes on meanwhile."""
+        """Run ``main`` to its end, with all other tasks, and return its result."""
         return self.loop.run_until_complete(main)
 
     async def start(self) -> None:
         """Start, and become ready for clients."""
         await self._emulator.start()
         app = create_app(self._emulator, extra_routes=control_routes())
-        # Starlette knows the emulator; only a server would start it through the app.
+        # Only a server would start the emulator through the app's lifespan, so it is started here.
         self.client = Client(
             app,
             self.runtime.tenant.token,
@@ -145,10 +145,10 @@ class Life:
         self._network.cut_off()
         self._app.client = None
         now_us = self._timeline.now_us
-        # In the order in which they began, so that what clients note of it is the same each time.
+        # In the order in which they began, so that clients record them in the same order each time.
         for task in self._steps_running:
             while not task.done():
-                # Once for each of its calls: after one that is cut off, a client may make the next.
+                # Once for each of its calls: after a cut-off call, a client may make the next.
                 task.cancel()
                 self.loop.run_until_complete(asyncio.wait([task], timeout=_MOMENT_SECONDS))
         others = asyncio.all_tasks(self.loop)
@@ -160,7 +160,7 @@ class Life:
         self.let_go()
 
     def let_go(self) -> None:
-        """Close what the operating system closes for a dead process."""
+        """Close the files that the operating system closes for a dead process."""
         writer = getattr(self._emulator, "writer", None)
         if writer is not None:
             writer.store.close()

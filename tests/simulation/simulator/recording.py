@@ -1,4 +1,4 @@
-"""From the API's log, for the recorder and the checks of runs, to the record of a run."""
+"""Read the API's log at the end of a run, and make the run's record from it."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -18,8 +18,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the API shows at one time: the log from its beginning, whose entries are in the DLQ, the workflow runs,
-    which of them are in theirs, and the bulk actions.
+    """What the API shows at one time: the whole log, the ids of messages in the DLQ, the workflow runs, the keys of
+    those in the runs' DLQ, and the bulk actions.
     """
 
     log: tuple[Json, ...]
@@ -60,7 +60,7 @@ async def _pages(client: Client, target: str, name: str) -> list[Json]:
 
 
 def kept_of(log: Sequence[Json], dead_letters: Iterable[str], runs: RunHistory | None = None) -> Kept:
-    """Return what the API shows as the recorder reads it; ``log`` is the whole of it, the earliest line first."""
+    """Return what the API shows in the recorder's form; ``log`` is the whole log, the earliest line first."""
     created: dict[str, Json] = {}
     for line in log:
         created.setdefault(line["messageId"], line)
@@ -114,7 +114,7 @@ def make_record(history: History, network: Network, shown: Shown, *, end_at: int
     taken_back = frozenset(line["messageId"] for line in shown.log if line["state"] == "CANCEL_REQUESTED")
     return replace(
         record,
-        # What was asked for a run's messages is known to its endpoint.
+        # The endpoint recorded the options of a run's messages.
         messages=[
             run_message(runs, runs.specs[label_of(created[one.id]["url"]).partition(".")[0]], created[one.id])
             if one.is_of_run

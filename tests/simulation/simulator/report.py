@@ -7,7 +7,7 @@ _MOST_VIOLATIONS = 5
 
 
 def describe_failure(outcome: Outcome) -> str:
-    """Return the scenario, what is wrong, and what led to it."""
+    """Return the scenario, the violations, and the events that led to them."""
     violations = outcome.violations
     parts = [
         f"seed {outcome.scenario.seed}, {len(outcome.scenario.steps)} steps:",

@@ -1,4 +1,4 @@
-"""Runs a scenario through as many lives of the emulator as it takes, and checks what came of it."""
+"""Run a scenario through all its processes of the emulator, and check the result."""
 
 import logging
 import tempfile
@@ -30,7 +30,7 @@ from tests.simulation.simulator.timeline import Timeline
 from tests.simulation.simulator.workflows.app import WorkflowApp
 from tests.simulation.simulator.workflows.spec import HOST
 
-# Longer than the retries of any message take: the longest wait is a day.
+# Longer than any message's retries take; the longest wait is a day.
 _LONGEST_DRAIN_SECONDS = 40 * 86_400
 
 
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def run_scenario(scenario: Scenario) -> Outcome:
-    """Run it in a directory of its own, and check the invariants. Must not be called on an event loop."""
+    """Run a scenario in a directory of its own and check the invariants. Must not be called on an event loop."""
     with tempfile.TemporaryDirectory(prefix="qstash-simulation-", dir=_quick_directory()) as directory:
         return _World(scenario, Path(directory)).run()
 
@@ -98,7 +98,7 @@ class _World:
                     *check_bulk_actions(self._history, shown, end_at=self._timeline.now_at()),
                     *self._kill_at_rest(last, shown),
                 ]
-            except Exception:  # noqa: BLE001  the simulated process fell over: that is a finding
+            except Exception:  # noqa: BLE001  an error of the simulated process is a finding, too
                 self._history.faults.append(traceback.format_exc())
         return Outcome(
             scenario=self._scenario,
@@ -117,7 +117,7 @@ class _World:
         return replace(record, lazy_fetch_bytes=self._scenario.lazy_fetch_bytes)
 
     def _live_through(self) -> Life:
-        """Run all steps. Return the last process, which still runs."""
+        """Run all steps. Return the last process, which is still running."""
         todo: deque[Step] = deque(self._scenario.steps)
         for step in todo:
             self._plan(step)
@@ -203,7 +203,7 @@ async def _start_and_read(life: Life) -> Shown:
 
 @contextmanager
 def _listening(faults: list[str]) -> Iterator[None]:
-    """Collect what the emulator logs as an error, and keep its log from the console meanwhile."""
+    """Collect the errors that the emulator logs, and keep its log from the console."""
     logger = logging.getLogger("emulator")
     handler = _Collector(faults)
     was_propagating = logger.propagate

@@ -9,7 +9,7 @@ from tests.simulation.simulator.steps import Step
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """Steps in the order of their times. ``seed`` also decides all latencies, by the moment. Lists of steps over
-    ``lazy_fetch_bytes`` are left to be fetched. ``windows`` bound what is held in memory.
+    ``lazy_fetch_bytes`` are left to be fetched. ``windows`` bound the messages held in memory.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""Reduces a failing scenario: steps are dropped while it still fails in the same way."""
+"""Shrink a failing scenario: drop steps while it still fails in the same way."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self, TypeVar

@@ -1,7 +1,7 @@
-"""Real processes on a real file, killed with SIGKILL at random moments, and the same invariants on what they did.
+"""Kill real processes on a real file with SIGKILL at random moments, and check the same invariants.
 
-Publishers of every kind keep publishing while the server dies and comes back: single messages, batches, a fan-out,
-two queues, schedules. A reader keeps asking what has been delivered: what was reported must not be sent again.
+Publishers of every kind keep publishing while the server dies and restarts: single messages, batches, a fan-out, two
+queues, schedules. A reader polls for delivered messages: one that was reported delivered must not be sent again.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _GROUP, _ENDPOINTS = "everyone", 3
 _PARALLELISM = {"line": 1, "wide": 3}
 _SCHEDULES = ("first", "second", "third")
 _OPTIONS = {"Upstash-Retries": "5", "Upstash-Retry-Delay": "200"}
-# A server that just started on a busy machine is not punctual yet.
+# A server that has just started on a busy machine may be late.
 _LATE_MS = 5_000
 _DRAIN_SECONDS = 120.0
 _LONGEST_ROUND_SECONDS = 20.0
@@ -52,7 +52,7 @@ class KillReport:
 def kill_repeatedly(
     directory: Path, *, rounds: int, seed: int, note: Callable[[str], None] = lambda _: None
 ) -> KillReport:
-    """Start, publish, kill, ``rounds`` times on one file in ``directory``; then let all be delivered, and check."""
+    """Start, publish and kill ``rounds`` times on one file in ``directory``; then let all be delivered, and check."""
     destination = _Destination(seed)
     with Listener(destination) as listener:
         run = _Run(directory, destination, listener.url, random.Random(seed))
@@ -116,7 +116,7 @@ class _Client:
         content: bytes = b"",
         value: object = None,
     ) -> Any:
-        """Return the answer's JSON. Raise TransportError where the server dies meanwhile."""
+        """Return the answer's JSON. Raises TransportError if the server dies during the call."""
         body = content if value is None else json.dumps(value).encode()
         path, _, query = target.partition("?")
         sent_at, answer = wall_now_at(), None
@@ -140,7 +140,7 @@ class _Client:
         return answer.json() if answer.content else None
 
     def pages(self, target: str, name: str) -> Iterator[dict[str, Any]]:
-        """Yield what a list holds on all its pages."""
+        """Yield the items of all pages of a list."""
         cursor = ""
         while True:
             page = self.ask("GET", f"{target}{cursor}")
@@ -193,14 +193,14 @@ class _Run:
                 one.result()
 
     def _wait_for_moment(self) -> None:
-        """Wait for the moment of the kill: mostly until some messages were accepted, now and then not at all."""
+        """Wait for the moment of the kill: mostly until some messages were accepted, sometimes not at all."""
         wanted = self.accepted + self._dice.choice((0, 10, 40, 120))
         with self._progress:
             self._progress.wait_for(lambda: self.accepted >= wanted, timeout=_LONGEST_ROUND_SECONDS)
             self._progress.wait(self._dice.uniform(0.0, 0.05))
 
     def finish(self, rounds: int) -> KillReport:
-        """Let everything be delivered, read it all, and stop."""
+        """Let all messages be delivered, read the logs, and stop the server."""
         self._start()
         with self._client() as client:
             self._drain(client)
@@ -249,7 +249,7 @@ class _Run:
                 client.ask("POST", f"/v2/schedules/{self._url}/s?m={name}", headers=headers)
 
     def _repeat(self, kind: Callable[[_Client], None], is_over: threading.Event) -> None:
-        # The server is killed during calls on purpose.
+        # The kills during calls are intended.
         with contextlib.suppress(httpx.TransportError), self._client() as client:
             while not is_over.is_set():
                 kind(client)
@@ -280,7 +280,7 @@ class _Run:
         return client.ask("POST", f"/v2/{path}?m={label}", headers=_OPTIONS, content=label.encode())
 
     def _look(self, client: _Client) -> None:
-        """Record what is reported as delivered: it must not be sent again."""
+        """Record the messages reported as delivered, which must not be sent again."""
         lines = client.ask("GET", "/v2/logs?state=DELIVERED&count=100&trimBody=0")["logs"]
         now_at = wall_now_at()
         for line in lines:

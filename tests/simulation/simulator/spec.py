@@ -6,7 +6,7 @@ from emulator.testing.invariants import Rate
 from emulator.testing.recorder import Limits
 from tests.simulation.simulator.network import Plan
 
-# Retry-delay expressions with the waits in milliseconds that they mean, worked out by hand; the last wait repeats.
+# Retry-delay expressions with their waits in milliseconds, computed by hand; the last wait repeats.
 RETRY_DELAYS: dict[str, tuple[int, ...]] = {
     "1000": (1_000,),
     "1000 * (1 + retried)": (1_000, 2_000, 3_000, 4_000, 5_000, 6_000),
@@ -19,7 +19,7 @@ GROUP = "everyone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSpec:
-    """A flow-control key with its limits, as a message brings them."""
+    """A flow-control key and the limits that a message sets for it."""
 
     key: str
     parallelism: int | None = None
@@ -44,9 +44,9 @@ class FlowSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSpec:
-    """A publish. ``label`` names it: it stands in the url, so that every request tells whose it is.
+    """A publish. Its ``label`` is part of the URL, so that every request can be matched to its publish.
 
-    ``host`` is where it goes, ``None`` for the URL group. Two steps with one label publish the same once more.
+    ``host`` is the destination's, ``None`` for the URL group. Two steps with one label publish the same message twice.
     """
 
     label: str
@@ -72,7 +72,7 @@ class MessageSpec:
 
     @property
     def is_deduplicated(self) -> bool:
-        """Return whether publishing it again makes no second message."""
+        """Return whether publishing it again creates no second message."""
         return self.deduplication_id is not None or self.is_content_deduplicated
 
     @property

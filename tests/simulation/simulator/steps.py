@@ -1,8 +1,8 @@
 """The kinds of steps: each does something to the emulator through its API.
 
-What a call asked for is read by the recorder, as in a user's test: so most kinds are an ``Ask``. A further kind is one
-of these, or a frozen dataclass with ``at_us``, a text, and ``run``; the generator's table says how often it comes.
-Nothing else knows the kinds.
+The recorder reads what a call asked for, as in a user's test, so most kinds are an ``Ask``. A further kind is an
+``Ask``, or a frozen dataclass with ``at_us``, a text, and ``run``; the generator's table gives its frequency. No other
+module knows the kinds.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class Step(Protocol):
     def at_us(self) -> int: ...
 
     async def run(self, client: Client) -> None:
-        """Carry it out; never raise for what the emulator answers."""
+        """Carry out the step. Never raises for an answer of the emulator."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One call of the API. ``text`` tells it; ``specs`` are the messages that it publishes."""
+    """One call of the API. ``text`` describes it; ``specs`` are the messages that it publishes."""
 
     at_us: int
     text: str
@@ -106,7 +106,7 @@ class Cancel:
 def cancel_many(at_us: int, wanted: str, count: int | None = None) -> Ask:
     """Cancel by a filter, or up to ``count`` of everything."""
     query = "&".join(part for part in (wanted, "" if count is None else f"count={count}") if part)
-    # No random number, so that every seed's other steps stay the same.
+    # Not a random number, so that every seed's other steps stay the same.
     is_async = wanted != "" and at_us % 2 == 0
     target = f"/v2/messages?{query}" if query else "/v2/messages"
     text = (
@@ -158,7 +158,7 @@ def unpin_flow(at_us: int, key: str) -> Ask:
 
 
 def reset_rate(at_us: int, key: str) -> Ask:
-    """Start a flow-control key's period anew."""
+    """Restart a flow-control key's period."""
     text = f"reset the rate of flow-control key {key}"
     return Ask(at_us, text, "POST", f"/v2/flowControl/{key}/resetRate", key)
 
@@ -205,12 +205,12 @@ class RepublishDead:
 
 @dataclass(frozen=True, slots=True)
 class RotateKeys:
-    """Have the next signing key become the current one."""
+    """Make the next signing key the current one."""
 
     at_us: int
 
     async def run(self, client: Client) -> None:
-        # A rotation that is cut off may still have put the next key in force, which is known by then.
+        # A cut-off rotation may still have put the next key in force, which is known by then.
         await client.call("GET", "/v2/keys", is_quiet=True)
         await client.call("POST", "/v2/keys/rotate")
 
@@ -220,10 +220,10 @@ class RotateKeys:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The process dies, and is started again after ``downtime_ms``.
+    """Kill the process, and start another after ``downtime_ms``.
 
-    ``torn`` is how much of the next write still reaches the disk, from 0 to 1, when it is the power that fails;
-    ``is_zeroed`` leaves zeros where the rest of it should be. ``None`` is a kill between two things of any kind.
+    With ``torn``, the power fails: that part of the next write, from 0 to 1, reaches the disk, and ``is_zeroed``
+    leaves zeros in place of the rest. ``None`` is a kill at any moment.
     """
 
     at_us: int
@@ -241,7 +241,7 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The process is asked to stop, and is started again after ``downtime_ms``."""
+    """Stop the process with SIGTERM, and start another after ``downtime_ms``."""
 
     at_us: int
     downtime_ms: int
@@ -255,7 +255,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class JumpClock:
-    """The emulator's clock is set by so much, forward or back."""
+    """Set the emulator's clock forward or back by ``by_ms``."""
 
     at_us: int
     by_ms: int

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 # Monday 2026-06-01 12:00:00 UTC
 BASE_AT = 1_780_315_200_000
 
-# The system clock looks again this often, which bounds how late it notices that it was set.
+# How often the system clock checks the time, which bounds how late it notices that it was set.
 _LONGEST_TIMER_US = 1_000_000
 
 
@@ -25,7 +25,7 @@ class Timeline:
 
     def __init__(self, seed: int) -> None:
         self.now_us = 0
-        # How far the emulator's clock was set away from the world's time, in milliseconds.
+        # The offset of the emulator's clock from the world's time, in milliseconds.
         self.skew_ms = 0
         self._seed = seed
 
@@ -46,9 +46,9 @@ class Timeline:
 
 
 class SimulatedClock:
-    """The emulator's clock in the simulated world. It rings like the system's, and the simulation sets it."""
+    """The emulator's clock in the simulated world. Its alarms work like the system clock's; the simulation sets it."""
 
-    # The simulated world, not the scheduler's own loop, says when schedules are due.
+    # The simulated world, not the scheduler's own loop, decides when work at intervals is due.
     mode: Literal["manual"] = "manual"
 
     def __init__(self, timeline: Timeline, call_at_us: CallAtUs) -> None:
@@ -66,7 +66,7 @@ class SimulatedClock:
         return alarm
 
     def notice_jump(self) -> None:
-        """The clock was set: let every alarm ring when the system clock would have looked again."""
+        """After the clock was set, let every alarm ring at the time of the system clock's next check."""
         for alarm in self._alarms:
             soon_us = self._timeline.now_us + self._timeline.latency_us("alarm", 0, _LONGEST_TIMER_US)
             alarm.set_off_at(soon_us, self._call_at_us)

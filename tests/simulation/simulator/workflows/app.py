@@ -1,7 +1,7 @@
-"""The endpoint of simulated workflows: a Workflow SDK in few lines, with its half of the protocol only.
+"""The endpoint of simulated workflows: the Workflow SDKs' half of the protocol in few lines.
 
 Each delivery replays the workflow over the list of steps; the first without a result is carried out and published,
-and the delivery is answered. It outlives the emulator: what it publishes goes to whichever process is there.
+and the delivery is answered. It outlives the emulator's processes: it publishes to the one that is running.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ _LOOK_AGAIN_SECONDS = 0.05
 
 
 class _RunEnded(Exception):
-    """The emulator said that the run has ended (contract W9)."""
+    """The emulator answered that the run has ended (contract W9)."""
 
 
 class _Refused(Exception):
-    """The emulator refused what was published; the delivery has failed."""
+    """The emulator refused a publish, so the delivery has failed."""
 
 
 class WorkflowApp:
@@ -56,7 +56,10 @@ class WorkflowApp:
         return AttemptResult(status=200, headers=_SDK, body=b'{"finishCondition":"success"}')
 
     async def call(self, method: str, target: str, **given: Any) -> ClientCall:
-        """Call the emulator, and wait until there is one, as SDKs retry. Raise what its answer means."""
+        """Call the emulator, waiting for a running process as SDKs retry.
+
+        Raises _RunEnded or _Refused for the answers that mean these.
+        """
         client = await self._find_client()
         answer = await client.call(method, target, is_quiet=True, **given)
         if answer.status is None:
@@ -108,16 +111,16 @@ class _Delivery:
                 pass
 
     async def _fetch_list(self) -> list[dict[str, Any]]:
-        """Return the list that was left to be fetched: the whole log, cut off behind the delivered message."""
+        """Return the list that was left to be fetched: the whole log up to the delivered message."""
         answer = await self._app.call("GET", f"/v2/workflows/runs/{self._run_id}")
         entries: list[dict[str, Any]] = answer.content
         self._say("fetches the list")
         ids = [entry["messageId"] for entry in entries]
-        # Where it is missing the list stays whole: it is checked that it ends with the message.
+        # If the message is missing, keep the whole list: a check requires that the list ends with the message.
         return entries[: ids.index(self._message_id) + 1] if self._message_id in ids else entries
 
     async def _trigger(self, entries: list[dict[str, Any]]) -> None:
-        """Trigger the same run anew, as the SDK for a publisher that does not know it (contract W4.3)."""
+        """Trigger the same run again, as the SDK does for a publisher that does not know it (contract W4.3)."""
         self._say("triggers the run itself")
         spec = self._spec
         headers = spec.headers(self._run_id, is_init=True) | {"Upstash-Workflow-Trigger-By-Sdk": "true"}
@@ -139,7 +142,7 @@ class _Delivery:
             case "Run":
                 await self._publish([{**step, "out": json.dumps(f"{action.name}, time {count}")}])
             case "SleepFor":
-                # Beside others, a sleep has been slept when its plan arrives (contract W5.3).
+                # In a parallel block, a sleep is over when its plan arrives (contract W5.3).
                 delay = action.seconds if concurrent == 1 else None
                 await self._publish([{**step, "sleepFor": action.seconds}], [delay])
             case "Call":

@@ -1,4 +1,4 @@
-"""Random steps about runs, from a seed of their own: the steps about messages do not change with them."""
+"""Random steps about runs, with random numbers of their own, so that steps about messages stay the same."""
 
 import random
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def has_runs(seed: int) -> bool:
 
 
 class RunGenerator:
-    """The random numbers of one seed's runs, and the runs that its steps have named so far."""
+    """The random numbers of one seed's runs, and the runs that its steps named so far."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -99,7 +99,7 @@ class RunGenerator:
             retry_delay=dice.choice(tuple(RETRY_DELAYS)) if dice.random() < 0.5 else None,
             delay_seconds=dice.choice((1, 60)) if dice.random() < 0.1 else None,
             flow=dice.choice(_FLOWS) if dice.random() < 0.3 else None,
-            # Over the REST API there is always one: the workflow's own, if nothing else is said.
+            # Over the REST API there is always one: the workflow's own by default.
             has_failure_callback=trigger != "client" or dice.random() < 0.7,
             callback_retries=dice.choice((0, 0, 3)),
             callback_plan=self._plan(dice.choice((0, 1, 4))),
@@ -144,7 +144,7 @@ class RunGenerator:
 
 
 def _trigger(make: RunGenerator, at_us: int) -> Step:
-    # Now and then the same once more: while the run is active, that changes nothing; later it is another run.
+    # Sometimes the same trigger again: it changes nothing while the run is active, and starts another run later.
     if make.triggered and make.dice.random() < 0.1:
         return TriggerRun(at_us, make.dice.choice(make.triggered))
     return TriggerRun(at_us, make.new_run())
@@ -192,4 +192,4 @@ KINDS: tuple[tuple[str, float, Maker], ...] = (
     ("resume, restart or delete a failed run", 2, _again),
     ("send failure callbacks again", 2.5, _call_back_again),
 )
-"""What a step about runs can be: its name, how often it comes, and how it is made."""
+"""The kinds of steps about runs: name, frequency and maker."""

@@ -1,4 +1,4 @@
-"""What was seen of runs from outside: by those who triggered and notified them, and by their endpoint."""
+"""The outside observations of runs, by their clients and their endpoint."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ def key_of(run_id: str, created_at: object) -> str:
 
 @dataclass
 class RunHistory:
-    """Everything that is known at the end, by run key where it is a dictionary of lists.
+    """Everything known of runs at the end. Dictionaries of lists are by run key.
 
     ``first_ids`` are the first messages of runs whose trigger was answered 2xx, ``started`` the keys of runs whose
     resume, restart or trigger over the REST API was. ``invocations`` are by the id of the run that was invoked.

@@ -1,4 +1,4 @@
-"""Makes the records of runs from what was seen of them."""
+"""Make the records of runs from their observations."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def run_records(
     created: dict[str, Json],
     taken_back: frozenset[str],
 ) -> list[RunRecord]:
-    """A record of each run that anybody knows of.
+    """Return a record of each run that a client, the endpoint or the API knows.
 
     ``shown`` are the runs as the API shows them, ``dead_runs`` the keys of those in the DLQ, ``created`` the first
     line of each message's log, ``taken_back`` the ids of messages that were cancelled as messages.
@@ -74,7 +74,7 @@ class _Recorder:
         self._callbacks = Counter(
             _reported(line) for line in created.values() if label_of(line["url"]).partition(".")[2] == FAILED
         )
-        # A message's line does not name its run: all runs of the label may be left waiting, and with them
+        # A message's line does not name its run, so all runs of the label may be left waiting, and with them
         # those that invoked them.
         labels = {label_of(created[message_id]["url"]).partition(".")[0] for message_id in taken_back}
         self._stranded = {
@@ -112,7 +112,7 @@ class _Recorder:
         )
 
     def _events_for(self, key: str, run_id: str) -> list[SentEvent]:
-        # A webhook's answer does not say which run it was for, if several had the id.
+        # If several runs had the id, a webhook's answer does not say which of them it reached.
         hooks = self._history.hooks.get(run_id, []) if self._uses[run_id] == 1 else []
         return [*self._history.events.get(key, ()), *hooks]
 

@@ -1,4 +1,4 @@
-"""What a Workflow SDK does next, given the list of steps that it was sent (contract W2, W5.3 and W9)."""
+"""A Workflow SDK's next move, given the list of steps that it was sent (contract W2, W5.3 and W9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ Move = CarryOut | PlanBranches | Finish
 
 
 def next_move(spec: RunSpec, steps: Sequence[Step]) -> Move | None:
-    """The move that a delivery of ``steps`` calls for; ``None`` if another delivery makes it.
+    """Return the move after a delivery of ``steps``, or ``None`` if another delivery makes it.
 
-    ``steps`` are plans and results in the order of the list, the initial payload left out. Of two that are the same
-    step the first counts, and a delivery that ends with a second does nothing.
+    ``steps`` are plans and results in the order of the list, without the initial payload. Of two entries for one
+    step the first counts, and a delivery that ends with the second does nothing.
     """
     unique: dict[tuple[Any, Any], Step] = {}
     for step in steps:

@@ -1,4 +1,4 @@
-"""What a simulated workflow does, and the header lines with which the Workflow SDKs ask for it."""
+"""The steps of a simulated workflow, and the header lines with which the Workflow SDKs request them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from tests.simulation.simulator.spec import RETRY_DELAYS, FlowSpec
 HOST = "workflows.example"
 FEATURES = "LazyFetch,InitialBody,WF_DetectTrigger,WF_TriggerOnConfig"
 FAILED = "failed"
-"""Which of a run's callbacks reports its failure, as its url says."""
+"""The callback kind in the URL of a run's failure callback."""
 
 Kind = Literal["Run", "SleepFor", "Call", "Wait", "WaitForWebhook", "Invoke"]
 Trigger = Literal["client", "rest", "unknown sdk"]
-"""Who starts a run: the SDK's client, or somebody over the REST API, who may not know which SDK the endpoint has."""
+"""Who starts a run: the SDK's client, or a REST caller, who may not know the endpoint's SDK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One step of a workflow. ``seconds`` are slept, or waited at most; a call has ``retries``, and a ``plan`` of how
-    the called one reacts; ``child`` is what is invoked.
+    """One step of a workflow. ``seconds`` is the sleep or the longest wait. A call has ``retries``, and a ``plan`` of
+    the called service's reactions. ``child`` is the invoked workflow.
     """
 
     name: str
@@ -53,9 +53,9 @@ Block = tuple[Action, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """A run. ``label`` names it and stands in its urls. ``plan`` are its endpoint's reactions to the requests of this
-    label in the order in which they come; behind the last, it does its work. ``callback_plan`` is the same of those
-    that are told of its failure, with ``callback_retries``.
+    """A run. ``label`` names it and is part of its URLs. ``plan`` lists its endpoint's reactions to the requests of
+    this label in their order; after the last, it does its work. ``callback_plan`` is the same for the failure
+    callback's destination, with ``callback_retries``.
     """
 
     label: str
@@ -89,7 +89,7 @@ class RunSpec:
         return next(action for block in self.blocks for action in block if action.name == name)
 
     def call_url(self, action: Action) -> str:
-        """Return the URL that a call goes to."""
+        """Return the URL of a call."""
         return f"https://pay.example/charge?m={self.label}&cb={action.name}"
 
     def event_id(self, action: Action) -> str:
@@ -97,7 +97,7 @@ class RunSpec:
         return f"event-{self.label}-{action.name}"
 
     def family(self) -> Iterator["RunSpec"]:
-        """Yield this workflow, and all that it invokes, directly or not."""
+        """Yield this workflow, and all that it invokes, directly or indirectly."""
         yield self
         for block in self.blocks:
             for action in block:

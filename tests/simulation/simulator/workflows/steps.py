@@ -58,7 +58,7 @@ class TriggerRun:
 
 @dataclass(frozen=True, slots=True)
 class NotifyRun:
-    """Send an event: to one run, for which it is kept; or to all that wait for it now."""
+    """Send an event to one run, which keeps it, or to all runs that wait for it now."""
 
     at_us: int
     label: str
@@ -82,7 +82,7 @@ class NotifyRun:
 
 @dataclass(frozen=True, slots=True)
 class CallWebhook:
-    """Call a webhook of a run, without a token, by a method of one's own."""
+    """Call a webhook of a run without a token, by any HTTP method."""
 
     at_us: int
     label: str
@@ -154,7 +154,7 @@ class RunAgain:
 
 @dataclass(frozen=True, slots=True)
 class CallBackAgain:
-    """Send the failure callbacks again that have failed."""
+    """Send the failed failure callbacks again."""
 
     at_us: int
 
