@@ -1,4 +1,4 @@
 """The state of an account, an emulator or a file as one value: read, compared, applied (docs/account.md).
 
-Of a server only ``/v2`` is used, as a real account has nothing else. Not yet tried on a real account.
+It uses only a server's ``/v2`` API, as a real account has no other. Not yet tried on a real account.
 """

@@ -24,15 +24,15 @@ _LEAST_WAIT_SECONDS = 1
 _MOST_REFUSALS = 10
 _MOST_WORDS = 500
 _REGION = "not found in this region"
-# A reset below this is a span, as no clock shows such a time any more.
+# A reset below this is a time span: as a unix time it would be long past.
 _FIRST_INSTANT = 1_000_000_000
 
 
 class AccountClient:
-    """Requests of one token. ``name`` is what messages call the server; ``say`` is told of waits.
+    """Sends requests with one token. ``name`` is the server's name in texts; ``say`` gets a text for each wait.
 
-    A rate limit is waited for up to ``longest_wait_seconds`` at a time. Nothing else is tried twice: a request whose
-    answer did not arrive may have been carried out. Raises RefusedError and UnreachableError.
+    At a rate limit it waits, up to ``longest_wait_seconds`` at a time. It repeats no other request: one without an
+    answer may have taken effect. Raises RefusedError and UnreachableError.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class AccountClient:
         self._http.close()
 
     def state(self) -> AccountState:
-        """Return everything that the account keeps, except messages."""
+        """Return the account's configuration: everything except messages."""
         return AccountState(
             schedules=read_schedules(self.read("/v2/schedules")),
             url_groups=read_groups(self.read("/v2/topics")),
@@ -133,7 +133,7 @@ class AccountClient:
                 self.url,
                 headers=[(name.encode(), value) for name, value in request.headers],
                 content=request.content or None,
-                # Destinations stand in the target verbatim, so nothing may spell it anew (contract 1.1).
+                # Destinations are part of the target verbatim, so it must not be re-encoded (contract 1.1).
                 extensions={"target": target.encode("ascii")},
             )
         except httpx.ConnectError as error:
@@ -141,7 +141,7 @@ class AccountClient:
                 f"nothing answers for {self.name} at {shown_url(self.url)}: {error}"
             ) from None
         except httpx.LocalProtocolError:
-            # Its own words are the header's value.
+            # The error's text contains the header's value, which may be a secret.
             raise AccountError(
                 f"{_shown(request)} cannot be sent to {self.name}: "
                 "the token or a header's value holds characters that HTTP does not allow there"

@@ -1,4 +1,4 @@
-"""An entry of an account's dead letter queue, and the delivery that it was (contract 2.0, 2.8 and 4.1)."""
+"""An entry of an account's dead letter queue, and its last delivery as a request (contract 2.0, 2.8 and 4.1)."""
 
 import base64
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class _Entry(BaseModel):
 
 
 def read_dead_letter(answer: Any) -> AccountDeadLetter:
-    """Return what ``GET /v2/dlq/{dlqId}`` answered. Raise AccountError naming the field."""
+    """Return the entry in an answer of ``GET /v2/dlq/{dlqId}``. Raises AccountError naming an invalid field."""
     try:
         entry = _Entry.model_validate(answer)
     except ValidationError as error:
@@ -109,7 +109,7 @@ def _message(entry: _Entry, headers: Headers) -> Message:
 def delivery(
     entry: AccountDeadLetter, body: bytes, *, url: str, signing_key: str, jwt_id: str, signed_at_seconds: int
 ) -> OutboundRequest:
-    """Return the entry's last attempt once more, to ``url``, over which the signature is made."""
+    """Return the request of the entry's last attempt again, addressed to ``url`` and signed over it."""
     return build_request(
         replace(entry.message, url=url),
         body,

@@ -1,4 +1,4 @@
-"""How two states differ, in text without secrets."""
+"""The differences between two states, as text without secrets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -47,7 +47,7 @@ def _diff_part(
 
 
 def _told(ours: Any, theirs: Any, names: tuple[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the fields that differ, each with its words."""
+    """Yield the fields that differ, each with its lines of text."""
     for one in fields(ours):
         if not one.compare:
             continue

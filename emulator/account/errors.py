@@ -1,4 +1,4 @@
-"""Errors of the work with an account, with texts for the terminal."""
+"""Errors of ``qstash-emulator account``, with texts for the terminal."""
 
 
 class AccountError(Exception):
@@ -22,4 +22,4 @@ class FormError(AccountError):
 
 
 class PlanError(AccountError):
-    """The wanted state cannot be reached without losing something."""
+    """The wanted state has a value that neither the file nor the server knows."""

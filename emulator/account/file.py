@@ -1,6 +1,6 @@
 """``qstash.yaml`` as text: read into a state, and written of one (docs/account.md, "The file").
 
-Every scalar is the text that was written: ``yes`` is no truth value, ``1e3`` no number, before the field asks for one.
+Every scalar is read as text: ``yes`` is not a boolean and ``1e3`` not a number unless the field requires one.
 """
 
 import base64
@@ -28,9 +28,9 @@ from emulator.account.values import (
 def load(text: str, *, file: str, environment: Mapping[str, str]) -> AccountState:
     """Return the state that a file describes. Raise FormError naming the file, the field and the value."""
     try:
-        given = yaml.load(text, Loader=_Loader)  # noqa: S506  derives from the base loader, which makes texts alone
+        given = yaml.load(text, Loader=_Loader)  # noqa: S506  derived from the base loader, which makes only strings
     except yaml.YAMLError as error:
-        raise FormError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        raise FormError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise FormError(f"{file}: expected {', '.join(_parts())}")
     try:
@@ -40,7 +40,7 @@ def load(text: str, *, file: str, environment: Mapping[str, str]) -> AccountStat
 
 
 def dump(state: AccountState) -> str:
-    """Return the text of a file that describes ``state``; what is the default is left out."""
+    """Return the text of a file that describes ``state``, without fields that have their default."""
     parts = {to_camel(name): _plain_part(state.part(name)) for name in FileForm.model_fields}
     given = {name: part for name, part in parts.items() if part is not None}
     return str(yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=100))
@@ -53,7 +53,7 @@ def _parts() -> list[str]:
 def _problem(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part != "[key]") or "the file"
     words = error["msg"].removeprefix("Value error, ")
-    # Another value may be a secret that slipped by a colon, and so may that of a field which there is not.
+    # Other values may be secrets, for example under a misspelt field.
     is_hidden = error["type"] == "extra_forbidden" or any(_is_secret(str(part)) for part in error["loc"])
     if is_hidden or not isinstance(given := error["input"], str):
         return f"{where}: {words}"
@@ -66,18 +66,18 @@ def _is_secret(field: str) -> bool:
 
 
 class _Loader(yaml.BaseLoader):
-    """Texts, lists and mappings; the same key twice in one mapping is refused, where YAML itself takes the last."""
+    """Loads texts, lists and mappings, and refuses a key that is twice in a mapping, of which YAML takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
-                    None, None, "a name is a text, no list and no mapping", key.start_mark
+                    None, None, "expected text as a name, not a list or a mapping", key.start_mark
                 )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is there twice", key.start_mark
+                    None, None, f"{key.value!r} appears twice", key.start_mark
                 )
             seen.add(str(key.value))
         made: dict[Any, Any] = super().construct_mapping(node, deep)

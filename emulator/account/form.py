@@ -43,7 +43,7 @@ _OPTIONS = ("upstash-", "qstash_token")
 
 
 def _checked(check: Any) -> AfterValidator:
-    """A rule of the wire as a rule of the form: pydantic wants a ValueError."""
+    """Return a validator of the form from a check of ``wire``, whose errors become the ValueError of pydantic."""
 
     def validate(value: Any) -> Any:
         try:
@@ -55,7 +55,7 @@ def _checked(check: Any) -> AfterValidator:
 
 
 def _seconds(value: Any) -> Any:
-    """Whole seconds, or a duration such as ``10m``."""
+    """Return seconds from whole seconds or a duration such as ``10m``."""
     if not isinstance(value, str) or value.isdecimal():
         return value
     try:
@@ -65,7 +65,7 @@ def _seconds(value: Any) -> Any:
 
 
 def _in_ascii(url: str) -> str:
-    """A URL as it goes over the wire: what is no ASCII, and blanks, percent-encoded as UTF-8 (RFC 3986, 2.5)."""
+    """Return the URL with blanks and non-ASCII characters percent-encoded as UTF-8 (RFC 3986, 2.5)."""
     return "".join(
         one if one in _PRINTABLE else "".join(f"%{byte:02X}" for byte in one.encode()) for one in url
     )
@@ -74,7 +74,7 @@ def _in_ascii(url: str) -> str:
 def _destination(text: str) -> str:
     raw, _, query = text.partition("?")
     if any(pair.lower().startswith(_OPTIONS) for pair in query.split("&")):
-        raise InvalidInput("the query holds an option of QStash, which would not reach the destination")
+        raise InvalidInput("the query has an option of QStash, which would not reach the destination")
     parse_destination(_in_ascii(raw), query)
     return _in_ascii(text)
 
@@ -85,13 +85,13 @@ def _url(text: str) -> str:
 
 def _one_line(text: str) -> str:
     if any(mark in text for mark in "\r\n\0"):
-        raise ValueError("a header's value is one line")
+        raise ValueError("expected one line as a header's value")
     return text
 
 
 def _header_name(text: str) -> str:
     if not is_header_name(text):
-        raise ValueError("no name of a header")
+        raise ValueError("not a valid header name")
     return canonical_name(text)
 
 
@@ -102,7 +102,7 @@ def _redaction(tokens: tuple[str, ...]) -> tuple[str, ...]:
 
 def _label(text: str) -> str:
     if not text.strip() or "," in text:
-        raise ValueError("a label is not empty and has no comma")
+        raise ValueError("expected a label that is not empty and has no comma")
     return _one_line(text)
 
 
@@ -119,7 +119,7 @@ class _Form(BaseModel):
 
 
 class Elsewhere(_Form):
-    """A value that does not stand in the file: the account's own stays, or a variable has it."""
+    """A value that is not in the file: the account's value stays, or a variable holds it."""
 
     withheld: bool = False
     env: str | None = None
@@ -132,7 +132,7 @@ class Elsewhere(_Form):
 
 
 def _value(given: Any, info: ValidationInfo) -> Value:
-    """A text, or where it is. ``info.context`` is the environment."""
+    """Return a value from text or from a reference to a variable. ``info.context`` is the environment."""
     if isinstance(given, Value):
         return given
     if isinstance(given, str):
@@ -140,7 +140,7 @@ def _value(given: Any, info: ValidationInfo) -> Value:
     try:
         elsewhere = Elsewhere.model_validate(given)
     except ValidationError:
-        # Its own words are the value, which may be a secret.
+        # The error's text contains the value, which may be a secret.
         raise ValueError(_EXPECTED) from None
     if elsewhere.env is None:
         return WITHHELD
@@ -286,7 +286,7 @@ class PinForm(_Form):
         if self.parallelism is None and self.rate is None and not self.paused:
             raise ValueError("expected parallelism, rate or paused")
         if self.period is not None and self.rate is None:
-            raise ValueError("period is a rate's, and there is no rate")
+            raise ValueError("period needs a rate")
         return self
 
     def to_value(self) -> Pin:
@@ -299,7 +299,7 @@ def _named(what: str) -> AfterValidator:
 
 
 class FileForm(_Form):
-    """The whole file; a part that is not there is not managed."""
+    """The whole file. A missing part is not managed."""
 
     schedules: dict[Annotated[str, _named("schedule id")], ScheduleForm] | None = None
     url_groups: dict[Annotated[str, _named("URL group name")], GroupForm] | None = None
@@ -333,7 +333,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _redacted(tokens: tuple[str, ...], headers: Lines, body: Value) -> frozenset[str]:
-    """The parts that are shown as digests, of those that are there."""
+    """Return the existing parts that are shown as digests."""
     redaction = parse_redaction(",".join(tokens))
     if redaction is None:
         return frozenset()

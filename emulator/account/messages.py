@@ -1,6 +1,6 @@
-"""Messages of an account: those that failed for good, and those that wait; to be copied into an emulator.
+"""Failed and waiting messages of an account, read to be copied into an emulator.
 
-A message says what a schedule says, once: it is read as one without a cron line.
+A message has the fields of a schedule except the cron line, and is read as such.
 """
 
 import base64
@@ -25,7 +25,7 @@ _OF_RUNS = "upstash-workflow-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """The last answer that a message got; ``status`` 0: none came, and ``body`` says why."""
+    """The last answer to a message. With ``status`` 0 there was no answer, and ``body`` says why."""
 
     status: int
     headers: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -34,8 +34,8 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """A message of another server, as it is to be here. It has a ``response`` if it failed for good, else a time
-    (``due_at``, unix milliseconds) for which it waits.
+    """A message of another server as it will be copied. A failed message has a ``response``, a waiting one has
+    ``due_at`` (unix milliseconds).
     """
 
     id: str
@@ -45,7 +45,7 @@ class Copied:
 
     @property
     def obstacle(self) -> str | None:
-        """Return why it cannot be copied, in words; ``None`` if it can."""
+        """Return the reason why it cannot be copied, or ``None``."""
         if any(name.lower().startswith(_OF_RUNS) for name, _ in self.what.headers):
             return "it belongs to a workflow run"
         lines = (self.what.headers, self.what.callback_headers, self.what.failure_callback_headers)
@@ -55,11 +55,11 @@ class Copied:
 
     @property
     def destinations(self) -> AccountState:
-        """Return what it would call, as a state that has nothing else."""
+        """Return its destinations, as a state without other parts."""
         return AccountState(schedules={self.id: self.what})
 
     def request(self) -> Request:
-        """Return what has an emulator keep it: publishing for what waits, its control API for what failed."""
+        """Return the request that copies it: a publish if it waits, a call of the control API if it failed."""
         if self.response is not None:
             return _dead_letter(self.what, self.response)
         due = ("Upstash-Not-Before", str(-(-self.due_at // 1000)).encode())
@@ -80,7 +80,7 @@ def dead_letters(client: AccountClient, rules: Rules) -> list[Copied]:
 
 
 def waiting(client: AccountClient, rules: Rules) -> list[Copied]:
-    """Return the messages that are not finished, by the log, those that came first before the others."""
+    """Return the unfinished messages in the account's log, oldest first."""
     newest: dict[str, Mapping[str, Any]] = {}
     for page in client.pages("/v2/logs", count=_LOG_PAGE):
         for entry in _listed(page, "logs" if isinstance(page, dict) and "logs" in page else "events"):
@@ -91,7 +91,7 @@ def waiting(client: AccountClient, rules: Rules) -> list[Copied]:
 
 
 def missing(theirs: Iterable[Copied], ours: Iterable[Copied]) -> Iterator[Copied]:
-    """Yield those that are not here yet, as often as they are there; ids and times differ, what they say does not."""
+    """Yield the messages of ``theirs`` that ``ours`` lacks, compared by content and count, not by ids and times."""
     here = Counter(map(_essence, ours))
     for one in theirs:
         if here[_essence(one)] > 0:
@@ -105,7 +105,7 @@ def _essence(one: Copied) -> tuple[AccountSchedule, Response | None]:
 
 
 def _read_waiting(client: AccountClient, rules: Rules, entry: Mapping[str, Any]) -> Copied | None:
-    """The message of a log entry; ``None`` if it was finished meanwhile."""
+    """Return the message of a log entry, or ``None`` if it has ended meanwhile."""
     view = client.find(f"/v2/messages/{segment(str(entry['messageId']))}")
     if view is None:
         return None
@@ -114,7 +114,7 @@ def _read_waiting(client: AccountClient, rules: Rules, entry: Mapping[str, Any])
 
 
 def _listed(page: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return what a page lists. Raise AccountError for an answer of another form."""
+    """Return the list in a page. Raises AccountError for an answer of another form."""
     found = page.get(name) if isinstance(page, dict) else None
     if not isinstance(found, list) or not all(isinstance(one, dict) and "messageId" in one for one in found):
         raise AccountError(f"the account answered something unknown: there is no list of {name}")

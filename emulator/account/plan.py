@@ -34,21 +34,21 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Steps in the order in which they are done; ``kept`` is what is there, not wanted, and left alone."""
+    """Steps in their order of execution. ``kept`` lists existing objects that are not wanted and will stay."""
 
     steps: tuple[PlanStep, ...]
     kept: tuple[str, ...]
 
 
 def plan(now: AccountState, wanted: AccountState, *, names: tuple[str, str], prune: bool) -> Plan:
-    """Return what makes the missing, changes what differs, and with ``prune`` deletes what is not wanted, last of all.
+    """Return the steps that create missing objects, change others and, with ``prune``, then delete unwanted ones.
 
-    ``names`` are of the server and of what is wanted. Raise PlanError for a value that nobody has.
+    ``names`` are the server's and the wanted state's. Raises PlanError for a value that neither of them knows.
     """
     changes = diff(now, wanted, names=names)
     unwanted = [change for change in changes if change.kind == "only in the first"]
     made = [_step(change, now, wanted, names) for change in changes if change not in unwanted]
-    # What others may name goes last: first schedules, then what they publish into.
+    # Delete referencing objects first: schedules, then the queues and groups that they publish to.
     gone = [_deletion(change, now) for change in reversed(unwanted)] if prune else []
     kept = () if prune else tuple(change.title for change in unwanted)
     return Plan(steps=(*made, *gone), kept=kept)
@@ -94,7 +94,7 @@ def _for_schedule(
             ),
         )
         yield requests.save_schedule(change.name, filled)
-    # Replacing a schedule should leave its pause alone (contract U27); a schedule that is to rest is told so again.
+    # Replacing a schedule should keep its pause (contract U27); a paused schedule is paused again to be sure.
     if aim.paused or "paused" in change.changed:
         yield requests.pause_schedule(change.name, is_paused=aim.paused)
 

@@ -1,6 +1,6 @@
-"""An account's own objects, as ``/v2`` answers them, to values (contract 2.0).
+"""Read an account's objects from answers of ``/v2`` (contract 2.0).
 
-A real account may answer more than is known here, so unknown fields are let by.
+A real account may send further fields, so unknown fields are ignored.
 """
 
 import base64
@@ -33,7 +33,7 @@ class _Wire(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True)
 
 
-# A sample of the vendor shows 0 where nothing was given (contract U28).
+# A sample of the vendor shows 0 for a value that was not given (contract U28).
 _Given = Annotated[int | None, BeforeValidator(lambda value: value or None)]
 _GivenText = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 
@@ -98,17 +98,17 @@ _FLOW_KEYS = TypeAdapter(list[_FlowKey])
 
 
 def read_schedules(answer: Any) -> Mapping[str, AccountSchedule]:
-    """Return what ``GET /v2/schedules`` answered. Raise AccountError."""
+    """Return the schedules in an answer of ``GET /v2/schedules``. Raises AccountError."""
     return _by_name(_parsed(_SCHEDULES, answer, "/v2/schedules"), lambda one: one.schedule_id, schedule_of)
 
 
 def read_groups(answer: Any) -> Mapping[str, AccountUrlGroup]:
-    """Return what ``GET /v2/topics`` answered. Raise AccountError."""
+    """Return the URL groups in an answer of ``GET /v2/topics``. Raises AccountError."""
     return _by_name(_parsed(_GROUPS, answer, "/v2/topics"), lambda one: one.name, _group_of)
 
 
 def read_queues(answer: Any) -> Mapping[str, AccountQueue]:
-    """Return what ``GET /v2/queues`` answered. Raise AccountError."""
+    """Return the queues in an answer of ``GET /v2/queues``. Raises AccountError."""
     queues = _parsed(_QUEUES, answer, "/v2/queues")
     return _by_name(
         queues, lambda one: one.name, lambda one: AccountQueue(parallelism=one.parallelism, paused=one.paused)
@@ -116,7 +116,7 @@ def read_queues(answer: Any) -> Mapping[str, AccountQueue]:
 
 
 def read_pins(answer: Any) -> Mapping[str, Pin]:
-    """Return the keys of ``GET /v2/flowControl`` of which something is fixed. Raise AccountError."""
+    """Return the pinned keys in an answer of ``GET /v2/flowControl``. Raises AccountError."""
     # The older form has a name around the list (contract 2.10).
     keys = answer.get("flowControls") if isinstance(answer, dict) else answer
     pins = _by_name(_parsed(_FLOW_KEYS, keys, "/v2/flowControl"), lambda one: one.key, _pin_of)
@@ -124,7 +124,7 @@ def read_pins(answer: Any) -> Mapping[str, Pin]:
 
 
 def read_publication(view: Any) -> AccountSchedule:
-    """Return what a Message or DLQMessage says, as a schedule without a cron line. Raise AccountError."""
+    """Return the contents of a Message or DLQMessage, as a schedule without a cron line. Raises AccountError."""
     names = {"scheduleId": view.get("messageId"), "cron": "", "destination": view.get("url")}
     given = {**view, **names, "retries": view.get("maxRetries", 3)}
     return schedule_of(_parsed(_SCHEDULES, [given], "/v2/messages")[0])

@@ -12,12 +12,12 @@ from emulator.delivery.request import OutboundRequest
 from emulator.delivery.sockets import raw_request
 
 _WAITS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""While an app reloads itself, it does not listen for a moment."""
+"""Waits between attempts to connect: an app that reloads does not listen for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What the app answered; ``status`` is 0 and ``words`` say why where no answer came."""
+    """The app's answer. Without one, ``status`` is 0 and ``words`` give the reason."""
 
     status: int
     words: str
@@ -29,10 +29,10 @@ class Replayed:
 
 
 def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None = None) -> Replayed:
-    """Send it once. With ``sleep`` an app that does not listen is asked again for some seconds."""
+    """Send the request and return the answer. With ``sleep``, repeat refused connections for some seconds."""
     waits = iter(_WAITS_SECONDS if sleep is not None else ())
     started = perf_counter()
-    # Reading the machine's certificates takes time; plain HTTP has no use for them.
+    # Loading the machine's certificates takes time; plain HTTP does not need them.
     has_tls = request.url.lower().startswith("https:")
     with httpx.Client(trust_env=False, timeout=request.timeout_ms / 1000, verify=has_tls) as client:
         while True:
@@ -51,7 +51,7 @@ def deliver(request: OutboundRequest, *, sleep: Callable[[float], None] | None =
 
 def _sent(client: httpx.Client, request: OutboundRequest) -> httpx.Response:
     parts = urlsplit(request.url)
-    # As the emulator sends them: nothing may spell them anew (contract 1.1).
+    # As the emulator sends them: URLs must not be re-encoded (contract 1.1).
     target, lines = raw_request(request)
     return client.request(
         request.method,
@@ -63,7 +63,7 @@ def _sent(client: httpx.Client, request: OutboundRequest) -> httpx.Response:
 
 
 def _none(error: httpx.TransportError, started: float) -> Replayed:
-    # What cannot be sent is the words of such an error, and may be a secret.
+    # The error's text contains the value that cannot be sent, which may be a secret.
     is_ours = isinstance(error, httpx.LocalProtocolError)
     words = "a header's value holds characters that HTTP does not allow there" if is_ours else str(error)
     return Replayed(status=0, words=words or type(error).__name__, millis=_since(started))

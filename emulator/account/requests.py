@@ -1,4 +1,4 @@
-"""The requests that make, change and remove one thing of an account (contract 2.5, 2.6, 2.7, 2.10)."""
+"""The requests that create, change and delete one object of an account (contract 2.5, 2.6, 2.7, 2.10)."""
 
 import json
 from collections.abc import Iterator
@@ -30,12 +30,12 @@ class Request:
 
 
 def segment(name: str) -> str:
-    """Return a name as one segment of a path, also one that is but dots (RFC 3986, 3.3 and 5.2.4)."""
+    """Return a name as one path segment, even if it consists of dots (RFC 3986, 3.3 and 5.2.4)."""
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def save_schedule(schedule_id: str, one: AccountSchedule) -> Request:
-    """Return what makes a schedule, or replaces every setting of the one with that id but its pause."""
+    """Return the request that creates a schedule, or replaces all settings of an existing one but its pause."""
     named = (("Upstash-Schedule-Id", schedule_id.encode()), ("Upstash-Cron", one.cron.encode()))
     return Request("POST", f"/v2/schedules/{one.destination}", (*named, *option_lines(one)), _known(one))
 
@@ -49,7 +49,7 @@ def delete_schedule(schedule_id: str) -> Request:
 
 
 def save_queue(name: str, one: AccountQueue) -> Request:
-    """Return what makes a queue, or changes it."""
+    """Return the request that creates or changes a queue."""
     return _json(
         "POST", "/v2/queues", {"queueName": name, "parallelism": one.parallelism, "paused": one.paused}
     )
@@ -64,11 +64,11 @@ def delete_group(name: str) -> Request:
 
 
 def save_group(name: str, now: AccountUrlGroup | None, wanted: AccountUrlGroup) -> tuple[Request, ...]:
-    """Return what brings a group to what is wanted; it is never without an endpoint where that can be had."""
+    """Return the requests that change a group to the wanted one, if possible without removing all its endpoints."""
     kept = now.endpoints if now else frozenset()
     added = _sorted(wanted.endpoints - kept)
     left = _upserted(kept, added) - wanted.endpoints
-    # A known URL keeps its name: only one that was removed comes back without it.
+    # An existing URL keeps its name; to lose the name, it must be removed and added again.
     again = [endpoint for endpoint in added if endpoint.name is None and _has_url(left, endpoint.url)]
     requests = [_endpoints("POST", name, [_fields(one) for one in added])] if added else []
     if left:
@@ -85,7 +85,7 @@ def save_group(name: str, now: AccountUrlGroup | None, wanted: AccountUrlGroup) 
 
 
 def save_pin(key: str, now: Pin, wanted: Pin) -> tuple[Request, ...]:
-    """Return what brings what is fixed of a key to what is wanted."""
+    """Return the requests that change a key's pinned limits to the wanted ones."""
     path = f"/v2/flowControl/{segment(key)}"
     return tuple(
         Request("POST", f"{path}/{action}")
@@ -117,7 +117,7 @@ def _pausing(now: Pin, wanted: Pin) -> str:
 
 
 def option_lines(one: AccountSchedule) -> tuple[tuple[str, bytes], ...]:
-    """Return what a publish says of one delivery: its options, then what travels on."""
+    """Return the header lines of a publish: the options, then the forwarded headers."""
     return tuple(_option_lines(one))
 
 
@@ -167,7 +167,7 @@ def _known(one: AccountSchedule) -> bytes:
 def _upserted(
     endpoints: frozenset[AccountEndpoint], added: list[AccountEndpoint]
 ) -> frozenset[AccountEndpoint]:
-    """Return what a POST of endpoints makes: a known name gets the URL, else a known URL the name (contract 2.7)."""
+    """Return the endpoints after a POST: a known name gets the URL, else a known URL the name (contract 2.7)."""
     known = list(endpoints)
     for endpoint in added:
         names, urls = [one.name for one in known], [one.url for one in known]

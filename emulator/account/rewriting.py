@@ -17,7 +17,7 @@ _CALLBACKS = frozenset({"Upstash-Callback", "Upstash-Failure-Callback"})
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Origins (``scheme://host:port``) and what stands in their place, without a slash at the end."""
+    """Origins (``scheme://host:port``) and their replacements, without a trailing slash."""
 
     targets: Mapping[str, str]
 
@@ -34,7 +34,7 @@ class Rules:
         return Rules(MappingProxyType(targets))
 
     def url(self, url: str) -> str:
-        """Return the URL, with another origin where a rule names its own; what stands behind it stays."""
+        """Return the URL with its origin replaced where a rule names it. Path and query stay."""
         if not _is_url(url) or (target := self.targets.get(origin_of(url))) is None:
             return url
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""What may be shown: what a publisher put into a header or a body may be a secret, unless it is known not to be."""
+"""What may be shown: a publisher's header values and bodies may be secrets, unless known to be harmless."""
 
 import re
 from collections.abc import Collection
@@ -19,7 +19,7 @@ _HARMLESS = frozenset(
     {"accept", "accept-language", "cache-control", "content-encoding", "content-type", "user-agent"}
 )
 _FORWARDING = re.compile(r"upstash-(?:failure-callback-|callback-)?forward-", re.IGNORECASE)
-# Up to the last "@" of the authority (RFC 3986, 3.2.1), wherever the URL stands.
+# Up to the last "@" of the authority (RFC 3986, 3.2.1), anywhere in a text.
 _PASSWORD = re.compile(r"(://[^/?#:]*):[^/?#]*@")
 _SECRET_PARAMETER = re.compile(
     r"([?&][^=&]*(?:token|secret|key|sig|pass|auth|code)[^=&]*=)[^&#]*", re.IGNORECASE
@@ -27,23 +27,23 @@ _SECRET_PARAMETER = re.compile(
 
 
 def is_harmless(header: str) -> bool:
-    """Return whether a header's value says how to read or publish something, and nothing else."""
+    """Return whether a header only says how to read or publish a message, so that its value is no secret."""
     lowered = header.lower()
     return lowered in _HARMLESS or (lowered.startswith("upstash-") and not _FORWARDING.match(lowered))
 
 
 def shown_url(url: str) -> str:
-    """Return a URL for the terminal, without a password and the values of parameters named like a secret."""
+    """Return a URL for the terminal, without its password and the values of parameters with a secret's name."""
     return _SECRET_PARAMETER.sub(r"\1***", without_passwords(url))
 
 
 def without_passwords(text: str) -> str:
-    """Return a text without the passwords of the URLs in it: a request target has one behind its path."""
+    """Return a text without the passwords of the URLs in it, such as a request target with a URL in its path."""
     return _PASSWORD.sub(r"\1:***@", text)
 
 
 def withhold(state: AccountState, *, shown: Collection[str]) -> AccountState:
-    """Return the state without values that may be secrets, but those that ``shown`` names: headers, ``body``."""
+    """Return the state with possible secrets withheld, except those that ``shown`` names: headers, ``body``."""
     names = frozenset(name.lower() for name in shown)
     schedules, groups = state.schedules, state.url_groups
     return replace(

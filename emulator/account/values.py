@@ -1,4 +1,4 @@
-"""What an account keeps beside messages, as frozen values: schedules, URL groups, queues, pinned flow-control keys."""
+"""An account's configuration as frozen values: schedules, URL groups, queues, pinned flow-control keys."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Value:
         return self.data is None and self.digest is None
 
     def could_be(self, other: "Value") -> bool:
-        """Return whether both may be the same; a value that is withheld may be any."""
+        """Return whether both may be equal; a withheld value may be equal to any."""
         if self.is_withheld or other.is_withheld:
             return True
         return self == other or _sum(self) == _sum(other)
@@ -49,7 +49,7 @@ Lines = tuple[tuple[str, tuple[Value, ...]], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFlowLimits:
-    """The flow control that a schedule's messages bring; ``period`` is seconds."""
+    """The flow-control limits of a schedule's messages; ``period`` is in seconds."""
 
     key: str
     parallelism: int | None = None
@@ -59,10 +59,10 @@ class AccountFlowLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSchedule:
-    """A cron line and what it publishes. ``delay`` and ``timeout`` are seconds.
+    """A cron line and the message that it publishes. ``delay`` and ``timeout`` are in seconds.
 
-    ``redact`` names the parts that the account shows as digests: ``body``, ``header[Name]``. No answer shows the
-    retries of callbacks: they are written and never compared.
+    ``redact`` names the parts that the account shows as digests: ``body``, ``header[Name]``. The retries of callbacks
+    are in no answer, so they are written but never compared.
     """
 
     cron: str
@@ -97,7 +97,7 @@ class AccountEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountUrlGroup:
-    """Endpoints, whose order says nothing, and the publish options that apply where the publisher gives none."""
+    """Endpoints, whose order has no meaning, and default publish options."""
 
     endpoints: frozenset[AccountEndpoint]
     headers: Lines = ()
@@ -121,7 +121,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
-    """Each part by name; ``None`` is a part that a file says nothing about."""
+    """The objects of each part by name; ``None`` is a part that a file does not manage."""
 
     schedules: Mapping[str, AccountSchedule] | None = field(default_factory=lambda: MappingProxyType({}))
     url_groups: Mapping[str, AccountUrlGroup] | None = field(default_factory=lambda: MappingProxyType({}))
@@ -137,7 +137,7 @@ class AccountState:
 
     @property
     def withheld_count(self) -> int:
-        """Return how many values are not known at all, and so equal to any."""
+        """Return the number of unknown values, which count as equal to any."""
         lines = [one.headers for one in (self.url_groups or {}).values()]
         bodies = []
         for one in (self.schedules or {}).values():
@@ -153,7 +153,7 @@ PARTS = {
     "flow_control": "flow control key",
     "schedules": "schedule",
 }
-"""What each part's things are called, in the order in which they are made: those that others name come first."""
+"""The noun of each part, in the order of creation: objects that others refer to come first."""
 
 assert set(PARTS) == {one.name for one in fields(AccountState)}
 

@@ -1,4 +1,4 @@
-"""``qstash-emulator account replay``: what failed in production, on the laptop."""
+"""``qstash-emulator account replay``: deliver an account's failed message to an app on this machine."""
 
 import random
 import time
@@ -82,7 +82,7 @@ def _entry(servers: Servers, dlq_id: str | None) -> AccountDeadLetter:
         page = client.read("/v2/dlq?count=1&order=latestFirst")
     entries = page.get("messages") if isinstance(page, dict) else None
     if not entries:
-        fail("nothing is in the account's dead letter queue")
+        fail("the account's dead letter queue is empty")
     return read_dead_letter(entries[0])
 
 
@@ -92,7 +92,7 @@ def _destination(entry: AccountDeadLetter, rules: Rules) -> str:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise FormError(
-            f"{shown_url(url)} is not on this machine: say where it leads here, --rewrite {origin}=http://localhost:3000"
+            f"{shown_url(url)} is not on this machine: map it with --rewrite {origin}=http://localhost:3000"
         )
     return url
 
@@ -108,7 +108,7 @@ def _body(entry: AccountDeadLetter, file: str | None) -> bytes:
 
 
 def _local_key(servers: Servers) -> str:
-    """The emulator's key in force; of the default user, without a server, the published one."""
+    """Return the emulator's current signing key, or the default user's published one if no server runs."""
     try:
         with servers.emulator() as client:
             return str(client.read("/v2/keys")["current"])

@@ -1,4 +1,4 @@
-"""Which account, which emulator and which file a command of ``qstash-emulator account`` means."""
+"""The account, the emulator and the files that a command of ``qstash-emulator account`` uses."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +40,7 @@ MaxWait = Annotated[
     typer.Option(
         "--max-wait",
         min=0,
-        help="Seconds to wait at most where a rate limit asks for it.",
+        help="Longest wait for a rate limit, in seconds.",
         rich_help_panel="Servers",
     ),
 ]
@@ -48,7 +48,7 @@ MaxWait = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Which two servers the command line means."""
+    """The account and the emulator that the command line names."""
 
     account_url: str | None
     account_token: str | None
@@ -74,7 +74,7 @@ class Servers:
         return self.account() if to == ACCOUNT else self.emulator()
 
     def state(self, name: str, rewrite: list[str] | None) -> "AccountState":
-        """Of the account with its destinations rewritten, of the emulator, or of a file."""
+        """Return the state of the account, with its destinations rewritten, of the emulator, or of a file."""
         from emulator.account.rewriting import Rules
 
         rules = Rules.parse(rewrite or [])
@@ -97,7 +97,7 @@ class Servers:
 
 
 def load_file(file: str) -> "AccountState":
-    """What a file describes, - is standard input. Raises FormError."""
+    """Return the state that a file describes; - is standard input. Raises FormError."""
     import os
 
     from emulator.account.file import load

@@ -1,7 +1,7 @@
 """Calls from a command to a running server, and what a command prints when one fails.
 
-Exit codes, for scripts: 0 success; 1 the server refused, or the answer is no; 2 the command line is wrong; 3
-no server answers.
+Exit codes, for scripts: 0 success; 1 the server refused, or the result is negative; 2 the command line is invalid;
+3 no server answers.
 """
 
 import json
@@ -35,10 +35,10 @@ class Client:
             headers={b"Authorization": f"Bearer {token}".encode()},
             timeout=600,
             trust_env=False,
-            # Reading the machine's certificates takes longer than all the rest; plain HTTP does not need them.
+            # Loading the machine's certificates takes longer than the call; plain HTTP does not need them.
             verify=not self.url.startswith("http:"),
         )
-        # However a command ends, the client goes with it, and closes its connections.
+        # Close the client's connections, however the command ends.
         weakref.finalize(self, self._http.close)
 
     def call(self, method: str, path: str, **request: Any) -> Any:

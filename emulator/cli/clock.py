@@ -1,4 +1,4 @@
-"""``qstash-emulator clock``: what time it is for the tenant, and turning it."""
+"""``qstash-emulator clock``: show the tenant's clock, and advance a manual one."""
 
 from typing import Annotated, Any
 

@@ -21,7 +21,7 @@ def list_entries(
     context: typer.Context,
     status: Annotated[int | None, typer.Option(help="Only those whose last answer had this status.")] = None,
     count: Annotated[
-        int, typer.Option("--count", "-n", min=1, max=100, help="At most so many, newest first.")
+        int, typer.Option("--count", "-n", min=1, max=100, help="Largest number of entries, newest first.")
     ] = 20,
     url: Url = DEFAULT_URL,
     token: Token = None,
@@ -45,7 +45,9 @@ def list_entries(
         for one in found["messages"]
     ]  # fmt: skip
     print_table(
-        ["DLQ ID", "FAILED", "STATUS", "DESTINATION", "ANSWER"], rows, nothing="nothing has failed for good"
+        ["DLQ ID", "FAILED", "STATUS", "DESTINATION", "ANSWER"],
+        rows,
+        nothing="the dead letter queue is empty",
     )
 
 
@@ -65,7 +67,7 @@ def retry(
     if as_json:
         print_json({"messageIds": made})
     else:
-        typer.echo("\n".join(made) or "nothing has failed for good")
+        typer.echo("\n".join(made) or "the dead letter queue is empty")
 
 
 @app.command("delete")

@@ -1,4 +1,4 @@
-"""``qstash-emulator faults``: what goes wrong on purpose."""
+"""``qstash-emulator faults``: list, add and remove injected faults."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,9 @@ def list_faults(
 def add(
     kind: Annotated[
         str,
-        typer.Argument(help="refuse, drop, answer, delay, time-out, crash …; a wrong one lists them all."),
+        typer.Argument(
+            help="refuse, drop, answer, delay, time-out, crash …; an unknown kind lists them all."
+        ),
     ],
     destination: Annotated[
         str | None, typer.Option(help="The URL or its beginning; * stands for any characters.")

@@ -1,4 +1,4 @@
-"""Tuning of the garbage collector, which looks for cycles where a server has hardly any."""
+"""Tuning of the garbage collector: a server creates many objects, but hardly any reference cycles."""
 
 import gc
 from collections.abc import Iterator
@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def nothing_is_garbage() -> Iterator[None]:
-    """Pause collection during imports: all their objects stay, and looking for garbage takes a sixth of their
-    time.
+    """Pause collection during imports: all their objects stay, and collection takes a sixth of the time.
 
     The objects made inside are never examined again, so that later collections have less to do.
     """
@@ -21,7 +20,7 @@ def nothing_is_garbage() -> Iterator[None]:
 
 
 def search_less() -> None:
-    """Collect less often in a server that is ready: requests leave many objects and hardly a cycle.
+    """Collect less often in a running server: requests create many objects and hardly any reference cycles.
 
     Collection took a fifth of the CPU of a message.
     """

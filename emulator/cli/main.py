@@ -1,4 +1,4 @@
-"""The command ``qstash-emulator``: one module a group. Slow imports happen where they are used, so that
+"""The command ``qstash-emulator``: one module for each group. Slow imports happen where they are used, so that
 ``--help`` is quick.
 """
 
@@ -43,7 +43,7 @@ def _print_version(wanted: bool) -> None:
 app: typer.Typer = typer.Typer(
     name="qstash-emulator",
     help="All of QStash on your own machine: same API, same signatures, same retries, same cron.",
-    epilog="Exit codes: 0 done; 1 refused, or the answer is no; 2 the command line is wrong; 3 no server answers.",
+    epilog="Exit codes: 0 done; 1 refused, or a negative result; 2 invalid command line; 3 no server answers.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

@@ -29,7 +29,7 @@ def list_messages(
     label: Annotated[str | None, typer.Option(help="A label.")] = None,
     text: Annotated[str | None, typer.Option(help="Part of an id, URL, label or body.")] = None,
     count: Annotated[
-        int, typer.Option("--count", "-n", min=1, max=500, help="At most so many, newest first.")
+        int, typer.Option("--count", "-n", min=1, max=500, help="Largest number of messages, newest first.")
     ] = 20,
     url: Url = DEFAULT_URL,
     token: Token = None,

@@ -16,7 +16,7 @@ COLORS = {
 }  # fmt: skip
 
 _UNDERSTANDABLE = 48
-"""Characters of a reason without which it says nothing."""
+"""The shortest useful width of a reason, in characters."""
 
 
 def print_json(value: Any) -> None:
@@ -27,7 +27,7 @@ def print_json(value: Any) -> None:
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
     """Print columns as wide as needed; the last one is cut off where the terminal ends.
 
-    Where that would leave too little of it to be understood, each row's last cell follows below its row, in full.
+    If that left fewer characters than _UNDERSTANDABLE, each row's last cell is printed below its row, in full.
     """
     if not rows:
         typer.echo(nothing)

@@ -1,4 +1,4 @@
-"""Stops the server when the process that started it is gone, even if that was killed."""
+"""Stops the server when the process that started it ends, even if that was killed."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ _POLL_SECONDS = 0.25
 
 
 def call_when_stdin_closes(stop: Callable[[], None]) -> None:
-    """Call ``stop`` once, on a thread of its own, when standard input ends. What is written to it is ignored.
+    """Call ``stop`` once, on a thread of its own, when standard input ends. Its content is ignored.
 
-    The operating system closes a pipe when the process at its other end is gone, however it went.
+    The operating system closes a pipe when the process at its other end has ended, in any way.
     """
     threading.Thread(target=_read_to_the_end, args=(stop,), name="stdin-watch", daemon=True).start()
 
@@ -19,8 +19,8 @@ def call_when_stdin_closes(stop: Callable[[], None]) -> None:
 def terminate_with(pid: int) -> None:
     """Send this process SIGTERM when process ``pid``, or the parent of this one, is gone. POSIX only.
 
-    For a program whose standard input belongs to somebody else. ``pid`` may be further up than the parent: a
-    launcher's own launcher.
+    For a program whose standard input is used by another program. ``pid`` may be a more distant ancestor, such as the
+    parent of a launcher.
     """
     threading.Thread(target=_await_end, args=(pid, os.getppid()), name="parent-watch", daemon=True).start()
 

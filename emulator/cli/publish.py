@@ -83,7 +83,7 @@ def publish(
     lines += map(read_pair, option or [])
     target = f"/v2/enqueue/{queue}/{destination}" if queue else f"/v2/publish/{destination}"
     client = Client(url, token)
-    # Events are listened to from before the publish, so that none is missed.
+    # The event stream is opened before the publish, so that no event is missed.
     events = follow(client) if wait else None
     if events is not None:
         next(events)
@@ -113,7 +113,7 @@ def _wait(
     waiting = {one["messageId"] for one in accepted}
     outcomes: set[str] = set()
     for message_id in [one["messageId"] for one in accepted if one.get("deduplicated")]:
-        # What it is a duplicate of may have finished long ago, and have no more events.
+        # The first message may have ended long ago, without further events.
         known = client.call("GET", f"/emulator/messages/{message_id}")["summary"]["state"]
         if known in _FINAL:
             waiting.discard(message_id)

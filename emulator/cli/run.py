@@ -21,7 +21,7 @@ def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> 
     with _server(server_arguments) as variables:
         typer.echo(f"qstash-emulator: {variables['QSTASH_URL']}/emulator/ while this runs", err=True)
         try:
-            # Without a region, whose own URL and token would be taken instead; not even one of an app's .env.
+            # An empty region, also instead of one in an app's .env: a region's own URL and token would be used instead.
             environment = {**os.environ, **variables, "QSTASH_REGION": ""}
             process = subprocess.Popen(list(command), env=environment)  # noqa: S603  what the user asked for
         except OSError as error:
@@ -33,7 +33,7 @@ def run_with_server(command: Sequence[str], server_arguments: Sequence[str]) -> 
 
 
 class _Ending:
-    """Ends this process on SIGTERM as an error would, so that nothing is left behind; before ``arm`` it is
+    """Ends this process on SIGTERM by an exception, so that everything is cleaned up. Before ``arm``, the signal is
     only recorded.
     """
 

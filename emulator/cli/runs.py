@@ -1,4 +1,4 @@
-"""``qstash-emulator runs``: list workflow runs, show one with its reasons, start one anew from a step."""
+"""``qstash-emulator runs``: list workflow runs, show one with its reasons, start one again from a step."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -79,7 +79,7 @@ def rerun(
     from_step: Annotated[
         str,
         typer.Option(
-            "--from-step", metavar="N", help="The first step to do again: its number, from 1, or its name."
+            "--from-step", metavar="N", help="The first step to repeat: its number, from 1, or its name."
         ),
     ],
     payload: Annotated[

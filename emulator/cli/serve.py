@@ -33,15 +33,15 @@ from emulator.server import Emulator
 from emulator.settings import Settings
 from emulator.tenants import PUBLISHED_USERS
 
-# Where the vendor's server is; its log server is on the next one.
+# The port of the vendor's server; its log server uses the next one.
 _VENDOR_PORT = 8080
 _MOST_DESCRIPTORS = 65_536
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
-    """Settings from the environment and the flags given. Raises BadParameter naming what is wrong.
+    """Return the settings of the environment and the given flags. Raises BadParameter naming the setting.
 
-    A misspelt variable would be ignored in silence, so it is said.
+    Prints a warning for an unknown variable, which pydantic ignores silently.
     """
     for words in _misspelt(os.environ):
         print(f"qstash-emulator: {words}", file=sys.stderr)
@@ -67,7 +67,7 @@ def _misspelt(environment: Iterable[str]) -> Iterator[str]:
     for name in environment:
         if name.upper().startswith(prefix) and name.upper() not in known:
             near = get_close_matches(name.upper(), known, n=1)
-            yield f"the variable {name} is none of ours and is ignored" + (
+            yield f"the variable {name} is unknown and is ignored" + (
                 f"; did you mean {near[0]}?" if near else ""
             )
 
@@ -116,11 +116,11 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
         log_level="info" if is_verbose else "warning",
         access_log=is_verbose,
         timeout_graceful_shutdown=5,
-        # A publisher's address is its socket's: anyone may write an X-Forwarded-For.
+        # A publisher's address is its socket's: any client can send an X-Forwarded-For.
         proxy_headers=False,
     )
     server = _Server(config, emulator, opened[0], stops_with_stdin=stops_with_stdin)
-    # uvicorn raises the signal that stopped it again; a stop that was asked for is a success.
+    # uvicorn raises the signal that stopped it again; a requested stop is a success.
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: None)
     server.run(sockets=opened)
@@ -147,7 +147,7 @@ def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
     from emulator.tracing.setup import create_provider
     from emulator.tracing.transport import TracingTransport
 
-    # The provider sends what is left when the process ends.
+    # The provider sends the remaining spans when the process ends.
     tracer = create_provider(endpoint).get_tracer("emulator")
     emulator.transport = TracingTransport(emulator.transport, tracer)
     return PublishTracing(app, tracer)
@@ -168,7 +168,7 @@ class _Server(uvicorn.Server):
         try:
             await self._emulator.start()
         except EmulatorError as error:
-            # A damaged file may be opened, and refuse to be read.
+            # A damaged file may open and then fail to be read.
             print(
                 f"qstash-emulator: cannot start: {error} (--db {_shown(self._emulator.settings.db)})",
                 file=sys.stderr,
@@ -195,7 +195,7 @@ class _Server(uvicorn.Server):
         shown_host = "localhost" if ip_address(host).is_loopback or ip_address(host).is_unspecified else host
         user = PUBLISHED_USERS[0]
         found = self._emulator.find(user.token)
-        # Those in force: they may have been rotated, in this process or an earlier one.
+        # The keys in force: an earlier process may have rotated them.
         keys = found[0].broker.state.keys if found is not None else user.keys
         for name, value in (
             ("QSTASH_URL", f"http://{shown_host}:{port}"),
@@ -233,7 +233,7 @@ def _warn_of_reach(host: str) -> None:
     if not is_loopback(host):
         print(
             f"qstash-emulator: warning: listening on {host}, so other machines can reach this server, and the tokens "
-            "of its published users are known to everybody (docs/security.md)",
+            "of its published users are public (docs/security.md)",
             file=sys.stderr,
         )
 

@@ -18,7 +18,7 @@ def reset(
     """Delete all messages, queues, groups, schedules and logs; token, keys and clock stay."""
     client = Client(url, token)
     if not yes and sys.stdin.isatty():
-        typer.confirm(f"Forget everything at {client.url}?", abort=True)
+        typer.confirm(f"Delete everything at {client.url}?", abort=True)
     client.call("POST", "/emulator/reset")
     typer.echo("reset", err=True)
 

@@ -23,7 +23,7 @@ def tail(
     ] = None,
     message: Annotated[str | None, typer.Option(metavar="MESSAGE_ID", help="Only this message.")] = None,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="Stop after so many events.")
+        int | None, typer.Option("--count", "-n", min=1, help="Stop after this number of events.")
     ] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
@@ -70,7 +70,7 @@ def line_of(step: dict[str, Any]) -> str:
 
 
 def follow(client: Client) -> Iterator[dict[str, Any] | None]:
-    """Yield ``None`` once connected, then every event; reconnects and continues after the server was gone."""
+    """Yield ``None`` once connected, then every event; reconnects and continues after the server was restarted."""
     import httpx
 
     last_id: str | None = None
@@ -88,7 +88,7 @@ def follow(client: Client) -> Iterator[dict[str, Any] | None]:
         except httpx.TransportError:
             if not is_listening:
                 client.not_running()
-        typer.echo("qstash-emulator: the connection is gone; trying again", err=True)
+        typer.echo("qstash-emulator: the connection was lost; trying again", err=True)
         _pause()
 
 

@@ -1,1 +1,1 @@
-"""Outbound requests: no other room makes any."""
+"""Outbound requests, which only this room makes."""

@@ -15,7 +15,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-# No complete response came in time, in the real service's words (contract 4.2): apps compare them.
+# The real service's text if no complete response came in time (contract 4.2): apps compare it.
 TIMED_OUT = "context deadline exceeded"
 
 
@@ -29,7 +29,7 @@ def not_connected(url: str, error: OSError, *, is_in_container: bool) -> str:
 
 
 def went_wrong(url: str, words: str) -> str:
-    """Explain that the destination broke HTTP; ``words`` say how."""
+    """Explain that the destination's response is not HTTP; ``words`` say why."""
     return f"{_host(url)} {words}"
 
 

@@ -2,7 +2,7 @@
 
 A kept connection that the peer has closed while it was idle is never used, and a request of which nothing
 could be written is sent again on a new one, as Go's net/http does: neither counts as an attempt. A request
-that was written and then cut off does, for its receiver may have begun.
+that was written and then cut off counts, because its receiver may have begun its work.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from emulator.delivery.response_reader import BadHead, ResponseReader
 # Shorter than the five seconds after which uvicorn and Node close an idle connection.
 _KEEP_ALIVE_SECONDS = 4.0
 _NAMES_SECONDS = 10.0
-# A blackholed address of several must not take the whole wait.
+# One unreachable address of several must not use up the whole timeout.
 _ONE_ADDRESS_SECONDS = 10.0
-# What one send takes: of less than this all or nothing was written.
+# The size that one send takes at least: of fewer bytes, all or none were written.
 _ONE_WRITE_BYTES = 65_536
 
 Addresses = Sequence[tuple[socket.AddressFamily, tuple[str, int]]]
@@ -32,7 +32,7 @@ class NothingWritten(Exception):
 
 
 class CutOff(Exception):
-    """The connection ended, or broke HTTP, before a complete head of a response. The text says how."""
+    """The connection ended, or sent no HTTP, before a complete head of a response. The text says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
-            # Bytes without a request: nothing may follow a response.
+            # Bytes without a request: the connection cannot be used any more.
             self.close()
             return
         try:

@@ -1,4 +1,4 @@
-"""Responses to ``api/llm``, made here: the vendor's models are not on this machine (contract 3.9)."""
+"""Canned responses to ``api/llm``, as the vendor's models are not on this machine (contract 3.9)."""
 
 import json
 
@@ -13,7 +13,7 @@ from emulator.wire.headers import first_value
 class LlmTransport:
     """Answers for the vendor's models with a canned completion; sends everything else by ``others``.
 
-    ``--connect-to https://qstash.upstash.io=<origin>`` puts a model of your own in its place.
+    ``--connect-to https://qstash.upstash.io=<origin>`` sends these requests to a model of your own instead.
     """
 
     def __init__(self, others: Transport) -> None:
@@ -34,7 +34,7 @@ class LlmTransport:
 
 
 def _model(body: bytes) -> str:
-    """Return the requested model; the body is the publisher's and may be anything."""
+    """Return the requested model. The body is the publisher's and may be of any form."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The hosts that real QStash refuses at the publish, because it cannot deliver to them (contract 1.3)."""
+"""The hosts that real QStash refuses at publish, because it cannot deliver to them (contract 1.3)."""
 
 import asyncio
 import ipaddress
@@ -11,10 +11,10 @@ from emulator.wire.destination import origin_of
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
-"""The addresses of a host's name. Raises OSError for a name that has none."""
+"""Returns the addresses of a host's name. Raises OSError for a name without any."""
 
 _REFUSED = "invalid destination url"
-# The real service's text names its own name server; applications look at its beginning and its end.
+# The real service's text names its name server; applications compare its beginning and its end.
 _NAME_SERVER = "127.0.0.53:53"
 
 
@@ -22,14 +22,14 @@ class Reachability:
     """Refuses loopback, private and unresolvable hosts, as the real service does."""
 
     def __init__(self, resolve: Resolve, is_known: Callable[[str], bool]) -> None:
-        """``is_known`` tells of an origin whether something here answers for it: it then counts as public,
-        unresolved.
+        """``is_known`` returns whether something on this machine answers for an origin, which then counts as public
+        without being resolved.
         """
         self._resolve = resolve
         self._is_known = is_known
 
     async def check(self, url: str) -> None:
-        """Raise InvalidInput in the real service's words unless it would deliver to ``url``."""
+        """Raise InvalidInput with the real service's text unless it would deliver to ``url``."""
         if self._is_known(origin_of(url)):
             return
         host = urlsplit(url).hostname or ""
@@ -55,20 +55,20 @@ class Reachability:
 
 
 async def resolve(host: str) -> Sequence[str]:
-    """Resolve by the machine's own resolver."""
+    """Resolve with the machine's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 def _address(text: str) -> Address:
-    """Return the address. Raise ValueError if it is none."""
+    """Return the address. Raises ValueError if ``text`` is not an address."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address if mapped is None else mapped
 
 
 def _kind_of(address: Address) -> str | None:
-    """Return why the public cannot reach an address; ``None`` if it may."""
+    """Return the kind of an address that is not public, or ``None`` for a public one."""
     if address.is_loopback:
         return "loopback"
     return None if address.is_global else "private"

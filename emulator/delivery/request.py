@@ -63,7 +63,7 @@ def build_request(
     )
 
 
-# Publishers send the same lines again and again.
+# Cached: publishers send the same lines repeatedly.
 @lru_cache(maxsize=256)
 def _forwarded(headers: Headers) -> Headers:
     lines = tuple([line for line in headers if _travels(line[0])])
@@ -77,7 +77,7 @@ def _travels(name: str) -> bool:
 
 
 def _flow_control(flow: FlowControl) -> Headers:
-    """Return the limits that the message brought, the period in seconds."""
+    """Return the header lines with the message's limits, the period in seconds."""
     given = {"parallelism": flow.parallelism, "rate": flow.rate, "period": flow.period_seconds}
     value = ",".join(f"{name}={number}" for name, number in given.items() if number is not None)
     return (("Upstash-Flow-Control-Key", flow.key), ("Upstash-Flow-Control-Value", value))

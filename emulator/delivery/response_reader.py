@@ -1,8 +1,8 @@
 """Parses one HTTP/1.1 response as a real client does: lenient where that is safe, without I/O.
 
-A complete head counts, whatever follows it: a body that is cut off, badly framed or badly encoded is kept as
-far as it came, and ``problem`` says so. (RFC 9112 says what a client may accept; where it leaves the choice,
-this accepts what Go's net/http and browsers do.)
+A complete head counts, whatever follows it: of a body that is cut off, badly framed or badly encoded, the part that
+arrived is kept, and ``problem`` says so. (RFC 9112 says what a client may accept; where it leaves a choice, this
+reader accepts what Go's net/http and browsers accept.)
 """
 
 import re
@@ -23,7 +23,7 @@ _WITHOUT_BODY = frozenset({204, 205, 304})
 
 
 class BadHead(Exception):
-    """The bytes are no HTTP response; the text says what they are."""
+    """The bytes are not an HTTP response; the text describes them."""
 
 
 class _Framing(Enum):
@@ -43,7 +43,7 @@ class ResponseReader:
         self.is_complete: bool = False
         self.can_be_kept: bool = False
         self.problem: str | None = None
-        """What was wrong with what followed the head, or was cut."""
+        """A text that says what was wrong or cut off behind the head."""
         self._is_head_request = is_head_request
         self._most = most_body_bytes
         self._buffer = bytearray()
@@ -64,7 +64,7 @@ class ResponseReader:
         return self.has_head or bool(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they come. Raise BadHead."""
+        """Read the next bytes. Raises BadHead."""
         self._buffer += data
         while not self.has_head:
             if not self._read_head():
@@ -73,7 +73,7 @@ class ResponseReader:
             self._read_body()
 
     def end(self) -> None:
-        """Note that the connection has ended. Raise BadHead if the head is incomplete."""
+        """Record that the connection has ended. Raises BadHead if the head is incomplete."""
         if not self.has_head:
             raise BadHead(
                 "closed the connection in the middle of the response's head"
@@ -90,11 +90,11 @@ class ResponseReader:
             self._finish()
 
     def give_up(self, words: str) -> None:
-        """Stop waiting for more; ``words`` say why."""
+        """Accept the response without its remaining bytes; ``words`` say why."""
         self._fail(words)
 
     def body(self) -> bytes:
-        """Return the body as far as it came, gzip decoded. Other encodings nobody asked for are kept, and noted."""
+        """Return the part of the body that arrived, gzip decoded. Other encodings are kept and noted in ``problem``."""
         raw = bytes(self._body)
         encodings = [
             token.strip().lower()
@@ -107,8 +107,8 @@ class ResponseReader:
             return raw
         if wanted not in ([b"gzip"], [b"x-gzip"]):
             self.problem = self.problem or (
-                f"the body is kept as it came, in Content-Encoding {b', '.join(wanted).decode('latin-1')}: only gzip "
-                "was asked for"
+                f"the body is kept undecoded, in Content-Encoding {b', '.join(wanted).decode('latin-1')}: only gzip "
+                "was accepted"
             )
             return raw
         return self._gunzipped(raw)
@@ -122,13 +122,13 @@ class ResponseReader:
                 parts.append(unpacker.decompress(raw, self._most + 1 - size))
             except zlib.error as error:
                 if not parts:
-                    self.problem = self.problem or f"the body is kept as it came: it is no gzip ({error})"
+                    self.problem = self.problem or f"the body is kept undecoded: it is not gzip ({error})"
                     return raw
                 break
             size += len(parts[-1])
             if not unpacker.eof:
                 if size <= self._most:
-                    self.problem = self.problem or "the gzip body is not whole"
+                    self.problem = self.problem or "the gzip body is incomplete"
                 break
             raw = unpacker.unused_data
         if size > self._most:
@@ -163,13 +163,13 @@ class ResponseReader:
         self.can_be_kept, codings, lengths = head.can_be_kept, head.codings, head.lengths
         if self._is_head_request or self.status in _WITHOUT_BODY or self.status == 101:
             self._finish()
-            # A body that must not be there would be taken for the next answer's head.
+            # A body that must not be there would be read as the next response's head.
             if self.status == 101 or codings or lengths - {b"0"}:
                 self.can_be_kept = False
         elif codings:
             is_chunked = codings[-1] == b"chunked"
             self._framing = _Framing.CHUNKED if is_chunked else _Framing.UNTIL_CLOSE
-            # Length and chunks: the chunks count, and the connection is not to be trusted any further.
+            # With a length and chunks, the chunks count, and the connection is not reused.
             self.can_be_kept = self.can_be_kept and is_chunked and not lengths
         elif len(lengths) == 1 and (length := next(iter(lengths))).isdigit() and len(length) <= 18:
             self._framing, self._left = _Framing.LENGTH, int(length)
@@ -178,7 +178,7 @@ class ResponseReader:
             if lengths:
                 shown = b", ".join(sorted(lengths)).decode("latin-1")
                 self.problem = (
-                    f"the Content-Length {shown} says nothing: the body was read to the connection's end"
+                    f"the Content-Length {shown} is invalid: the body was read to the connection's end"
                 )
 
     # The body
@@ -206,7 +206,7 @@ class ResponseReader:
         return count
 
     def _read_chunk(self) -> bool:
-        """Take what has come of a chunk. Return whether more may be taken at once."""
+        """Read the available part of a chunk. Return whether more can be read at once."""
         if self._left > 0:
             self._left -= self._take(min(self._left, len(self._buffer)))
             if self._left == 0:
@@ -243,7 +243,7 @@ class ResponseReader:
 
 
 class _Head:
-    """A response's head as it was read, never changed. Raise BadHead for one that is none."""
+    """A response's head, immutable. Raises BadHead for an invalid one."""
 
     __slots__ = ("can_be_kept", "codings", "lengths", "lines", "status")
 
@@ -254,7 +254,7 @@ class _Head:
             raise BadHead(f"does not speak HTTP/1: its response begins with {first[:40]!r}")
         self.status = int(status_line[3])
         if self.status < 100:
-            raise BadHead(f"answered with the status {self.status}, which there is not")
+            raise BadHead(f"answered with the status {self.status}, which does not exist")
         self.lines: RawLines = _header_lines(rest)
         connection = _tokens(self.lines, b"connection")
         is_1_1 = (status_line[1], status_line[2]) >= (b"1", b"1")
@@ -263,13 +263,13 @@ class _Head:
         self.lengths = frozenset(_tokens(self.lines, b"content-length"))
 
 
-# A destination answers alike within one second, and then has another date.
+# Cached: a destination's heads are equal within one second, until their date changes.
 _known_head = lru_cache(maxsize=256)(_Head)
 _MOST_KNOWN_BYTES = 1_024
 
 
 def _header_lines(lines: list[bytes]) -> RawLines:
-    """Return header lines with names in lower case; ``shown`` has them as they came. Folded lines are joined
+    """Return header lines with names in lower case; ``shown`` has the original names. Folded lines are joined
     (5.2).
     """
     read: RawLines = []

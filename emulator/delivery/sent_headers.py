@@ -1,4 +1,4 @@
-"""What is stored of a request: its header lines as they were sent, secrets redacted as the message asks."""
+"""The stored header lines of a request: as they were sent, with the message's redactions."""
 
 from emulator.broker.message import Message
 from emulator.wire.headers import Headers

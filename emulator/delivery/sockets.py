@@ -1,7 +1,7 @@
 """Deliveries over TCP by HTTP/1.1.
 
-The client is our own because no library reads what destinations really answer: see ``response_reader``;
-``connections`` decides which connection a request goes out on.
+This is a client of its own because no library reads all responses that destinations really send: see
+``response_reader``; ``connections`` chooses the connection of a request.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ log: logging.Logger = logging.getLogger(__name__)
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 # Methods whose requests have a Content-Length even without a body (RFC 9110, 8.6).
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-# Resources that this machine has run out of, and may have again later.
+# Errors for resources that this machine has run out of, and may have again later.
 _OUR_OWN = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EAGAIN}
 )
@@ -44,7 +44,7 @@ class SocketTransport:
     """HTTP/1.1 over TCP. Redirects are not followed; response bodies are cut off at ``max_response_bytes``."""
 
     def __init__(self, *, max_response_bytes: int, connect_to: Mapping[str, str] | None = None) -> None:
-        """``connect_to`` maps an origin to the one that is really called; ``Host`` and ``sub`` stay as published."""
+        """``connect_to`` maps an origin to the one that is called; ``Host`` and ``sub`` stay as published."""
         self._max_response_bytes = max_response_bytes
         self._connect_to = {
             origin_of(origin): target.rstrip("/") for origin, target in (connect_to or {}).items()
@@ -63,7 +63,7 @@ class SocketTransport:
         except TimeoutError:
             if not reader.has_head:
                 return _no_response(connection_errors.TIMED_OUT)
-            reader.give_up("the rest of the response did not come in time")
+            reader.give_up("the rest of the response did not arrive in time")
         except (socket.gaierror, UnicodeError):
             # A host with an empty or overlong label is invalid, and is not looked up.
             return _no_response(connection_errors.not_resolved(request.url))
@@ -89,7 +89,7 @@ class SocketTransport:
             except OSError as error:
                 if reader.has_begun or not _is_our_own(error):
                     raise
-                # Nothing was sent, and the destination is not the cause: this is no attempt.
+                # Nothing was sent, and the destination is not the cause, so this does not count as an attempt.
                 if wait_seconds == _FIRST_WAIT_SECONDS:
                     log.warning("cannot connect for now, trying again: %s", error)
             else:
@@ -114,7 +114,7 @@ class SocketTransport:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """The connection's end of a request, and the lines of its head about that."""
+    """The peer of a request's connection, and the header lines that depend on it."""
 
     place: Peer
     authority: str
@@ -127,7 +127,7 @@ def _head(request: OutboundRequest, route: _Route) -> bytes:
     first = f"{request.method} {route.target} HTTP/1.1\r\n"
     text = "".join([f"{name}: {value}\r\n" for name, value in lines])
     if text.isascii():
-        # What nearly all are, in one go.
+        # The fast path for nearly all requests.
         return f"{first}{text}\r\n".encode("ascii")
     written = [b"%s: %s\r\n" % line for line in _raw(lines)]
     return b"".join((first.encode("ascii"), *written, b"\r\n"))
@@ -147,7 +147,7 @@ def _raw(lines: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def raw_request(request: OutboundRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """Return the target and the header lines of a request as servers read them: without blanks before a value."""
+    """Return a request's target and header lines as servers read them: without blanks before a value."""
     userinfo, _, _ = urlsplit(request.url).netloc.rpartition("@")
     lines = _raw(_lines(request, _authority(urlsplit(request.url).netloc), userinfo))
     return _target(request.url), [(name, value.lstrip(b" \t")) for name, value in lines]
@@ -163,7 +163,7 @@ def _result(reader: ResponseReader) -> AttemptResult:
     body = reader.body()
     return AttemptResult(
         status=reader.status,
-        # No database's text holds U+0000.
+        # Databases cannot store U+0000 in text.
         headers=tuple(
             (header_text(name), header_text(value).replace("\0", "\N{REPLACEMENT CHARACTER}"))
             for name, value in reader.lines
@@ -175,7 +175,7 @@ def _result(reader: ResponseReader) -> AttemptResult:
 
 def _is_our_own(error: OSError) -> bool:
     if isinstance(error, socket.gaierror):
-        # Looking up a name takes a descriptor, and the resolver's error does not say that there is none.
+        # Resolving a name takes a descriptor, and the resolver's error does not say when none is left.
         try:
             socket.socket().close()
         except OSError as own:
@@ -211,7 +211,7 @@ def _authority(netloc: str) -> str:
 
 
 def _in_ascii(host: str) -> str:
-    """Return the name in ASCII. Raise UnicodeError if it is none."""
+    """Return the name in ASCII. Raises UnicodeError if it is not a valid name."""
     return host if host.isascii() else idna.encode(host, uts46=True).decode()
 
 

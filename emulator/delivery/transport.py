@@ -1,4 +1,4 @@
-"""The interface between the runtime and the carrier of a request: sockets, or an app in the same process."""
+"""The interface by which the runtime sends a request: over sockets, or to an app in the same process."""
 
 from typing import Protocol
 
@@ -7,10 +7,10 @@ from emulator.delivery.request import OutboundRequest
 
 
 class Transport(Protocol):
-    """Carries one request and returns its outcome."""
+    """Sends requests."""
 
     async def send(self, request: OutboundRequest) -> AttemptResult:
-        """Return the outcome, also without a response; never raise for what the destination does."""
+        """Return the outcome, even without a response. Never raises for the destination's behaviour."""
         ...
 
     async def close(self) -> None:

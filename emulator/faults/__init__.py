@@ -1,6 +1,6 @@
-"""Faults on purpose: which there are, which delivery or publish one strikes, and how.
+"""Injected faults: the kinds, which delivery or publish a fault strikes, and its effect.
 
-None is in force unless a test, or ``/emulator/faults``, adds it.
+A fault is in force only after a test, or ``/emulator/faults``, has added it.
 """
 
 from emulator.faults.fault import Fault, Kind

@@ -15,7 +15,7 @@ from emulator.wire.json_text import as_json
 
 
 class Kind(StrEnum):
-    """What happens instead. *Called* means that the destination got the request."""
+    """The effect of a fault. *Called* means that the destination gets the request."""
 
     REFUSE = "refuse"
     """Deliveries: the connection is refused. Not called."""
@@ -28,21 +28,21 @@ class Kind(StrEnum):
     TIME_OUT = "time-out"
     """Deliveries: called, but no answer comes within the message's timeout, which passes on the emulator's clock."""
     CUT_RESPONSE = "cut-response"
-    """Deliveries: called, but only half of the answer's body comes, or of its head where it has no body."""
+    """Deliveries: called, but only half of the answer's body arrives, or half of its head if it has no body."""
     DELIVER_TWICE = "deliver-twice"
     """Deliveries: called twice with the same message id; the second answer counts."""
     OUT_OF_ORDER = "out-of-order"
-    """Deliveries: called after those that are under way at the same time, the first one last."""
+    """Deliveries: called after the other attempts that are under way, in reverse order."""
     WRONG_SIGNATURE = "wrong-signature"
-    """Deliveries: signed with a key that nobody has."""
+    """Deliveries: signed with an unknown key."""
     EXPIRED_SIGNATURE = "expired-signature"
     """Deliveries: signed ten minutes ago, so that the signature expired five minutes ago."""
     NEXT_KEY_SIGNATURE = "next-key-signature"
-    """Deliveries: signed with the next key, as after a rotation that the receiver has not heard of."""
+    """Deliveries: signed with the next key, as after a rotation whose keys the receiver does not have yet."""
     OTHER_URL_SIGNATURE = "other-url-signature"
     """Deliveries: signed for another URL, as behind a proxy that rewrites it."""
     CRASH = "crash"
-    """Deliveries: the emulator loses what is not durable between accept and delivery, and starts again."""
+    """Deliveries: the emulator loses its non-durable state between accept and delivery, and starts again."""
     PUBLISH_ANSWER = "publish-answer"
     """Publish API: answers with ``status`` (429 by default), ``responseHeaders``, ``responseBody``."""
     PUBLISH_SILENCE = "publish-silence"
@@ -82,7 +82,7 @@ class Fault(BaseModel):
     queue: str | None = Field(None, min_length=1, description="The queue's name.")
     label: str | None = Field(None, min_length=1, description="One of the message's labels.")
     header: str | dict[str, str] | None = Field(
-        None, description="A forwarded header that is there, or headers with their values."
+        None, description="The name of a forwarded header, or headers with their values."
     )
     body: str | dict[str, Any] | None = Field(
         None, description="Text that the body contains, or members that its JSON object has."
@@ -90,23 +90,26 @@ class Fault(BaseModel):
     step: str | None = Field(
         None,
         min_length=1,
-        description="The workflow step that a delivery brings the result or plan of, or calls for; init: the trigger.",
+        description="The workflow step whose result, plan or call is delivered; init: the trigger.",
     )
-    skip: int = Field(0, ge=0, description="How many that it would strike pass first.")
-    count: int | None = Field(None, ge=1, description="How many it strikes; without a count all.")
-    probability: float = Field(1.0, gt=0, le=1, description="How likely each is struck.")
-    seed: int | None = Field(
-        None, description="What the probability is drawn from; by default the emulator's."
+    skip: int = Field(0, ge=0, description="Number of matches that pass first.")
+    count: int | None = Field(
+        None, ge=1, description="Number of matches that it strikes; all without a count."
     )
-    status: int | None = Field(None, ge=100, le=599, description="The status that is answered.")
+    probability: float = Field(1.0, gt=0, le=1, description="Probability with which each match is struck.")
+    seed: int | None = Field(None, description="Seed of the probability; by default the emulator's.")
+    status: int | None = Field(None, ge=100, le=599, description="Status of the answer.")
     response_headers: dict[str, str] = Field(default_factory=dict, description="Headers of that answer.")
     response_body: str = Field("", description="Body of that answer.")
     delay: str | None = Field(None, description="How long a delivery is held, such as 30s.")
-    accepted: bool = Field(False, description="Whether the publish took effect all the same.")
+    accepted: bool = Field(False, description="Whether the publish takes effect although it fails.")
 
     @staticmethod
     def parse(fields: Mapping[str, Any]) -> "Fault":
-        """Return a fault from JSON's names or Python's. Raise InvalidInput naming the field and what is accepted."""
+        """Return a fault from fields by their JSON or Python names.
+
+        Raises InvalidInput naming the field and what is accepted.
+        """
         try:
             return Fault.model_validate(dict(fields))
         except ValidationError as error:
@@ -129,7 +132,7 @@ class Fault(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _count_crashes(cls, fields: Any) -> Any:
-        # The delivery is tried again after the crash: without a count it would strike for ever.
+        # The delivery is repeated after the crash, so without a count every attempt would crash.
         if isinstance(fields, dict) and fields.get("kind") == Kind.CRASH and fields.get("count") is None:
             return {**fields, "count": 1}
         return fields

@@ -22,21 +22,21 @@ class _Entry:
 class FaultBook:
     """One tenant's faults, tried in the order in which they were added; the first that matches strikes.
 
-    Deciding is deterministic: the same calls in the same order give the same faults, probabilities included,
+    The choice is deterministic: the same calls in the same order give the same faults, probabilities included,
     because each fault draws from a seed of its own.
     """
 
     def __init__(
         self, ids: IdFactory, *, seed: int = 0, disturbing: "MutableSet[FaultBook] | None" = None
     ) -> None:
-        """The book is in ``disturbing`` while it has a fault of the publish API."""
+        """``disturbing`` contains this object while it has a fault of the publish API."""
         self._ids = ids
         self._seed = seed
         self._entries: list[_Entry] = []
         self._disturbing = disturbing if disturbing is not None else set()
         self._added = 0
         self.has_spoilt_signatures: bool = False
-        """Whether a delivery was signed wrongly so far, on purpose."""
+        """Whether a fault has given some delivery a wrong signature so far."""
 
     def __len__(self) -> int:
         return len(self._entries)

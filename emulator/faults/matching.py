@@ -1,4 +1,4 @@
-"""Whether a fault strikes: pure functions of the fault and the delivery or call."""
+"""Match faults with deliveries and calls. All functions are pure."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from emulator.wire.headers import Headers, first_value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a fault's conditions look at. ``url`` is empty where a call has no single destination (a batch)."""
+    """The facts that conditions are matched with. ``url`` is empty if a call has several destinations (a batch)."""
 
     url: str
     headers: Headers

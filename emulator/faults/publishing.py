@@ -1,4 +1,4 @@
-"""Faults of the publish API, as ASGI middleware: clients in any language meet them."""
+"""Faults of the publish API, as ASGI middleware, so that they strike clients in any language."""
 
 import json
 from collections.abc import Callable
@@ -22,8 +22,8 @@ class PublishFaults:
     """Strikes publish, enqueue and batch; costs nothing while no tenant has such a fault."""
 
     def __init__(self, app: ASGIApp, *, disturbed: AbstractSet[FaultBook], find: FindBook) -> None:
-        """``disturbed`` are the books with such faults; ``find`` returns the book of a request's token, if it
-        has one.
+        """``disturbed`` holds the fault sets with such faults; ``find`` returns the set of a request's token, or
+        ``None``.
         """
         self._app = app
         self._disturbed = disturbed
@@ -78,7 +78,7 @@ def _facts(scope: Scope, body: bytes) -> Facts:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the whole body; ``None`` if the client disconnected before its end: half a body is not published."""
+    """Return the whole body, or ``None`` if the client disconnected before its end."""
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -103,7 +103,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _discard(message: Message) -> None:
-    """Drop the response, which nobody receives."""
+    """Drop the response."""
 
 
 async def _answer(fault: Fault, send: Send) -> None:

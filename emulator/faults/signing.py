@@ -1,4 +1,4 @@
-"""Signatures that a receiver must refuse, or that only verify with the next key."""
+"""Make signatures that a receiver must refuse, or that verify only with the next key."""
 
 from dataclasses import replace
 

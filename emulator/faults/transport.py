@@ -24,9 +24,9 @@ class FaultyTransport:
         resign: Resign,
         crash: Callable[[], None],
     ) -> None:
-        """``hold`` lets milliseconds of the tenant's time pass; ``crash`` starts one, which ends this delivery.
+        """``hold`` waits milliseconds of the tenant's time; ``crash`` starts a crash, which ends this delivery.
 
-        ``resign`` signs a request anew, as for a delivery of its own.
+        ``resign`` signs a request again, as for a separate delivery.
         """
         self._transport = transport
         self._hold = hold
@@ -35,11 +35,11 @@ class FaultyTransport:
         self._convoy = _Convoy()
 
     async def send(self, request: OutboundRequest, fault: Fault | None) -> AttemptResult:
-        """Return the outcome of one attempt under ``fault``; never raise for what the destination does."""
+        """Return the outcome of one attempt under ``fault``. Never raises for the destination's behaviour."""
         with self._convoy.joined():
             return await self._send(request, fault)
 
-    async def _send(self, request: OutboundRequest, fault: Fault | None) -> AttemptResult:  # noqa: PLR0911  one a kind
+    async def _send(self, request: OutboundRequest, fault: Fault | None) -> AttemptResult:  # noqa: PLR0911  one for each kind
         send = self._transport.send
         match fault.kind if fault else None:
             case Kind.REFUSE:
@@ -70,7 +70,7 @@ class FaultyTransport:
                 self._crash()
                 return await asyncio.Future()
             case _:
-                # No fault, or one of the signature alone.
+                # No fault, or one that only affects the signature.
                 return await send(request)
 
     async def _wait(self, span_ms: int) -> None:
@@ -82,7 +82,7 @@ class FaultyTransport:
 
 
 class _Convoy:
-    """Attempts under way together, and those of them that let the others pass."""
+    """Concurrent attempts, and those of them that wait for the others."""
 
     def __init__(self) -> None:
         self._moving = 0
@@ -99,12 +99,12 @@ class _Convoy:
         self._release()
 
     async def let_others_pass(self) -> None:
-        """Return when none of the others moves any more; of several that wait, the last goes first."""
+        """Wait until all other attempts have ended or wait, too; of those that wait, the last goes first."""
         gate = asyncio.get_running_loop().create_future()
         self._parked.append(gate)
         self._moving -= 1
         try:
-            # Attempts that were let go in the same step have not all begun yet.
+            # Attempts that were started in the same step have not all begun yet.
             await asyncio.sleep(0)
             self._release()
             await gate
@@ -147,10 +147,10 @@ def _cut(request: OutboundRequest, result: AttemptResult, fault: Fault | None) -
         return result
     if not result.body:
         return _no_response(
-            connection_errors.cut_off(request.url, ConnectionError("half of the head came")), fault
+            connection_errors.cut_off(request.url, ConnectionError("half of the head arrived")), fault
         )
     came = len(result.body) // 2
-    words = f"{came} of {len(result.body)} bytes of the body came (fault {fault.id})"
+    words = f"{came} of {len(result.body)} bytes of the body arrived (fault {fault.id})"
     return replace(result, body=result.body[:came], note=words)
 
 

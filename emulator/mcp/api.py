@@ -7,11 +7,11 @@ import httpx
 
 
 class ApiError(Exception):
-    """The server refused; the text is its own."""
+    """The server refused the call; the text is the server's."""
 
 
 class Api:
-    """The API as one tenant sees it. ``transport`` is the app itself inside the server, else a socket."""
+    """Calls of one tenant. ``transport`` is the app itself inside the server, otherwise a socket."""
 
     def __init__(self, url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url: str = url.rstrip("/")
@@ -38,7 +38,7 @@ class Api:
         params: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """The JSON answer of one call; parameters that are ``None`` are left out. Raises ApiError."""
+        """Return the JSON answer of one call. Parameters that are ``None`` are left out. Raises ApiError."""
         given = {name: str(value) for name, value in (params or {}).items() if value is not None}
         lines = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         body: dict[str, Any] = {"json": json} if json is not None else {"content": content or ""}

@@ -1,4 +1,4 @@
-"""``/emulator/mcp``: the tools over Streamable HTTP, without sessions, guarded as all of ``/emulator/`` is."""
+"""``/emulator/mcp``: the tools over Streamable HTTP without sessions, with the checks of all of ``/emulator/``."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -19,18 +19,18 @@ _METHODS = ["GET", "POST", "DELETE"]
 
 @cache
 def mcp_routes() -> Sequence[BaseRoute]:
-    """The one route of this room."""
+    """Return the route ``/emulator/mcp``."""
     return [Route("/emulator/mcp", McpEndpoint(), methods=_METHODS)]
 
 
 class McpEndpoint:
-    """Answers each request with a server of its own: there are no sessions, and so nothing to keep apart."""
+    """Answers each request with an MCP server of its own, as there are no sessions."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
             check_origin(request)
-            # What a read-only token may not do is refused by the calls that the tools make.
+            # The tools' calls refuse what a read-only token may not do.
             authenticate(Request({**scope, "method": "GET"}))
             token = token_of(request)
         except EmulatorError as error:
@@ -56,7 +56,7 @@ async def _answer(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
     from emulator.mcp.server import make_server
 
     server = make_server(api)
-    # Host and Origin are checked already, by the names that this server was told are its own.
+    # Host and Origin are already checked against the server's own names.
     from mcp.server.transport_security import TransportSecuritySettings
 
     server.streamable_http_app(

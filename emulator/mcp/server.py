@@ -1,4 +1,4 @@
-"""The MCP server of one tenant's tools: what it tells of them, and its answers to what does not fit. Needs the extra
+"""The MCP server of one tenant's tools: their descriptions, and its errors for invalid arguments. Needs the extra
 ``mcp``."""
 
 import inspect
@@ -50,7 +50,7 @@ _TOOLS: tuple[tuple[str, Json], ...] = (
 
 
 def make_server(api: Api) -> MCPServer[Any]:
-    """The server of the tenant that ``api`` calls as."""
+    """Return the server of the tenant with whose token ``api`` calls."""
     server = _Server("qstash-emulator", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
     tools = Tools(api)
     for name, hints in _TOOLS:
@@ -60,7 +60,7 @@ def make_server(api: Api) -> MCPServer[Any]:
 
 
 class _Server(MCPServer[Any]):
-    """Says in this project's words which argument does not fit, and ignores none."""
+    """Refuses unknown and invalid arguments with the project's texts; the SDK's server ignores unknown ones."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: "Context[Any, Any] | None" = None
@@ -80,7 +80,7 @@ class _Server(MCPServer[Any]):
 
 
 def _words(error: ValidationError) -> str:
-    """What does not fit: each argument, its value, and what is expected."""
+    """Return a text that names each invalid argument, its value, and what is expected."""
     said = []
     for one in error.errors(include_url=False):
         where = ".".join(str(part) for part in one["loc"])
@@ -92,7 +92,7 @@ def _words(error: ValidationError) -> str:
 
 
 def _told(tool: Tool) -> Tool:
-    """The tool, whose refusals reach the agent in the API's own words; the SDK hides those of other errors."""
+    """Return the tool with the API's errors as ToolError; the SDK hides the texts of other exceptions."""
 
     @wraps(tool)
     async def call(*arguments: Any, **named: Any) -> Json:

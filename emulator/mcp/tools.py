@@ -1,4 +1,4 @@
-"""The tools: what they are called, what they take, what they answer. Times are ISO 8601 in UTC unless they say ms."""
+"""The tools: names, arguments, answers. Times are ISO 8601 in UTC unless their names say ms."""
 
 import json
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 MessageId = Annotated[str, Field(min_length=1, description="msg_…")]
 RunId = Annotated[str, Field(min_length=1, description="wfr_…")]
 ScheduleId = Annotated[str, Field(min_length=1, description="As it was given, or scd_….")]
-Limit = Annotated[int, Field(ge=1, le=200, description="At most so many, newest first.")]
+Limit = Annotated[int, Field(ge=1, le=200, description="Largest number of entries, newest first.")]
 
 
 class Tools:
@@ -24,7 +24,7 @@ class Tools:
         self._api = api
 
     async def explain_message(self, message_id: MessageId) -> Json:
-        """What happened to a message and why: its state, each attempt with the answer's own words, what it waits for
+        """Explain what happened to a message and why: its state, each attempt with the answer's text, what it waits for
         and until when, what to do, and whether it is in the dead letter queue."""
         story = await self._api.call("GET", f"/emulator/messages/{_part(message_id)}")
         message, summary = story["message"], story["summary"]
@@ -49,8 +49,8 @@ class Tools:
         )
 
     async def explain_run(self, run_id: RunId) -> Json:
-        """What happened to a Workflow run and why: its state, each step, the attempts that failed with the answer's own
-        words, what a step waits for, and what to do."""
+        """Explain what happened to a Workflow run and why: its state, each step, the failed attempts with the answers'
+        texts, what a step waits for, and what to do."""
         story = await self._api.call("GET", f"/emulator/runs/{_part(run_id)}")
         summary = story["summary"]
         return _present(
@@ -68,8 +68,8 @@ class Tools:
         )
 
     async def explain_schedule(self, schedule_id: ScheduleId) -> Json:
-        """What a schedule does and did: its cron line and zone, whether it is paused, when it fires next, and how the
-        messages of its latest firings stand and why."""
+        """Explain a schedule: its cron line and zone, whether it is paused, when it fires next, and the states of the
+        messages of its latest firings with the reasons."""
         one = await self._api.call("GET", f"/emulator/schedules/{_part(schedule_id)}")
         schedule = one["schedule"]
         return _present(
@@ -97,7 +97,7 @@ class Tools:
         text: Annotated[str | None, Field(description="Part of an id, URL, label or body.")] = None,
         limit: Limit = 20,
     ) -> Json:
-        """Find messages, newest first, each with how it stands and why."""
+        """List messages, newest first, each with its state and the reason."""
         found = await self._api.call(
             "GET",
             "/emulator/messages",
@@ -115,12 +115,12 @@ class Tools:
         ] = None,
         label: str | None = None,
     ) -> Json:
-        """Find Workflow runs, the newest hundred, each with how it stands and why."""
+        """List Workflow runs, the newest hundred, each with its state and the reason."""
         found = await self._api.call("GET", "/emulator/runs", params={"state": state, "label": label})
         return {"runs": [_run_row(one) for one in found["runs"]]}
 
     async def list_schedules(self) -> Json:
-        """All schedules, the next to fire first."""
+        """List all schedules, the next to fire first."""
         found = await self._api.call("GET", "/emulator/schedules")
         rows = [
             {
@@ -135,7 +135,7 @@ class Tools:
         return {"schedules": rows}
 
     async def list_dead_letters(self, limit: Limit = 20) -> Json:
-        """What failed for good: messages and Workflow runs in the dead letter queue, each with the reason."""
+        """List failed messages and Workflow runs in the dead letter queue, each with the reason."""
         letters = await self._api.call("GET", "/v2/dlq", params={"count": min(limit, 100)})
         runs = await self._api.call("GET", "/v2/workflows/dlq", params={"count": min(limit, 100)})
         messages = []
@@ -168,7 +168,7 @@ class Tools:
             ),
         ] = None,
     ) -> Json:
-        """Publish a message, or enqueue it. Answers its id; explain_message says what became of it."""
+        """Publish a message, or enqueue it. Returns its id; explain_message shows its progress."""
         lines = {
             "Content-Type": "application/json" if _is_json(body) else "text/plain",
             "Upstash-Delay": delay,
@@ -186,13 +186,13 @@ class Tools:
         return {"accepted": answer if isinstance(answer, list) else [answer]}
 
     async def run_schedule_now(self, schedule_id: ScheduleId) -> Json:
-        """Publish what a schedule says, now; its next time stays."""
+        """Publish a schedule's message now; its next time stays the same."""
         answer: Json = await self._api.call("POST", f"/emulator/schedules/{_part(schedule_id)}/run-now")
         return answer
 
     async def retry_message(self, message_id: MessageId) -> Json:
-        """Deliver a message now: one that waits for its time is brought forward, one in the dead letter queue is
-        published anew (and has a new id, which is answered)."""
+        """Deliver a message now: a waiting message is made due, one in the dead letter queue is published again
+        with a new id, which is returned."""
         story = await self._api.call("GET", f"/emulator/messages/{_part(message_id)}")
         if story.get("dlqId"):
             answer = await self._api.call("POST", f"/v2/dlq/retry/{_part(story['dlqId'])}")
@@ -205,13 +205,13 @@ class Tools:
         run_id: RunId,
         how: Annotated[
             Literal["resume", "restart"],
-            Field(description="resume goes on at the step that failed; restart begins anew."),
+            Field(description="resume continues at the failed step; restart begins again."),
         ] = "resume",
     ) -> Json:
-        """Take up a failed Workflow run again, as a new run whose id is answered."""
+        """Resume or restart a failed Workflow run, as a new run whose id is returned."""
         found = await self._api.call("GET", "/v2/workflows/dlq", params={"workflowRunId": run_id})
         if not found["messages"]:
-            raise ApiError(f"run {run_id} is not in the dead letter queue; explain_run says how it stands")
+            raise ApiError(f"run {run_id} is not in the dead letter queue; explain_run shows its state")
         dlq_id = found["messages"][0]["dlqId"]
         answer: Json = await self._api.call("POST", f"/v2/workflows/dlq/{how}/{_part(dlq_id)}")
         return answer
@@ -220,12 +220,12 @@ class Tools:
         self,
         run_id: RunId,
         from_step: Annotated[
-            int | str, Field(description="The first step to do again: number from 1, or name.")
+            int | str, Field(description="The first step to repeat: number from 1, or name.")
         ],
         payload: Annotated[str | None, Field(description="Another initial payload, as text.")] = None,
     ) -> Json:
-        """Start a Workflow run that has ended anew from one of its steps, as a new run whose id is answered; the
-        results before that step are kept, and its code is not run again for them."""
+        """Start an ended Workflow run again from one of its steps, as a new run whose id is returned. The results
+        before that step are kept, and those steps do not run again."""
         answer: Json = await self._api.call(
             "POST",
             f"/emulator/runs/{_part(run_id)}/rerun",
@@ -234,7 +234,7 @@ class Tools:
         return answer
 
     async def cancel_message(self, message_id: MessageId) -> Json:
-        """Cancel a message that is not finished."""
+        """Cancel an unfinished message."""
         await self._api.call("DELETE", f"/v2/messages/{_part(message_id)}")
         return {"cancelled": message_id}
 
@@ -244,19 +244,19 @@ class Tools:
         return {"cancelled": run_id}
 
     async def get_clock(self) -> Json:
-        """What time it is for the emulator, whether its clock is manual, and when something is due next."""
+        """Return the emulator's time, whether its clock is manual, and when something is due next."""
         return _clock(await self._api.call("GET", "/emulator/clock"))
 
     async def advance_clock(
         self, by: Annotated[str, Field(description="A duration such as 30s or 24h.")]
     ) -> Json:
-        """Turn a manual clock forward; answers when all that fell due has happened."""
+        """Advance a manual clock. Returns when everything that fell due has happened."""
         return _clock(await self._api.call("POST", "/emulator/clock/advance", json={"by": by}))
 
     async def run_until_idle(
-        self, limit: Annotated[str, Field(description="Turn the clock by no more than this.")] = "30d"
+        self, limit: Annotated[str, Field(description="Advance the clock by no more than this.")] = "30d"
     ) -> Json:
-        """Turn a manual clock forward until no message is pending."""
+        """Advance a manual clock until no message is pending."""
         return _clock(await self._api.call("POST", "/emulator/clock/run-until-idle", json={"limit": limit}))
 
     async def inject_fault(
@@ -269,24 +269,24 @@ class Tools:
             ),
         ],
     ) -> Json:
-        """Have something go wrong on purpose, for the next deliveries or publishes that match."""
+        """Inject a fault for the next deliveries or publishes that match."""
         answer: Json = await self._api.call("POST", "/emulator/faults", json=fault)
         return answer
 
     async def clear_faults(self) -> Json:
-        """End all faults; answers those that were in force, with how often each struck."""
+        """Remove all faults. Returns those that were in force, with how often each struck."""
         found: Json = await self._api.call("GET", "/emulator/faults")
         await self._api.call("DELETE", "/emulator/faults")
         return found
 
     async def reset(self) -> Json:
-        """Forget this tenant's messages, schedules, queues, runs and faults. This cannot be taken back."""
+        """Delete this tenant's messages, schedules, queues, runs and faults. This cannot be undone."""
         await self._api.call("POST", "/emulator/reset")
         return {"reset": True}
 
 
 def _part(text: str) -> str:
-    """One segment of a path."""
+    """Return a text as one segment of a path."""
     return quote(text, safe="")
 
 

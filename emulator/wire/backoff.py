@@ -1,6 +1,6 @@
-"""How long to wait before the next attempt.
+"""The wait before the next attempt.
 
-The first of these that applies (contract 4.3): a usable wait header of the response, the message's own
+It is the first of these that applies (contract 4.3): a usable wait header of the response, the message's own
 retry-delay expression, the default backoff.
 """
 
@@ -18,7 +18,7 @@ _LARGEST_USEFUL_N = 5
 
 
 def default_backoff_ms(retried: int) -> int:
-    """Milliseconds before the next retry when ``retried`` were made so far: ``min(1 day, e^(2.5·n))``, n = retried + 1.
+    """Return ms before the next retry after ``retried`` retries: ``min(1 day, e^(2.5·n))``, n = retried + 1.
 
     12.18 s, 148.41 s (2m28s), 30m8s, 6h7m6s, then a day. Source: contract 4.4.
     """
@@ -29,7 +29,7 @@ def default_backoff_ms(retried: int) -> int:
 def retry_wait_ms(
     *, retried: int, expression: str | None, response_headers: Sequence[tuple[str, str]], now_at: int
 ) -> int:
-    """Milliseconds to wait after a failed attempt that ended at ``now_at`` (unix ms).
+    """Return the milliseconds to wait after a failed attempt that ended at ``now_at`` (unix ms).
 
     ``retried`` counts the retries made so far, this attempt included; ``expression`` was validated when the
     message was published.
@@ -43,7 +43,7 @@ def retry_wait_ms(
 def explain_wait(
     *, retried: int, expression: str | None, response_headers: Sequence[tuple[str, str]], now_at: int
 ) -> str:
-    """The rule by which ``retry_wait_ms`` finds its answer for the same values, in words."""
+    """Return a text that names the rule which ``retry_wait_ms`` applies to the same values."""
     if wait_from_response(response_headers, now_at=now_at) is not None:
         names = sorted({name for name, _ in response_headers if name.lower() in WAIT_HEADERS})
         return f"as the response's {', '.join(names)} asked"

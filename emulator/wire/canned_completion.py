@@ -1,4 +1,4 @@
-"""The canned chat completion: what stands in for the vendor's own models (contract 2.12 and 3.9)."""
+"""The canned chat completion, which replaces the vendor's models (contract 2.12 and 3.9)."""
 
 from typing import Annotated, Literal, NotRequired
 

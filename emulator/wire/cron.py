@@ -40,9 +40,9 @@ _MONTHS = {
 }
 _WEEKDAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 
-# No zone has ever repeated more than this much of a day within living memory; Lord Howe repeats half an hour.
+# No zone has repeated more than this much of a day in recent history; Lord Howe repeats half an hour.
 _LONGEST_FOLD = timedelta(hours=3)
-# Leap days on a given weekday come back within 28 years, or 40 across the end of a century.
+# A leap day falls on a given weekday again within 28 years, or 40 across the end of a century.
 _SEARCH_YEARS = 50
 
 
@@ -59,7 +59,7 @@ _FIELDS = (
     _Field("hour", 0, 23, {}),
     _Field("day of month", 1, 31, {}),
     _Field("month", 1, 12, _MONTHS),
-    # Sunday is 0; 7 is taken for it, too (contract U27).
+    # Sunday is 0, and 7 is accepted for it, too (contract U27).
     _Field("day of week", 0, 7, _WEEKDAYS),
 )
 
@@ -82,17 +82,17 @@ class Cron:
         return _parse(text.strip())
 
     def next_after(self, after_at: int) -> int | None:
-        """The first fire time (unix ms, on a whole minute) after ``after_at``; ``None`` if there is none."""
+        """Return the first fire time (unix ms, on a whole minute) after ``after_at``, or ``None``."""
         if self.interval_ms is not None:
             return (after_at + self.interval_ms) // 1000 * 1000
-        # Every time is a whole minute of every zone's, so all instants of one minute have the same next time.
+        # Fire times are whole minutes in every zone, so all instants of one minute have the same next time.
         return _next_minute(self, after_at // _MINUTE_MS)
 
     def _next_match(self, moment: datetime) -> datetime | None:
-        """The earliest matching instant after ``moment``.
+        """Return the earliest matching instant after ``moment``.
 
-        Local times come in order of the wall clock, which a fold turns back. Where ``moment`` is in a fold,
-        the search starts before it and looks past its end.
+        Local times come in the order of the wall clock, which a fold sets back. If ``moment`` is in a fold, the
+        search starts before the fold and looks past its end.
         """
         local = moment.astimezone(self.zone).replace(tzinfo=None, fold=0)
         is_in_fold = len(self._instants(local)) > 1
@@ -115,7 +115,7 @@ class Cron:
                 return
 
     def _instants(self, local: datetime) -> list[datetime]:
-        """The instants at which the zone's clocks show ``local``: none in a gap, two in a fold."""
+        """Return the instants at which the zone's clocks show ``local``: none in a gap, two in a fold."""
         instants: list[datetime] = []
         for fold in (0, 1):
             instant = local.replace(tzinfo=self.zone, fold=fold).astimezone(UTC)
@@ -127,8 +127,8 @@ class Cron:
 
 @lru_cache(_KEPT_TIMES)
 def _next_minute(cron: Cron, minute: int) -> int | None:
-    """The first fire time after the start of ``minute``, counted in minutes since the epoch."""
-    upcoming = cron._next_match(datetime.fromtimestamp(minute * 60, UTC))  # noqa: SLF001 -- of the class above
+    """Return the first fire time after the start of ``minute``, which is counted since the epoch."""
+    upcoming = cron._next_match(datetime.fromtimestamp(minute * 60, UTC))  # noqa: SLF001 -- a method of the class above
     return None if upcoming is None else int(upcoming.timestamp()) * 1000
 
 
@@ -182,15 +182,15 @@ def _checked_range(item: str, field: _Field, spec: str) -> str:
     if step < 1:
         raise _bad(field, item, spec)
     if base in ("*", "?"):
-        # "*/1" restricts nothing, as in robfig/cron: beside it, the other day field alone decides. A longer step is
-        # no star there, and so either day field's match is enough.
+        # As in robfig/cron, "*/1" is a star, so the other day field alone decides. A longer step is not a star there,
+        # so a match of either day field is enough.
         if step == 1:
             return "*"
         most = 6 if field.words is _WEEKDAYS else field.most
         return f"{field.least}-{most}/{step}" if field.least + step <= most else str(field.least)
     first_text, dash, last_text = base.partition("-")
     first = _number(first_text, field.words, field, spec)
-    # "5/15" is "from 5 on, every 15", as in robfig/cron.
+    # As in robfig/cron, "5/15" means every 15 from 5 on.
     last = _number(last_text, field.words, field, spec) if dash else (field.most if slash else first)
     if field.words is _WEEKDAYS and not dash and slash:
         last = 6

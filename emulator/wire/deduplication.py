@@ -1,4 +1,4 @@
-"""When two publishes are the same message (contract 3.5)."""
+"""The keys by which two publishes count as the same message (contract 3.5)."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,15 +9,15 @@ WINDOW_MS = 10 * 60 * 1000
 
 
 def explicit_key(deduplication_id: str) -> str:
-    """The key of a publisher's own id. The id is "the message": neither destination nor queue is part of it."""
+    """Return the key of a publisher's id. Neither destination nor queue is part of it."""
     return f"id:{deduplication_id}"
 
 
 def content_key(*, destination: str, body: bytes, headers: Headers) -> str:
-    """The key of a content hash over destination, body, content type and forwarded headers.
+    """Return the key with a hash over destination, body, content type and forwarded headers.
 
-    Every part is prefixed by its length, so that no two different messages run together into one text; header
-    names are lower-cased and sorted. Method, delay, labels and callbacks are not part of it.
+    Every part is prefixed by its length, so that different messages have different texts; header names are
+    lower-cased and sorted. Method, delay, labels and callbacks are not part of it.
     """
     digest = hashlib.sha256()
     for part in _parts(destination, body, headers):
@@ -27,7 +27,7 @@ def content_key(*, destination: str, body: bytes, headers: Headers) -> str:
 
 
 def endpoint_key(key: str, url: str) -> str:
-    """The key for one endpoint of a URL group: every endpoint gets its message, once."""
+    """Return the key for one endpoint of a URL group, as every endpoint gets a message of its own."""
     return f"{key}@{url}"
 
 

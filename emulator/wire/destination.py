@@ -1,7 +1,7 @@
-"""Where a message goes: reading the destination out of the raw request target (contract 1.1 and 2.1).
+"""Read a message's destination from the raw request target (contract 1.1 and 2.1).
 
-The destination stands verbatim behind a fixed prefix: ``/v2/publish/https://example.com/a//b%2Fc?x=1``.
-Nothing here decodes, collapses or re-spells it.
+The destination follows a fixed prefix verbatim: ``/v2/publish/https://example.com/a//b%2Fc?x=1``. It is never
+decoded, normalised or re-encoded.
 """
 
 import re
@@ -21,7 +21,7 @@ _OPTION_PREFIX = "upstash-"
 
 
 class DestinationKind(Enum):
-    """What the text behind the prefix turned out to be."""
+    """The kind of a destination."""
 
     URL = "url"
     URL_GROUP = "url group"
@@ -30,7 +30,7 @@ class DestinationKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """``value`` is the whole URL, or the URL group's name; ``query`` what was given beside a group's name."""
+    """``value`` is the whole URL, or the URL group's name; ``query`` is the query given with a group's name."""
 
     kind: DestinationKind
     value: str
@@ -38,10 +38,10 @@ class Destination:
 
 
 def parse_destination(raw: str, query: str = "") -> Destination:
-    """Resolve what a publisher wrote; ``query`` is the surviving query string, without its question mark.
+    """Return the destination that a publisher gave; ``query`` is the remaining query string, without "?".
 
-    Raises InvalidInput for an empty destination and for one that looks like a URL but has no http or https
-    scheme, in the real service's words (contract 1.3).
+    Raises InvalidInput with the real service's text (contract 1.3) for an empty destination, and for one that looks
+    like a URL without an http or https scheme.
     """
     if not raw:
         raise InvalidInput("a non-empty destination must be provided")
@@ -56,7 +56,7 @@ def parse_destination(raw: str, query: str = "") -> Destination:
 
 
 def check_url(url: str, *, what: str) -> str:
-    """``url`` itself, if it is an absolute http(s) URL with a host; ``what`` names it in the error."""
+    """Return ``url`` if it is an absolute http(s) URL with a host; ``what`` names it in the error."""
     problem = _problem_of(url)
     if problem is not None:
         raise InvalidInput(f"invalid {what}{problem}")
@@ -65,7 +65,7 @@ def check_url(url: str, *, what: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _problem_of(url: str) -> str | None:
-    """What is wrong with ``url``; few destinations get most messages, so the answer is remembered."""
+    """Return what is wrong with ``url``, or ``None``. Cached, as few destinations get most messages."""
     if not _HTTP.match(url):
         return ": endpoint has invalid scheme, add http:// or https://"
     try:
@@ -81,33 +81,33 @@ def _problem_of(url: str) -> str | None:
 
 
 def check_name(name: str, *, what: str) -> str:
-    """``name`` itself, if a queue, URL group or schedule may be called that (contract 1.4)."""
+    """Return ``name`` if it is a valid name of a queue, URL group or schedule (contract 1.4)."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"invalid {what} {name!r}: only letters, digits, '_', '-' and '.' are accepted")
     return name
 
 
 def check_text(text: str, *, what: str) -> str:
-    """``text`` itself, if a database can keep it: without the character U+0000."""
+    """Return ``text`` if databases can store it, that is, without the character U+0000."""
     if "\0" in text:
         raise InvalidInput(f"invalid {what}: it must not contain the character U+0000")
     return text
 
 
 def check_line(text: str, *, what: str) -> str:
-    """``text`` itself, if it may be a header's value: on one line, and without the character U+0000."""
+    """Return ``text`` if it is valid as a header's value: on one line, and without the character U+0000."""
     if "\n" in text or "\r" in text:
         raise InvalidInput(f"invalid {what} {text!r}: it must be on one line")
     return check_text(text, what=what)
 
 
 def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, str]]]:
-    """Part the raw remainder of a target into destination, destination's query, and configuration.
+    """Split the raw remainder of a target into destination, destination's query, and configuration.
 
     Returns ``(destination, query, parameters)``: the query keeps the order and spelling of every pair that is
-    not configuration; ``parameters`` are the decoded ``upstash-*`` pairs, names in lower case. The token
-    parameter is dropped: it is the publisher's secret (contract 1.2). Raises InvalidInput for a value that no header
-    could have.
+    not configuration; ``parameters`` are the decoded ``upstash-*`` pairs, names in lower case. The token parameter
+    is dropped, as it is the publisher's secret (contract 1.2). Raises InvalidInput for a value that is invalid in a
+    header.
     """
     kept: list[str] = []
     parameters: list[tuple[str, str]] = []
@@ -121,14 +121,14 @@ def split_target(remainder: str, query: str) -> tuple[str, str, list[tuple[str, 
 
 
 def token_parameter(query: str) -> str | None:
-    """The decoded ``qstash_token`` of a raw query string, or ``None``."""
+    """Return the decoded ``qstash_token`` of a raw query string, or ``None``."""
     if _TOKEN_PARAMETER not in query.lower():
         return None
     return next((value for _, name, value in _pairs(query) if name.lower() == _TOKEN_PARAMETER), None)
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str, str]]:
-    """Each pair as written, with its decoded name and value."""
+    """Yield each pair as written, with its decoded name and value."""
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")
         yield pair, unquote_plus(name), unquote_plus(value)
@@ -136,7 +136,7 @@ def _pairs(query: str) -> Iterator[tuple[str, str, str]]:
 
 @lru_cache(maxsize=4096)
 def origin_of(url: str) -> str:
-    """``scheme://host:port`` in lower case with the port spelled out: what deliveries share a connection by."""
+    """Return ``scheme://host:port`` in lower case with an explicit port; deliveries to one origin share connections."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
     return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port}"

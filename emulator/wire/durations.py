@@ -1,4 +1,4 @@
-"""Two grammars for spans of time that look alike and are not the same.
+"""Two similar but different grammars for time spans.
 
 Request headers (``Upstash-Delay: 1d10h30m``) use whole numbers with the units s, m, h, d (contract 1.6).
 Response headers (``Retry-After: 1.5h``) use Go's durations: fractions, and units from ns to h, but no days
@@ -13,7 +13,7 @@ _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"([0-9]+)([smhd])")
 _DURATION = re.compile(r"(?:[0-9]+[smhd])+")
 
-# Twelve digits of days are three billion years: enough for anyone, and no number can grow without bound.
+# Twelve digits of days are three billion years; the bound keeps numbers small.
 _MAX_LENGTH = 64
 
 _GO_UNIT_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3, "h": 3600e3}
@@ -23,7 +23,7 @@ _GO_DURATION = re.compile(rf"(?:{_GO_NUMBER}(?:ns|us|µs|μs|ms|s|m|h))+")
 
 
 def parse_duration(text: str, *, field: str) -> int:
-    """Milliseconds of a request header's duration such as ``10s`` or ``1d10h30m``; ``field`` names it in errors.
+    """Return the ms of a request header's duration such as ``10s`` or ``1d10h30m``; ``field`` names it in errors.
 
     Raises InvalidInput for anything else: a bare number, a sign, a fraction, a blank, an unknown unit.
     Source: contract 1.6.
@@ -37,7 +37,7 @@ def parse_duration(text: str, *, field: str) -> int:
 
 
 def format_duration(span_ms: int) -> str:
-    """The shortest duration text for whole seconds of ``span_ms``: 5403000 becomes ``1h30m3s``, 0 becomes ``0s``."""
+    """Return the shortest text for the whole seconds of ``span_ms``: ``1h30m3s`` for 5403000, ``0s`` for 0."""
     parts: list[str] = []
     rest = span_ms
     for unit in ("d", "h", "m", "s"):
@@ -48,7 +48,7 @@ def format_duration(span_ms: int) -> str:
 
 
 def parse_go_duration(text: str) -> float | None:
-    """Milliseconds of a Go duration such as ``6m5s``, ``1.5h`` or ``100µs``; ``None`` if it is not one.
+    """Return the ms of a Go duration such as ``6m5s``, ``1.5h`` or ``100µs``, or ``None`` if it is not one.
 
     Source: contract 4.6.
     """

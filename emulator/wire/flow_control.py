@@ -13,7 +13,7 @@ _KNOWN = ("parallelism", "rate", "period")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowControl:
-    """The limits one message brings for its key. ``rate`` counts attempts started in one period."""
+    """The limits that a message sets for its key. ``rate`` counts attempts started in one period."""
 
     key: str
     parallelism: int | None = None
@@ -22,7 +22,7 @@ class FlowControl:
 
 
 def parse_flow_control(key: str | None, value: str | None, *, prefix: str = "Upstash-") -> FlowControl | None:
-    """The limits of the two headers together, or ``None`` when neither is given; ``prefix`` names them in errors."""
+    """Return the limits of the two headers, or ``None`` if neither is given; ``prefix`` names them in errors."""
     key_field, value_field = f"{prefix}Flow-Control-Key", f"{prefix}Flow-Control-Value"
     if key is None and value is None:
         return None

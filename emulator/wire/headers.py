@@ -1,4 +1,4 @@
-"""Header lines: names in canonical form, the JSON shape of a header map, and which lines may travel on.
+"""Header lines: canonical names, the JSON form of a header map, and which lines may be forwarded.
 
 A set of header lines is a tuple of ``(name, value)`` pairs in the order received; names compare without case.
 """
@@ -11,7 +11,7 @@ HeaderMap = dict[str, list[str]]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# RFC 9110, 7.6.1, and what the client that sends the request computes itself (contract 3.3).
+# RFC 9110, 7.6.1, and the headers that the sending client computes itself (contract 3.3).
 _HOP_BY_HOP = frozenset(
     {
         "host", "content-length", "connection", "transfer-encoding", "keep-alive", "te", "trailer", "upgrade",
@@ -19,7 +19,7 @@ _HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 
-# What only the server may say about a delivery; a forwarded line of the same name gives way (contract 4.1).
+# Only the server sets these headers of a delivery; forwarded lines of these names are dropped (contract 4.1).
 SERVER_OWNED = frozenset(
     {
         "accept-encoding", "upstash-signature", "upstash-message-id", "upstash-retried", "upstash-caller-ip",
@@ -30,31 +30,31 @@ SERVER_OWNED = frozenset(
 
 
 def is_header_name(name: str) -> bool:
-    """Whether a header may be called that: a token (RFC 9110, 5.1)."""
+    """Return whether ``name`` is a valid header name, that is, a token (RFC 9110, 5.1)."""
     return _TOKEN.fullmatch(name) is not None
 
 
 def canonical_name(name: str) -> str:
-    """``test-header`` as ``Test-Header``, as Go's net/http writes it (contract 1.11)."""
+    """Return ``test-header`` as ``Test-Header``, as Go's net/http writes it (contract 1.11)."""
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
 def header_text(value: bytes) -> str:
-    """A header's bytes as text: UTF-8 where they are that, else Latin-1, which RFC 9110 (5.5) knows from history."""
+    """Return a header's bytes as text: UTF-8 if they are valid UTF-8, else Latin-1 (RFC 9110, 5.5)."""
     try:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
 
 
-# Bytes of a value that are no UTF-8 are kept as characters of this private range, and its own characters byte by
-# byte, so that every value has one text, every text one value, and a database can keep it.
+# Bytes that are not UTF-8 are stored as characters of this private range, and so are the bytes of the range's own
+# characters. Every value then has one text, every text one value, and databases can store it.
 _KEPT_BYTES = 0xF700
 _KEPT = re.compile("[\uf780-\uf7ff]")
 
 
 def kept_text(value: bytes) -> str:
-    """A publisher's header value as text that ``header_bytes`` turns back into the same bytes."""
+    """Return a publisher's header value as text that ``header_bytes`` turns back into the same bytes."""
     if value.isascii():
         return value.decode("ascii")
     text = value.decode("utf-8", "surrogateescape")
@@ -65,7 +65,7 @@ def kept_text(value: bytes) -> str:
 
 
 def header_bytes(text: str) -> bytes:
-    """The bytes that a header value has on the wire: those that came, else UTF-8."""
+    """Return the bytes of a header value on the wire: the received bytes of a kept text, else UTF-8."""
     if text.isascii():
         return text.encode("ascii")
     surrogates = _KEPT.sub(lambda found: chr(ord(found[0]) - _KEPT_BYTES + 0xDC00), text)
@@ -73,12 +73,12 @@ def header_bytes(text: str) -> bytes:
 
 
 def shown_text(text: str) -> str:
-    """A header value as people read it: Latin-1 where its bytes are no UTF-8 (RFC 9110, 5.5)."""
+    """Return a header value for display: Latin-1 if its bytes are not UTF-8 (RFC 9110, 5.5)."""
     return text if text.isascii() or not _KEPT.search(text) else header_text(header_bytes(text))
 
 
 def header_map(headers: Iterable[tuple[str, str]]) -> HeaderMap:
-    """``{"Canonical-Name": ["v1", "v2"]}``: arrays always, also for a single value (contract 1.11)."""
+    """Return ``{"Canonical-Name": ["v1", "v2"]}``, with an array even for a single value (contract 1.11)."""
     result: HeaderMap = {}
     for name, value in headers:
         result.setdefault(canonical_name(name), []).append(shown_text(value))
@@ -86,12 +86,12 @@ def header_map(headers: Iterable[tuple[str, str]]) -> HeaderMap:
 
 
 def is_hop_by_hop(name: str) -> bool:
-    """Whether the line belongs to one connection alone and is never forwarded."""
+    """Return whether the header belongs to one connection and is never forwarded."""
     lowered = name.lower()
     return lowered in _HOP_BY_HOP or lowered.startswith("proxy-")
 
 
 def first_value(headers: Iterable[tuple[str, str]], name: str) -> str | None:
-    """The value of the first line called ``name``, or ``None``."""
+    """Return the value of the first line called ``name``, or ``None``."""
     wanted = name.lower()
     return next((value for key, value in headers if key.lower() == wanted), None)

@@ -7,6 +7,6 @@ _MOST_CHARACTERS = 100
 
 
 def as_json(value: Any) -> str:
-    """``value`` as JSON spells it, cut after 100 characters: a sender of ``null`` is not told of ``None``."""
+    """Return ``value`` as JSON for error texts, such as ``null`` for ``None``, cut after 100 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"

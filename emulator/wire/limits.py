@@ -1,4 +1,4 @@
-"""What a plan allows (contract 1.10). The emulator is lenient unless a plan is asked for."""
+"""The limits of the plans (contract 1.10). By default the emulator uses lenient limits."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ _MIB = 1_048_576
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Upper bounds on what a publisher may ask for; all inclusive."""
+    """Upper bounds on a publisher's options; all inclusive."""
 
     max_body_bytes: int = 10_000_000
     max_batch_bytes: int = 100_000_000
@@ -30,7 +30,7 @@ class Limits:
     max_run_context_bytes: int = 100_000_000
     """Bytes of a run's payload and the results of its steps."""
     max_invoke_depth: int = 100
-    """Runs that were invoked by one another."""
+    """Depth of runs that invoke one another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Every ``Upstash-*`` option by name, with a line of meaning; what reads and what describes them share this table.
+"""Every ``Upstash-*`` option by name, with its meaning. The parser and the API's description share this table.
 
 Names are in lower case without their prefix, as ``wire.options`` keeps them (contract 3.2).
 """
@@ -13,7 +13,7 @@ _NAME = r"^[A-Za-z0-9_.-]+$"
 
 
 class OptionHeader(NamedTuple):
-    """``pattern`` describes the values for readers of the API's description; ``wire.options`` decides."""
+    """``pattern`` describes the values in the API's description; ``wire.options`` validates them."""
 
     meaning: str
     pattern: str | None = None
@@ -38,8 +38,8 @@ OPTION_HEADERS: Final[dict[str, OptionHeader]] = {
     "content-based-deduplication": OptionHeader(
         "true: the id is made from destination, body and forwarded headers.", _FLAG
     ),
-    "callback": OptionHeader("URL that is told the outcome of every attempt.", _URL),
-    "failure-callback": OptionHeader("URL that is told when the message is given up.", _URL),
+    "callback": OptionHeader("URL that is called with the outcome of every attempt.", _URL),
+    "failure-callback": OptionHeader("URL that is called when the message has failed for good.", _URL),
     "header-forward": OptionHeader("true: forward all of the request's headers without a prefix.", _FLAG),
     "redact-fields": OptionHeader(
         "Comma list of body, header and header[Name]: shown as digests, delivered as they are."
@@ -49,7 +49,7 @@ OPTION_HEADERS: Final[dict[str, OptionHeader]] = {
     "schedule-id": OptionHeader("The schedule's own id; an existing one is overwritten.", _NAME),
 }
 
-# The rest of the name is the caller's. The longest prefix that matches says what a line is for.
+# The rest of the name is the caller's. The longest matching prefix decides the meaning of a line.
 OPTION_PREFIXES: Final[dict[str, str]] = {
     "failure-callback-": "An option of the failure callback's message: Method, Retries, Forward-<Name> …",
     "callback-": "An option of the callback's message: Method, Timeout, Retries, Label, Forward-<Name> …",

@@ -1,4 +1,4 @@
-"""What a publisher asks for, read from header lines and query parameters (contract 3).
+"""Read a publisher's options from header lines and query parameters (contract 3).
 
 Publish, enqueue, batch items, schedules and callbacks all create messages from headers; all of them come
 through ``parse_options``.
@@ -52,11 +52,11 @@ class Callback:
 
 @keyword_value
 class MessageOptions:
-    """The options that a message keeps as they were given, each declared here alone.
+    """The options that a message keeps unchanged, each declared only here.
 
     They are fields of ``PublishOptions`` and of ``broker.message.Message``, which gets them by ``kept_options``. A
-    retry from the dead letter queue may override them. The store writes one whose values are JSON's under its name;
-    ``store.records`` has the others.
+    retry from the dead letter queue may override them. The store writes those with JSON values under their names;
+    ``store.records`` encodes the others.
     """
 
     method: str = "POST"
@@ -81,7 +81,7 @@ def kept_options(options: MessageOptions) -> dict[str, Any]:
 
 @keyword_value
 class PublishOptions(MessageOptions):
-    """Everything a publisher said beside destination and body. ``None`` means "not given"."""
+    """All options of a publish. ``None`` means "not given"."""
 
     headers: Headers = ()
     delay_ms: int | None = None
@@ -97,7 +97,7 @@ class PublishOptions(MessageOptions):
 
 @dataclass(slots=True)
 class _Given:
-    """Header lines sorted by what they are for; the names of options and callbacks have lost their prefix."""
+    """Header lines by purpose; names of options and callbacks without their prefix."""
 
     options: dict[str, str] = field(default_factory=dict)
     forwards: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -108,19 +108,19 @@ class _Given:
 
 
 class _Purpose(Enum):
-    """What a header line is for."""
+    """The purpose of a header line."""
 
     OPTION = auto()
     FORWARD = auto()
     CALLBACK = auto()
     FAILURE_CALLBACK = auto()
     PLAIN = auto()
-    """A line of the request itself that may travel on."""
+    """A header of the request itself, which may be forwarded."""
     NOTHING = auto()
     UNKNOWN = auto()
 
 
-# Longest first: the first prefix that matches says what the line is for (contract 3.2).
+# Longest first: the first matching prefix decides the purpose (contract 3.2).
 _PREFIXES = (
     ("failure-callback-", _Purpose.FAILURE_CALLBACK, "upstash-"),
     ("callback-", _Purpose.CALLBACK, "upstash-"),
@@ -131,13 +131,13 @@ _PREFIXES = (
 def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> PublishOptions:
     """Read options from ``sources`` in order of precedence: request headers, query parameters, group defaults.
 
-    Only the first source's own ``Content-Type`` counts. ``prefix`` is what errors put before an option's name.
-    An empty value is the same as none. Raises InvalidInput or QuotaExceeded naming the header and the value.
+    Only the first source's own ``Content-Type`` counts. Errors put ``prefix`` before an option's name. An empty value
+    counts as not given. Raises InvalidInput or QuotaExceeded naming the header and the value.
     """
     first, *others = sources
     given = _merge(_sort_lines(first), [_sort_lines(source) for source in others if source])
     reader = _OptionReader(given.options, prefix, limits)
-    # Most publishes give few options or none: only what is given is read.
+    # Most publishes give few options or none, so only given ones are read.
     values: dict[str, Any] = {
         name: read(reader)
         for name, read in (_OPTIONS[one] for one in given.options if one in _OPTIONS)
@@ -166,7 +166,7 @@ def parse_options(*sources: Lines, limits: Limits, prefix: str = "Upstash-") -> 
 
 
 def given_options(lines: Lines) -> frozenset[str]:
-    """The names of the fields of ``PublishOptions`` that ``lines`` say something about."""
+    """Return the names of the fields of ``PublishOptions`` that ``lines`` set."""
     names = (name.lower().removeprefix("upstash-") for name, value in lines if value.strip())
     return frozenset(_OPTIONS[name][0] for name in names if name in _OPTIONS)
 
@@ -198,10 +198,10 @@ def _sort_lines(lines: Lines) -> _Given:
 
 @lru_cache(maxsize=512)
 def _purpose_of(name: str) -> tuple[_Purpose, str]:
-    """What lines called ``name`` are for, and the name they go by from here on.
+    """Return the purpose of lines called ``name``, and their name without the purpose's prefix.
 
-    Remembered: publishers use the same few names, and reading them is most of what parsing costs. Raises InvalidInput
-    for what JSON and query strings can spell, and no header can be called.
+    Cached: publishers use the same few names, and reading them is most of the cost of parsing. Raises InvalidInput
+    for names that JSON and query strings can hold but a header cannot.
     """
     if not is_header_name(name):
         raise InvalidInput(
@@ -237,7 +237,7 @@ def _add_line(lines: dict[str, list[tuple[str, str]]], name: str, value: str) ->
 
 
 def _merge(first: _Given, others: Sequence[_Given]) -> _Given:
-    """One view of all sources: for every name, the first source that gives it wins."""
+    """Merge all sources: for every name, the first source that has it wins."""
     for layer in others:
         for name, value in layer.options.items():
             first.options.setdefault(name, value)
@@ -253,7 +253,7 @@ def _merge(first: _Given, others: Sequence[_Given]) -> _Given:
 
 
 def _forwarded(given: _Given, *, is_copying: bool) -> Headers:
-    """The lines the destination will see: the content type, copied lines if asked for, explicit forwards."""
+    """Return the forwarded lines: the content type, copied lines if requested, explicit forwards."""
     lines: list[tuple[str, str]] = []
     for name, value in given.plain:
         if name == "Content-Type" or (is_copying and name.lower() not in given.forwards):
@@ -272,7 +272,7 @@ def _callback(
     limits: Limits,
     warnings: list[str],
 ) -> Callback | None:
-    """The callback, with a warning for each of its options that comes to nothing."""
+    """Return the callback, and append a warning for each of its options without effect."""
     url = reader.text(option)
     prefix = f"{reader.name(option)}-"
     if url is None:
@@ -289,7 +289,7 @@ def _callback(
 
 
 class _OptionReader:
-    """Typed access to one publish's options; every error names the header and the value."""
+    """Reads one publish's options by type; every error names the header and the value."""
 
     def __init__(self, options: dict[str, str], prefix: str, limits: Limits) -> None:
         self._options = options
@@ -391,7 +391,7 @@ class _OptionReader:
         return int(text)
 
 
-# Which field of ``PublishOptions`` an option ends up in, and what reads it.
+# The field of ``PublishOptions`` for each option, and its reader.
 _OPTIONS: Final[dict[str, tuple[str, Callable[[_OptionReader], Any] | None]]] = {
     "method": ("method", _OptionReader.method),
     "delay": ("delay_ms", _OptionReader.delay),
@@ -399,7 +399,7 @@ _OPTIONS: Final[dict[str, tuple[str, Callable[[_OptionReader], Any] | None]]] = 
     "retries": ("retries", _OptionReader.retries),
     "retry-delay": ("retry_delay", _OptionReader.retry_delay),
     "timeout": ("timeout_ms", _OptionReader.timeout),
-    # Read with the lines of their own options, by ``_callback``.
+    # ``_callback`` reads these with their own options.
     "callback": ("callback", None),
     "failure-callback": ("failure_callback", None),
     "label": ("labels", _OptionReader.labels),

@@ -1,4 +1,4 @@
-"""``Upstash-Redact-Fields``: what is hidden wherever the API shows a message (contract 3.8).
+"""``Upstash-Redact-Fields``: the parts that are hidden wherever the API shows a message (contract 3.8).
 
 A redacted value reads ``REDACTED:<sha256 hex of the original bytes>``. Deliveries use the originals.
 """
@@ -15,20 +15,20 @@ _ONE_HEADER = re.compile(r"headers?\[([^\[\]]+)\]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redaction:
-    """Which parts are hidden; ``header_names`` are in lower case."""
+    """The hidden parts; ``header_names`` are in lower case."""
 
     body: bool = False
     all_headers: bool = False
     header_names: frozenset[str] = frozenset()
 
     def apply_to_headers(self, headers: Headers) -> Headers:
-        """The header lines as they may be shown: names stay, hidden values become digests."""
+        """Return the header lines for display, with digests instead of hidden values."""
         return tuple(
             (name, redacted(value.encode()) if self._hides(name) else value) for name, value in headers
         )
 
     def apply_to_body(self, body: bytes) -> bytes:
-        """The body as it may be shown; an empty one hides nothing."""
+        """Return the body for display; an empty body is not replaced."""
         return redacted(body).encode() if self.body and body else body
 
     def _hides(self, name: str) -> bool:
@@ -36,12 +36,12 @@ class Redaction:
 
 
 def redacted(original: bytes) -> str:
-    """``REDACTED:`` and the SHA-256 of ``original``, in hexadecimal."""
+    """Return ``REDACTED:`` and the SHA-256 of ``original``, in hexadecimal."""
     return f"REDACTED:{hashlib.sha256(original).hexdigest()}"
 
 
 def parse_redaction(text: str | None, *, field: str = "Upstash-Redact-Fields") -> Redaction | None:
-    """Read a comma list of ``body``, ``header`` and ``header[Name]``; ``None`` when nothing is to be hidden."""
+    """Read a comma list of ``body``, ``header`` and ``header[Name]``; ``None`` if nothing is hidden."""
     tokens = [token.strip() for token in (text or "").split(",") if token.strip()]
     if not tokens:
         return None

@@ -1,4 +1,4 @@
-"""Wait headers in a destination's response: ``Retry-After`` and its kin (contract 4.6)."""
+"""Wait headers in a destination's response: ``Retry-After`` and similar ones (contract 4.6)."""
 
 import math
 import re
@@ -21,7 +21,7 @@ _MONTHS = {
         ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
     )
 }
-# The day name is not checked against the date: the vendor's own sample has a wrong one.
+# The weekday is not checked against the date: the vendor's own sample has a wrong one.
 _RFC1123 = re.compile(
     r"[A-Z][a-z]{2}, (?P<day>\d{2}) (?P<month>[A-Z][a-z]{2}) (?P<year>\d{4}) "
     r"(?P<hour>\d{2}):(?P<minute>\d{2}):(?P<second>\d{2}) (?:GMT|UTC)"
@@ -29,7 +29,7 @@ _RFC1123 = re.compile(
 
 
 def wait_from_response(headers: Sequence[tuple[str, str]], *, now_at: int) -> int | None:
-    """The longest usable wait in milliseconds that the response asks for, or ``None`` if it asks for none."""
+    """Return the longest usable wait of the response in milliseconds, or ``None`` without one."""
     waits = (
         parse_wait(value.strip(), now_at=now_at) for name, value in headers if name.lower() in WAIT_HEADERS
     )
@@ -38,7 +38,7 @@ def wait_from_response(headers: Sequence[tuple[str, str]], *, now_at: int) -> in
 
 
 def parse_wait(text: str, *, now_at: int) -> int | None:
-    """Milliseconds meant by one header value: whole seconds, an RFC 1123 date, or a Go duration; ``None`` if none."""
+    """Return the ms of a header value: whole seconds, an RFC 1123 date, or a Go duration; else ``None``."""
     if _SECONDS.fullmatch(text):
         return int(text) * 1000
     until_at = _parse_date(text)

@@ -1,12 +1,12 @@
-"""The language of ``Upstash-Retry-Delay``: arithmetic over ``retried``, read by a parser of our own.
+"""The language of ``Upstash-Retry-Delay``: arithmetic over ``retried``, with a parser of its own.
 
     expr   = term *( ("+" / "-") term )
     term   = factor *( ("*" / "/") factor )
     factor = [ "-" / "+" ] ( number / "retried" / call / "(" expr ")" )
     call   = name "(" expr *( "," expr ) ")"
 
-Nothing a user sends is ever handed to Python's own evaluator. Text length, nesting and the size of every
-intermediate number are bounded, so that no expression can cost more than microseconds.
+A user's text is never passed to Python's evaluator. Text length, nesting and the size of every intermediate number
+are bounded, so that every expression takes only microseconds.
 
 Source: contract 4.5; the vendor's page features/retry.
 """
@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 
 
 class _NoAnswerError(ArithmeticError):
-    """The expression has no finite value here: a division by zero, an overflow, the root of a negative."""
+    """The expression has no finite value: a division by zero, an overflow, the root of a negative number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ class RetryDelay:
         return _parse(text, field)
 
     def after(self, retried: int) -> int | None:
-        """Milliseconds to wait when ``retried`` retries were made so far (0 before the first retry).
+        """Return the milliseconds to wait after ``retried`` retries (0 before the first retry).
 
-        Clamped to 0 … one day. ``None`` when the expression has no value (a division by zero, an overflow):
-        the default backoff applies then.
+        Clamped to 0 … one day. ``None`` if the expression has no value (a division by zero, an overflow): the default
+        backoff applies then.
         """
         try:
             value = self._root(float(retried))

@@ -11,18 +11,18 @@ NOT_BEFORE_SECONDS = -62_135_596_800
 
 
 def body_hash(body: bytes) -> str:
-    """base64url, padded, of the SHA-256 of the raw body: the claim named ``body``."""
+    """Return the claim ``body``: the SHA-256 of the raw body in padded base64url."""
     return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode("ascii")
 
 
 def sign(*, key: str, url: str, body: bytes, issued_at_seconds: int, jwt_id: str) -> str:
-    """The token for one delivery attempt.
+    """Return the token for one delivery attempt.
 
-    ``issued_at_seconds`` is real wall time even where the emulator's clock is turned: receivers check the
-    claims against their own clocks. Claims and their order are the real service's, an empty ``aud`` and a
-    ``nbf`` of Go's zero time among them.
+    ``issued_at_seconds`` is real wall time even under a manual clock, as receivers check the claims against their own
+    clocks. Claims and their order are the real service's, including an empty ``aud`` and a ``nbf`` of Go's zero
+    time.
     """
-    # Written out by hand: one is made for every attempt, and of these values only the URL needs escaping.
+    # Formatted by hand for speed: one is made for every attempt, and only the URL needs escaping.
     claims = (
         f'{{"aud":"","body":"{body_hash(body)}","exp":{issued_at_seconds + LIFETIME_SECONDS},'
         f'"iat":{issued_at_seconds},"iss":"Upstash","jti":"{jwt_id}","nbf":{NOT_BEFORE_SECONDS},'

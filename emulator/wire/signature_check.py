@@ -1,4 +1,4 @@
-"""What a receiver would find when it checks an ``Upstash-Signature`` (contract 4.7), each check by itself."""
+"""Check an ``Upstash-Signature`` as a receiver would (contract 4.7), with a separate result for each check."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from emulator.wire.signature import body_hash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureReport:
-    """``key_name`` is the name of the key that made the signature, ``None`` if none of the known ones did.
+    """``key_name`` is the name of the signing key, or ``None`` if it is unknown.
 
     ``expires_at`` is unix milliseconds.
     """
@@ -27,12 +27,12 @@ class SignatureReport:
 
     @property
     def verifies(self) -> bool:
-        """Whether a receiver accepts it until ``expires_at``."""
+        """Return whether a receiver accepts it until ``expires_at``."""
         return self.key_name is not None and self.is_url_right and self.is_body_right
 
 
 def check_signature(token: str, *, keys: Mapping[str, str], url: str, body: bytes) -> SignatureReport | None:
-    """Take a compact JWS apart; ``None`` if it is not one. ``keys`` maps names to signing keys."""
+    """Check a compact JWS; return ``None`` if it is not one. ``keys`` maps names to signing keys."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -1,4 +1,4 @@
-"""What Upstash Workflow adds to the wire: its headers, the list of steps, the steps that the server builds.
+"""Upstash Workflow's part of the wire: its headers, the list of steps, the steps that the server builds.
 
 Citations such as "contract W5.5" are rules of ``docs/contract/workflow/``. All functions are pure; JSON made here
 is byte-stable under ``JSON.stringify(JSON.parse(x))``, because some of the SDKs' adapters re-serialise a body before
@@ -27,7 +27,7 @@ STEP_CONFIG_HEADER = "Upstash-Workflow-Step-Config"
 UNKNOWN_SDK_HEADER = "Upstash-Workflow-Unknown-Sdk"
 NO_FAILURE_FUNCTION_HEADER = "Upstash-Workflow-Failure-Callback-Notfound"
 
-# What triggers over the REST API set on the publisher's behalf (contract W4.3).
+# Headers that triggers over the REST API set on the publisher's behalf (contract W4.3).
 TRIGGER_FEATURES = "LazyFetch,InitialBody,WF_DetectTrigger,WF_TriggerOnConfig"
 
 NOT_A_WORKFLOW = (
@@ -40,22 +40,22 @@ Step = dict[str, Any]
 
 
 class CallType(StrEnum):
-    """What a message of a run is (contract W1)."""
+    """The kind of a run's message (contract W1)."""
 
     STEP = "step"
     """To the workflow's URL, with the list of steps."""
     TO_CALLBACK = "toCallback"
     """To the third party of ``context.call``, with its own body."""
     FROM_CALLBACK = "fromCallback"
-    """To the workflow's URL, with what the third party answered."""
+    """To the workflow's URL, with the third party's answer."""
     FAILURE_CALL = "failureCall"
-    """To the failure URL, with what made the run fail."""
+    """To the failure URL, with the cause of the run's failure."""
     STEP_CONFIG = "stepConfig"
     """To the workflow's URL, with the list of steps: to run a step with settings of its own (contract W5.8)."""
 
 
 class Feature(StrEnum):
-    """What a publisher understands (contract W3.3)."""
+    """A feature that a publisher supports (contract W3.3)."""
 
     LAZY_FETCH = "LazyFetch"
     INITIAL_BODY = "InitialBody"
@@ -79,12 +79,12 @@ class WorkflowHeaders:
 
 
 def is_workflow(lines: Headers) -> bool:
-    """Whether these header lines belong to a message of a run."""
+    """Return whether these header lines belong to a message of a run."""
     return first_value(lines, RUN_ID_HEADER) is not None
 
 
 def read_workflow_headers(lines: Headers) -> WorkflowHeaders:
-    """Raises InvalidInput naming the header, the value and what is accepted."""
+    """Return the parsed headers. Raises InvalidInput naming the header, the value and what is accepted."""
     run_id = (first_value(lines, RUN_ID_HEADER) or "").strip()
     if not run_id or "/" in run_id:
         raise InvalidInput(f"invalid {RUN_ID_HEADER} {run_id!r}: expected a run id such as wfr_abc")
@@ -103,7 +103,7 @@ def read_workflow_headers(lines: Headers) -> WorkflowHeaders:
         call_type=call_type,
         features=_features(first_value(lines, "Upstash-Feature-Set")),
         is_invoke=_flag(lines, "Upstash-Workflow-Invoke"),
-        # The vendor's own client sends it as a header of the workflow's (contract W4.3).
+        # The vendor's client sends it as a header of the workflow (contract W4.3).
         is_unknown_sdk=_flag(lines, UNKNOWN_SDK_HEADER)
         or _flag(lines, f"Upstash-Forward-{UNKNOWN_SDK_HEADER}"),
         is_triggered_by_sdk=_flag(lines, "Upstash-Workflow-Trigger-By-Sdk"),
@@ -131,7 +131,7 @@ _FAILURE_CALLBACK = "upstash-failure-callback"
 
 
 def trigger_configuration(lines: Headers) -> Headers:
-    """Those lines of a trigger that apply to the run's later messages too (contract W3.4)."""
+    """Return the lines of a trigger that also apply to the run's later messages (contract W3.4)."""
     return tuple((name, value) for name, value in lines if _is_configuration(name.lower()))
 
 
@@ -142,10 +142,10 @@ def _is_configuration(name: str) -> bool:
 
 
 def inherited(own: Headers, configuration: Headers) -> Headers:
-    """What of the trigger's configuration a message with the lines ``own`` takes over.
+    """Return the lines of the trigger's configuration that a message with the lines ``own`` inherits.
 
-    Flow control and the failure callback are units: a message that has its own takes no part of the run's.
-    Single names are the option reader's business.
+    Flow control and the failure callback are units: a message with its own inherits no part of the run's. Single
+    names are left to the option reader.
     """
     names = {name.lower() for name, _ in own}
     has_flow = any(name.startswith(_FLOW_CONTROL) for name in names)
@@ -164,7 +164,7 @@ _DAYS = {"w": 7, "mo": 30, "y": 365}
 
 
 def plain_spelling(lines: Headers) -> Headers:
-    """``lines`` with the Workflow SDKs' own spellings of options put as plain publishing knows them.
+    """Return ``lines`` with the Workflow SDKs' spellings of options replaced by those of plain publishing.
 
     A timeout may be a bare number of seconds, a delay may be in weeks, months (30 days) and years (365 days)
     (contract W3.1).
@@ -184,9 +184,9 @@ def _plain_value(name: str, value: str) -> str:
 
 
 def take_not_before(lines: Headers) -> tuple[Headers, int | None]:
-    """Part ``Upstash-Not-Before``, unix seconds and perhaps fractional, from the other lines; unix milliseconds.
+    """Return the other lines, and ``Upstash-Not-Before`` (unix seconds, perhaps fractional) in unix milliseconds.
 
-    Raises InvalidInput for what is no such number.
+    Raises InvalidInput for another value.
     """
     text = first_value(lines, "Upstash-Not-Before")
     if not text:
@@ -201,7 +201,7 @@ def take_not_before(lines: Headers) -> tuple[Headers, int | None]:
 
 
 def encode_entry(message_id: str, body: bytes) -> bytes:
-    """One element of the list. ``body`` is what was published, byte for byte."""
+    """Return one element of the list. ``body`` is the published body, byte for byte."""
     return b'{"messageId":%s,"body":"%s","callType":"step"}' % (
         compact_json(message_id),
         base64.b64encode(body),
@@ -209,7 +209,7 @@ def encode_entry(message_id: str, body: bytes) -> bytes:
 
 
 def compact_json(value: object) -> bytes:
-    """JSON without blanks or needless escapes."""
+    """Return JSON without blanks or needless escapes."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -217,34 +217,34 @@ def compact_json(value: object) -> bytes:
 
 
 def completed_wait(step: Step, *, event_id: str, timeout: str, data: bytes) -> bytes:
-    """The result step of a wait that an event ended. An empty event leaves ``out`` out."""
+    """Return the result step of a wait that an event ended; without ``out`` if the event is empty."""
     out = {"out": base64.b64encode(data).decode("ascii")} if data else {}
     return compact_json({**step, "waitEventId": event_id, "timeout": timeout, "waitTimeout": False, **out})
 
 
 def timed_out_wait(step: Step, *, event_id: str, timeout: str) -> bytes:
-    """The result step of a wait whose time ran out: without ``out``, since null or "" there would be data."""
+    """Return the result step of a wait that timed out; without ``out``, as null or "" would be data."""
     return compact_json({**step, "waitEventId": event_id, "timeout": timeout, "waitTimeout": True})
 
 
 def completed_invoke(step: Step, *, body: str | None, is_failed: bool, is_canceled: bool) -> bytes:
-    """The result step of an invoke whose run has ended; ``body`` is what that run returned, if it did."""
+    """Return the result step of an invoke whose run has ended; ``body`` is that run's return value, if any."""
     outcome: dict[str, object] = {} if body is None else {"body": body}
     outcome |= {"isFailed": is_failed, "isCanceled": is_canceled}
     return compact_json({**step, "out": compact_json(outcome).decode()})
 
 
 PLAN_SPELLINGS = (b'{"stepId":0,', b'{"stepId": 0,')
-"""How a plan begins, as the TypeScript and the Python SDK write it (contract W5.3)."""
+"""The beginning of a plan as the TypeScript and the Python SDK write it (contract W5.3)."""
 
 
 def is_plan(body: bytes) -> bool:
-    """Whether a published step announces a branch of a parallel step, and is no result."""
+    """Return whether a published step is a plan: it announces a branch of a parallel step and has no result."""
     return body.startswith(PLAN_SPELLINGS)
 
 
 def read_step(body: bytes) -> Step:
-    """A published step; an empty one for what is not a JSON object.
+    """Return a published step, or an empty one if the body is not a JSON object.
 
     A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD.
     """
@@ -263,7 +263,7 @@ def _refuse(constant: str) -> None:
 
 
 def header_lines_of(value: Any, *, what: str) -> Headers:
-    """A JSON header map, whose values are texts or lists of texts, as lines of one spelling each.
+    """Return a JSON header map, whose values are texts or lists of texts, as header lines.
 
     Raises InvalidInput naming the header.
     """
@@ -287,12 +287,12 @@ def header_lines_of(value: Any, *, what: str) -> Headers:
 
 
 def rebind(lines: Iterable[tuple[str, str]], run_id: str) -> Headers:
-    """Header lines made for one run, spelled for the run ``run_id``."""
+    """Return header lines of one run, changed for the run ``run_id``."""
     return tuple(
         (name, run_id if name.lower().endswith("workflow-runid") else value) for name, value in lines
     )
 
 
 def prefixed(run_id: str) -> str:
-    """``run_id`` with the prefix that every run id has."""
+    """Return ``run_id`` with the prefix of run ids."""
     return run_id if run_id.startswith(PREFIX) else f"{PREFIX}{run_id}"

@@ -122,9 +122,9 @@ def test_what_the_account_redacts_has_to_be_given(
 def test_nothing_leaves_this_machine_and_what_is_missing_is_said(
     run: Run, account: ServerTenant, tmp_path: Path
 ) -> None:
-    assert "nothing is in the account's dead letter queue" in run("replay", code=1).stderr
+    assert "the account's dead letter queue is empty" in run("replay", code=1).stderr
     fail_in(account)
-    assert "is not on this machine: say where it leads here" in run("replay", code=2).stderr
+    assert "is not on this machine: map it with --rewrite" in run("replay", code=2).stderr
     assert (
         "is not on this machine"
         in run("replay", "--rewrite", "https://app.example.com=https://e.com", code=2).stderr

@@ -122,7 +122,7 @@ def test_the_dlq_is_listed_retried_and_emptied(run: Run, inbox) -> None:
     receiver.always = 200
     assert run("dlq", "retry", entries[0]["dlqId"]).stdout.startswith("msg_")
     assert run("dlq", "delete", "--all").stdout == "2 deleted\n"
-    assert run("dlq").stdout == "nothing has failed for good\n"
+    assert run("dlq").stdout == "the dead letter queue is empty\n"
 
 
 def test_schedules_are_listed_run_paused_and_deleted(run: Run, inbox) -> None:

@@ -75,7 +75,7 @@ async def test_half_a_body_behind_a_whole_head_leaves_the_status_what_it_is(
     assert len(receiver.got) == 1
     query = {"messageId": message_id, "state": state}
     [entry] = (await qstash.client.get("/v2/events", params=query)).json()["events"]
-    assert f"3 of 6 bytes of the body came (fault {fault.id})" in str(entry)
+    assert f"3 of 6 bytes of the body arrived (fault {fault.id})" in str(entry)
     [told] = callbacks.got
     callback = json.loads(told.body)
     assert (callback["status"], callback["body"], callback["header"]["X-Mine"]) == (status, "YW5z", ["1"])
@@ -87,7 +87,7 @@ async def test_an_answer_without_a_body_is_cut_in_its_head_and_retried(qstash, r
     message_id = await publish()
     await qstash.run_until_idle()
     assert await _states(qstash, message_id) == RETRIED
-    assert "half of the head came" in await _error(qstash, message_id)
+    assert "half of the head arrived" in await _error(qstash, message_id)
 
 
 async def test_an_answer_has_the_status_the_headers_and_the_body_that_were_asked_for(

@@ -66,10 +66,10 @@ SUCCESSES: dict[str, tuple[bytes, int, bytes, str | None]] = {
     "two equal lengths": (_OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello", None),
     "two equal lengths in one line": (_OK + b"Content-Length: 5, 5\r\n\r\nhello", 200, b"hello", None),
     "two lengths that differ": (
-        _OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 200, b"hello", "says nothing"
+        _OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 200, b"hello", "is invalid"
     ),
-    "a length that is no number": (_OK + b"Content-Length: many\r\n\r\nhello", 200, b"hello", "says nothing"),
-    "a negative length": (_OK + b"Content-Length: -5\r\n\r\nhello", 200, b"hello", "says nothing"),
+    "a length that is no number": (_OK + b"Content-Length: many\r\n\r\nhello", 200, b"hello", "is invalid"),
+    "a negative length": (_OK + b"Content-Length: -5\r\n\r\nhello", 200, b"hello", "is invalid"),
     "a length and chunks": (
         _OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200, b"hello", None
     ),
@@ -106,7 +106,7 @@ FAILURES: dict[str, tuple[bytes, int, str]] = {
     "another protocol": (b"220 mail.example.com ESMTP\r\n", 0, "does not speak HTTP/1"),
     "TLS": (b"\x15\x03\x01\x00\x02\x02\x46", 0, "does not speak HTTP/1"),
     "HTTP/2": (b"HTTP/2 200 OK\r\n\r\n", 0, "does not speak HTTP/1"),
-    "a status that is none": (b"HTTP/1.1 099 Odd\r\n\r\n", 0, "which there is not"),
+    "a status that is none": (b"HTTP/1.1 099 Odd\r\n\r\n", 0, "which does not exist"),
     "a status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", 0, "does not speak HTTP/1"),
     "an endless head": (_OK + b"X: " + b"x" * 1_100_000, 0, "head of more than"),
     "an interim answer alone": (b"HTTP/1.1 100 Continue\r\n\r\n", 0, "without a response"),
@@ -201,7 +201,7 @@ async def test_a_body_that_does_not_end_in_time_does_not_undo_the_head() -> None
     async with destination(answering) as url:
         result = await transport.send(request(url, timeout_ms=200))
     assert (result.status, result.body, result.is_success) == (200, b"hello", True)
-    assert "did not come in time" in (result.note or "")
+    assert "did not arrive in time" in (result.note or "")
 
 
 USERINFO = {
