@@ -1,8 +1,7 @@
-"""The only module that knows the time.
+"""The only module that reads the time.
 
-Everything that decides is told the time, in unix milliseconds. ``wall_at`` is a second, differently named
-reading of the same object: the real time, which signatures need even when the clock is turned, because
-receivers check them against their own clocks.
+Decisions get the time as an argument, in unix milliseconds. ``wall_now_at`` is the real time, which signatures need
+even under a manual clock, because receivers check them against their own clocks.
 """
 
 import asyncio
@@ -12,34 +11,33 @@ from typing import Literal, Protocol
 
 from emulator.errors import Conflict
 
-# A timer is a difference on the monotonic clock; re-reading the wall clock this often bounds how late we
-# notice that it was set.
+# Timers use the monotonic clock; reading the wall clock this often bounds how late a change of it is noticed.
 _LONGEST_TIMER_SECONDS = 1.0
 
 
 def wall_now_at() -> int:
-    """The real time, in unix milliseconds."""
+    """Return the real time, in unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 class Alarm(Protocol):
-    """A call that is to come, and can be called off."""
+    """A scheduled call, which can be cancelled."""
 
     def cancel(self) -> None: ...
 
 
 class Clock(Protocol):
-    """What time it is for one tenant."""
+    """The clock of one tenant."""
 
     @property
     def mode(self) -> Literal["system", "manual"]: ...
 
     def now_at(self) -> int:
-        """This clock's time in unix milliseconds."""
+        """Return this clock's time in unix milliseconds."""
         ...
 
     def call_at(self, when_at: int, callback: Callable[[], None]) -> Alarm | None:
-        """Call back when ``now_at()`` may have reached ``when_at``, maybe early; ``None`` if time is turned by hand."""
+        """Call back when ``now_at()`` may have reached ``when_at``, perhaps early; ``None`` for a manual clock."""
         ...
 
 
@@ -72,17 +70,17 @@ class ManualClock:
         return None
 
     def wake_at(self, when_at: int, callback: Callable[[], None]) -> Alarm:
-        """Call back once when the clock is turned to ``when_at``, or further."""
+        """Call back once when the clock is set to ``when_at`` or later."""
         wake = _Wake(when_at, callback)
         self._wakes.append(wake)
         return wake
 
     def next_wake_at(self) -> int | None:
-        """When somebody wants to be called back next."""
+        """Return the time of the next call, or ``None``."""
         return min((wake.when_at for wake in self._wakes if not wake.is_off), default=None)
 
     def set(self, now_at: int) -> None:
-        """Turn to ``now_at`` (unix ms), and wake who waited for it. Raises Conflict if that is in this clock's past."""
+        """Set the clock to ``now_at`` (unix ms) and make the calls due by then. Raises Conflict for a past time."""
         if now_at < self._now_at:
             raise Conflict(f"the clock stands at {self._now_at} and cannot be turned back to {now_at}")
         self._now_at = now_at
@@ -93,12 +91,12 @@ class ManualClock:
                 wake.callback()
 
     def start_again_at(self, now_at: int) -> None:
-        """Stand at ``now_at`` from now on, also if that is in the past: for a state that was taken there."""
+        """Set the clock to ``now_at``, even in the past: an imported state was exported at that time."""
         self._now_at = now_at
 
 
 class _Wake:
-    """A call that comes when a manual clock is turned so far."""
+    """A call that a manual clock makes when it reaches a time."""
 
     def __init__(self, when_at: int, callback: Callable[[], None]) -> None:
         self.when_at = when_at

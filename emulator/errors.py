@@ -1,8 +1,8 @@
-"""What can go wrong, in the words of the domain.
+"""The errors of the domain.
 
     EmulatorError
-    ├── InvalidInput          the request says something that cannot be meant       (400)
-    ├── Unauthorized          no token, or one that nobody has                      (401)
+    ├── InvalidInput          the request has an invalid value                      (400)
+    ├── Unauthorized          no token, or an unknown one                           (401)
     ├── Forbidden             a read-only token on a write; a foreign origin        (403)
     ├── NotFound              a message, queue, schedule … that does not exist      (404)
     ├── Conflict              the request does not fit the server's present state   (409)
@@ -20,10 +20,10 @@ The table in ``emulator.http.errors`` maps each class to its status (contract 1.
 
 
 class EmulatorError(Exception):
-    """Something the caller should hear about; ``str()`` is the text of the answer's ``error`` field.
+    """An error that the caller is told of; ``str()`` is the text of the answer's ``error`` field.
 
-    Applications compare texts of the real service, so what the emulator knows beside them is the ``hint``, which
-    the answer carries in a field of its own.
+    Applications compare the real service's texts, so further information of the emulator is the ``hint``, a separate
+    field of the answer.
     """
 
     def __init__(self, text: str, *, hint: str | None = None) -> None:
@@ -32,7 +32,7 @@ class EmulatorError(Exception):
 
 
 class InvalidInput(EmulatorError):
-    """A value that cannot be used. The text names the field, the value and what is accepted."""
+    """An invalid value. The text names the field, the value and what is accepted."""
 
 
 class Unauthorized(EmulatorError):
@@ -44,11 +44,11 @@ class Forbidden(EmulatorError):
 
 
 class NotFound(EmulatorError):
-    """The named thing does not exist for this token."""
+    """The named object does not exist for this token."""
 
 
 class Conflict(EmulatorError):
-    """The request is well formed but does not fit the present state."""
+    """The request is valid but does not fit the present state."""
 
 
 class QuotaExceeded(EmulatorError):
@@ -60,7 +60,7 @@ class BodyTooLarge(EmulatorError):
 
 
 class TooManyRequests(EmulatorError):
-    """The server holds as much unfinished work as it may; try again in ``retry_after_seconds``."""
+    """The server's limit of unfinished work is reached; try again in ``retry_after_seconds``."""
 
     def __init__(self, text: str, *, retry_after_seconds: int) -> None:
         super().__init__(text)

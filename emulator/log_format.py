@@ -1,4 +1,4 @@
-"""Log lines that nothing in a request can forge: control characters are escaped, long texts cut."""
+"""Log lines that no request can forge: control characters are escaped, long texts are cut."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def one_line(text: str) -> str:
-    """``text`` on one line, without control characters, at most 2,000 characters long."""
+    """Return ``text`` on one line, without control characters, at most 2,000 characters long."""
     if len(text) > _MOST_CHARACTERS:
         text = f"{text[:_MOST_CHARACTERS]} … ({len(text)} characters)"
     return _CONTROLS.sub(_escaped, text)
@@ -25,7 +25,7 @@ def _indented(text: str) -> str:
 
 
 class OneLineFormatter(logging.Formatter):
-    """``WARNING text``; a traceback's lines are indented, for what its exception says may look like a line of ours."""
+    """Formats ``WARNING text``. A traceback is indented, as its exception's text may look like a log line."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(message)s")
@@ -38,7 +38,7 @@ class OneLineFormatter(logging.Formatter):
 
 
 def configure(level: int) -> None:
-    """Send everything from ``level`` up to standard error."""
+    """Send log records from ``level`` up to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLineFormatter())
     logging.basicConfig(level=level, handlers=[handler])

@@ -1,4 +1,4 @@
-"""A whole emulator: the store, the tenants and their runtimes, behind one object."""
+"""A whole emulator: the store, the tenants and their runtimes, in one object."""
 
 import asyncio
 import hashlib
@@ -74,7 +74,7 @@ class Emulator:
         self._windows = windows
         self._housekeeping = IntervalWork(self._keep_house, seconds=housekeeping_seconds)
         self._make_clock = make_clock or self._clock_of_settings
-        # By digest of the token: a look-up then tells nothing about how much of a guess was right.
+        # By digest of the token, so that the time of a look-up does not reveal how much of a guess was right.
         self._runtimes: dict[bytes, Runtime] = {}
         self._read_only: dict[bytes, Runtime] = {}
         self._next_seq = 0
@@ -82,9 +82,9 @@ class Emulator:
         self.writer: StoreWriter
 
     def open(self) -> None:
-        """Open the store, unless that is done; nobody else may work on it then.
+        """Open the store, unless it is open, for exclusive use.
 
-        Raises StoreUnavailable in the database's own words, or if another emulator is at work on it.
+        Raises StoreUnavailable with the database's error text, or if another emulator uses the store.
         """
         if self._store is None:
             store = SqlStore(self.settings.store_url)
@@ -93,7 +93,7 @@ class Emulator:
             self._store = store
 
     async def start(self) -> None:
-        """Open the store, and take up what every tenant has pending, unless that is done. Raises StoreUnavailable."""
+        """Open the store and resume every tenant's pending work, unless started. Raises StoreUnavailable."""
         if self._runtimes:
             return
         self.open()
@@ -120,11 +120,11 @@ class Emulator:
 
     @property
     def runtimes(self) -> list[Runtime]:
-        """All tenants' runtimes, the published users' first."""
+        """Return all tenants' runtimes, the published users' first."""
         return list(self._runtimes.values())
 
     def find(self, token: str) -> tuple[Runtime, bool] | None:
-        """The runtime of a token, and whether the token may only read; ``None`` if nobody has it."""
+        """Return the runtime of a token, and whether the token is read-only; ``None`` for an unknown token."""
         digest = _digest(token)
         if (runtime := self._runtimes.get(digest)) is not None:
             return runtime, False
@@ -133,7 +133,7 @@ class Emulator:
         return None
 
     async def add_tenant(self, name: str | None = None) -> Runtime:
-        """Make a tenant with a token, keys, clock and state of its own. Raises InvalidInput if the name is taken."""
+        """Create a tenant with its own token, keys, clock and state. Raises InvalidInput if the name is taken."""
         credentials: Credentials = new_credentials(name or f"tenant-{len(self._runtimes) + 1}", self.ids)
         if any(runtime.tenant.name == credentials.name for runtime in self._runtimes.values()):
             raise InvalidInput(f"a tenant named {credentials.name!r} exists already")
@@ -141,10 +141,10 @@ class Emulator:
         return await self._run(tenant, is_new=True)
 
     async def replace_state(self, runtime: Runtime, tables: Rows, now_at: int) -> None:
-        """Have a tenant hold exactly ``tables``, and its manual clock stand at ``now_at``.
+        """Replace a tenant's state by ``tables``, and set its manual clock to ``now_at``.
 
-        Raises Conflict when something in them is another tenant's, and InvalidInput for what cannot be taken up:
-        the tenant is then empty.
+        Raises Conflict if they contain an id of another tenant, and InvalidInput if they cannot be restored; the
+        tenant is then empty.
         """
 
         def change(store: SqlStore) -> None:
@@ -154,7 +154,7 @@ class Emulator:
             await runtime.start_again(change, now_at)
         except (AttributeError, LookupError, TypeError, ValueError, InvalidInput) as error:
             await runtime.start_again(lambda store: empty(store, runtime.tenant.id))
-            raise InvalidInput(f"invalid export: it cannot be taken up: {error}") from error
+            raise InvalidInput(f"invalid export: it cannot be restored: {error}") from error
 
     async def _run(self, tenant: Tenant, *, is_new: bool = False) -> Runtime:
         state = BrokerState(
@@ -202,7 +202,7 @@ class Emulator:
 
 
 def _randomness(seed: int | None) -> random.Random:
-    """The operating system's, unless a test asks for ids that repeat."""
+    """Return the operating system's randomness, or a seeded one for tests that need repeatable ids."""
     return random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311  must repeat
 
 

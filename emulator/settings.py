@@ -1,4 +1,4 @@
-"""How a server is set up: from the environment, from flags, or by the caller. Built once and passed down."""
+"""The settings of a server: from the environment, from flags, or from the caller. Built once and passed down."""
 
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
@@ -15,7 +15,7 @@ _LATEST_AT = 253_402_300_799_999
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Variables are ``QSTASH_EMULATOR_<NAME>`` in upper case."""
+    """All settings. Variables are ``QSTASH_EMULATOR_<NAME>`` in upper case."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid"
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given wins over the environment; no file is looked into, which every harness would wait for."""
+        """Let arguments win over the environment, and read no file, which would slow down every harness."""
         del settings_cls, dotenv_settings, file_secret_settings
         return init_settings, env_settings
 
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
-        """The limits of the chosen plan, those of a batch, and the hard ones of workflow runs."""
+        """Return the limits of the chosen plan, of a batch, and the hard limits of workflow runs."""
         has_plan = self.quota != "lenient" or not self.like_production
         return replace(
             PLANS[self.quota if has_plan else "payg"],
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
 
     @property
     def retention(self) -> Retention:
-        """How long what is over is kept (contract 1.10)."""
+        """Return how long finished objects are kept (contract 1.10)."""
         return Retention(
             messages_ms=_milliseconds(self.keep_messages_hours, self.limits.retention_ms),
             dead_letters_ms=_milliseconds(self.keep_dead_letters_hours, self.limits.retention_ms),
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
 
     @property
     def store_url(self) -> str:
-        """``db`` as an SQLAlchemy URL."""
+        """Return ``db`` as an SQLAlchemy URL."""
         if self.db == "memory":
             return "sqlite://"
         return self.db if "://" in self.db else f"sqlite:///{self.db}"

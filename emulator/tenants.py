@@ -1,4 +1,4 @@
-"""Whose messages: a tenant is a token with its signing keys, its broker, its clock and its slice of the store."""
+"""Tenants: a tenant is a token with its own signing keys, broker, clock and part of the store."""
 
 import base64
 import json
@@ -10,9 +10,9 @@ from emulator.wire.ids import IdFactory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """``keys`` are the ones the tenant was made with; the broker knows the present ones.
+    """``keys`` are the tenant's first keys; the broker has the present ones.
 
-    ``clock_at`` is where an earlier process left the manual clock, in unix milliseconds; ``None`` if it had none.
+    ``clock_at`` is the manual clock's time in an earlier process, in unix milliseconds, or ``None``.
     """
 
     id: int
@@ -25,7 +25,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What a new tenant is made from."""
+    """The name, token and keys of a new tenant."""
 
     name: str
     token: str
@@ -38,7 +38,7 @@ def _token(**claims: object) -> str:
 
 
 def user_of(token: str) -> str | None:
-    """The user whom a well-formed token names; ``None`` for one that is none."""
+    """Return the user that a well-formed token names; ``None`` for a malformed token."""
     try:
         claims = json.loads(base64.b64decode(token, validate=True))
     except ValueError:
@@ -56,7 +56,7 @@ def _published(user: str, password: str, current: str, next_: str) -> Credential
     )
 
 
-# The vendor's own published test users, so that an existing .env keeps working (contract 6).
+# The vendor's published test users, so that an existing .env keeps working (contract 6).
 PUBLISHED_USERS = (
     _published(
         "defaultUser",
@@ -77,7 +77,7 @@ PUBLISHED_USERS = (
 
 
 def new_credentials(name: str, ids: IdFactory) -> Credentials:
-    """Credentials for a tenant that nobody else knows."""
+    """Return new random credentials for a tenant."""
     password = ids.signing_key().removeprefix("sig_")
     return Credentials(
         name=name,

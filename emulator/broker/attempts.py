@@ -65,7 +65,7 @@ def _hand_over(
     decision: Decision,
     now_at: int,
 ) -> None:
-    """Move a message of a run on, and have the run decide the rest."""
+    """Apply the transition to a message of a run, and let the run decide what follows."""
     retried = pending.retried
     effective: Decision | None = decision
     match decision:

@@ -1,4 +1,4 @@
-"""The state machine's face: each method is told what happened and when, and returns what follows."""
+"""The interface of the state machine: each method takes an event and its time, and returns what follows."""
 
 from emulator.broker import attempts, publishing, recovery, schedule_operations
 from emulator.broker.message import Accepted, AttemptResult, Draft, Message
@@ -7,22 +7,22 @@ from emulator.broker.state import BrokerState
 from emulator.broker.workflow import events
 from emulator.broker.writes import Effects
 
-# So that other requests are answered between the slices of ten thousand schedules of one minute.
+# Bounded, so that other requests are answered between the slices of ten thousand schedules of one minute.
 FIRINGS_A_STEP = 25
 
 
 class Broker:
     """One tenant's broker.
 
-    Operations that only an owner asks for (on queues, groups, schedules …) are functions on ``state``; what
-    follows from them comes out of the next ``step``.
+    Operations of the owner (on queues, groups, schedules …) are functions on ``state``; the next ``step`` returns
+    what follows from them.
     """
 
     def __init__(self, state: BrokerState) -> None:
         self.state = state
 
     def restore(self, snapshot: Snapshot, now_at: int) -> None:
-        """Take up what an earlier process left; on an empty broker only."""
+        """Restore the state that an earlier process stored. Only for an empty broker."""
         recovery.restore(self.state, snapshot, now_at)
 
     def publish(self, draft: Draft, now_at: int) -> list[Accepted]:
@@ -30,11 +30,11 @@ class Broker:
         return publishing.publish(self.state, draft, now_at)
 
     def attempt_finished(self, message: Message, body: bytes, result: AttemptResult, now_at: int) -> None:
-        """Note that the attempt under way for ``message`` ended with ``result``."""
+        """Record that the attempt under way for ``message`` ended with ``result``."""
         attempts.attempt_finished(self.state, message, body, result, now_at)
 
     def step(self, now_at: int, *, fires: bool = True) -> Effects:
-        """Fire and start what may start at ``now_at``; return everything since the last step, to be stored and sent.
+        """Fire due schedules and start attempts; return everything since the last step, to be stored and sent.
 
         Schedules fire a slice at a time, and none unless this step ``fires``: while ``next_change_at`` is not after
         ``now_at``, another step is due.
@@ -47,13 +47,13 @@ class Broker:
         return effects
 
     def next_due_at(self, now_at: int) -> int | None:
-        """Return when time alone will next make something happen to a message, or ``None``."""
+        """Return the next time at which something happens to a message without a further event, or ``None``."""
         return _earliest(
             self.state.pending.timeline.next_due_at(), self.state.lanes.next_reopening_at(now_at)
         )
 
     def next_change_at(self, now_at: int, *, fires: bool = True) -> int | None:
-        """Return when time alone will next change a message, a run's wait, or (if it ``fires``) a schedule."""
+        """Return the next time at which a message, a run's wait or (if it ``fires``) a schedule is due."""
         return _earliest(
             self.state.pending.timeline.next_due_at(),
             self.state.lanes.next_reopening_at(now_at),

@@ -1,8 +1,8 @@
-"""Bulk actions: cancel whatever matches a filter, slice by slice, and persist until done (contract 2.13).
+"""Bulk actions: cancel all matches of a filter, slice by slice, and persist until done (contract 2.13).
 
-What matched when the action was accepted is what it is about: ``until_seq`` is above every such message or run, and
-``cursor`` is behind those that were looked at. Both are kept with each slice, so that a start after a crash goes on
-where the last durable slice ended.
+An action concerns the matches that existed when it was accepted: ``until_seq`` is above every such message or run, and
+``cursor`` is behind those already processed. Both are stored with each slice, so that a start after a crash continues
+after the last durable slice.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Filter = Mapping[str, object]
 
 
 class Subject(StrEnum):
-    """What an action cancels."""
+    """The kind of objects that an action cancels."""
 
     MESSAGES = "messages"
     RUNS = "runs"
@@ -29,7 +29,7 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkAction:
-    """One action. ``filter`` are the fields of the filter that were given; ``cursor`` is ``(created at, seq)``.
+    """One action. ``filter`` has the given fields of the filter; ``cursor`` is ``(created at, seq)``.
 
     Instants are unix milliseconds; ``completed_at`` is ``None`` while it is in progress.
     """
@@ -74,7 +74,7 @@ def begin(
 def advance(
     state: BrokerState, now_at: int, *, action: BulkAction, count: int, cursor: tuple[int, int] | None
 ) -> BulkAction:
-    """Note that ``count`` more were looked at, the last at ``cursor``. Fewer than a slice were the last."""
+    """Record that ``count`` more were processed, the last at ``cursor``. Fewer than a slice means the end."""
     is_done = count < SLICE
     action = replace(
         action,
@@ -95,5 +95,5 @@ def _save(state: BrokerState, action: BulkAction) -> None:
 
 
 def forgotten(action: BulkAction, now_at: int) -> BulkAction:
-    """Return ``action`` as over, where a reset has forgotten it: there is nothing more to do."""
+    """Return ``action`` as completed, after a reset has deleted it."""
     return replace(action, completed_at=now_at)

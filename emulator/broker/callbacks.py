@@ -29,7 +29,7 @@ def callback_draft(
 
     ``dlq_id`` is given for failure callbacks. Retries default to the original's.
     """
-    # They passed a plan's limits when the message was published; a stricter plan since then takes nothing back.
+    # The options passed the plan's limits when the message was published; a stricter plan since then does not apply.
     options = parse_options(
         (*_JSON_CONTENT, *callback.headers, *_default_retries(callback, message)), limits=LENIENT
     )
@@ -81,7 +81,7 @@ def report(
         "api": message.api,
         **(further or {}),
     }
-    # What readers of a run's reports have no default for (contract W5.4 and W6.3) is always there.
+    # Fields for which readers of a run's reports have no default (contract W5.4 and W6.3) are always present.
     left_out = frozenset[str]() if further else _LEFT_OUT_WHEN_ZERO
     present = {
         name: value for name, value in fields.items() if value is not None and (value or name not in left_out)

@@ -1,4 +1,4 @@
-"""How many messages a plan lets a tenant have from one midnight (UTC) to the next (contract 1.10)."""
+"""The plan's limit of messages from one midnight (UTC) to the next (contract 1.10)."""
 
 from emulator.errors import DailyLimitReached
 
@@ -14,11 +14,11 @@ class DailyLimit:
         self._count = 0
 
     def restore(self, count: int, now_at: int) -> None:
-        """Take up what an earlier process counted on the day of ``now_at``."""
+        """Restore the count of an earlier process on the day of ``now_at``."""
         self._day, self._count = now_at // _DAY_MS, count
 
     def check(self, further: int, now_at: int) -> None:
-        """Raise DailyLimitReached where ``further`` messages would be too many."""
+        """Raise DailyLimitReached if ``further`` messages would exceed the limit."""
         if self._most is None:
             return
         count = self._count if now_at // _DAY_MS == self._day else 0

@@ -30,9 +30,7 @@ def retry(
     """Publish each entry's message again, at once and without deduplication, and remove the entry.
 
     ``overrides`` apply where ``given`` names the option, its headers where the message has one of the same name.
-    Return the new message ids, in order. Raise QuotaExceeded for a time too far
-    away, or one queue too many.
-    """
+    Return the new message ids, in order. Raises QuotaExceeded for a time too far away, or one queue too many."""
     check_not_before(state, overrides, now_at)
     check_queue_quota(state, overrides.queue_name)
     return [_retry_one(state, now_at, dead, message, overrides, given) for dead, message in entries]
@@ -59,7 +57,7 @@ def adopt(state: BrokerState, now_at: int, *, draft: Draft, response: AttemptRes
     return dlq_id
 
 
-# The option that is given, and the message's field.
+# Each option and the message's field for it.
 _OVERRIDABLE = {name: name for name in KEPT_OPTIONS} | {"retries": "max_retries"}
 
 

@@ -1,9 +1,9 @@
-"""Due messages wait here for capacity, which is shared fairly between destinations and within flow control.
+"""Lanes, in which due messages wait for capacity, shared fairly between destinations and within flow control.
 
-Every message stands in one lane: its flow-control key's, or else its destination's. A lane is first in, first
-out. Lanes with something to send take turns, one message each, so that neither a slow host nor a crowded key
-holds up the others. A lane whose gate is shut (too many under way, a rate used up, a pause) is out of the
-round until something opens it: an attempt that ends, a new period, a resume.
+Every message is in one lane: its flow-control key's, or else its destination's. A lane is first in, first out.
+Lanes with something to send take turns, one message each, so that neither a slow host nor a crowded key holds up
+the others. A closed lane (too many attempts under way, a used-up rate, a pause) leaves the round until it opens
+again: by an attempt that ends, a new period, or a resume.
 """
 
 import heapq
@@ -38,7 +38,7 @@ class Lane:
 
     @property
     def waiting_count(self) -> int:
-        """Return how many due messages wait, those left to the store included."""
+        """Return how many due messages wait, including those that are only in the store."""
         return len(self.waiting) + self.overflow.count
 
     def is_open(self, now_at: int) -> bool:
@@ -46,7 +46,7 @@ class Lane:
         return len(self.in_flight) < self._limit
 
     def reopens_at(self, now_at: int) -> int | None:
-        """Return when time alone will open the gate, or ``None`` if it will not."""
+        """Return when the lane opens without a further event, or ``None`` if it does not."""
         return None
 
     def started(self, seq: int, now_at: int) -> None:
@@ -67,7 +67,7 @@ class FlowLane(Lane):
         super().__init__(flow_lane(flow_key.key), limit=0)
         self.flow_key: FlowKey = flow_key
         self.unfinished: int = unfinished
-        """The key's messages that are not finished, wherever they wait."""
+        """Number of the key's unfinished messages, in any place."""
 
     @property
     def is_idle(self) -> bool:
@@ -75,7 +75,7 @@ class FlowLane(Lane):
 
     @property
     def is_at_rest(self) -> bool:
-        """Return whether nothing needs the key any more once its period is over."""
+        """Return whether the key is not needed any more after its period."""
         key = self.flow_key
         is_set_by_hand = key.is_paused or key.is_pinned_parallelism or key.is_pinned_rate
         return not self.unfinished and not is_set_by_hand
@@ -113,15 +113,15 @@ class Lanes:
         self._round: deque[Lane] = deque()
         self._in_round: set[str] = set()
         self._reopenings: list[tuple[int, str]] = []
-        # Keys that came to rest, in that order, and those that somebody is about to act on.
+        # Keys at rest, in the order in which they came to rest, and keys on which an operation is about to act.
         self._resting: dict[str, None] = {}
         self._wanted: Counter[str] = Counter()
         self.in_flight: int = 0
 
     def enter(self, pending: Pending, now_at: int) -> bool:
-        """Put a due message at the end of its lane, or leave it to the store; return whether it is in the lane."""
+        """Append a due message to its lane, or leave it to the store; return whether it is in the lane."""
         lane = self._lane(pending.lane)
-        # A queue's messages are few here (its slots), and are not in the index that is read from.
+        # A queue has few messages here (its slots), and they are not in the index that is read.
         is_full = len(lane.waiting) >= self._window
         if pending.queue_name is None and lane.overflow.takes(pending, is_full=is_full):
             self._crowded[lane.name] = lane
@@ -131,7 +131,7 @@ class Lanes:
         return True
 
     def wanting_refill(self) -> list[Lane]:
-        """Return the lanes of which so few messages are held that the store should be asked for the next ones."""
+        """Return the lanes that hold so few messages that the next ones should be read from the store."""
         if not self._crowded:
             return []
         return [
@@ -141,31 +141,31 @@ class Lanes:
         ]
 
     def begin_refill(self, lane: Lane, now_at: int) -> tuple[Key, int, int]:
-        """Return from which key, how many messages, and up to which due time to read.
+        """Return the key to read from, the number of messages, and the latest due time to read.
 
-        That is ``now_at``, or what was due before the clock was set back.
+        The latest due time is ``now_at``, or later if the clock was set back.
         """
         overflow = lane.overflow
         return overflow.stored.begin_reading(), self._window, max(now_at, overflow.latest_due_at)
 
     def leave_reading(self, pending: Pending) -> None:
-        """Have a message that goes from the timeline not come back with what is being read for its lane."""
+        """Exclude a message that leaves the timeline from the result of the read under way for its lane."""
         if (lane := self._lanes.get(pending.lane)) is not None:
             lane.overflow.stored.leave(pending.seq)
 
     def refilled(self, lane: Lane) -> None:
-        """Note that what was read for a lane is in its place."""
+        """Record that the messages read for a lane have been placed."""
         if lane.overflow.is_empty:
             self._crowded.pop(lane.name, None)
         self._forget_if_idle(lane)
 
     def is_left_to_store(self, pending: Pending) -> bool:
-        """Return whether a due message is one of those that its lane left to the store."""
+        """Return whether its lane has left a due message to the store."""
         lane = self._lanes.get(pending.lane)
         return lane is not None and pending.queue_name is None and lane.overflow.stored.holds(pending)
 
     def next_start(self, now_at: int) -> Pending | None:
-        """Start the message whose turn it is; return it, or ``None`` when capacity or open lanes are used up."""
+        """Start the next message in turn and return it, or ``None`` without free capacity or an open lane."""
         if self._reopenings:
             self._reopen(now_at)
         while self._round and self.in_flight < self.capacity:
@@ -181,7 +181,7 @@ class Lanes:
         return None
 
     def ended(self, pending: Pending, now_at: int) -> None:
-        """Note that an attempt ended, so that its lane may send the next."""
+        """Record that an attempt ended, so that its lane may send the next."""
         lane = self._lane(pending.lane)
         lane.ended(pending.seq)
         self.in_flight -= 1
@@ -189,13 +189,13 @@ class Lanes:
         self._forget_if_idle(lane)
 
     def reconsider(self, now_at: int) -> None:
-        """Look at all lanes again: the clock was set back, and what was to open later may be open now."""
+        """Check all lanes again after the clock was set back, as some may be open now."""
         self._reopenings.clear()
         for lane in self._lanes.values():
             self.offer(lane, now_at)
 
     def offer(self, lane: Lane, now_at: int) -> None:
-        """Put a lane into the round if it has something to send and may; else note when time will open it."""
+        """Add an open lane with something to send to the round; else record when time will open it."""
         if not lane.waiting or lane.name in self._in_round:
             return
         if lane.is_open(now_at):
@@ -205,7 +205,7 @@ class Lanes:
             heapq.heappush(self._reopenings, (reopens_at, lane.name))
 
     def withdraw(self, pending: Pending) -> None:
-        """Let go of a message that waits in its lane or was left to the store; its place changes with this."""
+        """Remove a message that waits in its lane or was left to the store; the caller changes its place."""
         lane = self._lanes[pending.lane]
         if pending.place is Place.LANE:
             del lane.waiting[pending.seq]
@@ -213,7 +213,7 @@ class Lanes:
             lane.overflow.remove(pending)
 
     def next_reopening_at(self, now_at: int) -> int | None:
-        """Return when time alone will next open a lane that has something to send."""
+        """Return the next time at which a lane with something to send opens without a further event."""
         while self._reopenings:
             reopens_at, name = self._reopenings[0]
             lane = self._lanes.get(name)
@@ -223,8 +223,8 @@ class Lanes:
         return None
 
     def busy_limit(self, name: str) -> int | None:
-        """Return how many of a destination's lane may be under way, if so many are; ``None`` else, and for other
-        lanes.
+        """Return the limit of attempts under way of a destination's lane if it is reached, else ``None``; also
+        ``None`` for other lanes.
         """
         lane = self._lanes.get(name)
         is_busy = (
@@ -233,7 +233,7 @@ class Lanes:
         return self._per_origin if is_busy else None
 
     def find(self, name: str) -> Lane | None:
-        """The lane of that name, if anything waits in it or is under way."""
+        """Return the lane of that name if it has waiting messages or attempts under way."""
         return self._lanes.get(name)
 
     def flow_lane(self, key: str) -> FlowLane | None:
@@ -247,7 +247,7 @@ class Lanes:
         return sorted(lanes, key=lambda lane: lane.flow_key.key)
 
     def add_flow_lane(self, flow_key: FlowKey, now_at: int, *, unfinished: int = 0) -> FlowLane:
-        """Make a lane for a key, and let go of keys at rest, so that there are not ever more of them."""
+        """Make a lane for a key, and remove some keys at rest, to bound their number."""
         self._let_go(now_at)
         lane = FlowLane(flow_key, unfinished)
         self._lanes[lane.name] = lane
@@ -255,38 +255,38 @@ class Lanes:
         return lane
 
     def finished(self, name: str) -> None:
-        """Note that a message of this lane is finished."""
+        """Record that a message of this lane is finished."""
         lane = self._lanes.get(name)
         if isinstance(lane, FlowLane):
             lane.unfinished -= 1
             self.rest(lane)
 
     def rest(self, lane: FlowLane) -> None:
-        """Have a key leave memory when its period is over, if nothing needs it.
+        """Let a key that is not needed leave memory after its period.
 
-        Its next message brings limits and a period of its own, as a new key's does; so nothing of it is needed but by
-        who asks for it, and the store has that.
+        Its next message brings limits and starts a period, like a new key's. Only reads need the key, and they find it
+        in the store.
         """
         if lane.is_at_rest:
             self._resting[lane.name] = None
 
     @contextmanager
     def kept(self, key: str) -> Iterator[None]:
-        """Have a key that comes into memory stay there until the block ends: what is read of it meanwhile holds."""
+        """Keep a key that comes into memory there until the block ends, so that reads of it stay valid."""
         name = flow_lane(key)
         self._wanted[name] += 1
         try:
             yield
         finally:
             self._wanted[name] -= 1
-            self._wanted += Counter()  # without those that nobody wants any more
+            self._wanted += Counter()  # without keys that no operation needs any more
 
     def remove_flow_lane(self, key: str) -> None:
-        """Forget a key that is at rest."""
+        """Remove a key that is at rest."""
         self._lanes.pop(flow_lane(key), None)
 
     def _let_go(self, now_at: int) -> None:
-        # Two for each that comes: there are never many more at rest than have come within the longest period.
+        # Two for each new one, so that there are never many more at rest than have come within the longest period.
         for name in list(islice(self._resting, 2)):
             del self._resting[name]
             lane = self._lanes.get(name)

@@ -1,7 +1,7 @@
-"""Which schedule is due next: a heap of their next times, like the timeline's of messages.
+"""The schedules' next times in a heap, like the timeline's of messages.
 
-Only the schedules themselves say what is current. An entry that no longer agrees with its schedule (which was fired,
-changed, paused or deleted since) is dropped when it comes up.
+An entry that no longer agrees with its schedule (which was fired, changed, paused or deleted since) is dropped when it
+reaches the top.
 """
 
 import heapq
@@ -18,7 +18,7 @@ class DueSchedules:
         self._heap: list[tuple[int, str]] = []
 
     def put(self, schedule: Schedule) -> None:
-        """Follow a schedule's present settings."""
+        """Add the schedule's next time, if it has one."""
         if schedule.next_at is not None and not schedule.is_paused:
             heapq.heappush(self._heap, (schedule.next_at, schedule.id))
 

@@ -1,7 +1,7 @@
-"""Which messages have ended since somebody began to read about them in the store.
+"""The messages that have ended since a read of the store began.
 
-A candidate that was read before its message ended still tells of it. What the broker holds in memory it knows better;
-of a message that only the store remembered, nothing else would.
+A candidate that was read before its message ended is outdated. For a message in memory the broker notices that; for
+one that was only in the store, this record is needed.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 
 class EndedMeanwhile:
-    """The seqs of messages that ended while the readings under way went on; nothing while there are none."""
+    """The seqs of messages that ended during the reads under way; empty without such reads."""
 
     def __init__(self) -> None:
         self._began = 0
-        # The numbers of the readings under way, and of the newest reading at each message's end; both grow.
+        # The numbers of the reads under way, and of the newest read at each message's end; both grow.
         self._under_way: dict[int, None] = {}
         self._ended: dict[int, int] = {}
 
@@ -24,13 +24,13 @@ class EndedMeanwhile:
         return seq in self._ended
 
     def note(self, seq: int) -> None:
-        """Take note of a message's end."""
+        """Record a message's end."""
         if self._under_way:
             self._ended[seq] = self._began
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Know in this block what has ended since it began. What is read in it must have every write of before it."""
+        """Record the ends during the block. Reads in the block must see every write from before it."""
         self._began += 1
         number = self._began
         self._under_way[number] = None

@@ -1,6 +1,6 @@
-"""Flow-control keys as their owner sees them (contract 2.10 and 5.2).
+"""The owner's operations on flow-control keys (contract 2.10 and 5.2).
 
-``stored`` is the key as the store has it, ``None`` if it has none: a key at rest is only there.
+``stored`` is the key in the store, or ``None``; a key at rest is only there.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from emulator.broker.state import BrokerState
 
 
 def pause_flow(state: BrokerState, now_at: int, stored: FlowKey | None, *, key: str) -> None:
-    """Start none of the key's messages until it is resumed. Create the key if there is none."""
+    """Pause the key: none of its messages starts until it is resumed. Creates a missing key."""
     lane = _ensure(state, key, stored, now_at)
     state.save_flow_key(lane, replace(lane.flow_key, is_paused=True), now_at)
 

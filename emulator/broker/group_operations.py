@@ -24,7 +24,7 @@ def add_endpoints(state: BrokerState, now_at: int, *, name: str, endpoints: Sequ
         _upsert(known, endpoint)
     if len(known) > state.limits.max_endpoints:
         raise QuotaExceeded("quota maxEndpoints exceeded", hint=f"at most {state.limits.max_endpoints}")
-    # Later than any millisecond that the caller has read before the call (contract 2.7).
+    # Later than any time that the caller has read before the call (contract 2.7).
     later_at = now_at + 1
     base = group or UrlGroup(name=name, endpoints=(), created_at=later_at, updated_at=later_at)
     _save(state, replace(base, endpoints=tuple(known), updated_at=later_at))
@@ -50,7 +50,7 @@ def set_headers(state: BrokerState, now_at: int, *, name: str, headers: Headers)
 
 
 def delete_group(state: BrokerState, now_at: int, *, name: str) -> None:
-    """Delete a group, if there is one; messages already made live on."""
+    """Delete a group, if it exists. Messages already made stay."""
     if state.groups.pop(name, None) is not None:
         state.write(UrlGroupDeleted(name))
 

@@ -6,7 +6,7 @@ from emulator.broker.writes import KeysRotated
 
 
 def rotate_keys(state: BrokerState, now_at: int) -> None:
-    """Sign with the next key from now on, old messages included, and make a new next one."""
+    """Make the next key the current one, for old messages too, and create a new next key."""
     set_keys(state, SigningKeys(current=state.keys.next, next=state.ids.signing_key()))
 
 

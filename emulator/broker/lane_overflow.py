@@ -1,8 +1,8 @@
-"""The part of a crowded lane that is left to the store.
+"""The part of a crowded lane that is only in the store.
 
-A lane holds the first few thousand of its due messages. Those behind them are remembered by the store alone, and are
-read back when few are left: a destination that takes nothing for a day costs the memory of one window, not of a day's
-messages.
+A lane holds the first few thousand of its due messages in memory. Those behind them are only in the store, and are
+read back when few are left. A destination that accepts nothing for a day then takes the memory of one window, not of
+a day's messages.
 """
 
 from collections.abc import Container
@@ -15,8 +15,8 @@ from emulator.broker.stored_tail import Key, StoredTail, key_of
 class LaneOverflow:
     """The part of one lane that is not in memory; empty until the lane is full.
 
-    Everything that was ever admitted to the lane lies before its start, so that what lies behind is certainly
-    neither under way nor finished.
+    Every message that was admitted to the lane lies before its start, so messages behind the start are neither under
+    way nor finished.
     """
 
     __slots__ = ("_last_admitted", "count", "latest_due_at", "stored")
@@ -25,7 +25,7 @@ class LaneOverflow:
         self.stored: StoredTail = StoredTail(Place.OVERFLOW)
         self.count: int = 0
         self.latest_due_at: int = 0
-        """The latest due time of what was left, in unix milliseconds; 0 for nothing."""
+        """The latest due time of the messages left to the store, in unix milliseconds; 0 without any."""
         self._last_admitted: Key = (0, 0)
 
     @property
@@ -37,7 +37,7 @@ class LaneOverflow:
         return not self.is_empty and not self.stored.is_being_read
 
     def takes(self, pending: Pending, *, is_full: bool) -> bool:
-        """Return whether a due message is left to the store; count it if so. ``is_full`` says that the lane is."""
+        """Return whether a due message is left to the store, and count it then. ``is_full`` tells of the lane."""
         key, stored = (pending.due_at, pending.seq), self.stored
         if stored.start is None and is_full and key > self._last_admitted:
             stored.start = key
@@ -50,7 +50,7 @@ class LaneOverflow:
         return True
 
     def remove(self, pending: Pending) -> None:
-        """Forget a message that was left to the store."""
+        """Remove a message that was left to the store."""
         self.count -= 1
         self.stored.leave(pending.seq)
 
@@ -63,10 +63,10 @@ class LaneOverflow:
         horizon: Key | None,
         held: Container[int],
     ) -> list[Pending]:
-        """Take what was read (messages of all lanes, in order); return those of ``lane``, to be placed anew.
+        """Take the result of a read (messages of all lanes, in order); return those of ``lane``, to be placed.
 
-        From ``horizon`` on messages come from the timeline, in their time. So do those that are ``held`` in memory,
-        by seq: where the clock was set back, a message may wait for a time that the lane has seen already.
+        Messages from ``horizon`` on will come from the timeline at their times. So will those ``held`` in memory, by
+        seq: after the clock was set back, a message may wait for a time that the lane has already passed.
         """
         nearer = read if horizon is None else [one for one in read if key_of(one) < horizon]
         found = self.stored.end_reading(nearer, is_complete=is_complete or len(nearer) < len(read))

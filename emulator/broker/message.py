@@ -1,4 +1,4 @@
-"""The values of the broker: what a publisher hands over, what is kept of it, what came of it.
+"""The values of the broker: drafts, messages, their attempts' results and log lines.
 
 Instants are unix milliseconds, spans carry their unit in their name.
 """
@@ -28,23 +28,23 @@ class State(StrEnum):
     FAILED = "FAILED"
     """No retries are left, or the destination forbade them; the message is in the DLQ. Final."""
     CANCELED = "CANCELED"
-    """Taken back before it was delivered. Final."""
+    """Cancelled before it was delivered. Final."""
 
     ERROR = "ERROR"
     """Only in logs: the attempt failed."""
     CANCEL_REQUESTED = "CANCEL_REQUESTED"
-    """Only in logs: somebody asked to cancel."""
+    """Only in logs: a cancel was requested."""
 
 
 ATTEMPT_ENDS = frozenset({State.DELIVERED, State.ERROR, State.CANCELED})
-"""What a message's log says when an attempt is over; CANCELED only if one is under way."""
+"""The log states that end an attempt; CANCELED only if one is under way."""
 
 
 @keyword_value
 class Draft:
     """A validated publish: everything needed to make its message or messages.
 
-    ``stored_body_seq`` names a body that the store has already (a schedule's); ``body`` is empty then.
+    ``stored_body_seq`` names a body that is already in the store (a schedule's); ``body`` is empty then.
     """
 
     destination: Destination
@@ -57,7 +57,7 @@ class Draft:
 
 @keyword_value
 class Accepted:
-    """What the publisher is told about one message. ``seq`` is ours, and 0 for a duplicate."""
+    """The answer to the publisher for one message. ``seq`` is internal, and 0 for a duplicate."""
 
     message_id: str
     url: str
@@ -67,7 +67,7 @@ class Accepted:
 
 @keyword_value
 class Message(MessageOptions):
-    """A message as accepted; none of it ever changes.
+    """A message as accepted; immutable.
 
     ``seq`` grows with every message of the store and orders queues. ``body_seq`` names the stored body (the
     seq of the first message that brought it; ``None`` when empty), so that a fan-out stores one body.
@@ -96,18 +96,18 @@ class Message(MessageOptions):
 
     @property
     def lane(self) -> str:
-        """Whose turn it shares: its flow-control key, else its destination's origin."""
+        """Return the name of its lane: its flow-control key's, else its destination's origin."""
         return flow_lane(self.flow_control.key) if self.flow_control else origin_of(self.url)
 
 
 def flow_lane(key: str) -> str:
-    """The lane of a flow-control key; the prefix keeps it apart from origins."""
+    """Return the name of a flow-control key's lane; a prefix distinguishes it from origins."""
     return f"flow:{key}"
 
 
 @dataclass(slots=True, kw_only=True)
 class Pending:
-    """The little that must be known of an unfinished message to decide when it is sent."""
+    """The part of an unfinished message that is needed to decide when it is sent."""
 
     seq: int
     due_at: int
@@ -134,11 +134,11 @@ class Pending:
 
 @keyword_value
 class AttemptResult:
-    """What came of one attempt. ``status`` is 0 when there was no complete response; ``error`` says why.
+    """The result of one attempt. ``status`` is 0 without a complete response; ``error`` then says why.
 
-    ``is_final`` says that no retry may follow, whatever the status. ``sent`` are the request's header lines as they are
-    kept, ``None`` if none went out. ``note`` says what was odd about a response that stands all the same, such as a
-    body that was cut.
+    ``is_final`` says that no retry may follow, whatever the status. ``sent`` are the stored header lines of the
+    request, ``None`` if it was not sent. ``note`` describes an irregularity of an accepted response, such as a body
+    that was cut.
     """
 
     status: int
@@ -154,7 +154,7 @@ class AttemptResult:
         return self.error is None and 200 <= self.status <= 299
 
     def with_sent(self, sent: Headers) -> "AttemptResult":
-        """Return the same with the request's header lines. (``dataclasses.replace`` takes four times as long.)"""
+        """Return a copy with the request's header lines. (``dataclasses.replace`` takes four times as long.)"""
         return AttemptResult(
             status=self.status,
             headers=self.headers,
@@ -182,7 +182,7 @@ class LogEntry:
 
 @keyword_value
 class DeadLetter:
-    """A message we stopped trying to deliver, with the last response."""
+    """A message that failed for good, with the last response."""
 
     dlq_id: str
     message_seq: int

@@ -1,7 +1,7 @@
-"""What happened to a message, why, and what to do: one sentence and its parts, for every place that says it.
+"""What happened to a message, why, and what to do, as one sentence and its parts.
 
 Log lines, the terminal, the dashboard, the control API, a test's failed assertion and the MCP server all take their
-words from here, so that none of them says less than another.
+texts from here, so that they agree.
 """
 
 import json
@@ -27,8 +27,8 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 class Reason:
     """Why an attempt failed.
 
-    ``why`` is a clause ("the destination answered with status 500: the card was refused"); ``advice`` says what to
-    do, ``None`` when ``why`` says it already; ``step`` is the workflow step that failed, when the SDK names it.
+    ``why`` is a clause ("the destination answered with status 500: the card was refused"). ``advice`` says what to do;
+    ``None`` if ``why`` already says it. ``step`` is the failed workflow step, if the SDK names it.
     """
 
     why: str
@@ -43,7 +43,7 @@ class Reason:
 
 @keyword_value
 class Outcome:
-    """How a message stands. ``what`` happened, ``why``, what to do (``advice``); ``next_at`` is unix milliseconds."""
+    """A message's state: ``what`` happened, ``why``, what to do (``advice``); ``next_at`` is unix milliseconds."""
 
     what: str
     why: str | None = None
@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """Return all of it in one line, without the time of the next attempt."""
+        """Return the parts in one line, without the time of the next attempt."""
         return "; ".join(filter(None, (f"{self.what}: {self.why}" if self.why else self.what, self.advice)))
 
     def view(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Outcome:
 
 
 def explain(result: AttemptResult, *, url: str, method: str = "POST") -> Reason | None:
-    """Return why an attempt failed; ``None`` when it did not."""
+    """Return why an attempt failed, or ``None`` if it did not."""
     if result.is_success:
         return None
     if result.error is not None:
@@ -87,7 +87,7 @@ def explain(result: AttemptResult, *, url: str, method: str = "POST") -> Reason 
 
 
 def explain_entry(entry: LogEntry, *, url: str, method: str = "POST") -> Reason | None:
-    """Return why the attempt failed that a line of a history tells of; ``None`` for every other line."""
+    """Return why the attempt of a log line failed; ``None`` for lines of other events."""
     if entry.state is not State.ERROR:
         return None
     response = entry.response
@@ -107,10 +107,10 @@ def describe(
     next_at: int | None = None,
     is_in_dlq: bool = True,
 ) -> Outcome:
-    """Return how a message stands.
+    """Return a message's outcome.
 
-    ``retried`` counts the retries made; ``last`` is the reason of the last attempt that failed, ``is_forbidden``
-    says that it forbade retries; ``waits_for`` and ``next_at`` (unix ms) tell of one that is not finished.
+    ``retried`` counts the retries made; ``last`` is the reason of the last failed attempt, and ``is_forbidden`` says
+    that its answer forbade retries; ``waits_for`` and ``next_at`` (unix ms) are those of an unfinished message.
     """
     why, advice, step = (last.why, last.advice, last.step) if last else (None, None, None)
     match state:
@@ -158,9 +158,9 @@ def attempt_sentence(reason: Reason, *, retried: int, max_retries: int) -> str:
 
 
 def body_words(body: bytes) -> str | None:
-    """Return what an answer's body says, in one line and cut: the error in JSON, the text of a page.
+    """Return the text of an answer's body in one line, cut: the error in JSON, the text of a page.
 
-    ``None`` for an empty body, and for bytes that are no text.
+    ``None`` for an empty body, and for bytes that are not text.
     """
     try:
         text = body[:_READ_BYTES].decode()
@@ -186,7 +186,7 @@ def shown_text(text: str) -> str:
     return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…"
 
 
-# The real service's words, which apps compare.
+# The real service's text, which apps compare.
 _TIMED_OUT = "context deadline exceeded"
 _EXCEEDS = "EXCEEDS_LIMIT"
 _SPLIT = "split the workflow into several with context.invoke"
@@ -195,7 +195,7 @@ _NAMES = ("error", "message", "detail", "title", "reason", "msg", "description",
 
 
 def _words_of(value: Any, depth: int = 0) -> str | None:
-    """Return the text of a JSON error, under the names that frameworks use; ``None`` if there is none."""
+    """Return the text of a JSON error, under the names that frameworks use, or ``None``."""
     if isinstance(value, str):
         return value or None
     if depth > 3:
@@ -206,7 +206,7 @@ def _words_of(value: Any, depth: int = 0) -> str | None:
     if not isinstance(value, dict):
         return None
     found = [words for name in _NAMES if (words := _words_of(value.get(name), depth + 1))]
-    place = value.get("loc")  # what FastAPI names a field by
+    place = value.get("loc")  # FastAPI's name of the field
     if found and isinstance(place, list):
         return f"{'.'.join(map(str, place))}: {found[0]}"
     return ": ".join(dict.fromkeys(found[:2])) or None

@@ -1,6 +1,7 @@
-"""What happens to a message before its time: it is taken back (contract 5.8), or its next attempt brought forward.
+"""Cancel unfinished messages (contract 5.8), or bring their next attempts forward.
 
-``candidates`` are messages as the store has them, which may be behind: what has finished meanwhile does not count.
+``candidates`` are messages as read from the store, which may be outdated: those that have ended meanwhile do not
+count.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from emulator.broker.writes import CancelNoted, MessageRescheduled
 def cancel(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> int:
     """Cancel the unfinished messages among ``candidates``; return how many there were.
 
-    A message whose cancel was asked for before does not count.
+    A message whose cancel was requested before does not count.
     """
     cancelled: list[Pending] = []
     for pending in _open_ones(state, candidates):
@@ -28,24 +29,24 @@ def cancel(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> in
 
 
 def withdraw(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> None:
-    """Take messages back because they have become pointless; nobody asked to cancel them.
+    """Cancel messages that have become pointless, without a request to cancel them.
 
-    An attempt under way is not aborted; if it fails, nothing follows from it.
+    An attempt under way is not aborted; if it fails, nothing follows.
     """
     for pending in _open_ones(state, candidates):
         _take_back(state, pending, now_at)
 
 
 def refuse(state: BrokerState, pending: Pending, result: AttemptResult, now_at: int) -> None:
-    """Have a new message of a run fail for good without being sent; ``result`` says why."""
+    """Let a new message of a run fail for good without being sent; ``result`` says why."""
     state.move(pending, Event.ATTEMPT_STARTED, now_at)
     state.finish(pending, Event.FAILED_FOR_GOOD, now_at, result=result)
 
 
 def expedite(state: BrokerState, candidates: Iterable[Pending], now_at: int) -> int:
-    """Make those of ``candidates`` that wait for their time due at ``now_at``; return how many there were.
+    """Make the ``candidates`` that wait for their time due at ``now_at``; return how many there were.
 
-    Only time is given up: a message still waits for its queue, its flow control and its turn.
+    Only the time changes: a message still waits for its queue, its flow control and its turn.
     """
     return sum(_expedite_one(state, candidate, now_at) for candidate in candidates)
 

@@ -1,4 +1,4 @@
-"""Every unfinished message of a tenant and its place: what it waits for, and which goes on next."""
+"""The unfinished messages of a tenant in memory, their places, and the moves between places."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ from emulator.broker.timeline import Timeline
 
 
 class Windows(NamedTuple):
-    """About how many messages are held in memory at most: of the timeline, of each lane, and of each queue's line."""
+    """Approximate bounds of messages in memory: of the timeline, of each lane, and of each queue's line."""
 
     timeline: int = 20_000
     lane: int = 5_000
@@ -24,10 +24,10 @@ DEFAULT_WINDOWS: Final = Windows()
 
 
 class PendingMessages:
-    """The messages in memory by seq, and what holds them: the queues' lines, the timeline, the lanes.
+    """The messages in memory by seq, and the structures that hold them: the queues' lines, the timeline, the lanes.
 
-    ``Pending.place`` says where a message is, and ``_put`` alone changes it. The lines, the timeline and the lanes
-    keep the order of theirs.
+    ``Pending.place`` is a message's place, and only ``_put`` changes it. The lines, the timeline and the lanes keep the
+    order of their messages.
     """
 
     def __init__(self, *, capacity: int, per_origin: int, windows: Windows) -> None:
@@ -39,9 +39,9 @@ class PendingMessages:
         self.queue_window: int = windows.queue
         self.ended: EndedMeanwhile = EndedMeanwhile()
         self._advanced_to = 0
-        # Queues in which something changed since their slots were last handed out; a dict keeps their order.
+        # Queues that have changed since their slots were last granted; a dict keeps their order.
         self._restless: dict[str, None] = {}
-        # Queues of which the store should be asked for the next messages.
+        # Queues whose next messages should be read from the store.
         self._to_refill: dict[str, QueueLine] = {}
 
     def __len__(self) -> int:
@@ -49,9 +49,9 @@ class PendingMessages:
         return len(self._held)
 
     def find(self, candidate: Pending) -> Pending | None:
-        """Return the unfinished message that ``candidate`` tells of, with its place; ``None`` if it is finished.
+        """Return the unfinished message of ``candidate``, with its place, or ``None`` if it is finished.
 
-        ``candidate`` is as the store has it, which may be behind; it was read within ``ended.reading()``.
+        ``candidate`` was read from the store within ``ended.reading()``, and may be outdated.
         """
         held = self._held.get(candidate.seq)
         if held is not None:
@@ -69,9 +69,9 @@ class PendingMessages:
         return candidate
 
     def enter(self, pending: Pending) -> None:
-        """Take in a message, new or read at a start: into its queue's line, or onto the timeline.
+        """Add a message, new or read at a start, to its queue's line or the timeline.
 
-        Of a deleted queue there is no line: its messages go on without one.
+        A deleted queue has no line: its messages continue without one.
         """
         line = self.queues.get(pending.queue_name) if pending.queue_name else None
         if line is None:
@@ -83,7 +83,7 @@ class PendingMessages:
             self.rouse(line.queue.name)
 
     def wait_for_time(self, pending: Pending) -> None:
-        """Have a message go on when it is due."""
+        """Put a message on the timeline, to continue when it is due."""
         is_held = self.timeline.add(pending)
         self._put(pending, Place.TIMELINE if is_held else Place.BEYOND_HORIZON)
         if self.timeline.is_crowded:
@@ -91,7 +91,7 @@ class PendingMessages:
                 self._put(left, Place.BEYOND_HORIZON)
 
     def bring_forward(self, pending: Pending, due_at: int) -> bool:
-        """Make a message due at ``due_at`` if it waits for a later time; return whether it does."""
+        """Make a message due at ``due_at`` if it waits for a later time; return whether it did."""
         match pending.place:
             case Place.QUEUE if pending.due_at > due_at:
                 pending.due_at = due_at
@@ -107,7 +107,7 @@ class PendingMessages:
         return True
 
     def advance(self, now_at: int) -> Iterator[Pending]:
-        """Have everything go on that may at ``now_at``: slots, due times, lanes, in this order.
+        """Move on all messages that may at ``now_at``: slots, due times, lanes, in this order.
 
         Yield each message whose attempt starts.
         """
@@ -127,9 +127,9 @@ class PendingMessages:
             yield starting
 
     def end_attempt(self, seq: int, now_at: int) -> Pending | None:
-        """Take a message from those under way, and give back its part of its lane; ``None`` if it is not under way.
+        """Return a message whose attempt has ended, and free its part of its lane; ``None`` if it is not under way.
 
-        It goes on with ``wait_for_time`` or ``end``.
+        The caller continues with ``wait_for_time`` or ``end``.
         """
         pending = self.active.pop(seq, None)
         if pending is None:
@@ -140,7 +140,7 @@ class PendingMessages:
         return pending
 
     def end(self, pending: Pending) -> None:
-        """Let go of a message that is finished, of its queue slot and its part of another's."""
+        """Remove a finished message, and release its queue slot and its part of another's."""
         place = pending.place
         if place is Place.TIMELINE or place is Place.BEYOND_HORIZON:
             self._leave_timeline(pending)
@@ -156,11 +156,11 @@ class PendingMessages:
             self.rouse(line.queue.name)
 
     def rouse(self, queue_name: str) -> None:
-        """Have a queue's slots handed out anew at the next ``advance``."""
+        """Let the next ``advance`` grant a queue's slots again."""
         self._restless[queue_name] = None
 
     def recall(self, queue_name: str) -> None:
-        """Hold back what waits for its turn, but may not start any more: its queue was paused or narrowed."""
+        """Hold back messages in lanes that may not start any more, as their queue was paused or narrowed."""
         line = self.queues[queue_name]
         # From the last slot on, so that the first keep their places in their lanes.
         for pending in reversed(line.with_slot()):
@@ -169,7 +169,7 @@ class PendingMessages:
                 self._put(pending, Place.HELD_BACK)
 
     def refill_timeline(self, read: list[Pending], *, is_complete: bool) -> None:
-        """Take what was read for the timeline, in order; ``is_complete`` says that nothing lies behind it."""
+        """Add messages read for the timeline, in order; ``is_complete`` says that none lies behind them."""
         for pending in self.timeline.stored.end_reading(read, is_complete=is_complete):
             if pending.seq not in self._held:
                 self.wait_for_time(pending)
@@ -177,7 +177,7 @@ class PendingMessages:
     def refill_lane(
         self, lane: Lane, read: list[Pending], now_at: int, *, is_complete: bool, horizon: Key | None
     ) -> None:
-        """Take what was read for a crowded lane, in order; ``is_complete`` says that nothing due lies behind it.
+        """Add messages read for a crowded lane, in order; ``is_complete`` says that no due one lies behind them.
 
         ``horizon`` is the timeline's when the reading began.
         """
@@ -194,7 +194,7 @@ class PendingMessages:
         self.lanes.refilled(lane)
 
     def take_lines_to_refill(self) -> list[QueueLine]:
-        """Return the lines of which the store should be asked for the next messages, each once."""
+        """Return the lines whose next messages should be read from the store, each once."""
         if not self._to_refill:
             return []
         wanted, self._to_refill = self._to_refill, {}
@@ -203,13 +203,13 @@ class PendingMessages:
         ]
 
     def refill_line(self, line: QueueLine, read: list[Pending], *, is_complete: bool) -> None:
-        """Take what was read for a queue's line, in order; ``is_complete`` says that nothing lies behind it."""
+        """Add messages read for a queue's line, in order; ``is_complete`` says that none lies behind them."""
         for pending in line.stored.end_reading(read, is_complete=is_complete):
             self.enter(pending)
         self.rouse(line.queue.name)
 
     def _grant_slots(self, now_at: int) -> None:
-        """Put messages that get a slot onto the timeline, and let go of those held back without need."""
+        """Put messages that get a slot onto the timeline, and release those that need not be held back any more."""
         restless, self._restless = self._restless, {}
         for line in (self.queues[name] for name in restless if name in self.queues):
             for pending in line.grant():
@@ -232,7 +232,7 @@ class PendingMessages:
         return self.queues.get(pending.queue_name) if pending.queue_name else None
 
     def _put(self, pending: Pending, place: Place) -> None:
-        """Move a message; nothing else does. Raise ValueError for a move that the table does not have."""
+        """Move a message; no other function does. Raises ValueError for a move that is not in the table."""
         before = pending.place
         if place is before:
             return

@@ -1,8 +1,8 @@
-"""Where an unfinished message is: the places and the moves between them, as a table.
+"""The places of unfinished messages and the moves between them, as a table.
 
-A state says how far a message has come, a place says what holds it. The two are independent but for two things: a
-message is ``ACTIVE`` in both senses at once, and one in a final state is nowhere. A test holds the
-documentation to ``MOVES``.
+A state says how far a message has come, a place says which structure holds it. They are independent, with two
+exceptions: ``ACTIVE`` is both a state and a place, and a message in a final state has no place. A test compares
+the documentation with ``MOVES``.
 """
 
 from enum import StrEnum
@@ -10,10 +10,10 @@ from typing import Final
 
 
 class Place(StrEnum):
-    """What holds a message."""
+    """The structure that holds a message."""
 
     NEW = "NEW"
-    """Nothing yet: it was accepted just now, or read from the store."""
+    """None yet: it was accepted just now, or read from the store."""
     QUEUE = "QUEUE"
     """Its queue's line: it waits for a slot."""
     QUEUE_OVERFLOW = "QUEUE_OVERFLOW"
@@ -31,12 +31,12 @@ class Place(StrEnum):
     ACTIVE = "ACTIVE"
     """An attempt is under way."""
     ENDED = "ENDED"
-    """Nothing any more: the message is in a final state."""
+    """None any more: the message is in a final state."""
 
 
 _TAKEN_BACK: Final = "it is taken back"
 
-# From where to where, and on what.
+# For each place, the places to which a message may move, and the reason.
 MOVES: Final[dict[Place, dict[Place, str]]] = {
     Place.NEW: {
         Place.QUEUE: "it is published to a queue",

@@ -17,7 +17,7 @@ LLM_URL = "https://qstash.upstash.io/llm/v1/chat/completions"
 
 @keyword_value
 class Target:
-    """One URL a draft goes to."""
+    """One destination URL of a draft."""
 
     url: str
     topic_name: str | None = None
@@ -52,7 +52,7 @@ def publish(state: BrokerState, draft: Draft, now_at: int) -> list[Accepted]:
 
 
 def accept(state: BrokerState, message: Message, body: bytes | None, now_at: int) -> Pending:
-    """Store a new message and send it on its way."""
+    """Store a new message and add it to the pending ones."""
     if message.flow_control is not None:
         state.apply_flow_control(message.flow_control, now_at)
     if message.queue_name is not None:
@@ -126,7 +126,7 @@ def _endpoint_target(group_name: str, endpoint: Endpoint, query: str, key: str |
 
 
 def _with_query(url: str, query: str) -> str:
-    """``url`` with ``query`` behind its own and before its fragment (RFC 3986, 3.4)."""
+    """Return ``url`` with ``query`` appended to its query, before its fragment (RFC 3986, 3.4)."""
     if not query:
         return url
     base, hash_sign, fragment = url.partition("#")
@@ -134,7 +134,7 @@ def _with_query(url: str, query: str) -> str:
 
 
 def deduplication_key(options: PublishOptions, destination: str, body: bytes) -> str | None:
-    """Return what makes two publishes the same, or ``None`` where nothing was asked for; an explicit id wins."""
+    """Return the deduplication key, or ``None`` if none was requested. An explicit id wins."""
     if options.deduplication_id is not None:
         return explicit_key(options.deduplication_id)
     if options.content_based_deduplication:

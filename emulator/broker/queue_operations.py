@@ -1,4 +1,4 @@
-"""Queues as their owner sees them: made, changed, paused, deleted (contract 2.5 and 5.1)."""
+"""The owner's operations on queues: create, change, pause, delete (contract 2.5 and 5.1)."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from emulator.errors import NotFound, QuotaExceeded
 def upsert_queue(
     state: BrokerState, now_at: int, *, name: str, parallelism: int, is_paused: bool | None
 ) -> None:
-    """Make a queue, or put new settings in force at once; with ``is_paused`` ``None`` it stays as it was.
+    """Create a queue, or change its settings at once; with ``is_paused`` ``None`` its pause stays as it was.
 
     Raise QuotaExceeded for one queue too many, or too much parallelism.
     """
@@ -45,9 +45,9 @@ def pause_queue(state: BrokerState, now_at: int, *, name: str, is_paused: bool) 
 
 
 def delete_queue(state: BrokerState, now_at: int, *, name: str) -> None:
-    """Delete a queue, if there is one, and cancel what waits in it; an attempt under way finishes.
+    """Delete a queue, if it exists, and cancel its waiting messages; an attempt under way finishes.
 
-    Where the store alone remembers a part of it, the queue ``is_being_deleted`` until ``refill_queue`` has had it all.
+    If a part of the queue is only in the store, it ``is_being_deleted`` until ``refill_queue`` has had all of it.
     """
     if (line := state.queues.get(name)) is not None:
         line.is_being_deleted = True
@@ -55,7 +55,7 @@ def delete_queue(state: BrokerState, now_at: int, *, name: str) -> None:
 
 
 def is_being_deleted(state: BrokerState, name: str) -> bool:
-    """Return whether a part of a queue that was deleted is still to be cancelled."""
+    """Return whether messages of a deleted queue are still to be cancelled."""
     line = state.queues.get(name)
     return line is not None and line.is_being_deleted
 
@@ -63,7 +63,7 @@ def is_being_deleted(state: BrokerState, name: str) -> bool:
 def refill_queue(
     state: BrokerState, now_at: int, *, line: QueueLine, read: list[Pending], is_complete: bool
 ) -> None:
-    """Take the next messages of a queue from the store, in order; ``is_complete`` says that these are the last."""
+    """Add the next messages of a queue from the store, in order; ``is_complete`` says that these are the last."""
     if state.queues.get(line.queue.name) is not line:
         return
     state.pending.refill_line(line, read, is_complete=is_complete)

@@ -4,11 +4,11 @@ A queue of parallelism p has p slots. Slots go to its messages in the order of p
 slot through its delay, its attempts, its retries and its callbacks. Messages without a slot are not on the
 timeline at all.
 
-Of the messages without a slot the line holds the first few hundred. The store alone remembers those behind them; they
-are read back, in order, when few are left.
+The line holds the first few hundred messages without a slot. Those behind them are only in the store; they are read
+back, in order, when few are left.
 
 When p is lowered, more than p may hold slots, and more than p attempts may be under way. Attempts under way
-finish; of the slot holders only the first p go on, and each of them only once fewer than p others wait in their
+finish; of the slot holders only the first p continue, and each of them only once fewer than p others wait in their
 lanes or are under way.
 """
 
@@ -34,15 +34,15 @@ class QueueLine:
         self.queue = queue
         self.stored: StoredTail = StoredTail(Place.QUEUE_OVERFLOW, key_in_queue)
         self.is_being_deleted: bool = False
-        """It gives no more slots, and goes when nothing of it is left in the store."""
+        """It grants no more slots, and is removed when none of its messages is left in the store."""
         self._window = window
         self._waiting: OrderedDict[int, Pending] = OrderedDict()
-        # seq → how many things hold the slot: the message itself and its callbacks.
+        # seq → the number of messages that hold the slot: the message itself and its callbacks.
         self._holders: dict[int, int] = {}
         self._granted: dict[int, Pending] = {}
 
     def join(self, pending: Pending) -> bool:
-        """Put a message at the end of the line, or leave it to the store; return whether it is held."""
+        """Append a message to the line, or leave it to the store; return whether it is held."""
         if self.stored.start is None and len(self._waiting) >= 2 * self._window:
             self.stored.start = key_in_queue(pending)
         if self.stored.holds(pending):
@@ -52,32 +52,32 @@ class QueueLine:
         return True
 
     def start_cold(self) -> None:
-        """Begin with all of its messages left to the store."""
+        """Start with all of its messages left to the store."""
         self.stored.start = (0, 0)
 
     @property
     def wants_refill(self) -> bool:
-        """Whether so few are held that the store should be asked for the next ones."""
+        """Return whether the line holds so few messages that the next ones should be read from the store."""
         stored = self.stored
         return stored.start is not None and not stored.is_being_read and 2 * len(self._waiting) < self._window
 
     def begin_refill(self) -> tuple[Key, int]:
-        """Return from which key, and how many messages to read."""
+        """Return the key to read from, and the number of messages."""
         return self.stored.begin_reading(), self._window
 
     def leave(self, seq: int) -> None:
-        """Leave the line, or give up the message's own part of its slot."""
+        """Remove a message from the line, or release its own part of its slot."""
         self._waiting.pop(seq, None)
         self.stored.leave(seq)
         self._granted.pop(seq, None)
         self.release(seq)
 
     def hold(self, seq: int) -> None:
-        """Keep the slot of ``seq`` for one more thing."""
+        """Count one more holder of the slot of ``seq``."""
         self._holders[seq] = self._holders.get(seq, 0) + 1
 
     def release(self, seq: int) -> None:
-        """Keep the slot of ``seq`` for one thing less; it is free when none is left."""
+        """Count one holder less of the slot of ``seq``; without holders it is free."""
         remaining = self._holders.get(seq, 0) - 1
         if remaining > 0:
             self._holders[seq] = remaining
@@ -85,7 +85,7 @@ class QueueLine:
             self._holders.pop(seq, None)
 
     def grant(self) -> Iterator[Pending]:
-        """Give free slots to the first in line; yield each message that got one."""
+        """Grant free slots to the first in line; yield each message that gets one."""
         if self.is_being_deleted:
             return
         while self._waiting and not self.queue.is_paused and len(self._holders) < self.queue.parallelism:
@@ -109,15 +109,15 @@ class QueueLine:
         return others < most and seq in islice(self._holders, most)
 
     def held_back(self) -> list[Pending]:
-        """Return the slot holders that are due and were not let go on, the first slots first."""
+        """Return the due slot holders that are held back, the first slots first."""
         return [pending for pending in self._granted.values() if pending.place is Place.HELD_BACK]
 
     def active_count(self) -> int:
-        """Return how many are under way."""
+        """Return how many attempts are under way."""
         return sum(1 for pending in self._granted.values() if pending.place is Place.ACTIVE)
 
     def ahead_of(self, seq: int) -> int | None:
-        """Return how many go before a message that waits for a slot here; ``None`` if it has one, or is not held."""
+        """Return how many messages precede one that waits for a slot; ``None`` if it has one, or is not held."""
         if seq not in self._waiting:
             return None
         return len(self._holders) + next(
@@ -125,7 +125,7 @@ class QueueLine:
         )
 
     def held_count(self) -> int:
-        """Return how many messages go before those that the store alone remembers."""
+        """Return how many messages precede those that are only in the store."""
         return len(self._holders) + len(self._waiting)
 
     def with_slot(self) -> list[Pending]:

@@ -1,4 +1,4 @@
-"""Taking up work after a start: from what the store kept to a broker that goes on."""
+"""Restore a broker from the store after a start."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from emulator.wire.cron import Cron
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a broker needs at start. Everything without a queue stays behind the timeline's horizon.
+    """The state that a broker needs at start. Messages without a queue stay beyond the timeline's horizon.
 
     ``queued`` are unfinished messages with a queue, in the order of publishing: all but those of ``crowded``, the
     names of queues whose messages stay in the store. ``slot_callbacks`` are the unfinished callbacks that hold a
@@ -36,12 +36,14 @@ class Snapshot:
 
 
 def restore(state: BrokerState, snapshot: Snapshot, now_at: int) -> None:
-    """Fill an empty broker. An attempt that a crash cut off is due again, with the same message id."""
+    """Restore an empty broker. An attempt that a crash cut off is due again, with the same message id."""
     for queue in snapshot.queues:
         state.add_queue(queue)
     state.groups.update((group.name, group) for group in snapshot.groups)
     for schedule in snapshot.schedules:
-        Cron.parse(schedule.cron)  # what cannot fire is noticed now, and not when its time comes
+        Cron.parse(
+            schedule.cron
+        )  # parsed here so that an invalid schedule is noticed now, not at its next time
         state.put_schedule(schedule)
     state.last_runs.restore(snapshot.last_runs)
     state.deduplications.update((kept.key, kept) for kept in snapshot.deduplications)

@@ -1,6 +1,6 @@
 """Named resources that outlive a message: queues, URL groups, schedules, flow-control keys, signing keys.
 
-Each is a frozen value; a change makes a new one and is saved as a whole.
+Each is a frozen value; a change makes a new value, which is saved as a whole.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlGroup:
-    """A named fan-out list; ``headers`` are publish options that apply where the publisher gives none."""
+    """A named fan-out list; ``headers`` are default publish options."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
@@ -42,8 +42,8 @@ class UrlGroup:
 class Schedule:
     """A cron line that publishes a message at each fire time.
 
-    ``lines`` are the publish options as given (header lines, then query parameters), read anew at each firing
-    so that a URL group's defaults of that moment apply. ``next_at`` is ``None`` when no time will ever match.
+    ``lines`` are the publish options as given (header lines, then query parameters), parsed at each firing so that
+    a URL group's defaults of that moment apply. ``next_at`` is ``None`` when no time will ever match.
     ``last_states`` maps the message ids of the last firing to IN_PROGRESS, SUCCESS or FAIL.
     """
 

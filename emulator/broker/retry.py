@@ -1,4 +1,4 @@
-"""What follows from an attempt's result: a pure decision (contract 4.2 and 4.3)."""
+"""Decide what follows an attempt's result. Pure (contract 4.2 and 4.3)."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ _DELIVERED = Delivered()
 def decide(
     result: AttemptResult, *, retried: int, max_retries: int, retry_delay: str | None, now_at: int
 ) -> Decision:
-    """Return what follows from an attempt that ended at ``now_at``, ``retried`` retries having been made before it."""
+    """Return what follows an attempt that ended at ``now_at``, after ``retried`` retries."""
     if result.is_success:
         return _DELIVERED
     if retried >= max_retries or forbids_retries(result):
@@ -47,7 +47,7 @@ def decide(
 
 
 def forbids_retries(result: AttemptResult) -> bool:
-    """Return whether no retry may follow, whatever is left."""
+    """Return whether the result forbids retries, even if some are left."""
     if result.is_final:
         return True
     flag = first_value(result.headers, NON_RETRYABLE_HEADER)

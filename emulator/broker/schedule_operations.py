@@ -1,4 +1,4 @@
-"""Schedules: made, fired, paused, deleted (contract 2.6 and 5.4)."""
+"""Operations on schedules: create, fire, pause, delete (contract 2.6 and 5.4)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,13 +30,13 @@ def save_schedule(
     caller_ip: str | None,
     deduplication_key: str | None = None,
 ) -> tuple[str, bool]:
-    """Make a schedule, or replace all settings of the one with that id but its making and its pause.
+    """Create a schedule, or replace all settings of the one with that id except its creation time and pause.
 
-    Return its id, and whether ``deduplication_key`` made one before: nothing changes then, even if that schedule
-    has been deleted meanwhile (contract 5.4). ``lines`` were validated by the caller. Raise QuotaExceeded for one
+    Return its id, and whether ``deduplication_key`` has made one before: nothing changes then, even if that schedule
+    has been deleted meanwhile (contract 5.4). The caller has validated ``lines``. Raises QuotaExceeded for one
     schedule too many.
     """
-    # Schedules and messages share the publisher's ids, and are no duplicates of each other.
+    # Schedules and messages may have the same publisher's id without being duplicates of each other.
     key = None if deduplication_key is None else f"schedule:{deduplication_key}"
     kept = state.deduplications.get(key) if key is not None else None
     if kept is not None and kept.expires_at > now_at:
@@ -65,9 +65,9 @@ def save_schedule(
 
 
 def fire(state: BrokerState, now_at: int, *, schedule_id: str) -> bool:
-    """Publish what the schedule says if its time has come; return whether it had.
+    """Publish the schedule's message if its time has come; return whether it had.
 
-    Times that passed while nobody was there to fire (a closed laptop) are fired once, together.
+    Times that passed while the server did not run (a closed laptop) fire once, together.
     """
     schedule = state.schedules.get(schedule_id)
     if schedule is None or schedule.is_paused or schedule.next_at is None or schedule.next_at > now_at:
@@ -92,9 +92,9 @@ def fire_due(state: BrokerState, now_at: int, *, most: int) -> int:
 
 
 def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
-    """Publish what the schedule says, once more than its cron line asks for; also while it is paused.
+    """Publish the schedule's message now, in addition to its cron times, even while it is paused.
 
-    Its next time stays. Return the new message ids. Raise NotFound, or what publishing raises.
+    Its next time stays. Return the new message ids. Raises NotFound, or an error of publishing.
     """
     schedule = find_schedule(state, schedule_id)
     made = publish(state, _draft(state, schedule), now_at)
@@ -103,7 +103,7 @@ def run_now(state: BrokerState, now_at: int, *, schedule_id: str) -> list[str]:
 
 
 def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paused: bool) -> None:
-    """Pause, or resume with the next time after now: what passed meanwhile is not made up for. Raise NotFound."""
+    """Pause, or resume at the next time after now; times that passed meanwhile do not fire. Raises NotFound."""
     schedule = find_schedule(state, schedule_id)
     if schedule.is_paused == is_paused:
         return
@@ -112,7 +112,7 @@ def pause_schedule(state: BrokerState, now_at: int, *, schedule_id: str, is_paus
 
 
 def delete_schedule(state: BrokerState, now_at: int, *, schedule_id: str) -> None:
-    """Delete a schedule; messages it made live on. Raise NotFound."""
+    """Delete a schedule; its messages stay. Raises NotFound."""
     find_schedule(state, schedule_id)
     del state.schedules[schedule_id]
     state.last_runs.forget(schedule_id)
@@ -130,11 +130,11 @@ def find_schedule(state: BrokerState, schedule_id: str) -> Schedule:
 def read_schedule_options(
     state: BrokerState, destination: Destination, sources: Sequence[Headers]
 ) -> PublishOptions:
-    """Return a schedule's options as they are now: its own lines, then its URL group's defaults."""
+    """Return a schedule's present options: its own lines, then its URL group's defaults."""
     group = state.groups.get(destination.value) if destination.kind is DestinationKind.URL_GROUP else None
     defaults = group.headers if group else ()
     options = parse_options(*sources, defaults, limits=state.limits)
-    # Every firing is a new message, and only a delay can put it off (contract 5.4 and U12).
+    # Every firing is a new message, which only a delay can postpone (contract 5.4 and U12).
     return replace(options, deduplication_id=None, content_based_deduplication=False, not_before_at=None)
 
 

@@ -1,4 +1,4 @@
-"""Everything a tenant's broker knows, and the small steps that all operations are made of."""
+"""The state of a tenant's broker, and the basic steps that all operations share."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ DEFAULT_PER_ORIGIN = 200
 
 
 class BrokerState:
-    """The working memory of one broker. ``next_seq`` hands out numbers that grow across the whole store."""
+    """The state of one broker. ``next_seq`` returns numbers that grow across the whole store."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class BrokerState:
         self.daily: DailyLimit = DailyLimit(self.limits.max_daily_messages)
 
     def clear(self) -> None:
-        """Forget everything but the signing keys. The results of attempts under way will be ignored."""
+        """Delete everything but the signing keys. The results of attempts under way will be ignored."""
         self.forget()
         self.write(Cleared())
 
     def forget(self) -> None:
-        """Lose the working memory, as a crash does. What is stored stays."""
+        """Drop the state in memory, as a crash does. Stored records stay."""
         self._forget()
         self._effects = Effects()
         self.workflows.forget_all()
@@ -93,7 +93,7 @@ class BrokerState:
         self._effects.writes.append(write)
 
     def take_effects(self) -> Effects:
-        """Return and clear what was collected since the last call."""
+        """Return and clear the effects collected since the last call."""
         effects, self._effects = self._effects, Effects()
         return effects
 
@@ -163,19 +163,19 @@ class BrokerState:
         self.lanes.finished(pending.lane)
 
     def put_schedule(self, schedule: Schedule) -> None:
-        """Take a schedule, new or changed, and fire it at its next time."""
+        """Add or replace a schedule, to fire at its next time."""
         self.schedules[schedule.id] = schedule
         self.due_schedules.put(schedule)
 
     def remember_deduplication(self, kept: DeduplicationKept, now_at: int) -> None:
-        """Remember a key, and forget those that have expired by ``now_at``: they stand in that order."""
+        """Add a key, and remove those that have expired by ``now_at``; keys are in the order of expiry."""
         known = self.deduplications
         while known and (oldest := next(iter(known.values()))).expires_at <= now_at:
             del known[oldest.key]
         known[kept.key] = kept
 
     def advance(self, now_at: int) -> None:
-        """Start whatever may start at ``now_at``."""
+        """Start the attempts that may start at ``now_at``."""
         for pending in self.pending.advance(now_at):
             self._start(pending, now_at)
 
@@ -191,7 +191,7 @@ class BrokerState:
         return lane.flow_key if isinstance(lane, FlowLane) else None
 
     def ensure_queue(self, name: str, now_at: int) -> QueueLine:
-        """Return the queue of that name, made with parallelism 1 if there is none (contract 2.2)."""
+        """Return the queue of that name, created with parallelism 1 if it is missing (contract 2.2)."""
         line = self.queues.get(name)
         if line is None:
             queue = Queue(name=name, created_at=now_at, updated_at=now_at)
@@ -200,14 +200,14 @@ class BrokerState:
         return line
 
     def add_queue(self, queue: Queue) -> QueueLine:
-        """Take a queue, new or as the store has it, and return its line."""
+        """Add a queue, new or from the store, and return its line."""
         line = self.queues[queue.name] = QueueLine(queue, self.pending.queue_window)
         return line
 
     def apply_flow_control(self, flow: FlowControl, now_at: int) -> None:
         """Count a new message of a key, and put its limits in force except where they are pinned (contract 5.2).
 
-        A period that is over is none for new limits: they may speak of longer ones.
+        A period that has ended is dropped first, because new limits may have a longer one.
         """
         lane = self.lanes.flow_lane(flow.key)
         if lane is None:

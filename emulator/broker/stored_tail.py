@@ -1,7 +1,7 @@
-"""The end of an ordered line that the store alone remembers.
+"""The end of an ordered line of messages that is only in the store.
 
-The timeline, the lanes and the queues' lines hold their first messages. What lies behind takes no memory, and is read
-back when few are left. The store is read while messages come and go; that is taken care of here, once for all of them.
+The timeline, the lanes and the queues' lines hold their first messages. Those behind take no memory, and are read back
+when few are left. Messages come and go while the store is read; this module handles that for all of them.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,24 @@ Key = tuple[int, int]
 
 
 def key_of(pending: Pending) -> Key:
-    """Return where a message stands on the timeline, or in its lane."""
+    """Return a message's key on the timeline, or in its lane."""
     return pending.due_at, pending.seq
 
 
 def key_in_queue(pending: Pending) -> Key:
-    """Return where a message stands in its queue: in the order of publishing, whatever its time."""
+    """Return a message's key in its queue: the order of publishing, whatever its time."""
     return 0, pending.seq
 
 
 class StoredTail:
-    """Everything of a line from the key ``start`` on; nothing while that is ``None``."""
+    """The messages of a line from the key ``start`` on; none while that is ``None``."""
 
     def __init__(self, place: Place, key: Callable[[Pending], Key] = key_of) -> None:
-        """``place`` is where its messages are, ``key`` their order."""
+        """``place`` is the place of its messages, ``key`` their order."""
         self.place = place
         self._key = key
         self.start: Key | None = None
-        # What joined and left by seq (``None`` has left) since the reading began; ``None`` if nothing is being read.
+        # Messages that joined and left (``None``), by seq, since the read began; ``None`` without a read.
         self._changes: dict[int, Pending | None] | None = None
 
     @property
@@ -43,26 +43,26 @@ class StoredTail:
         return self.start is not None and self._key(pending) >= self.start
 
     def join(self, pending: Pending) -> None:
-        """Take in a message that ``holds`` is true of."""
+        """Add a message for which ``holds`` is true."""
         if self._changes is not None:
             self._changes[pending.seq] = pending
 
     def leave(self, seq: int) -> None:
-        """Let go of a message: it is finished, or has another due time."""
+        """Remove a message that is finished, or has another due time."""
         if self._changes is not None:
             self._changes[seq] = None
 
     def begin_reading(self) -> Key:
-        """Return the key to read from; the store must have every write of before this call."""
+        """Return the key to read from; the store must have all writes from before this call."""
         assert self.start is not None
         self._changes = {}
         return self.start
 
     def end_reading(self, read: list[Pending], *, is_complete: bool) -> list[Pending]:
-        """Take what was read, in order; ``is_complete`` says that nothing lies behind it in the store.
+        """Take the messages read, in order; ``is_complete`` says that none lies behind them in the store.
 
-        Return all messages that are to be placed anew, in order: those read, but for those that have left since, and
-        those that joined since. Some of them may belong to the end that remains.
+        Return all messages to be placed, in order: those read, without those that have left since, and those that
+        joined since. Some of them may belong to the remaining end.
         """
         for pending in read:
             pending.place = self.place

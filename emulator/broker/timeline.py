@@ -1,13 +1,13 @@
-"""What waits for its time: a heap of the nearest due messages, and a horizon behind which the store remembers.
+"""A heap of the messages that are due soonest, and a horizon beyond which messages are only in the store.
 
-A million delayed messages cost no memory: only those before the horizon are held. When few are left, the
-runtime reads the next ones from the store's index.
+A million delayed messages take no memory: only those before the horizon are held. When few are left, the runtime reads
+the next ones from the store's index.
 
-Messages of a queue are held however far away they are: only those with a slot come here, which are few, and the
-store's index of due times leaves them out.
+Messages of a queue are always held: only the few with a slot come here, and the store's index of due times leaves them
+out.
 
-Order is by due time, then by seq. What has left the timeline otherwise (a cancel) is dropped from the heap when it
-comes up, or when there is much of it: its place says so, or another due time.
+The order is by due time, then by seq. A message that has left the timeline early (a cancel) stays in the heap until it
+reaches the top or there are many such entries; its place or due time shows that the entry is stale.
 """
 
 import heapq
@@ -22,7 +22,7 @@ class Timeline:
     """Holds between ``window / 2`` and ``2 * window`` of the nearest unqueued messages, all if there are fewer."""
 
     def __init__(self, held: Mapping[int, Pending], *, window: int) -> None:
-        """``held`` are all messages in memory by seq, of whatever place."""
+        """``held`` are all messages in memory by seq, in any place."""
         self.stored: StoredTail = StoredTail(Place.BEYOND_HORIZON)
         self._held = held
         self._window = window
@@ -32,12 +32,12 @@ class Timeline:
 
     @property
     def horizon(self) -> Key | None:
-        """The ``(due_at, seq)`` from which on the store alone remembers; ``None`` when everything is held."""
+        """Return the ``(due_at, seq)`` from which messages are only in the store; ``None`` if all are held."""
         return self.stored.start
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many are held that the farthest should be left to the store."""
+        """Return whether so many are held that the farthest should be left to the store."""
         return self._unqueued > 2 * self._window
 
     def is_beyond_horizon(self, pending: Pending) -> bool:
@@ -55,7 +55,7 @@ class Timeline:
         return True
 
     def remove(self, pending: Pending) -> None:
-        """Let go of a message that is on the timeline or beyond the horizon; its place changes with this."""
+        """Remove a message on the timeline or beyond the horizon; the caller changes its place."""
         if pending.place is Place.TIMELINE:
             self._unqueued -= pending.queue_name is None
         self.stored.leave(pending.seq)
@@ -92,17 +92,17 @@ class Timeline:
         return left
 
     def wants_refill(self) -> bool:
-        """Return whether so few are held that the store should be asked for the next ones."""
+        """Return whether so few are held that the next ones should be read from the store."""
         return (
             self.horizon is not None and not self.stored.is_being_read and 2 * self._unqueued < self._window
         )
 
     def begin_refill(self) -> tuple[Key, int]:
-        """Return from which key, and how many messages to read."""
+        """Return the key to read from, and the number of messages."""
         return self.stored.begin_reading(), self._window
 
     def start_cold(self, horizon: Key) -> None:
-        """Begin with everything from ``horizon`` on left to the store."""
+        """Start with all messages from ``horizon`` on left to the store."""
         self.stored.start = horizon
 
     def _drop_stale(self) -> None:
@@ -110,7 +110,7 @@ class Timeline:
             heapq.heappop(self._heap)
 
     def _drop_all_stale(self) -> None:
-        """Sort the heap, without what was taken back before its time: it would pile up."""
+        """Rebuild the heap without stale entries, which would pile up."""
         self._heap = sorted({key for key in self._heap if self._is_current(key)})
         self._most_keys = 2 * (len(self._heap) + self._window)
 

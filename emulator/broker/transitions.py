@@ -1,4 +1,4 @@
-"""The permitted transitions of a message, as a table; a test holds the documentation to it."""
+"""The permitted transitions of a message, as a table; a test compares the documentation with it."""
 
 from enum import StrEnum
 from typing import Final
@@ -7,7 +7,7 @@ from emulator.broker.message import State
 
 
 class Event(StrEnum):
-    """What can happen to an unfinished message."""
+    """An event of an unfinished message."""
 
     ATTEMPT_STARTED = "an attempt starts"
     SUCCEEDED = "the destination answers 2xx"
@@ -30,7 +30,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.CANCELED: {},
 }
 
-# What each event writes to the log, in order (contract 5.9).
+# The log states that each event writes, in order (contract 5.9).
 LOGGED: Final[dict[Event, tuple[State, ...]]] = {
     Event.ATTEMPT_STARTED: (State.ACTIVE,),
     Event.SUCCEEDED: (State.DELIVERED,),
@@ -44,7 +44,7 @@ FINAL_STATES: Final = frozenset(TRANSITIONS) - PENDING_STATES
 
 
 def after(state: State, event: Event) -> State:
-    """Return the state that follows. Raise ValueError for a move that the table does not have."""
+    """Return the next state. Raises ValueError for a transition that is not in the table."""
     try:
         return TRANSITIONS[state][event]
     except KeyError:

@@ -1,4 +1,4 @@
-"""What an unfinished message waits for, in words: the reason that goes with its state."""
+"""The text that says what an unfinished message waits for."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ from emulator.broker.state import BrokerState
 
 
 class Wait(NamedTuple):
-    """What a message waits for, and until when (unix ms) where that is known."""
+    """What a message waits for, and until when (unix ms), if that is known."""
 
     reason: str
     until_at: int | None = None
 
 
 def waiting_reason(state: BrokerState, candidate: Pending, now_at: int) -> str:
-    """Return what an unfinished message waits for, in words. See ``find_wait``."""
+    """Return the text that says what an unfinished message waits for. See ``find_wait``."""
     return find_wait(state, candidate, now_at).reason
 
 
 def find_wait(state: BrokerState, candidate: Pending, now_at: int) -> Wait:
-    """Return what an unfinished message waits for. ``candidate`` is as the store has it, which may be behind."""
+    """Return what an unfinished message waits for. ``candidate`` is from the store and may be outdated."""
     pending = state.pending.find(candidate) or candidate
     if pending.place is Place.ACTIVE:
         return Wait("an attempt is under way")

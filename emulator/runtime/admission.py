@@ -1,8 +1,8 @@
-"""Room for what is being accepted: bodies stay in memory from their first byte until they are durable.
+"""Admission control: a bound on the memory of requests, whose bodies stay in memory until they are durable.
 
-When the disk is slower than the publishers, or many bodies come in slowly, the server would grow without bound. So
-requests that change something take room first, in the order they came: they wait when there is none, and after a
-while they are told to come back.
+If the disk is slower than the publishers, or many bodies arrive slowly, memory would grow without bound. So requests
+that change something reserve memory first, in the order of arrival. Without free memory they wait, and after some time
+they are refused with Retry-After.
 """
 
 import asyncio
@@ -10,23 +10,23 @@ from collections import deque
 
 from emulator.errors import TooManyRequests
 
-# What a request costs beside its body: header lines, tasks, rows.
+# The memory of a request beside its body: header lines, tasks, rows.
 _REQUEST_BYTES = 4_096
 _RETRY_AFTER_SECONDS = 1
 
 
 class Intake:
-    """Room for ``most_bytes`` of requests under way; one that is larger than all of it is let in alone."""
+    """Admits requests of up to ``most_bytes`` in all; a larger one is admitted alone."""
 
     def __init__(self, most_bytes: int, *, patience_seconds: float) -> None:
-        """Who finds no room within ``patience_seconds`` is refused."""
+        """A request that is not admitted within ``patience_seconds`` is refused."""
         self._most = most_bytes
         self._patience_seconds = patience_seconds
         self._taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, body_bytes: int) -> int:
-        """Wait for room; return what is to be given back. Raise TooManyRequests when there is none for too long."""
+        """Wait for admission; return the size to give back. Raises TooManyRequests after the patience."""
         size = body_bytes + _REQUEST_BYTES
         if not self._waiting and self._has_room(size):
             self._taken += size
@@ -48,7 +48,7 @@ class Intake:
         return size
 
     def give_back(self, size: int) -> None:
-        """Give back what ``take`` returned: a request is over."""
+        """Give back the size that ``take`` returned, at the end of a request."""
         self._taken -= size
         self._let_in()
 
@@ -64,7 +64,7 @@ class Intake:
 
     def _withdraw(self, size: int, turn: asyncio.Future[None]) -> None:
         if turn.done() and not turn.cancelled():
-            # Its turn had come in the same moment.
+            # It was admitted at the same moment.
             self._taken -= size
         self._waiting = deque(one for one in self._waiting if one[1] is not turn)
         self._let_in()

@@ -1,4 +1,4 @@
-"""Carries bulk actions out: reads a slice of what matches, cancels it, and gives way before the next one."""
+"""Carries out bulk actions: reads a slice of the matches, cancels it, and yields before the next one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,10 +26,10 @@ Cursor = tuple[int, int]
 
 
 class Cancellable(Protocol):
-    """How one kind of thing is counted, read and cancelled."""
+    """How one kind of object is counted, read and cancelled."""
 
     def count(self, store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
-        """Return how many match."""
+        """Return the number of matches."""
         ...
 
     def read(
@@ -39,7 +39,7 @@ class Cancellable(Protocol):
         ...
 
     def cancel(self, state: BrokerState, found: Sequence[Any], now_at: int) -> None:
-        """Cancel them; what has ended meanwhile is left alone."""
+        """Cancel the matches that have not ended meanwhile."""
         ...
 
 
@@ -79,7 +79,7 @@ class CancellableRuns:
 
 
 class BulkCancels:
-    """One tenant's bulk actions at work."""
+    """The bulk actions in progress of one tenant."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class BulkCancels:
         self._done: dict[str, asyncio.Event] = {}
 
     async def restore(self) -> None:
-        """Go on with what an earlier process left in progress."""
+        """Continue the actions that an earlier process left in progress."""
         load = partial(bulk_queries.load_in_progress, tenant_id=self._tenant_id)
         for action in await self._writer.read(load):
             self._state.bulk_actions[action.id] = action
@@ -133,7 +133,7 @@ class BulkCancels:
         return action, self._begin(action)
 
     def close(self) -> None:
-        """Begin no further slice; what is in progress goes on with the next start."""
+        """Start no further slice; actions in progress continue at the next start."""
         self._is_closed = True
 
     def _begin(self, action: BulkAction) -> asyncio.Event:
@@ -174,7 +174,7 @@ class BulkCancels:
         read: tuple[Sequence[Any], Cursor | None],
     ) -> BulkAction:
         if action.id not in state.bulk_actions:
-            # A reset has forgotten it.
+            # A reset has deleted it.
             return bulk_actions.forgotten(action, now_at)
         found, cursor = read
         kind.cancel(state, found, now_at)

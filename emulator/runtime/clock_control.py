@@ -1,4 +1,4 @@
-"""Turning a manual clock: from due time to due time, everything done before time goes on."""
+"""Advance a manual clock from due time to due time, finishing everything due before time goes on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from emulator.wire.durations import format_duration
 
 
 class ClockTurner:
-    """Turns one tenant's clock, one caller at a time. Every call raises Conflict if the clock is the system's."""
+    """Advances one tenant's clock, one caller at a time. Every call raises Conflict for the system's clock."""
 
     def __init__(
         self,
@@ -28,11 +28,10 @@ class ClockTurner:
         keep: Callable[[], Awaitable[None]],
         tidy: Callable[[], Awaitable[None]],
     ) -> None:
-        """``next_due_at`` counts schedules, ``next_pending_at`` does not; ``run_due`` does what is due by then.
+        """``next_due_at`` includes schedules, ``next_pending_at`` does not; ``run_due`` does the work due by then.
 
-        ``keep`` is called wherever the clock is turned to, before what is due there, and awaited before the caller
-        is answered: a process that starts again goes on from there. ``tidy`` is called once the clock stands where
-        it was turned to.
+        ``keep`` stores each time of the clock, before the work due at it, and is awaited before the caller is answered,
+        so that a restarted process continues from there. ``tidy`` is called once the clock has reached its target.
         """
         self._clock = clock
         self._tenant_id = tenant_id
@@ -46,7 +45,7 @@ class ClockTurner:
         self._turning = asyncio.Lock()
 
     async def advance_to(self, target_at: int) -> None:
-        """Turn to ``target_at`` (unix ms), stopping at every due time on the way. Raise Conflict for the past."""
+        """Advance to ``target_at`` (unix ms), stopping at every due time. Raises Conflict for a past time."""
         clock = self._manual_clock()
         if target_at < clock.now_at():
             clock.set(target_at)
@@ -62,10 +61,10 @@ class ClockTurner:
             await self._tidy()
 
     async def run_until_idle(self, limit_ms: int) -> None:
-        """Turn until no message waits for its time, at most by ``limit_ms``.
+        """Advance until no message waits for its time, by at most ``limit_ms``.
 
-        Schedules are not pending work, but fire when their time passes on the way. Raise Conflict when the
-        limit is reached, with the destinations that keep going round.
+        Schedules are not pending work, but fire when their times pass. Raises Conflict at the limit, naming the
+        destinations whose messages never end.
         """
         clock = self._manual_clock()
         deadline_at = clock.now_at() + limit_ms

@@ -1,4 +1,4 @@
-"""Attempts: from the broker's wish to make one, to its being told what came of it."""
+"""Make the broker's attempts, and report their results to it."""
 
 import asyncio
 import logging
@@ -43,7 +43,7 @@ class Deliveries:
         region: str | None,
         ended: Ended,
     ) -> None:
-        """``step_lists`` says what is delivered for messages of runs; ``ended`` is told of every attempt's result."""
+        """``step_lists`` gives the delivered bodies of runs' messages; ``ended`` is called with every result."""
         self.made: int = 0
         self._state = state
         self._transport = transport
@@ -57,15 +57,15 @@ class Deliveries:
         self._at_hand = MessagesAtHand()
 
     def keep_at_hand(self, message: Message, body: bytes) -> None:
-        """Remember a message that is soon delivered."""
+        """Cache a message that will soon be delivered."""
         self._at_hand.put(message, body)
 
     def forget(self) -> None:
-        """Have nothing at hand any more."""
+        """Clear the cache."""
         self._at_hand = MessagesAtHand()
 
     def start(self, attempts: Sequence[Attempt]) -> None:
-        """Make attempts, each in a task of its own; they count as begun already."""
+        """Make attempts, each in a task of its own. They are already counted as begun."""
         missing = [attempt.seq for attempt in attempts if attempt.seq not in self._at_hand]
         if missing:
             self._work.spawn(self._load_and_deliver(attempts, missing))
@@ -85,7 +85,7 @@ class Deliveries:
             if attempt.seq in known:
                 self._work.spawn(self._deliver(attempt, *known[attempt.seq]))
             else:
-                # A reset took it away after it had been let go.
+                # A reset deleted it after it was started.
                 self._work.end()
 
     async def _deliver(self, attempt: Attempt, message: Message, body: bytes) -> None:
@@ -100,11 +100,11 @@ class Deliveries:
             self._work.end()
 
     async def _result_of(self, attempt: Attempt, message: Message, body: bytes) -> AttemptResult:
-        """Return the outcome, also when the way to the destination raised: a message must not stay ACTIVE for ever."""
+        """Return the outcome, even if sending raised an exception: a message must not stay ACTIVE for ever."""
         try:
             return await self._attempt(attempt, message, body)
         except BaseException as error:
-            # An app in this process may raise anything, a test's own failure included.
+            # An app in this process may raise any exception, including a test's own failure.
             if isinstance(error, KeyboardInterrupt) or _is_told_to_end(error):
                 raise
             log.exception("the attempt of %s raised", message.id)
@@ -133,13 +133,13 @@ class Deliveries:
 
 
 def _is_told_to_end(error: BaseException) -> bool:
-    """Return whether ``error`` is this task's own cancellation, and not one that leaked out of what it called."""
+    """Return whether ``error`` is this task's own cancellation, not one that leaked from a called function."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _log_failure(attempt: Attempt, message: Message, result: AttemptResult) -> None:
-    """Say at level INFO why an attempt failed: a retry is no error of the server's."""
+    """Log at level INFO why an attempt failed, as a retry is not an error of the server."""
     if not log.isEnabledFor(logging.INFO):
         return
     reason = explain(result, url=message.url, method=message.method)

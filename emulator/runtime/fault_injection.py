@@ -1,4 +1,4 @@
-"""One tenant's faults at work: between the runtime, which makes attempts, and the transport, which carries them."""
+"""Apply one tenant's faults between the runtime, which makes attempts, and the transport, which sends them."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from emulator.faults.transport import FaultyTransport
 
 
 class Disturber:
-    """Makes the attempts of a tenant that has faults."""
+    """Makes the attempts of a tenant with faults."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Disturber:
         note_held: Callable[[int], None],
         crash: Callable[[], None],
     ) -> None:
-        """``note_held`` is told of attempts that wait for the clock (+1), and of those that go on (-1)."""
+        """``note_held`` is called with +1 for an attempt that waits for the clock, and -1 when it continues."""
         self._book = book
         self._state = state
         self._clock = clock
@@ -37,7 +37,7 @@ class Disturber:
         self._faulty = FaultyTransport(transport, hold=self._hold, resign=self._resign, crash=crash)
 
     async def send(self, message: Message, request: OutboundRequest) -> tuple[AttemptResult, OutboundRequest]:
-        """Return the outcome of one attempt, and the request as it really went out."""
+        """Return the outcome of one attempt, and the request as it was sent."""
         fault = self._book.for_delivery(
             Facts(
                 url=request.url,
@@ -62,14 +62,14 @@ class Disturber:
         )
 
     async def _hold(self, span_ms: int) -> None:
-        """Let so much of the tenant's time pass; under a manual clock somebody must turn it."""
+        """Wait ``span_ms`` of the tenant's time; a manual clock must be advanced for that."""
         until_at = self._clock.now_at() + span_ms
         while self._clock.now_at() < until_at:
             await self._woken_at(until_at)
 
     async def _woken_at(self, when_at: int) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # The moment the clock is turned, not when this task gets its turn: whoever turned it waits for what is due.
+        # Counted when the clock is advanced, not when this task runs: the caller that advances it waits for due work.
         wake = partial(self._wake, woken)
         alarm = (
             self._clock.wake_at(when_at, wake)

@@ -1,4 +1,4 @@
-"""Deletes what has been kept long enough, by the tenant's clock, so that a server left on stays small."""
+"""Delete records after their retention time, by the tenant's clock, so that a long-running server stays small."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ EVERY_MS = 10 * 60 * 1000
 class Housekeeping:
     """Deletes a tenant's old records every ten minutes of its clock.
 
-    On the machine's clock the server calls ``run`` at intervals; a manual clock calls ``run_if_due`` when it is turned.
+    On the machine's clock the server calls ``run`` at intervals; advancing a manual clock calls ``run_if_due``.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Housekeeping:
         dead_letters: asyncio.Lock,
         change: Callable[[Callable[[BrokerState, int], None]], Awaitable[None]],
     ) -> None:
-        """``change`` carries an operation of the broker out; ``dead_letters`` keeps others from entries that go."""
+        """``change`` carries out an operation of the broker; ``dead_letters`` locks entries that are being deleted."""
         self._tenant_id = tenant_id
         self._retention = retention
         self._clock = clock
@@ -41,13 +41,13 @@ class Housekeeping:
         self._next_at = clock.now_at() + EVERY_MS
 
     async def run_if_due(self) -> None:
-        """Delete what may go, if the time has come."""
+        """Delete expired records, if the time has come."""
         if self._clock.now_at() >= self._next_at:
             self._next_at = self._clock.now_at() + EVERY_MS
             await self.run()
 
     async def run(self) -> None:
-        """Delete what may go now, batch by batch, so that other writes come in between. Raise StoreUnavailable."""
+        """Delete expired records now, in batches, so that other writes come in between. Raises StoreUnavailable."""
         now_at = self._clock.now_at()
         retention = self._retention
         await self._change(lambda state, at: forget(state, at, unused_since=now_at - retention.messages_ms))

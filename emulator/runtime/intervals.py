@@ -1,7 +1,7 @@
 """Work done at intervals of the machine's clock, for all tenants of a process.
 
-APScheduler keeps the times: runs do not overlap, and runs missed while the machine slept become one. A tenant whose
-clock is turned by hand has nothing here: turning the clock does its work (``clock_control``).
+APScheduler keeps the times: runs do not overlap, and runs missed while the machine slept become one. A tenant with a
+manual clock has no work here: advancing the clock does it (``clock_control``).
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-# A server that a test starts and stops never loads APScheduler.
+# Imported late, so that a server that a test starts and stops does not load APScheduler.
 _LOADED_AFTER_SECONDS = 60.0
 _EXECUTOR = "emulator"
 
 
 class IntervalWork:
-    """Does ``work`` every ``seconds`` from ``start`` to ``close``. An error is logged, and stops no later run."""
+    """Does ``work`` every ``seconds`` from ``start`` to ``close``. Errors are logged and stop no later run."""
 
     def __init__(self, work: Callable[[], Awaitable[None]], *, seconds: float) -> None:
         self._work = work
@@ -29,7 +29,7 @@ class IntervalWork:
         self._scheduler: AsyncIOScheduler | None = None
 
     def start(self) -> None:
-        """Have the first run come after one interval."""
+        """Start; the first run comes after one interval."""
         delay = min(_LOADED_AFTER_SECONDS, self._seconds)
         self._timer = asyncio.get_running_loop().call_later(delay, self._begin_loading, self._seconds - delay)
 
@@ -60,7 +60,7 @@ def _make_scheduler(
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
     from apscheduler.triggers.interval import IntervalTrigger
 
-    # Without this APScheduler logs every run, and each one skipped because the one before has not ended.
+    # Otherwise APScheduler logs every run, and each one that is skipped because the previous one has not ended.
     logging.getLogger(f"apscheduler.executors.{_EXECUTOR}").setLevel(logging.ERROR)
     quiet = logging.getLogger(f"{__name__}.scheduler")
     quiet.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Messages that will soon be delivered, so that the usual delivery reads nothing."""
+"""A cache of messages that will soon be delivered, so that most deliveries read nothing."""
 
 from collections import OrderedDict
 
@@ -9,7 +9,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 class MessagesAtHand:
-    """Messages with their bodies by sequence number. Past a bound the oldest go, and are read from the store."""
+    """Messages with their bodies by sequence number. Above a bound the oldest are dropped, and read from the store."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[int, tuple[Message, bytes]] = OrderedDict()
@@ -19,7 +19,7 @@ class MessagesAtHand:
         return seq in self._entries
 
     def put(self, message: Message, body: bytes) -> None:
-        """Keep a message, or put it behind the others if it is there."""
+        """Add a message, or make it the newest if it is present."""
         if message.seq in self._entries:
             self.take(message.seq)
         self._entries[message.seq] = (message, body)
@@ -29,7 +29,7 @@ class MessagesAtHand:
             self._bytes -= len(dropped)
 
     def take(self, seq: int) -> tuple[Message, bytes]:
-        """Let go of the message and return it. Raise KeyError."""
+        """Remove the message and return it. Raises KeyError."""
         message, body = self._entries.pop(seq)
         self._bytes -= len(body)
         return message, body

@@ -1,4 +1,4 @@
-"""Reading what must be read, however long the store does not answer."""
+"""Repeat a read until the store answers."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def at_last(read: Callable[[], Awaitable[T]]) -> T:
-    """Return what ``read`` answers once the store can be read: nobody else would ask for it again."""
+    """Return the result of ``read`` as soon as the store can be read; no other code would repeat the read."""
     refusal: str | None = None
     while True:
         try:

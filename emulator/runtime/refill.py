@@ -1,4 +1,4 @@
-"""What the broker does not hold in memory is read back from the store before it is needed."""
+"""Read messages that are only in the store back into memory before they are needed."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -41,7 +41,7 @@ class Refills:
         self._carry_out = carry_out
 
     def begin_wanted(self, now_at: int) -> None:
-        """Have read what is wanted now, in tasks."""
+        """Start tasks for the reads that are wanted now."""
         state = self._state
         if state.pending.timeline.wants_refill():
             self._work.spawn(self._refill(*self._begin()))
@@ -51,7 +51,7 @@ class Refills:
             self._work.spawn(self._refill_line(line, *self._begin_line(line)))
 
     async def refill_timeline(self) -> None:
-        """Read the next of the timeline, and wait for it."""
+        """Read the timeline's next messages, and wait for them."""
         await self._refill(*self._begin())
 
     def _begin(self) -> tuple[PendingMessages, Query]:
@@ -84,7 +84,7 @@ class Refills:
             read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
             now_at = self._clock.now_at()
             if self._state.pending is pending:
-                # Else a reset, or a start anew, has forgotten the lane.
+                # Otherwise a reset or a restart has removed the lane.
                 pending.refill_lane(lane, read, now_at, is_complete=is_complete, horizon=horizon)
                 await self._carry_out(now_at)
         finally:
@@ -106,7 +106,7 @@ class Refills:
             read, is_complete = await at_last(partial(self._writer.read_after_writes, query))
             now_at = self._clock.now_at()
             if self._state.pending is pending:
-                # Else a reset, or a start anew, has forgotten the line.
+                # Otherwise a reset or a restart has removed the line.
                 refill_queue(self._state, now_at, line=line, read=read, is_complete=is_complete)
                 await self._carry_out(now_at)
         finally:

@@ -1,8 +1,8 @@
-"""The lists of steps that are delivered for messages of runs, read from the store.
+"""The lists of steps in deliveries of runs' messages, read from the store.
 
-A list ends with the step of the message that is delivered, also when it is delivered again later
-(contract W2). Logs only grow, so the encoded list of one delivery is the beginning of the next one's: it is kept for
-the runs heard of last, and a delivery usually reads one row.
+A list ends with the step of the delivered message, even if it is delivered again later (contract W2). Logs only grow,
+so the encoded list of one delivery is the beginning of the next one's. It is cached for the most recent runs, and a
+delivery usually reads one row.
 """
 
 import base64
@@ -24,7 +24,7 @@ _KEPT_BYTES = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class _EncodedLog:
-    """A run's steps as far as they were read: one text, and where each step ends in it."""
+    """The steps of a run that were read so far: one text, and the end of each step in it."""
 
     text: bytearray = field(default_factory=bytearray)
     ends: dict[int, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class _EncodedLog:
         self.last = entry.position
 
     def through(self, position: int) -> bytes:
-        # What runs a step with settings of its own has no step at its position: the list ends before it.
+        # A step config has no step at its position, so the list ends before it.
         known = self.ends.get(position)
         end = (
             max((end for at, end in self.ends.items() if at <= position), default=0)
@@ -51,7 +51,7 @@ class _EncodedLog:
 
 
 class StepLists:
-    """What one tenant's runs deliver."""
+    """The delivered bodies of one tenant's runs."""
 
     def __init__(
         self, workflows: WorkflowState, tenant_id: int, *, writer: StoreWriter, lazy_fetch_bytes: int
@@ -65,7 +65,7 @@ class StepLists:
         self._bytes = 0
 
     async def restore(self) -> None:
-        """Give the broker back the active runs that an earlier process left."""
+        """Restore the active runs of an earlier process in the broker."""
         self._logs.clear()
         self._bytes = 0
         self._workflows.forget_all()
@@ -73,9 +73,9 @@ class StepLists:
         restore(self._workflows, await self._writer.read(load))
 
     async def body_of(self, note: MessageNote, message_id: str, body: bytes) -> bytes:
-        """Return what is delivered for a message that was stored with ``body``; the same at every attempt.
+        """Return the delivered body of a message that was stored with ``body``; the same at every attempt.
 
-        For steps that is the list of steps; for calls and callbacks what they were stored with.
+        For steps that is the list of steps; for calls and callbacks it is the stored body.
         """
         if note.call_type in (CallType.STEP, CallType.STEP_CONFIG):
             steps = await self._steps(note.run_seq, note.position, message_id)
@@ -85,7 +85,7 @@ class StepLists:
         return body
 
     async def all_steps(self, run_seq: int) -> bytes:
-        """Return the whole log as it stands, as the same list."""
+        """Return the whole present log as such a list."""
         log = _EncodedLog()
         for entry in await self._writer.read(partial(workflow_queries.load_steps, run_seq=run_seq)):
             log.add(entry)
@@ -116,7 +116,7 @@ class StepLists:
             self._bytes -= len(dropped.text)
 
     async def _with_source(self, note: MessageNote, report: bytes) -> bytes:
-        """Return a failure callback's report with what the failed message carried (contract W6.3)."""
+        """Return a failure callback's report with the failed message's body (contract W6.3)."""
         assert note.source_position is not None
         through = 0 if note.is_source_initial else note.source_position
         load = partial(workflow_queries.load_steps, run_seq=note.run_seq, through=through)

@@ -1,4 +1,4 @@
-"""The tasks of one tenant, and how much of what is due is still to be done."""
+"""The tasks of one tenant, and a counter of unfinished due work."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 class Work:
-    """Counts what has begun and not ended; who waits for ``settled`` goes on when that is nothing."""
+    """Counts work that has begun and not ended; ``settled`` waits until the count is zero."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -20,39 +20,39 @@ class Work:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that has begun has ended."""
+        """Return whether all work that has begun has ended."""
         return not self._left
 
     def begin(self, count: int = 1) -> None:
-        """Count ``count`` things more that are to be done."""
+        """Add ``count`` pieces of work."""
         self._left += count
 
     def end(self, count: int = 1) -> None:
-        """Count ``count`` of them as done, or as nothing to wait for; a negative count takes that back."""
+        """Remove ``count`` pieces of work that are done, or need not be waited for; a negative count adds them."""
         self._left -= count
         if not self._left:
             self._none_left.set()
 
     async def settled(self) -> None:
-        """Return when nothing is left."""
+        """Wait until no work is left."""
         while self._left:
             self._none_left.clear()
             await self._none_left.wait()
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Do ``work`` in a task of its own; what it raises is logged."""
+        """Run ``work`` in a task of its own. Its exceptions are logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
 
     async def join(self, grace_seconds: float) -> None:
-        """Wait for the tasks, and cancel those that take longer."""
+        """Wait for the tasks, and cancel those that take longer than the grace period."""
         if self._tasks and grace_seconds > 0:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         await self.cancel()
 
     async def cancel(self) -> None:
-        """End all tasks but the one that asks."""
+        """Cancel all tasks but the calling one."""
         own = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not own]
         for task in tasks:
@@ -62,6 +62,6 @@ class Work:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         failure = None if task.cancelled() else task.exception()
-        # A store that refuses says so itself.
+        # A refusing store logs the reason itself.
         if failure is not None and not isinstance(failure, StoreUnavailable):
             log.error("an attempt could not be carried out", exc_info=failure)

@@ -1,4 +1,4 @@
-"""The log of deliveries, paired into attempts: a line that starts one, and the line that ends it."""
+"""Pair log lines into attempts: a line that starts one, and the line that ends it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from emulator.broker.message import ATTEMPT_ENDS, State
 
 
 class Line(Protocol):
-    """As much of a log line as pairing needs."""
+    """The fields of a log line that pairing needs."""
 
     @property
     def message_seq(self) -> int: ...
@@ -29,8 +29,8 @@ L = TypeVar("L", bound=Line)
 class LoggedAttempt(Generic[L]):
     """One delivery attempt. Times are unix milliseconds.
 
-    ``due_at`` is when the log had promised it. ``end`` is ``None`` while it is under way, and when a crash cut it
-    off; ``cut_off_at`` is then when the next one started. ``next_at`` is when a retry is due.
+    ``due_at`` is its due time by the log. ``end`` is ``None`` while it is under way, and if a crash cut it off;
+    ``cut_off_at`` is then the start of the next one. ``next_at`` is the due time of a retry.
     """
 
     start: L
@@ -46,20 +46,20 @@ class LoggedAttempt(Generic[L]):
 
     @property
     def started_at(self) -> int:
-        """When it began."""
+        """Return when it began."""
         return self.start.time_at
 
     @property
     def ended_at(self) -> int | None:
-        """When it ended, or was found cut off."""
+        """Return when it ended, or was found cut off."""
         return self.cut_off_at if self.end is None else self.end.time_at
 
 
 def pair_attempts(lines: Iterable[L], not_before_at: Mapping[int, int]) -> list[LoggedAttempt[L]]:
     """Return the attempts of any number of messages, in the order in which they started.
 
-    ``lines`` come in the order in which they were written; ``not_before_at`` has by message seq when the first
-    attempt was due, as far as that is known.
+    ``lines`` are in the order in which they were written; ``not_before_at`` has the due times of first attempts by
+    message seq, as far as known.
     """
     attempts: list[LoggedAttempt[L]] = []
     latest: dict[int, LoggedAttempt[L]] = {}

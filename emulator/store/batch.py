@@ -1,4 +1,4 @@
-"""From a run of writes to few statements: writes of a kind travel together.
+"""Carry out a sequence of writes with few statements, by grouping writes of a kind.
 
 Grouping must not change what the writes mean. The kinds go in the order of a message's life (accepted, rescheduled,
 noted, finished), then of a run's (started, entries copied, replaced, waits, events, ended); writes of one kind keep
@@ -52,10 +52,10 @@ def _adding(codec: Codec[Any], record: str) -> CarryOut:
 
 
 class _Saving:
-    """Save what is known by a key as a whole, or delete it; the last write to a key counts."""
+    """Saves or deletes whole records by key; the last write to a key counts."""
 
     def __init__(self, codec: Codec[Any], record: str = "", *, deleted: type | None = None) -> None:
-        """``record`` is the write's field that holds the record; ``deleted`` is the kind of write that names a key."""
+        """``record`` is the write's field with the record; ``deleted`` is the kind of write that deletes a key."""
         self._codec = codec
         self._record: Callable[[Any], Any] = attrgetter(record) if record else lambda write: write
         self._save = Insert(codec.table, codec.names, replaces=True)
@@ -266,26 +266,26 @@ _ORDER: tuple[tuple[tuple[type, ...], CarryOut], ...] = (
     ((runs.FailureCallbackNoted,), _NOTE_CALLBACK),
     ((runs.RunLeftDlq,), ChangeStatement(_of_run(dlq_id=null()), key="write.run_seq")),
 )
-"""What carries out which kinds of writes, in the order in which it is done."""
+"""The kinds of writes and the functions that carry them out, in their order."""
 
 _PLACE = {kind: place for place, (kinds, _) in enumerate(_ORDER) for kind in kinds}
 assert _PLACE.keys() == {*get_args(w.RecordWrite)}
 
 
 class Batch:
-    """Writes by what carries them out."""
+    """Writes grouped by the function that carries them out."""
 
     def __init__(self) -> None:
         self._given: dict[int, list[Given]] = {}
 
     def add(self, tenant_id: int, write: w.RecordWrite) -> None:
-        """Put one of a tenant's writes behind those that came before."""
+        """Append a write of a tenant."""
         place = _PLACE.get(type(write))
         assert place is not None, f"{write!r} is no write"
         self._given.setdefault(place, []).append(Given(tenant_id, write))
 
     def flush(self, connection: Connection) -> None:
-        """Carry all of them out."""
+        """Carry out all writes."""
         for place, given in sorted(self._given.items()):
             _, carry_out = _ORDER[place]
             carry_out(connection, given)

@@ -1,4 +1,4 @@
-"""Bulk actions, and what they are about."""
+"""Queries for bulk actions and their matches."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ _ABOUT: Mapping[Subject, Listing[Any]] = {Subject.MESSAGES: PENDING_MESSAGES, Su
 
 
 def load_in_progress(store: SqlStore, tenant_id: int) -> list[BulkAction]:
-    """Return the actions that are not done, oldest first."""
+    """Return the actions in progress, oldest first."""
     return BULK_ACTIONS.all(store, tenant_id, Filter(), _A.completed_at.is_(None))
 
 
@@ -34,7 +34,7 @@ def find_action(store: SqlStore, tenant_id: int, action_id: str, subject: Subjec
 def list_actions(
     store: SqlStore, tenant_id: int, subject: Subject, page: Page, now_at: int, kept_ms: int
 ) -> Found[BulkAction]:
-    """Return one page of actions; ``kept_ms`` is how long those that are done are kept."""
+    """Return one page of actions; ``kept_ms`` is how long completed ones are kept."""
     is_kept = or_(_A.completed_at.is_(None), _A.completed_at > now_at - kept_ms)
     return BULK_ACTIONS.page(store, tenant_id, Filter(), page, _A.subject == subject.value, is_kept)
 
@@ -48,12 +48,12 @@ def count_matches(
 
 
 def next_pending(store: SqlStore, tenant_id: int, action: BulkAction, limit: int) -> list[Pending]:
-    """Return the next unfinished messages that the action is about, oldest first."""
+    """Return the action's next unfinished messages, oldest first."""
     return _next(PENDING_MESSAGES, store, tenant_id, action, limit)
 
 
 def next_runs(store: SqlStore, tenant_id: int, action: BulkAction, limit: int) -> list[StoredRun]:
-    """Return the next active runs that the action is about, oldest first."""
+    """Return the action's next active runs, oldest first."""
     return _next(ACTIVE_RUNS, store, tenant_id, action, limit)
 
 

@@ -1,7 +1,7 @@
-"""A record and its columns, declared once: from a record straight to the values of its row, and back.
+"""Declare a record and its columns once, and convert between a record and the values of its row.
 
-A field is kept in the column of its own name, as it is, unless a ``Part`` says otherwise. ``tables`` and
-``workflow_tables`` say which columns there are; a codec that leaves one out, or names one too many, does not load.
+A field is stored unchanged in the column of its name, unless a ``Part`` says otherwise. ``tables`` and
+``workflow_tables`` declare the columns; a codec that misses a column, or names an unknown one, raises on import.
 """
 
 import json
@@ -24,7 +24,7 @@ R = TypeVar("R")
 Values = tuple[Any, ...]
 Cuts = Sequence[tuple[Callable[..., Mapping[str, Any]], slice]]
 
-# Made once: json.dumps makes an encoder for every call that asks for anything.
+# Created once: json.dumps creates an encoder for every call with an option.
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -33,12 +33,12 @@ def dump(value: object) -> str:
     return _encode(value)
 
 
-# Spellings: how a value stands in a column, or in JSON
+# Spellings: the form of a value in a column, or in JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """``write`` turns a value into what is kept, ``read`` turns that back."""
+    """``write`` converts a value to its stored form, ``read`` converts it back."""
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]
@@ -58,12 +58,12 @@ HEADER_LINES = Spelling(_same, _header_lines)
 
 
 def choice(kind: Callable[[str], Any]) -> Spelling:
-    """An enum's member as its value."""
+    """Return the spelling of an enum's members by their values."""
     return Spelling(attrgetter("value"), kind)
 
 
 def unless_none(spelling: Spelling) -> Spelling:
-    """``None`` as itself, everything else as ``spelling`` has it."""
+    """Return a spelling that keeps ``None`` and uses ``spelling`` for other values."""
     return Spelling(
         lambda value: None if value is None else spelling.write(value),
         lambda kept: None if kept is None else spelling.read(kept),
@@ -71,12 +71,12 @@ def unless_none(spelling: Spelling) -> Spelling:
 
 
 def in_json(spelling: Spelling = AS_IS) -> Spelling:
-    """As a column of JSON text."""
+    """Return ``spelling`` as a column of JSON text."""
     return Spelling(lambda value: dump(spelling.write(value)), lambda kept: spelling.read(json.loads(kept)))
 
 
 def as_list(record: Callable[..., Any], **spellings: Spelling) -> Spelling:
-    """A record as a JSON list of the fields that are named, in that order."""
+    """Return the spelling of a record as a JSON list of the named fields, in that order."""
     return Spelling(
         lambda value: [one.write(getattr(value, name)) for name, one in spellings.items()],
         lambda kept: record(
@@ -86,7 +86,7 @@ def as_list(record: Callable[..., Any], **spellings: Spelling) -> Spelling:
 
 
 Keys = Mapping[str, str | tuple[str, Spelling]]
-"""By field, its key in a JSON object, with a spelling where the value is not kept as it is."""
+"""By field, its key in a JSON object, with a spelling unless the value is stored unchanged."""
 
 
 class JsonFields:
@@ -100,7 +100,7 @@ class JsonFields:
         self._nothing = (None,) * len(keys)
 
     def write(self, record: object) -> dict[str, Any] | None:
-        """Return the object; ``None`` instead of an empty one."""
+        """Return the object, or ``None`` instead of an empty one."""
         values = self._pick(record)
         if self._omits_none and values == self._nothing:
             return None
@@ -120,20 +120,20 @@ class JsonFields:
 
 
 def as_object(record: Callable[..., Any], keys: Keys) -> Spelling:
-    """A record as a JSON object."""
+    """Return the spelling of a record as a JSON object."""
     packed = JsonFields(keys)
     return Spelling(packed.write, lambda kept: record(**packed.read(kept)))
 
 
-# Parts: what is not kept in a column of its own name, as it is
+# Parts: fields that are not stored unchanged in a column of their name
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Columns that are written and read together, and the fields that they hold.
 
-    ``write`` makes the columns' values of a record; ``read`` makes the fields of those values, by name. A part without
-    fields is only written: what the table has beside the record.
+    ``write`` makes the columns' values from a record; ``read`` makes the fields, by name, from those values. A part
+    without fields is only written: a column that the record does not have.
     """
 
     columns: tuple[str, ...]
@@ -143,7 +143,7 @@ class Part:
 
 
 def column(field: str, spelling: Spelling, *, name: str | None = None) -> Part:
-    """A field in one column, spelled."""
+    """Return the part of a field in one column, with a spelling."""
     pick, write = attrgetter(field), spelling.write
     return Part(
         (name or field,),
@@ -154,7 +154,7 @@ def column(field: str, spelling: Spelling, *, name: str | None = None) -> Part:
 
 
 def packed(name: str, keys: Keys) -> Part:
-    """Fields in one column, as a JSON object."""
+    """Return the part of several fields in one column, as a JSON object."""
     packing = JsonFields(keys)
     return Part(
         (name,),
@@ -165,7 +165,7 @@ def packed(name: str, keys: Keys) -> Part:
 
 
 def always(**values: Any) -> Part:
-    """What a new row holds beside the record."""
+    """Return the part of columns with fixed values in a new row."""
     kept = tuple(values.values())
     return Part(tuple(values), lambda _record: kept)
 
@@ -175,18 +175,18 @@ def always(**values: Any) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[T]):
-    """Columns to select, and what is made of their values."""
+    """Columns to select, and the function that makes an object from their values."""
 
     columns: tuple[ColumnElement[Any], ...]
     make: Callable[[Sequence[Any]], T]
 
     def of_row(self, row: Mapping[str, Any]) -> T:
-        """Return what a whole row holds, by the names of its columns."""
+        """Return the object of a whole row, by the names of its columns."""
         return self.make([row[str(column.key)] for column in self.columns])
 
 
 def together(make: Callable[..., T], *readings: "Reading[Any] | ColumnElement[Any]") -> Reading[T]:
-    """Return one reading of several side by side, and of single columns; ``make`` is given what each of them makes."""
+    """Return a reading that combines several readings and single columns; ``make`` gets the result of each."""
     parts = [one if isinstance(one, Reading) else Reading((one,), _first) for one in readings]
     ends = [0]
     for part in parts:
@@ -205,13 +205,13 @@ def _first(values: Sequence[Any]) -> Any:
 class Codec(Generic[R]):
     """A kind of record in its table.
 
-    ``names`` are the columns that ``values`` gives, in that order; ``reading`` selects those that hold the record.
+    ``names`` are the columns of ``values``, in that order; ``reading`` selects those that hold the record.
     """
 
     def __init__(
         self, record: type[R], model: type[SQLModel], *parts: Part, numbered: str | None = None
     ) -> None:
-        """``numbered`` is a column that the database fills."""
+        """``numbered`` is a column whose value the database assigns."""
         self.table: Table = table_of(model)
         elsewhere = {name for part in parts for name in part.fields}
         own = [one.name for one in fields(record) if one.name not in elsewhere]  # type: ignore[arg-type]  # a dataclass
@@ -234,7 +234,7 @@ class Codec(Generic[R]):
 
 
 def _cut(parts: Iterable[Part], start: int) -> Cuts:
-    """What reads which of a row's values, of those from ``start`` on."""
+    """Return the readers with the slices of a row's values that they read, from ``start`` on."""
     cuts = []
     for part in parts:
         cuts.append((part.read, slice(start, start + len(part.columns))))

@@ -1,8 +1,8 @@
-"""Statements compiled once for a database and handed to its driver as they are.
+"""Statements that are compiled once for a database and passed directly to its driver.
 
-SQLAlchemy Core compiles a statement once too, but works on every row's parameters and columns in Python; for three
-rows a message that is a third of what a publish costs. So these go to the driver's own cursor, in the transaction
-of the connection they are given; they raise the driver's own errors.
+SQLAlchemy Core also compiles a statement once, but processes every row's parameters and columns in Python; with three
+rows for a message that is a third of the cost of a publish. These statements use the driver's cursor in the transaction
+of the given connection, and raise the driver's errors.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,17 +23,17 @@ _ROWS_TOGETHER = 64
 
 
 class Given(NamedTuple):
-    """One of a tenant's writes."""
+    """A write of a tenant."""
 
     tenant_id: int
     write: Any
 
 
 class ChangeStatement:
-    """One UPDATE or DELETE, whose values are all given by ``sources``."""
+    """One UPDATE or DELETE, whose values all come from ``sources``."""
 
     def __init__(self, statement: Executable, **sources: str | Callable[[Given], Any]) -> None:
-        """``sources`` say by parameter where a ``Given`` has its value: a path such as ``write.seq``, or a function."""
+        """``sources`` give each parameter's value in a ``Given``, as a path such as ``write.seq`` or a function."""
         assert isinstance(statement, ClauseElement)
         self._statement = statement
         self._sources = {
@@ -54,10 +54,10 @@ class ChangeStatement:
 
 
 class Insert:
-    """One INSERT, many rows in a statement; ``replaces`` has a row take the place of the one with its key.
+    """An INSERT with many rows in a statement; with ``replaces``, a row replaces an existing one with its key.
 
-    The writer's thread hands the interpreter to the event loop at every step of a statement, and waits to have it
-    back: so the fewer steps, the better. Numbers of rows are powers of two, so that few statements are prepared.
+    At every step of a statement the writer's thread yields the interpreter to the event loop and waits to get it back,
+    so fewer steps are faster. The numbers of rows are powers of two, so that few statements are prepared.
     """
 
     def __init__(self, table: Table, names: Sequence[str], *, replaces: bool = False) -> None:
@@ -65,7 +65,7 @@ class Insert:
         self._of_many = cache(self._compile)
 
     def __call__(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """Insert the rows, each with a value for each of the names, in their order."""
+        """Insert the rows; each has the values of the names, in their order."""
         cursor = connection.connection.cursor()
         for start, count in _parts(len(rows)):
             text = self._of_many(connection.dialect.name, count)
@@ -77,7 +77,7 @@ class Insert:
         names = [quote(name) for name in self._names]
         mark = "?" if dialect_name == "sqlite" else "%s"
         row = f"({', '.join([mark] * len(names))})"
-        text = f"INSERT INTO {quote(self._table.name)} ({', '.join(names)}) VALUES {', '.join([row] * count)}"  # noqa: S608  names of ours
+        text = f"INSERT INTO {quote(self._table.name)} ({', '.join(names)}) VALUES {', '.join([row] * count)}"  # noqa: S608  only the emulator's own names
         if not self._replaces:
             return text
         keys = [quote(column.name) for column in self._table.primary_key]
@@ -87,7 +87,7 @@ class Insert:
 
 @lru_cache(maxsize=1024)
 def _parts(count: int) -> Sequence[tuple[int, int]]:
-    """``count`` things in parts whose sizes are powers of two, the largest first: where each starts, and its size."""
+    """Split ``count`` into powers of two, the largest first; return each part's start and size."""
     parts: list[tuple[int, int]] = []
     start = 0
     while start < count:
@@ -106,7 +106,7 @@ class Query(Generic[T]):
         self._text = cache(self._compile)
 
     def __call__(self, connection: Connection, **parameters: Any) -> list[T]:
-        """Return what it finds for these parameters, in its order."""
+        """Return the results for these parameters, in the statement's order."""
         text, names = self._text(connection.dialect.name)
         return _read(connection, self._reading, text, [parameters[name] for name in names])
 
@@ -116,7 +116,7 @@ class Query(Generic[T]):
 
 
 class QueryByNumbers(Generic[T]):
-    """One SELECT by a list of numbers, which ``SELECT … WHERE column IN`` ends with."""
+    """A SELECT by a list of numbers, with ``WHERE column IN`` at its end."""
 
     def __init__(self, statement: Select[Any], reading: Reading[T], column: ColumnElement[int]) -> None:
         """``statement`` selects the columns of ``reading``."""
@@ -124,7 +124,7 @@ class QueryByNumbers(Generic[T]):
         self._text = cache(self._compile)
 
     def __call__(self, connection: Connection, numbers: Sequence[int]) -> list[T]:
-        """Return what it finds for each number that is there."""
+        """Return the results for the numbers that exist."""
         front, mark = self._text(connection.dialect.name)
         marks = ", ".join([mark] * len(numbers))
         return _read(connection, self._reading, f"{front} IN ({marks})", numbers)
@@ -147,7 +147,7 @@ def _read(connection: Connection, reading: Reading[T], text: str, values: Sequen
 
 @cache
 def _positional(dialect_name: str) -> Dialect:
-    """The dialect of a driver with positional parameters, which drivers bind fastest."""
+    """Return the driver's dialect with positional parameters, which drivers bind fastest."""
     module = import_module(f"sqlalchemy.dialects.{_DRIVERS[dialect_name]}")
     dialect: Dialect = module.dialect(paramstyle="qmark" if dialect_name == "sqlite" else "format")
     return dialect

@@ -1,4 +1,4 @@
-"""What the dashboard reads: short rows of many messages, without bodies and headers, newest first."""
+"""Queries of the dashboard: short rows of many messages, without bodies and headers, newest first."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,7 +18,7 @@ from emulator.store.tables import BodyRow, table_of
 
 _M, _L, _D, _B = MESSAGE.table.c, LOG.table.c, DEAD_LETTER.table.c, table_of(BodyRow).c
 
-# A list that says "more than this many" is as good as one that counts a million rows each time it moves.
+# Beyond this number a list says "more than": counting a million rows at each change would be slow.
 MOST_COUNTED = 100_000
 
 
@@ -48,7 +48,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryStep:
-    """One line of a message's history, with what a live view shows of the message beside it."""
+    """One line of a message's history, with the message's fields that a live view shows."""
 
     seq: int
     time_at: int
@@ -68,7 +68,7 @@ class HistoryStep:
     schedule_id: str | None
     labels: tuple[str, ...]
     response: AttemptResult | None = None
-    """The answer that failed an attempt, its body cut; only where it was asked for."""
+    """The answer to a failed attempt, its body cut; only if requested."""
 
     @property
     def entry(self) -> LogEntry:
@@ -96,7 +96,7 @@ _IS_OF_RUN = _M.options_json.contains('"tag":[', autoescape=True).label("is_of_r
 def summaries(active: Collection[int]) -> Listing[Summary]:
     """Return the list of all messages.
 
-    ``active`` are the seqs whose attempts are under way: the store does not write that state down for each.
+    ``active`` are the seqs with attempts under way, a state that the store does not record.
     """
 
     def make(plain: Sequence[Any], state: str, labels: str | None, *flags: object) -> Summary:
@@ -141,7 +141,7 @@ def count_by_state(store: SqlStore, tenant_id: int, *, active: Collection[int]) 
         if active:
             resting = select(_M.state, func.count()).where(_M.seq.in_(_few(active))).group_by(_M.state)
             for state, count in connection.execute(resting):
-                # One that is under way may be older than all that were counted.
+                # A message under way may be older than all counted ones.
                 counts[State(state)] = max(0, counts.get(State(state), 0) - count)
                 counts[State.ACTIVE] = counts.get(State.ACTIVE, 0) + count
     return counts
@@ -173,14 +173,14 @@ def siblings_of(
 
 
 def count_dead_letters(store: SqlStore, tenant_id: int) -> int:
-    """Return how many entries the dead letter queue has."""
+    """Return the number of entries in the dead letter queue."""
     with store.connect() as connection:
         query = select(func.count()).select_from(DEAD_LETTER.table).where(_D.tenant_id == tenant_id)
         return connection.execute(query).scalar_one()
 
 
 def dlq_id_of(store: SqlStore, tenant_id: int, seq: int) -> str | None:
-    """Return the message's entry in the dead letter queue, if it is there."""
+    """Return the id of the message's entry in the dead letter queue, or ``None``."""
     query = select(_D.dlq_id).where(_D.tenant_id == tenant_id, _D.message_seq == seq)
     with store.connect() as connection:
         found: str | None = connection.execute(query).scalar()
@@ -211,21 +211,21 @@ def _has_text(store: SqlStore, texts: Sequence[str]) -> ColumnElement[bool]:
 def _is_in_body(store: SqlStore, sought: bytes) -> ColumnElement[bool]:
     if store.engine.dialect.name == "sqlite":
         return func.instr(_B.body, sought) > 0
-    from sqlalchemy.dialects.postgresql import BYTEA  # slow to import; only who uses PostgreSQL pays
+    from sqlalchemy.dialects.postgresql import BYTEA  # slow to import, and needed for PostgreSQL only
 
     return func.position(literal(sought, BYTEA).op("IN")(_B.body)) > 0
 
 
 def _few(active: Collection[int]) -> list[int]:
-    """At most as many as one statement takes."""
+    """Return at most as many as one statement can bind."""
     return sorted(active)[-10_000:]
 
 
 # Steps of histories
 
-# As much of a body as words are made of.
+# The part of a body that texts are made from.
 _SHOWN_BYTES = 20_000
-# SQLite makes nothing of a part of an empty body.
+# SQLite returns NULL for a part of an empty body.
 _CUT_BODY = func.coalesce(func.substr(_L.response_body, 1, _SHOWN_BYTES), literal(b""))
 _CUT_LOG = replace(
     LOG.reading,
@@ -270,7 +270,7 @@ def _select_steps(reading: Reading[HistoryStep], tenant_id: int) -> Select[Any]:
 
 
 def list_steps(store: SqlStore, tenant_id: int, *, after_seq: int, count: int) -> list[HistoryStep]:
-    """Return the lines of all histories behind ``after_seq``, in order, with the answers that failed an attempt."""
+    """Return the lines of all histories behind ``after_seq``, in order, with the answers of failed attempts."""
     query = _select_steps(_STEPS_WITH_ANSWERS, tenant_id).where(_L.seq > after_seq)
     return store.read(_STEPS_WITH_ANSWERS, query.order_by(_L.seq).limit(count))
 
@@ -288,7 +288,7 @@ def history_of(store: SqlStore, message_seq: int) -> list[LogEntry]:
 
 
 def last_attempts(store: SqlStore, message_seqs: Collection[int]) -> dict[int, LogEntry]:
-    """By message, the line that its last ended attempt left, the answer's body cut; without those that have none."""
+    """Return by message the log line of its last ended attempt, the answer's body cut; only for those with one."""
     ended = (
         select(func.max(_L.seq))
         .where(
@@ -301,7 +301,7 @@ def last_attempts(store: SqlStore, message_seqs: Collection[int]) -> dict[int, L
 
 
 def last_step_seq(store: SqlStore, tenant_id: int) -> int:
-    """Return the seq of the newest line; 0 if there is none."""
+    """Return the seq of the newest line, or 0."""
     with store.connect() as connection:
         query = select(_L.seq).where(_L.tenant_id == tenant_id).order_by(_L.seq.desc()).limit(1)
         return connection.execute(query).scalar() or 0

@@ -1,4 +1,4 @@
-"""The file behind a SQLite database: which one it is, whatever it is called, and whether it is still there."""
+"""The file of a SQLite database: its identity, whatever its name, and whether it still exists."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 
 class DatabaseFile:
-    """A file that is in use. It is known by its device and inode: names may be added, and taken away."""
+    """A file in use, identified by its device and inode, as names can be added and removed."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError if there is no such file."""
@@ -15,7 +15,7 @@ class DatabaseFile:
         self._loss: str | None = None
 
     def loss(self) -> str | None:
-        """What became of the file, if its name leads to it no longer; that stays so until the process starts again."""
+        """Return what happened to the file if its name does not lead to it any more, from then on; else ``None``."""
         if self._loss is None:
             self._loss = self._look()
         return self._loss
@@ -26,7 +26,7 @@ class DatabaseFile:
         except (FileNotFoundError, NotADirectoryError):
             return f"the database file {self.path} is gone: it was deleted or moved while this server ran; {_ADVICE}"
         except OSError:
-            # Whether it is there cannot be told, which may pass: SQLite says whether it can write.
+            # The file cannot be examined, which may be temporary: SQLite reports whether it can write.
             return None
         if found != self.identity:
             return f"the database file {self.path} is another one: it was replaced while this server ran; {_ADVICE}"
@@ -40,7 +40,7 @@ _ADVICE = (
 
 
 def file_of(engine: Engine) -> DatabaseFile | None:
-    """The file of an SQLite engine; ``None`` for one in memory, and for other databases."""
+    """Return the file of an SQLite engine; ``None`` for one in memory, and for other databases."""
     if engine.dialect.name != "sqlite":
         return None
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Engines: SQLite in a file, PostgreSQL, and in-memory stores that cost a test next to nothing."""
+"""Engines: SQLite in a file, PostgreSQL, and in-memory stores that are cheap for tests."""
 
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MEMORY_URL = "sqlite://"
 
 
 def is_memory_url(url: str) -> bool:
-    """Return whether ``url`` names a SQLite database that lives and dies with its process."""
+    """Return whether ``url`` names an in-memory SQLite database."""
     parsed = make_url(url)
     return parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
 
@@ -37,7 +37,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _open_postgres(url: URL) -> Engine:
-    """Raises EmulatorError where the driver is not installed, as in the standalone executable."""
+    """Raises EmulatorError if the driver is not installed, as in the standalone executable."""
     try:
         return create_engine(url, pool_pre_ping=True)
     except ImportError as error:
@@ -48,14 +48,14 @@ def _open_postgres(url: URL) -> Engine:
 
 
 def memory_engine(create_tables: Callable[[Engine], None]) -> Engine:
-    """Return an in-memory database of its own, with tables.
+    """Return a new in-memory database with tables.
 
-    Tests make one after the other: the tables are made once in a process and copied from then on, and all such
-    engines share a dialect and what was compiled for it.
+    Tests make many of them: the tables are created once in a process and then copied, and all such engines share a
+    dialect with its compiled statements.
     """
     template = _template(create_tables)
     return Engine(
-        StaticPool(lambda: _copy_of(template)),  # type: ignore[arg-type]  # a connection is all that is asked for
+        StaticPool(lambda: _copy_of(template)),  # type: ignore[arg-type]  # only a connection is needed
         template.dialect,
         template.url,
         execution_options={"compiled_cache": _shared_cache()},

@@ -1,9 +1,9 @@
-"""One emulator at a time works on a database: two would both deliver what is pending, and number their messages alike.
+"""Exclusive use of a database: two emulators would both deliver pending messages, and use the same numbers.
 
-The claim ends with the process, however that ends. Of a SQLite file it is two locks. One is on ``<file>.lock`` beside
-it, which machines and containers that share the directory see; SQLite's own locks go when any handle on the file
-itself is closed. The other is in this machine's directory for temporary files, and named by device and inode: a hard
-link is another name of the same file. In PostgreSQL the claim is an advisory lock of a connection.
+The lock ends with the process, in whatever way that ends. For a SQLite file it consists of two locks. One is on
+``<file>.lock`` beside it, which machines and containers that share the directory see; a lock on the file itself would
+end when any handle on it is closed. The other is in this machine's directory for temporary files, named by device and
+inode, as a hard link is another name of the same file. In PostgreSQL it is an advisory lock of a connection.
 """
 
 import os
@@ -19,26 +19,26 @@ from sqlalchemy.exc import OperationalError
 from emulator.errors import StoreUnavailable
 from emulator.store.database_file import DatabaseFile
 
-# Windows has no such locks: there a file is not claimed.
+# Windows has no such locks, so files are not locked there.
 if sys.platform != "win32":
     import fcntl
 
-TAKEN = "cannot open the store: another emulator is at work on it; stop that one, or choose another store"
+TAKEN = "cannot open the store: another emulator is using it; stop that one, or choose another store"
 
-# Of a process that was killed, the server hears in its own time.
+# The server may notice only after some time that a process was killed.
 PATIENCE = "5s"
 
 Release = Callable[[], None]
 
 
 def claim(engine: Engine, file: DatabaseFile | None) -> Release:
-    """Claim the database of ``engine``, which is in ``file`` if in any; what to call when it is closed.
+    """Lock the database of ``engine``, and ``file`` if it has one. Return the function that releases the lock.
 
-    Raises StoreUnavailable if it is claimed.
+    Raises StoreUnavailable if another emulator uses it.
     """
     if engine.dialect.name != "sqlite":
         return _claim_schema(engine)
-    # A shared database in memory has no file, and no process but ours.
+    # A shared in-memory database has no file, and no other process.
     return _claim_file(file) if file is not None and sys.platform != "win32" else lambda: None
 
 
@@ -51,7 +51,7 @@ def _claim_file(file: DatabaseFile) -> Release:
 
 def _lock_paths(file: DatabaseFile) -> Iterator[Path]:
     yield file.path.with_name(f"{file.path.name}.lock")
-    # Where nothing temporary can be kept, as in a container that is read-only, names alone are told apart.
+    # Without a writable temporary directory, as in a read-only container, only the lock by name is used.
     with suppress(FileNotFoundError):
         yield Path(tempfile.gettempdir(), "qstash-emulator-{}-{}.lock".format(*file.identity))
 
@@ -59,13 +59,13 @@ def _lock_paths(file: DatabaseFile) -> Iterator[Path]:
 def _claim_path(path: Path) -> Release:
     while True:
         handle = _lock(path)
-        # Who held it before may have removed the file between our opening and our locking it.
+        # The previous owner may have removed the file between the opening and the locking here.
         if _is_at(path, handle):
             break
         os.close(handle)
 
     def release() -> None:
-        # It may have been deleted, and be somebody else's by now.
+        # The file may have been deleted, and may be another process's by now.
         if _is_at(path, handle):
             with suppress(FileNotFoundError, PermissionError):
                 path.unlink()
@@ -120,7 +120,7 @@ def _claim_schema(engine: Engine) -> Release:
         raise StoreUnavailable(TAKEN) from error
 
     def release() -> None:
-        # The lock is the session's: the connection must not go back into a pool.
+        # The lock belongs to the session, so the connection must not go back into a pool.
         connection.invalidate()
         connection.close()
 

@@ -1,4 +1,4 @@
-"""What a caller may ask for when it lists or selects: one filter, and which part of the list (contract 1.8 and W7)."""
+"""The filter of lists and selections, and the page of a list (contract 1.8 and W7)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -15,9 +15,9 @@ Cursor = tuple[int, int]
 class Filter:
     """Conditions on messages, log entries, dead letters, or runs.
 
-    Different ones combine with AND, several values of one with OR; an empty tuple and ``None`` mean "not given". Which
-    ones a list knows is its own affair (``emulator.store.lists``). ``from_at`` and ``to_at`` are inclusive unix
-    milliseconds of what the list is ordered by.
+    Different ones combine with AND, several values of one with OR; an empty tuple and ``None`` mean "not given". Each
+    list supports some of them (``emulator.store.lists``). ``from_at`` and ``to_at`` are inclusive unix milliseconds of
+    the time by which the list is ordered.
     """
 
     message_ids: tuple[str, ...] = ()
@@ -40,13 +40,13 @@ class Filter:
     callback_states: tuple[str, ...] = ()
     response_statuses: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
-    """Looked for in ids, URLs, labels and bodies, but never in bodies that are redacted."""
+    """Searched in ids, URLs, labels and bodies, except redacted bodies."""
     created_at: int | None = None
     from_at: int | None = None
     to_at: int | None = None
 
     def given(self) -> Iterator[tuple[str, Any]]:
-        """Yield the conditions that are given, by the names of their fields."""
+        """Yield the given conditions, by the names of their fields."""
         for one in fields(self):
             value = getattr(self, one.name)
             if value not in ((), None):
@@ -55,7 +55,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which part of a list: at most ``count`` items behind ``cursor`` (as the page before gave it)."""
+    """A part of a list: at most ``count`` items behind ``cursor``, which the previous page returned."""
 
     count: int
     cursor: Cursor | None = None
@@ -64,7 +64,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """One page of a list. ``cursor`` is where the next one begins; ``None`` on the last."""
+    """One page of a list. ``cursor`` is the start of the next one; ``None`` on the last."""
 
     items: list[T]
     cursor: Cursor | None = None

@@ -1,4 +1,4 @@
-"""Lists: what each holds, which conditions it knows, and how it is ordered; and the one way to filter and page them."""
+"""Lists: their items, their supported conditions and their order, with one way to filter and page all of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 Condition = ColumnElement[bool]
 Criterion = Callable[[SqlStore, Any], Condition]
-"""What a filter's values ask for."""
+"""Returns the SQL condition for a filter's values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(Generic[T]):
     """One list of a tenant's.
 
-    ``rows`` are the tables that it reads, ``always`` what is true of every item, and ``criteria`` the fields of a
-    filter that it knows. Its order is by ``at`` (unix milliseconds), then ``seq``, or by ``seq`` alone.
+    ``rows`` are the tables that it reads, ``always`` the condition of every item, and ``criteria`` the supported fields
+    of a filter. Its order is by ``at`` (unix milliseconds), then ``seq``, or by ``seq`` alone.
     """
 
     reading: Reading[T]
@@ -47,7 +47,7 @@ class Listing(Generic[T]):
         return (self.seq,) if self.is_by_seq else (self.at, self.seq)
 
     def page(self, store: SqlStore, tenant_id: int, wanted: Filter, page: Page, *more: Condition) -> Found[T]:
-        """Return one page of what matches, newest first unless ``page`` says otherwise."""
+        """Return one page of the matches, newest first unless ``page`` says otherwise."""
         key = self._key
         query = self.select((*self.reading.columns, self.at, self.seq), store, tenant_id, wanted, *more)
         is_latest_first = page.order == "latestFirst"
@@ -62,14 +62,14 @@ class Listing(Generic[T]):
         return Found([self.reading.make(row[:-2]) for row in shown], cursor)
 
     def all(self, store: SqlStore, tenant_id: int, wanted: Filter, *more: Condition) -> list[T]:
-        """Return all that match, oldest first."""
+        """Return all matches, oldest first."""
         query = self.select(self.reading.columns, store, tenant_id, wanted, *more)
         return store.read(self.reading, query.order_by(*self._key))
 
     def count(
         self, store: SqlStore, tenant_id: int, wanted: Filter, *more: Condition, most: int | None = None
     ) -> int:
-        """Return how many match, at most ``most``."""
+        """Return the number of matches, at most ``most``."""
         matching = self.select((self.seq,), store, tenant_id, wanted, *more).limit(most)
         with store.connect() as connection:
             return connection.execute(select(func.count()).select_from(matching.subquery())).scalar_one()
@@ -82,7 +82,7 @@ class Listing(Generic[T]):
         wanted: Filter,
         *more: Condition,
     ) -> Select[Any]:
-        """Return a query for columns of what matches, in no order."""
+        """Return a query for columns of the matches, unordered."""
         matching = [self.criteria[name](store, value) for name, value in wanted.given()]
         return (
             select(*columns)
@@ -110,12 +110,12 @@ def any_of(condition: Callable[[Any], Condition]) -> Criterion:
 
 
 def contains_any(*columns: ColumnElement[Any]) -> Criterion:
-    """One of the columns contains one of the values; upper and lower case are as the database has it."""
+    """One of the columns contains one of the values; case sensitivity is the database's."""
     return any_of(lambda value: or_(*(column.contains(value, autoescape=True) for column in columns)))
 
 
 def between(column: ColumnElement[int]) -> dict[str, Criterion]:
-    """A time that is within bounds, which belong to it."""
+    """A time within inclusive bounds."""
     return {
         "from_at": lambda _store, value: column >= value,
         "to_at": lambda _store, value: column <= value,
@@ -123,7 +123,7 @@ def between(column: ColumnElement[int]) -> dict[str, Criterion]:
 
 
 def _find(store: SqlStore) -> Callable[..., Any]:
-    """The database's function for where a text stands in another, from 1; 0 is nowhere."""
+    """Return the database's function for the position of a text in another, from 1; 0 if absent."""
     return func.instr if store.engine.dialect.name == "sqlite" else func.strpos
 
 
@@ -199,7 +199,7 @@ PENDING_MESSAGES = Listing(
     seq=_M.seq,
     is_by_seq=True,
 )
-"""Unfinished messages whose cancel was not asked for yet."""
+"""Unfinished messages without a requested cancel."""
 
 
 # Workflow runs
@@ -223,9 +223,9 @@ def _runs_of_path(store: SqlStore, paths: tuple[str, ...]) -> Condition:
 
 
 def _authority_and_path(store: SqlStore) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Of the workflow's URL, as the columns ``host`` and ``path`` of messages have them of theirs.
+    """Return authority and path of the workflow's URL, like the columns ``host`` and ``path`` of messages.
 
-    By position, not by patterns: LIKE knows no upper case on SQLite, and a path may stand in a query, too.
+    They are found by position, not by patterns: LIKE ignores case on SQLite, and a path may also occur in a query.
     """
     find = _find(store)
     plain = _before(find, _before(find, _R.url, "#"), "?")
@@ -296,4 +296,4 @@ BULK_ACTIONS = Listing(
     at=_A.created_at,
     seq=_A.until_seq,
 )
-"""Bulk actions, those that are done as long as they are kept."""
+"""Bulk actions, completed ones as long as they are kept."""

@@ -1,4 +1,4 @@
-"""Reading what was kept. Every function takes the store and returns the broker's own dataclasses."""
+"""Queries. Every function takes the store and returns the broker's dataclasses."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -67,7 +67,7 @@ _STORED_FLOW_KEYS = Query(
 def load_snapshot(store: SqlStore, tenant_id: int, now_at: int, most_queued: int) -> Snapshot:
     """Return a tenant's state as committed; messages in queues come in the order of publishing.
 
-    Those of queues that are there stay in the store if they are more than ``most_queued`` in all.
+    Messages of existing queues stay in the store if there are more than ``most_queued`` in all.
     """
     pending = and_(_M.tenant_id == tenant_id, _M.due_at.is_not(None))
     queues = _all(store, tenant_id, QUEUE)
@@ -100,7 +100,7 @@ def load_due(
 ) -> tuple[list[Pending], bool]:
     """Return the next ``limit`` unqueued pending messages from key ``(due_at, seq)`` on, and whether these were all.
 
-    ``until_at`` leaves out what is due later.
+    Messages due after ``until_at`` are left out.
     """
     query = (
         select(*PENDING.columns)
@@ -122,7 +122,7 @@ def load_queued(
     query = (
         select(*PENDING.columns)
         .where(_M.tenant_id == tenant_id, _M.due_at.is_not(None), _M.queue_name == queue_name)
-        .where(_M.queue_name.is_not(None), _M.seq >= from_seq)  # the first condition is the index's
+        .where(_M.queue_name.is_not(None), _M.seq >= from_seq)  # the first condition is that of the index
         .order_by(_M.seq)
         .limit(limit)
     )
@@ -147,7 +147,7 @@ def load_body(store: SqlStore, seq: int) -> bytes:
 
 
 def find_message(store: SqlStore, tenant_id: int, message_id: str) -> StoredMessage | None:
-    """Return a message by its public id, finished or not; a workflow's step with what was published for it."""
+    """Return a message by its public id, finished or not; a workflow's step with its published body."""
     stored = next(iter(_messages(store, and_(_M.tenant_id == tenant_id, _M.id == message_id))), None)
     if stored is None or stored.message.note is None or stored.body:
         return stored
@@ -162,7 +162,7 @@ def list_messages(store: SqlStore, tenant_id: int) -> list[StoredMessage]:
 
 
 def select_pending(store: SqlStore, tenant_id: int, wanted: Filter, count: int | None) -> list[Pending]:
-    """Return unfinished messages that match and whose cancel was not asked for yet, oldest first."""
+    """Return matching unfinished messages without a requested cancel, oldest first."""
     if count is None:
         return PENDING_MESSAGES.all(store, tenant_id, wanted)
     page = Page(count=count, order="earliestFirst")
@@ -170,7 +170,7 @@ def select_pending(store: SqlStore, tenant_id: int, wanted: Filter, count: int |
 
 
 def busiest_urls(store: SqlStore, tenant_id: int, since_at: int, count: int) -> list[tuple[str, int]]:
-    """Return the destinations that got most messages since ``since_at``, with how many."""
+    """Return the destinations with most messages since ``since_at``, and their numbers."""
     query = (
         select(_M.url, func.count())
         .where(_M.tenant_id == tenant_id, _M.created_at >= since_at)
@@ -197,7 +197,7 @@ def count_lag(store: SqlStore, tenant_id: int, queue_name: str | None = None) ->
 def list_logs_by_message(
     store: SqlStore, tenant_id: int, wanted: Filter, page: Page
 ) -> Found[list[StoredLogEntry]]:
-    """Return one page of messages, each with its matching entries (newest first), the one heard of last in front.
+    """Return one page of messages, each with its matching entries (newest first), the most recent message first.
 
     The cursor is that of a message's newest entry.
     """
@@ -207,7 +207,7 @@ def list_logs_by_message(
     latest_first = replace(page, order="latestFirst")
     found = LOGS.page(store, tenant_id, Filter(), latest_first, _L.seq.in_(newest))
     by_message: dict[int, list[StoredLogEntry]] = {one.entry.message_seq: [] for one in found.items}
-    # The messages match already; their entries are held to what the filter says of entries.
+    # The messages already match; the filter's conditions on entries are applied to their entries.
     of_entries = Filter(states=wanted.states, from_at=wanted.from_at, to_at=wanted.to_at)
     for entry in LOGS.all(store, tenant_id, of_entries, _L.message_seq.in_(by_message)):
         by_message[entry.entry.message_seq].insert(0, entry)
@@ -225,7 +225,7 @@ def _unfinished_of_keys(store: SqlStore, tenant_id: int) -> dict[str, int]:
 
 
 def _flow_keys_in_use(store: SqlStore, tenant_id: int, now_at: int) -> list[FlowKey]:
-    """Return the keys that are not at rest: with unfinished messages, set by hand, or in a period that is not over."""
+    """Return the keys that are not at rest: with unfinished messages, paused or pinned, or in a period."""
     in_use = or_(
         _F.is_paused,
         _F.is_pinned_parallelism,
@@ -262,7 +262,7 @@ def _all(store: SqlStore, tenant_id: int, codec: Codec[T], most: int | None = No
 
 
 def _last_runs(store: SqlStore, tenant_id: int, schedules: Sequence[Schedule]) -> dict[str, dict[int, str]]:
-    """Of each schedule's last run, the messages that are in progress: seq and id."""
+    """Return the messages in progress of each schedule's last run: seq and id."""
     made = {
         message_id: schedule.id
         for schedule in schedules

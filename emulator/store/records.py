@@ -1,4 +1,4 @@
-"""How each of the broker's records stands in its table."""
+"""The codecs of the broker's records."""
 
 import base64
 import json
@@ -70,10 +70,10 @@ from emulator.wire.headers import Headers
 from emulator.wire.options import KEPT_OPTIONS, Callback
 from emulator.wire.workflow import CallType
 
-# Publishers send the same lines again and again.
+# Cached: publishers send the same lines repeatedly.
 _dump_lines = lru_cache(maxsize=256)(dump)
 load_lines: Callable[[str], Headers] = lru_cache(maxsize=256)(in_json(HEADER_LINES).read)
-"""Header lines out of a column."""
+"""Returns the header lines in a column."""
 
 
 def _dump_labels(labels: Sequence[str]) -> str | None:
@@ -81,13 +81,13 @@ def _dump_labels(labels: Sequence[str]) -> str | None:
 
 
 def load_labels(text: str | None) -> tuple[str, ...]:
-    """Return labels as a column keeps them: each between commas, so that one of them can be looked for."""
+    """Return the labels in a column, which stores each between commas so that one can be searched."""
     return tuple(text.strip(",").split(",")) if text else ()
 
 
 _LABELS = Spelling(_dump_labels, load_labels)
 _LINES = Spelling(_dump_lines, load_lines)
-# Each attempt's are its own: its signature is one of them.
+# Not cached: each attempt has its own, as its signature is one of them.
 _UNLIKE_LINES = Spelling(dump, load_lines)
 _BASE64 = Spelling(lambda body: base64.b64encode(body).decode("ascii"), base64.b64decode)
 _CALLBACK = as_list(Callback, url=AS_IS, headers=HEADER_LINES)
@@ -100,7 +100,7 @@ _TUPLE = Spelling(list, tuple)
 
 @lru_cache(maxsize=4096)
 def _host_and_path(url: str) -> tuple[str, str]:
-    """What the filters ``host`` and ``path`` compare: the authority in lower case, the path with its slash."""
+    """Return the values for the filters ``host`` and ``path``: the authority in lower case, the path with its slash."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2].lower(), parts.path or "/"
 
@@ -118,7 +118,7 @@ _NOTE_FLAGS = ("is_init", "is_detecting", "is_rest_trigger", "is_lazy", "is_sour
 
 
 def _write_note(note: MessageNote) -> list[str]:
-    """Return what a message says of its run as text in a list: flags that are not set are left out."""
+    """Return a message's note on its run as a list of texts, without flags that are not set."""
     flags = {name: 1 for name in _NOTE_FLAGS if getattr(note, name)}
     return ["workflow", dump({**(_NOTE.write(note) or {}), **flags})]
 
@@ -129,7 +129,7 @@ def _read_note(kept: Sequence[str]) -> MessageNote:
     return MessageNote(**_NOTE.read(said), **flags)
 
 
-# What has no column of its own. An option that is not here, and has no column either, is JSON's under its own name.
+# Fields without a column of their own. An option that is neither here nor in a column is stored as JSON by its name.
 _SPELT: dict[str, str | tuple[str, Spelling]] = {
     "endpoint_name": "endpointName",
     "callback": ("callback", _CALLBACK),
@@ -189,7 +189,7 @@ _M = MESSAGE.table.c
 
 
 def _pending(values: Sequence[Any]) -> Pending:
-    """An attempt cut off by a crash is still to be made."""
+    """Return the pending message; an attempt that a crash cut off is due again."""
     seq, due_at, url, flow_key, state, retried, queue_name, slot_of, options, is_cancel_requested = values
     return Pending(
         seq=seq,
@@ -212,7 +212,7 @@ PENDING = Reading(
     ),
     _pending,
 )  # fmt: skip
-"""What the broker must know of an unfinished message."""
+"""The fields of an unfinished message that the broker needs."""
 
 
 # Answers, in the log and in the dead letter queue
@@ -231,7 +231,7 @@ def _answer(error: str | None, status: int, lines: str, body: bytes) -> AttemptR
 
 
 def read_log_answer(error: str | None, status: int | None, lines: str, body: bytes) -> Mapping[str, Any]:
-    """Return ``error`` and ``response`` of a log entry; a response that came has no error of its own."""
+    """Return ``error`` and ``response`` of a log entry; an entry with a response has no separate error."""
     response = None if status is None else _answer(error if status == 0 else None, status, lines, body)
     return {"error": error, "response": response}
 
@@ -262,7 +262,7 @@ DEAD_LETTER = Codec(
 )
 
 
-# What has a name
+# Named resources
 
 QUEUE = Codec(Queue, QueueRow)
 FLOW_KEY = Codec(FlowKey, FlowKeyRow)
@@ -322,7 +322,7 @@ _INVOKER = as_object(
         "url": "url",
         "headers": ("headers", HEADER_LINES),
         "step": "step",
-        # Runs of before it was counted have none.
+        # Runs that were stored before it was counted have none.
         "depth": "depth",
     },
 )

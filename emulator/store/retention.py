@@ -1,9 +1,8 @@
-"""Throwing away what has been kept long enough, in small batches: the writer is never held up for long.
+"""Delete records after their retention time, in small batches, so that the writer is never blocked for long.
 
-A finished message goes with its log, when its time has passed, it is not in the dead letter queue (any more), and no
-workflow run needs it; a run goes with its steps.
-A body goes with the last message that needs it: fan-outs, schedules and messages published again from the dead
-letter queue share one.
+A finished message is deleted with its log when its time has passed, it is not in the dead letter queue, and no workflow
+run needs it; a run is deleted with its steps. A body is deleted with the last message that needs it: fan-outs,
+schedules and messages published again from the dead letter queue share one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ _DEAD, _KEPT, _SCHEDULES = table_of(DeadLetterRow), table_of(DeduplicationRow), 
 
 BATCH = 500
 
-# Made once: a clock that is turned by a year asks them fifty thousand times.
+# Compiled once: advancing a clock by a year runs them fifty thousand times.
 _TENANT: BindParameter[int] = bindparam("tenant")
 _NOW: BindParameter[int] = bindparam("now")
 _BEFORE: BindParameter[int] = bindparam("before")
@@ -83,10 +82,10 @@ _DELETE_DEDUPLICATIONS = delete(_KEPT).where(
 
 
 def prune(store: SqlStore, tenant_id: int, *, now_at: int, messages_before: int, dead_before: int) -> bool:
-    """Delete up to ``BATCH`` of each kind; whether there may be more.
+    """Delete up to ``BATCH`` of each kind. Return whether there may be more.
 
-    ``messages_before`` and ``dead_before`` are the unix ms before which messages must have ended, or entries of
-    the dead letter queue have come there, to go.
+    Messages that ended before ``messages_before`` (unix ms), and dead letters added before ``dead_before``, are
+    deleted.
     """
     times = {"tenant": tenant_id, "now": now_at, "before": messages_before, "dead_before": dead_before}
     with store.begin() as connection:
@@ -125,7 +124,7 @@ def _prune_messages(connection: Connection, times: Mapping[str, int]) -> int:
 def _prune_bodies(connection: Connection, body_seqs: Sequence[int]) -> None:
     is_needed = or_(
         exists().where(_MESSAGES.c.seq == _BODIES.c.seq),
-        # The second condition is the index's: only those that share another's body are in it.
+        # The second condition is that of the index, which only has messages that share another's body.
         exists().where(and_(_MESSAGES.c.body_seq == _BODIES.c.seq, _MESSAGES.c.body_seq != _MESSAGES.c.seq)),
         exists().where(_SCHEDULES.c.body_seq == _BODIES.c.seq),
     )

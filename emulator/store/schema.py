@@ -1,11 +1,11 @@
-"""The version of the tables is a number in the database itself; this module brings an older one up to date.
+"""The schema's version number, which is stored in the database, and the update of older databases.
 
-That happens when a database is opened, in one transaction. One that a newer emulator made is refused, rather than
-read wrongly. Databases from before there was a number count as version 0.
+A database is updated when it is opened, in one transaction. One of a newer emulator is refused. Databases without a
+number count as version 0.
 
-Whoever changes a table raises ``VERSION`` and adds the new schema to ``tests/store/schemas``. Tables, columns that
-may be null, and indexes need no more than that: what is missing is made, and an index that differs is made anew. What
-else a version may need, such as values for a column, ``_change`` does knowing the version it found.
+After a change of a table, raise ``VERSION`` and add the new schema to ``tests/store/schemas``. New tables, nullable
+columns and indexes need no more than that: missing ones are created, and an index that differs is replaced. Other
+changes, such as values for a column, are made in ``_change``, by the version found.
 """
 
 from typing import ClassVar
@@ -37,16 +37,16 @@ _TABLES: tuple[Table, ...] = (table_of(TenantRow), *map(table_of, STATE_TABLES))
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Make the tables, or change those of an older version.
+    """Create the tables, or update those of an older version.
 
-    Raises EmulatorError if they are of a newer one, or another program's.
+    Raises EmulatorError if they are of a newer version, or another program's.
     """
     with engine.connect() as connection:
         if _version(connection) == VERSION:
             return
         connection.rollback()
         if engine.dialect.name == "sqlite":
-            # The driver begins no transaction for what changes tables. Who opens the file meanwhile waits here.
+            # The driver begins no transaction for changes of tables. Other processes that open the file wait here.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         found = _version(connection)
         if found > VERSION:
@@ -67,7 +67,7 @@ def _version(connection: Connection) -> int:
 
 
 def _check_ours(connection: Connection) -> None:
-    """No version ever took a column away: a table that has one more is somebody else's."""
+    """Raise EmulatorError for a table with an unknown column: no version removed one, so it is another program's."""
     inspector = inspect(connection)
     for table in _TABLES:
         if not inspector.has_table(table.name):
@@ -96,7 +96,7 @@ def _add_columns(connection: Connection, table: Table) -> None:
 
 
 def _renew_indexes(connection: Connection, table: Table) -> None:
-    """Have the indexes of the model and no others, but for those that a unique column brings."""
+    """Make the table's indexes those of the model, except those of unique columns."""
     wanted = {str(index.name): index for index in table.indexes}
     for index in inspect(connection).get_indexes(table.name):
         name, columns = index["name"], index["column_names"]

@@ -1,7 +1,7 @@
-"""A tenant's whole state out of the store as rows, and in again: every table that has a tenant, whatever it holds.
+"""Export and import a tenant's whole state as rows: those of every table that has a tenant.
 
-Rows are numbered from one sequence for the whole store. They keep their numbers where those are free, and are
-shifted together where another tenant has them.
+Rows are numbered from one sequence for the whole store. They keep their numbers if those are free, and are shifted
+together if another tenant has them.
 """
 
 import json
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
 _TABLES: dict[str, Table] = {table_of(model).name: table_of(model) for model in STATE_TABLES}
-# Their rows name numbers of others inside JSON, where nobody can shift them.
+# Rows of these tables refer to numbers inside JSON, where they cannot be shifted.
 _UNSHIFTABLE = frozenset(table_of(model).name for model in WORKFLOW_TABLES)
 _MESSAGES, _DEAD_LETTERS = MESSAGE.table, DEAD_LETTER.table
 _READINGS: Mapping[str, Sequence[Reading[Any]]] = {
@@ -60,7 +60,7 @@ def export_rows(store: SqlStore, tenant_id: int) -> Rows:
 
 
 def check_rows(tables: Mapping[str, Any]) -> Rows:
-    """``tables`` itself, if it could have been exported. Raises InvalidInput naming table, column and value."""
+    """Return ``tables`` if it is a valid export. Raises InvalidInput naming table, column and value."""
     for name, rows in tables.items():
         table = _TABLES.get(name)
         if table is None:
@@ -73,10 +73,10 @@ def check_rows(tables: Mapping[str, Any]) -> Rows:
 
 
 def import_rows(store: SqlStore, tenant_id: int, tables: Rows, *, free_from: int) -> int:
-    """Have the tenant hold exactly ``tables``; one more than the largest number then in use by them.
+    """Replace the tenant's state by ``tables``. Return one more than the largest number that they use.
 
-    Numbers from ``free_from`` on are nobody's. Raises Conflict when message ids, or numbers that cannot be
-    shifted, are another tenant's.
+    Numbers from ``free_from`` on are free. Raises Conflict if message ids, or numbers that cannot be shifted, are
+    another tenant's.
     """
     numbers = sorted(_numbers(tables))
     with store.begin() as connection:
@@ -92,7 +92,7 @@ def import_rows(store: SqlStore, tenant_id: int, tables: Rows, *, free_from: int
 
 
 def empty(store: SqlStore, tenant_id: int) -> None:
-    """Have the tenant hold nothing."""
+    """Delete the tenant's state."""
     with store.begin() as connection:
         _delete_all(connection, tenant_id)
 
@@ -178,7 +178,7 @@ def _shift(connection: Connection, tables: Rows, numbers: list[int], free_from: 
 
 
 def _are_taken(connection: Connection, numbers: list[int]) -> bool:
-    """Return whether rows are left (the tenant's own are gone by now) that have such numbers."""
+    """Return whether other tenants' rows have such numbers; the tenant's own are already deleted."""
     for table in _TABLES.values():
         column = table.c.get("seq")
         if column is not None and _is_number(column):
@@ -196,6 +196,6 @@ def _row(table: Table, row: Row, tenant_id: int, shift: int) -> Row:
         value = row.get(column.name)
         made[column.name] = value + shift if shift and value is not None and _is_number(column) else value
     if table is _DEAD_LETTERS and shift:
-        # An entry's id is its place in the order of the list.
+        # An entry's id is its position in the order of the list.
         made["dlq_id"] = f"{made['failed_at']}-{made['message_seq']}"
     return made

@@ -1,6 +1,6 @@
 """The store on SQLite or PostgreSQL, through SQLAlchemy Core.
 
-Everything here is synchronous and runs on one thread at a time; ``emulator.store.writer`` decides which.
+Everything here is synchronous and runs on one thread at a time; ``emulator.store.writer`` chooses the thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,14 +29,14 @@ T = TypeVar("T")
 TenantWrites = tuple[int, Sequence[Write]]
 
 
-# Whose rows are numbered from the one sequence, beside messages.
+# The tables, beside messages, whose rows are numbered from the one sequence.
 _NUMBERED: tuple[type[SQLModel], ...] = (MessageRow, BodyRow, RunRow, WaiterRow, EventRow)
 
 _TENANTS = table_of(TenantRow)
 
 
 def _ready_engine(url: str) -> Engine:
-    """Return an engine whose database has the newest tables. Raises EmulatorError, or what the database says."""
+    """Return an engine whose database has the newest tables. Raises EmulatorError, or the database's error."""
     engine = open_engine(url)
     try:
         bring_up_to_date(engine)
@@ -47,7 +47,7 @@ def _ready_engine(url: str) -> Engine:
 
 
 class SqlStore:
-    """Tables in one database. Raises StoreUnavailable with the database's own words when it refuses."""
+    """Tables in one database. Raises StoreUnavailable with the database's error text when it refuses."""
 
     def __init__(self, url: str = MEMORY_URL) -> None:
         """``url`` is any SQLAlchemy URL of SQLite or PostgreSQL; the default keeps everything in memory."""
@@ -63,7 +63,7 @@ class SqlStore:
 
     @property
     def description(self) -> str:
-        """Return what the store is, without credentials: ``memory``, a file's path, or a URL."""
+        """Return a description without credentials: ``memory``, a file's path, or a URL."""
         if self.is_memory:
             return "memory"
         if self.engine.dialect.name == "sqlite":
@@ -71,15 +71,15 @@ class SqlStore:
         return self.engine.url.render_as_string(hide_password=True)
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable if this can only be read: better now than with the first message."""
+        """Raise StoreUnavailable if the database is read-only, instead of at the first message."""
         if self.engine.dialect.name == "sqlite" and not self.is_memory:
             with self._translating("write to the store"), self.engine.connect() as connection:
-                # BEGIN IMMEDIATE is content with reading where nothing can be written.
+                # BEGIN IMMEDIATE succeeds on a read-only database, so write something.
                 connection.execute(update(_TENANTS).where(false()).values(name=_TENANTS.c.name))
                 connection.rollback()
 
     def claim(self) -> None:
-        """Be the only one at work on this database until it is closed. Raises StoreUnavailable if another is."""
+        """Lock the database for exclusive use until it is closed. Raises StoreUnavailable if another uses it."""
         if not self.is_memory:
             with self._translating("open the store"):
                 file = file_of(self.engine)
@@ -88,11 +88,11 @@ class SqlStore:
 
     def _watch(self, file: DatabaseFile | None) -> None:
         self._file = file
-        # A new connection would make an empty file of that name.
+        # A new connection would create an empty file of that name.
         event.listen(self.engine, "do_connect", lambda *_: self._check_file())
 
     def loss(self) -> str | None:
-        """Return what became of the database's file, if it is not there any more, or another one is."""
+        """Return what happened to the database's file if it was removed or replaced, else ``None``."""
         return None if self._file is None else self._file.loss()
 
     def _check_file(self) -> None:
@@ -100,7 +100,7 @@ class SqlStore:
             raise StoreLost(loss)
 
     def close(self) -> None:
-        """Close all connections, and let go of the claim; once more does no harm."""
+        """Close all connections and release the lock. Repeated calls have no effect."""
         if self._connection is not None:
             self._connection.close()
         release, self._release = self._release, None
@@ -110,9 +110,9 @@ class SqlStore:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection for reading."""
+        """Yield a connection for reading."""
         if self.is_memory:
-            # There is but one; what it read is let go of as a pool would.
+            # There is only one connection; end its read transaction, as a pool would.
             with self._translating("read"):
                 try:
                     yield self._only_connection()
@@ -123,13 +123,13 @@ class SqlStore:
             yield connection
 
     def read(self, reading: Reading[T], query: Select[Any]) -> list[T]:
-        """Return what ``query`` finds, which selects the columns of ``reading``."""
+        """Return the results of ``query``, which selects the columns of ``reading``."""
         with self.connect() as connection:
             return [reading.make(row) for row in connection.execute(query)]
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A connection in a transaction."""
+        """Yield a connection in a transaction."""
         self._check_file()
         with self._translating("write"):
             connection = self._only_connection()
@@ -139,17 +139,17 @@ class SqlStore:
             except BaseException:
                 self._let_go_of(connection)
                 raise
-        # What was committed to a file that nobody finds again is not kept.
+        # A commit to a file that was removed meanwhile does not count as durable.
         self._check_file()
 
     def _only_connection(self) -> Connection:
-        """Return the one that writes, kept open: there is one writer."""
+        """Return the writer's connection, which stays open."""
         if self._connection is None:
             self._connection = self.engine.connect()
         return self._connection
 
     def _let_go_of(self, connection: Connection) -> None:
-        """Begin anew with a fresh connection: this one may be broken, and the hot statements go past SQLAlchemy."""
+        """Replace the connection, which may be broken: the compiled statements bypass SQLAlchemy's checks."""
         if not self.is_memory:
             self._connection = None
             connection.invalidate()

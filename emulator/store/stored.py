@@ -1,4 +1,4 @@
-"""What the store gives back: records with what belongs to them."""
+"""The results of queries: records with their related data."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ BODY: Reading[bytes] = together(lambda body: body or b"", _B.c.body)
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message, its body, and how it stands."""
+    """A message, its body and its state."""
 
     message: Message
     body: bytes
@@ -58,7 +58,7 @@ STORED_DEAD_LETTER = together(StoredDeadLetter, DEAD_LETTER.reading, MESSAGE.rea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """A run and how it ended, if it has. ``is_in_dlq`` is so until it is resumed, restarted or thrown away."""
+    """A run and its end, if it has ended. ``is_in_dlq`` is true until it is resumed, restarted or deleted."""
 
     run: Run
     state: RunState

@@ -1,8 +1,8 @@
 """The tables. Instants are unix milliseconds; ``*_json`` columns hold compact JSON.
 
-A message's row never changes but for ``state``, ``due_at``, ``retried``, ``finished_at`` and
-``is_cancel_requested``. ``due_at`` is set exactly while the message is unfinished: the partial indexes on it
-hold the pending messages and nothing else, so they stay small however much history is kept.
+Of a message's row only ``state``, ``due_at``, ``retried``, ``finished_at`` and ``is_cancel_requested`` change.
+``due_at`` is set exactly while the message is unfinished, so the partial indexes on it hold only pending messages and
+stay small however much history is kept.
 """
 
 from typing import ClassVar
@@ -15,7 +15,7 @@ BigKey: BigInteger = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def table_of(model: type[SQLModel]) -> Table:
-    """The Core table behind a SQLModel class."""
+    """Return the Core table of a SQLModel class."""
     table: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel leaves it untyped
     return table
 

@@ -1,4 +1,4 @@
-"""Tenants in the store: made once, found again at every start."""
+"""Tenants in the store."""
 
 from sqlalchemy import RowMapping, insert, select
 
@@ -11,14 +11,14 @@ _TENANTS = table_of(TenantRow)
 
 
 def load_tenants(store: SqlStore) -> list[Tenant]:
-    """Return all tenants, oldest first, with their present signing keys, and where their manual clocks stood."""
+    """Return all tenants, oldest first, with their present signing keys and the times of their manual clocks."""
     with store.connect() as connection:
         query = select(_TENANTS).order_by(_TENANTS.c.id)
         return [_tenant(row) for row in connection.execute(query).mappings()]
 
 
 def add_tenants(store: SqlStore, new: list[Credentials]) -> list[Tenant]:
-    """Keep new tenants."""
+    """Store new tenants."""
     rows = [
         {
             "name": credentials.name,

@@ -1,4 +1,4 @@
-"""Reading runs back."""
+"""Queries for workflow runs."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from emulator.store.tables import BodyRow, table_of
 from emulator.wire.workflow import PLAN_SPELLINGS, CallType, read_step
 
 _FARTHEST = 2**31 - 1
-# A step's result may be large, and is not what names it; a sleep and a plan are small.
+# A step's result may be large and does not contain its name; a sleep and a plan are small.
 _MOST_STEP_BYTES = 4_096
 _SEQS_AT_A_TIME = 500
 _R, _E, _W, _M, _L = RUN.table.c, ENTRY.table.c, WAITER.table.c, MESSAGE.table.c, LOG.table.c
@@ -44,7 +44,7 @@ _STEPS = Query(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryHistory:
-    """An entry of a run's log with its message: how that stands, and its attempts that have ended."""
+    """An entry of a run's log with its message, the message's state, and its ended attempts."""
 
     entry: Entry
     message: Message
@@ -58,7 +58,7 @@ class EntryHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHistory:
-    """A run with all that is known of it; ``children`` are the runs that it invoked."""
+    """A run with its log; ``children`` are the runs that it invoked."""
 
     stored: StoredRun
     entries: tuple[EntryHistory, ...]
@@ -110,7 +110,7 @@ _IS_RESULT = and_(
     _E.call_type == CallType.STEP.value,
     not_(or_(*(func.substr(_E.body, 1, len(plan)) == plan for plan in PLAN_SPELLINGS))),
 )
-# How long the logs of runs are: all entries, results of steps, bytes of context (contract W6.7).
+# The sizes of runs' logs: all entries, results of steps, bytes of context (contract W6.7).
 _RUN_LOG = together(
     _run_log,
     _E.run_seq,
@@ -129,14 +129,14 @@ def load_steps(store: SqlStore, run_seq: int, *, behind: int = -1, through: int 
 
 
 def find_run(store: SqlStore, tenant_id: int, run_id: str, created_at: int | None = None) -> StoredRun | None:
-    """Return the run of that id: the last one, unless ``created_at`` names another."""
+    """Return the run of that id: the newest one, unless ``created_at`` names another."""
     wanted = Filter(run_ids=(run_id,), created_at=created_at)
     by_seq = replace(RUNS, is_by_seq=True)
     return next(iter(by_seq.page(store, tenant_id, wanted, Page(count=1)).items), None)
 
 
 def load_failed(store: SqlStore, runs: Sequence[StoredRun]) -> list[FailedRun]:
-    """Return failed runs with what a resume, a restart or a callback needs, in order."""
+    """Return failed runs with the data for a resume, a restart or a callback, in order."""
     return [_load_failed(store, stored) for stored in runs]
 
 
@@ -168,7 +168,7 @@ def _waiters(store: SqlStore, run_seq: int) -> tuple[Waiter, ...]:
 
 
 def load_ended(store: SqlStore, stored: StoredRun) -> EndedRun:
-    """Return a run with its steps and their messages, to be started anew from one of them."""
+    """Return a run with its steps and their messages, to start it again from one of them."""
     steps = tuple(load_steps(store, stored.run.seq))
     seqs = [entry.message_seq for entry in steps]
     messages: dict[int, Message] = {}
@@ -176,13 +176,13 @@ def load_ended(store: SqlStore, stored: StoredRun) -> EndedRun:
         some = _M.seq.in_(seqs[start : start + _SEQS_AT_A_TIME])
         query = select(*MESSAGE.reading.columns).where(some)
         messages |= {message.seq: message for message in store.read(MESSAGE.reading, query)}
-    # A run under way is refused, so nobody asks what its steps are.
+    # A run under way is refused, so its steps are not needed.
     groups = [] if stored.ended_at is None else read_groups(steps)
     return EndedRun(run=stored.run, ended_at=stored.ended_at, steps=steps, groups=groups, messages=messages)
 
 
 def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[bytes]:
-    """Return what each run's failed message was published with, in order."""
+    """Return the published body of each run's failed message, in order."""
     body = together(lambda own, of_message: own or of_message, _E.body, BODY)
     bodies = []
     for one in failed:
@@ -193,7 +193,7 @@ def load_failing_bodies(store: SqlStore, failed: Sequence[FailedRun]) -> list[by
 
 
 def load_histories(store: SqlStore, runs: Sequence[StoredRun]) -> list[RunHistory]:
-    """Return everything that is known of runs, in order."""
+    """Return the histories of runs, in order."""
     return [_load_history(store, stored) for stored in runs]
 
 
@@ -249,7 +249,7 @@ def _children(store: SqlStore, stored: StoredRun) -> tuple[StoredRun, ...]:
 
 
 def load_open(store: SqlStore, tenant_id: int, runs: Sequence[StoredRun]) -> dict[int, OpenRun]:
-    """Return, by run seq, what is open in those of ``runs`` that are under way."""
+    """Return by run seq the open deliveries, waits and invocations of those ``runs`` that are under way."""
     open_runs = {one.run.seq: one.run for one in runs if one.ended_at is None}
     if not open_runs:
         return {}

@@ -55,7 +55,7 @@ class RunRow(SQLModel, table=True):
 
 
 class EntryRow(SQLModel, table=True):
-    """``body`` is a step's, byte for byte; of other messages the body is kept with the message."""
+    """``body`` is a step's, byte for byte; other messages keep their bodies themselves."""
 
     __tablename__: ClassVar[str] = "workflow_entries"
     __table_args__: ClassVar[tuple[Index, ...]] = (
@@ -87,7 +87,7 @@ class WaiterRow(SQLModel, table=True):
 
 
 class EventRow(SQLModel, table=True):
-    """An event that came before the run waited for it."""
+    """An event that arrived before the run waited for it."""
 
     __tablename__: ClassVar[str] = "workflow_events"
     __table_args__: ClassVar[tuple[Index, ...]] = (Index("ix_workflow_events_run", "run_seq"),)

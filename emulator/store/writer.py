@@ -1,7 +1,7 @@
-"""Group commit: one writer takes everything that waits and commits it at once.
+"""Group commit: one writer commits all waiting writes in one transaction.
 
-Publishing under load then costs a fraction of a commit each. An in-memory store is written on the spot: there
-is nothing to wait for, and everything happens in one deterministic order.
+Under load, a publish then costs a fraction of a commit. An in-memory store is written immediately, in a deterministic
+order, as it has no disk to wait for.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
-# Shorter than the time after which clients give up, so that they hear the reason.
+# Shorter than clients' timeouts, so that they receive the reason.
 _PATIENCE_SECONDS = 5.0
 
-# Each commit costs two hand-overs between threads, which fight for the interpreter meanwhile. So after a commit for
-# so many, a moment passes before the next, and more come together: a quarter of a message's CPU under load.
+# Each commit needs two switches between threads that compete for the interpreter. So after a commit of this many
+# writes the next one is delayed a little, to combine more writes: that saves a quarter of a message's CPU under load.
 _CROWD = 4
 _GATHERING_SECONDS = 0.001
 
@@ -34,22 +34,22 @@ Then = Callable[[BaseException | None], None]
 
 @dataclass(slots=True)
 class _Waiting:
-    """Writes handed over; ``then`` is called once, ``done`` may be cancelled by whoever waits for it."""
+    """Writes to be committed. ``then`` is called once; a caller that waits for ``done`` may cancel it."""
 
     work: TenantWrites
     done: asyncio.Future[None]
     then: Then | None
 
     def disappoint(self, failure: BaseException) -> None:
-        """Tell who waits that it takes too long."""
+        """Raise ``failure`` in the waiting caller, because the commit takes too long."""
         if not self.done.done():
             self.done.set_exception(failure)
-            # Looked at, so that asyncio does not complain when nobody waits.
+            # Retrieve the exception, so that asyncio does not log it if no caller waits.
             self.done.exception()
 
     def settle(self, failure: BaseException | None = None) -> None:
         if self.then is not None:
-            # In a turn of its own: what goes wrong there is not the writer's affair.
+            # Called by the loop, so that an error in it does not affect the writer.
             self.done.get_loop().call_soon(self.then, failure)
         if self.done.done():
             return
@@ -61,19 +61,19 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of the first writes of a group, in order: what went wrong, or ``None``; of no others if refused."""
+    """The results of the first writes of a group, in order: an error or ``None``. The store refused the others."""
 
     failures: Sequence[Exception | None]
     refusal: StoreUnavailable | None = None
 
 
 class StoreWriter:
-    """The asynchronous face of a store: ``write`` returns once the writes are durable.
+    """The asynchronous interface of a store: the result of ``write`` is done once the writes are durable.
 
-    When the store refuses (a full disk, a read-only file), what was handed over stays in order and is tried
-    again; ``refusal`` says why, so that nothing new is accepted meanwhile. Who waits for it is told after a few
-    seconds, with StoreUnavailable, and it is done all the same when the store takes writes again. A store whose file
-    is gone takes none any more: who waits is told at once, with StoreLost.
+    When the store refuses (a full disk, a read-only file), waiting writes keep their order and are tried again;
+    ``refusal`` says why, so that no further request is accepted meanwhile. A waiting caller gets StoreUnavailable after
+    a few seconds, and its writes are still made when the store accepts writes again. A store whose file is gone accepts
+    no more writes: a waiting caller gets StoreLost at once.
     """
 
     def __init__(self, store: SqlStore) -> None:
@@ -89,29 +89,29 @@ class StoreWriter:
 
     @property
     def refusal(self) -> str | None:
-        """Why the store takes no writes at present."""
+        """Return why the store refuses writes at present, or ``None``."""
         return self._refusal or self.store.loss()
 
     @property
     def known_refusal(self) -> str | None:
-        """The same without a look at the file, which may take long: each commit looks for itself, in its thread."""
+        """Return the same without checking the file, which may take long; each commit checks it in its thread."""
         return self._refusal
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything handed over is durable."""
+        """Return whether all writes are durable."""
         return not self._waiting
 
     def write(
         self, tenant_id: int, writes: Sequence[Write], then: Then | None = None
     ) -> asyncio.Future[None]:
-        """Hand writes over, in the order of calls; the result is done when they, and all before them, are durable.
+        """Queue writes in the order of calls; the result is done when they, and all before them, are durable.
 
-        ``then`` is called just before that, with what went wrong or ``None``; cancelling the result does not
-        stop it.
+        ``then`` is called just before that, with an error or ``None``. Cancelling the result does not stop the
+        writes.
         """
         waiting = _Waiting((tenant_id, writes), asyncio.get_running_loop().create_future(), then)
-        # What writes nothing may still be an answer that rests on what was handed over before it.
+        # An answer without writes of its own may depend on earlier ones.
         if self._write_thread is None or not (writes or self._waiting):
             if writes:
                 self.store.apply([waiting.work])
@@ -123,12 +123,12 @@ class StoreWriter:
     def _enqueue(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         self._has_work.set()
-        # An event loop that ends cancels every task before it closes what lives in it, and that may have more to store.
+        # An ending event loop cancels every task before it closes its objects, which may have more to store.
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="store writer")
 
     def _barrier(self) -> asyncio.Future[None]:
-        """Done when everything handed over so far is."""
+        """Return a future that is done when all writes so far are durable."""
         barrier = _Waiting((0, ()), asyncio.get_running_loop().create_future(), None)
         self._enqueue(barrier)
         return barrier.done
@@ -140,16 +140,16 @@ class StoreWriter:
         return await asyncio.get_running_loop().run_in_executor(self._read_threads, query, self.store)
 
     async def read_after_writes(self, query: Callable[[SqlStore], T]) -> T:
-        """Run a query that sees every write handed over before this call."""
+        """Run a query that sees every write queued before this call."""
         if self._write_thread is None:
             return query(self.store)
-        # Of a store that is lost what waits will not be written; what it holds can still be read.
+        # A lost store will not write what waits, but its contents can still be read.
         if self._waiting and self.store.loss() is None:
             await self._barrier()
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, query, self.store)
 
     async def close(self) -> None:
-        """Commit what waits (unless the store refuses it), and close."""
+        """Commit the waiting writes (unless the store refuses them), and close."""
         while self._waiting and self.refusal is None:
             await asyncio.wait([self._barrier()], timeout=RETRY_SECONDS)
         if self._task is not None:
@@ -176,7 +176,7 @@ class StoreWriter:
             work = [one.work for one in self._waiting]
             loop = asyncio.get_running_loop()
             self._commit = loop.run_in_executor(self._write_thread, self._apply, work)
-        # It goes on when this task is cancelled, and whoever comes next hears what came of it.
+        # The commit continues when this task is cancelled; the next call gets its result.
         outcome = await asyncio.shield(self._commit)
         self._commit = None
         for failure in outcome.failures:
@@ -192,7 +192,7 @@ class StoreWriter:
         except StoreUnavailable as error:
             return _Outcome([], error)
         except Exception:
-            # One of the group cannot be stored, whatever we do: a fault of ours, which must not stop the others.
+            # One write of the group can never be stored: a bug, which must not stop the others.
             log.exception("a group of writes failed; trying them one by one", extra={"event": "write_failed"})
             return self._apply_one_by_one(work)
         return _Outcome([None] * len(work))
@@ -204,7 +204,7 @@ class StoreWriter:
                 self.store.apply([one])
             except StoreUnavailable as error:
                 return _Outcome(failures, error)
-            except Exception as error:  # noqa: BLE001  handed to whoever asked for the write
+            except Exception as error:  # noqa: BLE001  passed to the caller of the write
                 failures.append(error)
             else:
                 failures.append(None)
@@ -225,7 +225,7 @@ class StoreWriter:
         if isinstance(refusal, StoreLost):
             self._disappoint(refusal)
         elif now - self._refused_since >= _PATIENCE_SECONDS:
-            text = f"{reason}; this is kept, and may still be carried out when the store takes writes again"
+            text = f"{reason}; the request is kept, and may still take effect when the store accepts writes again"
             self._disappoint(StoreUnavailable(text))
         await asyncio.sleep(RETRY_SECONDS)
 

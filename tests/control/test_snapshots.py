@@ -134,7 +134,7 @@ async def test_a_file_is_restored_and_keys_and_tokens_are_not_in_it(qstash, rece
             lambda state: state["tables"]["messages"][0].update(headers_json="7"),
             "a row of messages cannot be read",
         ),
-        (lambda state: state["tables"]["schedules"][0].update(cron="never"), "it cannot be taken up"),
+        (lambda state: state["tables"]["schedules"][0].update(cron="never"), "it cannot be restored"),
         (lambda state: state["tables"]["bodies"][0].update(body={"base64": "?"}), 'body is {"base64": "?"}'),
         (lambda state: state.update(faults=[{"kind": "none"}]), 'kind "none" is unknown'),
     ],

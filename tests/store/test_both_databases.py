@@ -60,7 +60,7 @@ async def test_a_second_emulator_leaves_the_database_alone(
     qstash: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exclusive_lock, "PATIENCE", "50ms")
-    with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
+    with pytest.raises(StoreUnavailable, match="another emulator is using it"):
         Emulator(qstash.emulator.settings).open()
 
 

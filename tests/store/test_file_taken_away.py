@@ -189,7 +189,7 @@ def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("name_of", [_hard_link, _symbolic_link, _another_spelling, _without_its_lock])
 def test_a_file_in_use_is_refused_under_every_name(in_use: Path, name_of: Callable[[Path], Path]) -> None:
     second = Emulator(Settings(db=str(name_of(in_use))))
-    with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
+    with pytest.raises(StoreUnavailable, match="another emulator is using it"):
         second.open()
 
 
@@ -200,5 +200,5 @@ def test_a_file_of_the_same_name_is_another_one_and_keeps_its_claim(tmp_path: Pa
         _delete(database)
         with ServerProcess(db=str(database)):
             first.stop()
-            with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
+            with pytest.raises(StoreUnavailable, match="another emulator is using it"):
                 Emulator(Settings(db=str(database))).open()

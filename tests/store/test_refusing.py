@@ -66,7 +66,7 @@ async def test_a_full_disk_is_said_and_what_waited_is_delivered_when_there_is_ro
         waited = await qstash.client.post("/v2/publish/https://example.com/2", content=_BIG)
         assert waited.status_code == 503
         assert "database or disk is full" in waited.json()["error"]
-        assert "may still be carried out" in waited.json()["error"]
+        assert "may still take effect" in waited.json()["error"]
         refused = await qstash.client.post("/v2/publish/https://example.com/3", content=_BIG)
         assert (refused.status_code, refused.json()) == (
             503,

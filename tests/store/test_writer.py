@@ -121,7 +121,7 @@ def test_a_store_that_is_closed_twice_lets_go_of_its_own_claim_alone(tmp_path: P
     first.close()
     second.claim()
     first.close()
-    with pytest.raises(StoreUnavailable, match="another emulator is at work on it"):
+    with pytest.raises(StoreUnavailable, match="another emulator is using it"):
         third.claim()
     second.close()
     third.close()
