@@ -1,1 +1,1 @@
-"""The HTTP API, one module a resource: requests in, the runtime's answers out. No decisions are made here."""
+"""The HTTP API, one module for each resource: requests in, the runtime's answers out. It makes no decisions."""

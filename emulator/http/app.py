@@ -42,7 +42,7 @@ from emulator.server import Emulator
 
 
 def queue_routes() -> list[BaseRoute]:
-    """Every route of the queue's own API, publishing first, it is called most."""
+    """Return the routes of the message API, with publishing, the most frequent call, first."""
     modules = (
         publishing,
         messages,
@@ -60,19 +60,19 @@ def queue_routes() -> list[BaseRoute]:
 
 
 def workflow_routes() -> list[BaseRoute]:
-    """Every route that the Workflow SDKs call beside it."""
+    """Return the further routes that the Workflow SDKs call."""
     modules = (workflow_publishing, workflow_runs, workflow_events, workflow_logs, workflow_dlq)
     return [one for module in modules for one in module.routes()]
 
 
 def vendor_routes() -> list[BaseRoute]:
-    """Every route of the vendor's API."""
+    """Return all routes of the vendor's API."""
     return [*queue_routes(), *workflow_routes()]
 
 
 @cache
 def api_routes() -> Sequence[BaseRoute]:
-    """Every route of the vendor's API, and their description.
+    """Return all routes of the vendor's API, and the route of their description.
 
     Routes hold no state: one list serves every app of the process.
     """
@@ -83,7 +83,7 @@ def api_routes() -> Sequence[BaseRoute]:
 def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) -> ASGIApp:
     """The application; starts ``emulator`` with its lifespan, and closes it.
 
-    ``extra_routes`` serve what the vendor does not have, under ``/emulator``.
+    ``extra_routes`` serve the emulator's own functions, under ``/emulator``.
     """
 
     @asynccontextmanager

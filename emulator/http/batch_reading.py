@@ -1,6 +1,6 @@
-"""Batches out of JSON arrays of any length: read some items at a time, so that nobody else waits for a long one.
+"""Read batches from JSON arrays of any length, some items at a time, so that others do not wait for a long one.
 
-What a batch holds is bounded by its bytes, its items, and its values: a byte of JSON can cost a hundred of memory.
+A batch is bounded by its bytes, its items, and its values: a byte of JSON can take a hundred bytes of memory.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from emulator.http.request_parsing import parse_json
 
 T = TypeVar("T")
 
-# Less is read in one go; the loop gives way between slices of what is longer.
+# Shorter bodies are read at once; between slices of longer ones, other tasks run.
 _ONE_GO_BYTES = 262_144
 _SLICE = 200
 _SEARCHED_BYTES = 262_144
-# An item within so many characters is decoded at once; of a longer one the values are counted first.
+# An item of up to this many characters is decoded at once; the values of a longer one are counted first.
 _SHORT_CHARACTERS = 4_096
 _MARKS_AT_A_TIME = 5_000
 _VALUES_OF_AN_ITEM = 20
@@ -33,7 +33,7 @@ _MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
 
 
 async def in_slices(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-    """Yield ``items`` some at a time; between them others have their turn."""
+    """Yield ``items`` in slices, between which other tasks run."""
     for start in range(0, len(items), _SLICE):
         if start:
             await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def in_slices(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
 
 
 async def mentions(body: bytes, name: str) -> bool:
-    """Return whether ``name`` stands in ``body``, in any case."""
+    """Return whether ``body`` contains ``name``, in any case."""
     wanted = name.lower().encode("ascii")
     for start in range(0, len(body), _SEARCHED_BYTES):
         if start:
@@ -73,7 +73,7 @@ def _no_array(what: str) -> InvalidInput:
 
 
 async def _parse_long(body: bytes, *, what: str, most: int, allows_nul: bool) -> list[Any]:
-    # Each of these takes some ten milliseconds for a hundred megabytes: others come in between.
+    # Each of these takes about ten milliseconds for a hundred megabytes; other tasks run in between.
     await asyncio.sleep(0)
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")

@@ -1,12 +1,12 @@
-"""Which pages may call ``/v2``: the vendor's web console, pages of this machine, and those that were named.
+"""The pages that may call ``/v2``: the vendor's web console, pages of this machine, and configured origins.
 
 Any page that a developer visits can make the browser send requests to loopback, and the published users' tokens are
-no secret. So a request that a page of another origin set off is refused, whether it could read the answer or not
-(contract 1.12). A page can also have its own name point at loopback once it is loaded (DNS rebinding); its requests
-then carry no foreign ``Origin``, but its name as ``Host``. So a name that anybody could have registered is refused
-as ``Host`` unless it was named.
+public. So requests of other origins' pages are refused, whether the page could read the answer or not (contract
+1.12). A page can also make its own name point to loopback after it has loaded (DNS rebinding); its requests then have
+no foreign ``Origin``, but its name as ``Host``. So names that a stranger could register are refused as ``Host`` unless
+they are configured.
 
-``/emulator/`` is left out: it has a guard of its own, which is stricter.
+``/emulator/`` has a stricter check of its own.
 """
 
 import ipaddress
@@ -22,19 +22,19 @@ from emulator.http.errors import error_response
 
 CONSOLE_ORIGINS = frozenset({"https://console.upstash.com"})
 
-# Nobody can register these (RFC 2606, 6761, 6762, 8375, and ICANN's resolution on .internal), and the vendor's own
-# belongs to the vendor.
+# Endings that cannot be registered (RFC 2606, 6761, 6762, 8375, and ICANN's resolution on .internal), and the vendor's
+# own.
 _UNREGISTRABLE = (".localhost", ".local", ".internal", ".test", ".invalid", ".home.arpa", ".upstash.io")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class Cors:
-    """Answers preflights, lets the pages that may read the answers, and refuses what other pages set off."""
+    """Answers preflights, adds CORS headers for allowed pages, and refuses requests of other pages."""
 
     def __init__(
         self, app: ASGIApp, *, allowed_origins: tuple[str, ...] = (), allowed_hosts: tuple[str, ...] = ()
     ) -> None:
-        """``allowed_origins`` and ``allowed_hosts`` come beside those that are always allowed."""
+        """``allowed_origins`` and ``allowed_hosts`` are added to those that are always allowed."""
         self._app = app
         self._origins = CONSOLE_ORIGINS | {normal_origin(one) for one in allowed_origins}
         self._hosts = frozenset(name.lower() for name in allowed_hosts)
@@ -67,7 +67,7 @@ class Cors:
 
     def _check_origin(self, method: str, host: str, origin: str | None, site: str) -> None:
         if origin is None:
-            # Old browsers say no origin with forms; those that know of Fetch Metadata say where a request is from.
+            # Old browsers send no Origin with forms; browsers with Fetch Metadata say where a request is from.
             if site == "cross-site" and method not in _SAFE_METHODS:
                 raise Forbidden("forms and links of other sites are refused; call from a program of your own")
         elif not self._may_read(normal_origin(origin), host):
@@ -83,7 +83,7 @@ class Cors:
 
 @lru_cache(maxsize=256)
 def normal_origin(origin: str) -> str:
-    """In lower case and without the scheme's own port, as browsers write it (RFC 6454, 6.2)."""
+    """Return the origin in lower case and without the scheme's default port, as browsers write it (RFC 6454, 6.2)."""
     lowered = origin.strip().lower().rstrip("/")
     for scheme, port in (("http://", ":80"), ("https://", ":443")):
         if lowered.startswith(scheme):
@@ -96,14 +96,14 @@ _AUTHORITY = re.compile(r"(?P<name>[a-z0-9_.-]*|\[[0-9a-f:.]+\])(:[0-9]*)?", re.
 
 @lru_cache(maxsize=256)
 def _hostname(authority: str) -> str | None:
-    """The name or address of a Host line; ``None`` for what is none."""
+    """Return the name or address of a Host line, or ``None`` if it is malformed."""
     found = _AUTHORITY.fullmatch(authority)
     return found["name"].lower().strip("[]").rstrip(".") if found else None
 
 
 @lru_cache(maxsize=256)
 def _is_unregistrable(hostname: str) -> bool:
-    """Whether no stranger can have ``hostname`` point here: addresses, names of one label, reserved endings."""
+    """Return whether no stranger can register ``hostname``: an address, a single label, a reserved ending."""
     if "." not in hostname or hostname.endswith(_UNREGISTRABLE):
         return True
     try:

@@ -1,11 +1,10 @@
-"""The way of a publish whose header lines came before.
+"""The fast path of a publish with the same header lines as an earlier one.
 
-Most publishes are alike but for their bodies: a POST to a URL, from a program that sends the same lines each time. What
-those lines decide (whether the host's name is ours, whose token it is, what the options say) was decided when they
-came first, by the layers behind this one; what is new in each is its destination and its body. So such a request
-skips the layers, and everything else goes through them as ever: other methods and paths, a query, a URL group, a page
-of a browser, faults. The rules are those of ``routing``, ``request_parsing`` and ``v2.publishing``; nothing is
-decided here.
+Most publishes differ only in their bodies: a POST to a URL, from a program that sends the same lines each time. The
+results of those lines (the allowed host, the token's tenant, the options) were computed for the first publish by the
+layers behind this one; only destination and body are new. So such a request skips the layers. All others take them:
+other methods and paths, a query, a URL group, a browser's page, faults. The rules are those of ``routing``,
+``request_parsing`` and ``v2.publishing``.
 """
 
 from collections.abc import Set as AbstractSet
@@ -26,17 +25,17 @@ from emulator.http.v2 import publishing
 from emulator.runtime.admission import Intake
 from emulator.wire.destination import Destination
 
-# Longer targets are read anew each time: they would be much to remember.
+# Longer targets are not cached, to bound the memory.
 _MOST_TARGET_BYTES = 2_048
 
 
 class DirectPublish:
-    """Answers publishes whose header lines are known, and passes everything else on to ``app``."""
+    """Answers publishes whose header lines are known, and passes all other requests to ``app``."""
 
     def __init__(
         self, app: ASGIApp, *, known: OptionCache, intake: Intake, disturbed: AbstractSet[FaultBook]
     ) -> None:
-        """``known`` are the publishers of before; ``disturbed`` the books that have a fault for publishes."""
+        """``known`` holds earlier header lines; ``disturbed`` the fault sets with a fault of the publish API."""
         self._app = app
         self._known = known
         self._intake = intake
@@ -52,7 +51,7 @@ class DirectPublish:
         except (EmulatorError, ClientDisconnect) as error:
             await refusal(error)(scope, receive, send)
             return
-        except Exception as error:  # noqa: BLE001  the edge: a fault of ours, told and logged
+        except Exception as error:  # noqa: BLE001  the outermost handler: an internal error, answered and logged
             await (await internal_error(Request(scope), error))(scope, receive, send)
             return
         lines = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
@@ -60,7 +59,7 @@ class DirectPublish:
         await send({"type": "http.response.body", "body": body})
 
     def _read(self, scope: Scope) -> "_Usual | None":
-        """Return what a publish asks for if it is as usual as this way needs it."""
+        """Return the request's parts if it qualifies for the fast path, else ``None``."""
         if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"] or self._disturbed:
             return None
         if scope.get("root_path"):

@@ -1,4 +1,4 @@
-"""From domain errors to answers: one table (contract 1.3)."""
+"""The table of domain errors and their statuses, and the answers made from them (contract 1.3)."""
 
 import logging
 
@@ -49,7 +49,7 @@ def status_of(error: EmulatorError) -> int:
 
 
 def error_response(error: EmulatorError) -> Response:
-    """``{"error": "<text>"}`` with the status of the error's class, and a ``hint`` where there is one."""
+    """Return ``{"error": "<text>"}`` with the status of the error's class, and the ``hint`` if it has one."""
     return JSONResponse(error_fields(error), status_code=status_of(error), headers=_headers_of(error))
 
 
@@ -66,7 +66,7 @@ def _headers_of(error: EmulatorError) -> dict[str, str] | None:
 
 
 def error_fields(error: EmulatorError) -> Error:
-    """Return what is told of an error; its hint goes to the log, too."""
+    """Return the fields of an error's answer; its hint is also logged."""
     if error.hint is None:
         return {"error": str(error)}
     log.info("%s: %s", error, error.hint, extra={"event": "refused"})
@@ -74,13 +74,13 @@ def error_fields(error: EmulatorError) -> Error:
 
 
 def http_exception(request: Request, error: Exception) -> Response:
-    """Return the router's own refusals in the API's form: unknown routes and wrong methods."""
+    """Return the router's refusals in the API's form: unknown routes and wrong methods."""
     assert isinstance(error, HTTPException)
     text = f"{error.detail}: {request.method} {request.url.path}"
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
 
 async def internal_error(request: Request, error: Exception) -> Response:
-    """Answer a fault of ours in the API's form, and log it in full."""
+    """Answer an internal error in the API's form, and log it in full."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": f"internal error: {type(error).__name__}"}, status_code=500)

@@ -1,8 +1,8 @@
-"""The short way to an endpoint of the API.
+"""The fast path to an endpoint of the API.
 
 Starlette's own way (three layers of error handling, a scan of all routes that copies the scope, a closure for each
-request) costs as much as a whole durable publish. So calls that a route of the API answers go to it straight, and
-everything else (other pages, unknown paths, wrong methods) goes to Starlette as ever.
+request) costs as much as a whole durable publish. So calls of the API go directly to their routes, and all others
+(other pages, unknown paths, wrong methods) go through Starlette.
 """
 
 import logging
@@ -19,7 +19,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 class Direct:
-    """Puts the raw, undecoded path where routes look for it, without repeated slashes in front, and calls them."""
+    """Gives routes the raw, undecoded path without repeated leading slashes, and calls them."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class Direct:
         if raw_path.startswith(b"//") and self._refuses_slashes():
             await self._app(scope, receive, send)
             return
-        # The Go SDK keeps a slash at the end of QSTASH_URL, so //v2/... arrives (contract 1.1).
+        # The Go SDK keeps a trailing slash of QSTASH_URL, so //v2/... arrives (contract 1.1).
         scope = {**scope, "path": "/" + raw_path.decode("latin-1").lstrip("/"), "app": self._app}
         route = self._find(scope)
         if route is None:
@@ -43,13 +43,13 @@ class Direct:
             await response(scope, receive, send)
 
     def _refuses_slashes(self) -> bool:
-        """Whether the real service's refusal of a base URL with a slash at the end is the answer (contract U43)."""
+        """Return whether to refuse a base URL with a trailing slash, as the real service does (contract U43)."""
         log.warning("a path begins with //: does QSTASH_URL end in a slash?", extra={"event": "slashes"})
         is_like_production: bool = self._app.state.emulator.settings.like_production
         return is_like_production
 
     def _find(self, scope: Scope) -> TargetRoute | None:
-        """The route that answers, its parameters put into ``scope``. Under a mount, Starlette knows the way."""
+        """Return the matching route, after adding its parameters to ``scope``. Under a mount, use Starlette."""
         if scope.get("root_path"):
             return None
         path, method = scope["path"], scope["method"]
@@ -64,5 +64,5 @@ class Direct:
 async def _respond(route: TargetRoute, request: Request) -> Response:
     try:
         return await route.handle_request(request)
-    except Exception as error:  # noqa: BLE001  the edge: a fault of ours, told and logged
+    except Exception as error:  # noqa: BLE001  the outermost handler: an internal error, answered and logged
         return await internal_error(request, error)

@@ -1,4 +1,4 @@
-"""From parameters to a filter, and back: what each one fills and how it is read, its query's type says."""
+"""Convert parameters to a filter and back. The query's type says which field each parameter sets, and how."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -19,9 +19,9 @@ def read_filter(
 ) -> Filter:
     """Return the conditions of ``query`` among ``parameters``.
 
-    ``is_deleting`` is for what deletes, cancels or retries what it finds: a comma never widens what that hits.
-    ``splits_all`` is for reading alone, where whole values match nothing (contract 1.8). Raises InvalidInput for what
-    is none of a parameter's values, and for more of them than a database takes.
+    ``is_deleting`` is for calls that delete, cancel or retry their matches: a comma never widens these.
+    ``splits_all`` is for reads whose whole values match nothing (contract 1.8). Raises InvalidInput for an invalid
+    value of a parameter, and for more values than a database can bind.
     """
     fields: dict[str, Any] = {}
     for name, condition in conditions(query):
@@ -64,12 +64,12 @@ def conditions(query: type) -> Sequence[tuple[str, Condition]]:
 
 
 def names_of(query: type, *more: str) -> frozenset[str]:
-    """Return the names of the parameters of ``query``, and those that are accepted and say nothing any more."""
+    """Return the names of the parameters of ``query``, and the accepted ones that have no effect any more."""
     return frozenset(query.__annotations__) | {*more}
 
 
 def as_parameters(query: type, wanted: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return a filter's fields as the parameters of ``query`` that say the same."""
+    """Return a filter's fields as the equivalent parameters of ``query``."""
     names = {condition.field: name for name, condition in conditions(query)}
     names["url_prefixes"] = names["urls"]
     return {
@@ -79,7 +79,7 @@ def as_parameters(query: type, wanted: Mapping[str, Any]) -> dict[str, list[str]
 
 
 def moment(parameters: Parameters, name: str) -> int | None:
-    """Return a parameter's unix milliseconds. Raises InvalidInput for what is none."""
+    """Return a parameter's unix milliseconds. Raises InvalidInput for another value."""
     return whole_number(parameters, name, least=0, most=2**53, what="unix milliseconds")
 
 

@@ -1,4 +1,4 @@
-"""All flow-control keys of a tenant: those in memory as they stand, the others as the store has them."""
+"""All flow-control keys of a tenant, from memory and, for keys at rest, from the store."""
 
 from json.encoder import encode_basestring as as_text
 
@@ -16,7 +16,7 @@ _Views = dict[str, FlowControlKey]
 async def encoded_flow_views(runtime: Runtime, search: str) -> bytes:
     """Return the keys that contain ``search``, in order of the key (contract 2.10), as an answer's body.
 
-    It is made where the keys are read: of very many that takes longer than a turn of the event loop should.
+    It is encoded on the thread that reads the keys: many keys would block the event loop for too long.
     """
     now_at, held = runtime.clock.now_at(), _in_memory(runtime)
 

@@ -25,7 +25,7 @@ _REF = "#/components/schemas/{model}"
 _READING = "GET"
 _URL_OR_NAME = r"^(https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?|[A-Za-z0-9_.-]+|api/llm)$"
 _PATH_PARAMETERS = {
-    "action_id": "The id that a bulk cancel was answered with.",
+    "action_id": "The id in the answer to a bulk cancel.",
     "destination": "A URL as it is, not percent-encoded, with its query; a URL group's name; or api/llm.",
     "queue": "A queue's name.",
     "name": "A URL group's name.",
@@ -40,7 +40,7 @@ _PATH_PARAMETERS = {
 
 
 def openapi_route(described: Sequence[BaseRoute]) -> Route:
-    """Serves the description of ``described``; it needs no token."""
+    """Return the route of the description of ``described``; it needs no token."""
 
     written = cache(partial(document, described))
 
@@ -64,7 +64,7 @@ def document(described: Sequence[BaseRoute]) -> Json:
         "info": {
             "title": "QStash emulator",
             "version": emulator.__version__,
-            "description": "QStash's API on your own machine. What real QStash does not have is under /emulator/.",
+            "description": "QStash's API on your own machine. The emulator's own functions are under /emulator/.",
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"query": []}],

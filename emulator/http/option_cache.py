@@ -1,4 +1,4 @@
-"""Publishers that came before: one sends the same header lines with every message."""
+"""A cache of header lines and their meaning: a publisher sends the same lines with every message."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -12,16 +12,16 @@ _Key = tuple[tuple[bytes, bytes], ...]
 
 
 class Known(NamedTuple):
-    """What a publish's header lines say, but for the length of its body: whose it is, and what it asks for."""
+    """The meaning of a publish's header lines without the body's length: its tenant and its options."""
 
     runtime: Runtime
     options: PublishOptions
 
 
 class OptionCache:
-    """What is ``Known`` by the raw header lines that it was read from; the least used go first.
+    """``Known`` values by the raw header lines that they were read from; the least recently used are dropped.
 
-    Bounded in bytes, for lines may be long, and may hold secrets that are to be forwarded.
+    Bounded in bytes, because lines may be long, and may hold forwarded secrets.
     """
 
     def __init__(self, *, most_bytes: int = 262_144, most_bytes_each: int = 4_096) -> None:
@@ -31,7 +31,7 @@ class OptionCache:
         self._entries: OrderedDict[_Key, tuple[Known, int]] = OrderedDict()
 
     def find(self, lines: RawLines) -> Known | None:
-        """Return what ``lines`` say; ``None`` if that is not known."""
+        """Return the meaning of ``lines``, or ``None`` if it is not cached."""
         key = _key(lines)
         entry = self._entries.get(key)
         if entry is None:
@@ -40,7 +40,7 @@ class OptionCache:
         return entry[0]
 
     def keep(self, lines: RawLines, known: Known) -> None:
-        """Remember what ``lines`` say, and forget others if there are too many."""
+        """Cache the meaning of ``lines``, and drop others above the bound."""
         key = _key(lines)
         size = sum(len(name) + len(value) for name, value in key)
         if size > self._most_bytes_each:
@@ -53,7 +53,7 @@ class OptionCache:
 
     @property
     def size(self) -> int:
-        """How many bytes of header lines are held."""
+        """Return the number of bytes of cached header lines."""
         return self._bytes
 
     def _drop(self, key: _Key) -> None:
@@ -62,5 +62,5 @@ class OptionCache:
 
 
 def _key(lines: RawLines) -> _Key:
-    """The lines but for the length of the body, which says nothing about options."""
+    """Return the lines without the body's length, which does not concern options."""
     return tuple([(name, value) for name, value in lines if name != b"content-length"])

@@ -1,4 +1,4 @@
-"""From a request to values: header lines, bodies, JSON objects, filters, pages. Every refusal names the field."""
+"""Parse a request: header lines, bodies, JSON objects, filters, pages. Every error names the field."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def header_lines(request: Request) -> Headers:
-    """The request's header lines, without the publisher's own token and what ``Connection`` names (RFC 9110, 7.6.1)."""
+    """Return the header lines without the publisher's token and those that ``Connection`` names (RFC 9110, 7.6.1)."""
     raw = request.scope["headers"]
     of_the_connection = _named_by_connection(raw)
     return tuple(
@@ -37,7 +37,7 @@ def header_lines(request: Request) -> Headers:
 
 
 def _named_by_connection(raw: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """What belongs to the connection alone. Options are for this server, whoever carries them."""
+    """Return the names of lines that belong to the connection; options are never among them."""
     values = [value for name, value in raw if name == b"connection"]
     if not values or values in ([b"keep-alive"], [b"close"]):
         return frozenset()
@@ -46,17 +46,17 @@ def _named_by_connection(raw: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]
 
 
 async def read_body(request: Request, *, limit: int, what: str = "message") -> bytes:
-    """The whole body. Raises what ``receive_body`` does."""
+    """Return the whole body. Raises the errors of ``receive_body``."""
     return await receive_body(request.receive, announced=_announced_length(request), limit=limit, what=what)
 
 
 async def receive_body(
     receive: Receive, *, announced: int | None, limit: int, what: str = "message"
 ) -> bytes:
-    """The whole body, which was said to be ``announced`` bytes long.
+    """Return the whole body, whose announced length is ``announced`` bytes.
 
-    Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or came, InvalidInput if it is not as
-    long as it was said to be (a server in front has lost the rest), and ClientDisconnect.
+    Raises BodyTooLarge as soon as more than ``limit`` bytes are announced or received, InvalidInput if it is shorter
+    than announced (a server in front has lost the rest), and ClientDisconnect.
     """
     if announced is not None and announced > limit:
         raise _too_large(what, announced, limit)
@@ -74,12 +74,12 @@ async def receive_body(
         parts.append(part)
         has_more = event.get("more_body", False)
     if announced is not None and announced != size:
-        raise InvalidInput(f"invalid {what}: {size} of the {announced} bytes announced came")
+        raise InvalidInput(f"invalid {what}: {size} of the {announced} announced bytes arrived")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def announces_body(request: Request) -> bool:
-    """Whether the head says that a body follows: a length above zero, or chunks (RFC 9112, 6.3)."""
+    """Return whether the head announces a body: a length above zero, or chunks (RFC 9112, 6.3)."""
     return bool(_announced_length(request)) or raw_header(request, b"transfer-encoding") is not None
 
 
@@ -95,7 +95,7 @@ def _too_large(what: str, size: int, limit: int) -> BodyTooLarge:
 
 
 def parse_json(body: bytes, *, what: str, allows_nul: bool = False) -> Any:
-    """Decode JSON. Raises InvalidInput saying where it breaks, or for the character U+0000 unless it is allowed.
+    """Decode JSON. Raises InvalidInput with the position of an error, or for U+0000 unless it is allowed.
 
     A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD, as in the real service's Go.
     """
@@ -113,14 +113,14 @@ def parse_json(body: bytes, *, what: str, allows_nul: bool = False) -> Any:
 
 
 async def read_request(request: Request, model: type[R], *, what: str, limit: int = 1_000_000) -> R:
-    """A JSON object of the form of ``model``. Raises InvalidInput naming the key, the value and what is accepted."""
+    """Return the request's JSON object as ``model``. Raises InvalidInput naming key, value and what is accepted."""
     return read_object(
         parse_json(await read_body(request, limit=limit, what=what), what=what), model, what=what
     )
 
 
 def read_object(value: Any, model: type[R], *, what: str) -> R:
-    """Return decoded JSON as ``model``. Raises InvalidInput as ``read_request`` does."""
+    """Return decoded JSON as ``model``. Raises InvalidInput like ``read_request``."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -131,7 +131,7 @@ _UNION_BRANCHES = ("str", "list[str]")
 
 
 def _words(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing that is wrong."""
+    """Return the text of the first error."""
     first = error.errors(include_url=False)[0]
     location = [part for part in first["loc"] if part not in _UNION_BRANCHES]
     name = ".".join(map(str, location))
@@ -162,7 +162,7 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
 
 
 def check_object(value: Any, *, what: str, known: Iterable[str]) -> dict[str, Any]:
-    """``value`` itself, if it is an object without unknown keys."""
+    """Return ``value`` if it is an object without unknown keys."""
     accepted = tuple(known)
     if not isinstance(value, dict):
         raise InvalidInput(f"invalid {what}: expected a JSON object with {', '.join(accepted)}")
@@ -173,7 +173,7 @@ def check_object(value: Any, *, what: str, known: Iterable[str]) -> dict[str, An
 
 
 def query_parameters(request: Request, *, keeps_empty: bool = False) -> Parameters:
-    """The query's parameters without the token; ``callerIP`` is the old spelling of ``callerIp``."""
+    """Return the query's parameters without the token; ``callerIP`` is the old spelling of ``callerIp``."""
     parameters: Parameters = {}
     for name, value in parse_qsl(raw_query(request), keep_blank_values=keeps_empty):
         check_text(value, what=name)
@@ -183,11 +183,11 @@ def query_parameters(request: Request, *, keeps_empty: bool = False) -> Paramete
 
 
 async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Parameters:
-    """Parameters of a bulk action: a JSON body's where there is one, else the query's (contract 2.4 and 2.8).
+    """Return the parameters of a bulk action: those of a JSON body, or else of the query (contract 2.4 and 2.8).
 
-    Only a request with neither a body nor a filter is about everything. Raises InvalidInput for unknown keys, for a
-    filter without a value, and for a body that was announced and is not such an object or names nothing: a typo, a
-    variable that is empty, or a body that is lost on its way must not hit everything.
+    Only a request with neither a body nor a filter concerns everything. Raises InvalidInput for unknown keys, for a
+    filter without a value, and for an announced body that is not such an object or names nothing: a typo, an empty
+    variable, or a lost body must not affect everything.
     """
     body = await read_body(request, limit=10_000_000, what="request body")
     parameters = query_parameters(request, keeps_empty=True)
@@ -196,7 +196,7 @@ async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Paramet
         given = {name: _strings(name, item) for name, item in value.items() if item is not None}
         if not given:
             raise InvalidInput(
-                "invalid request body: it names nothing; send none at all if everything is meant, or one of "
+                "invalid request body: it names nothing; send no body to select everything, or one with "
                 + ", ".join(sorted(known))
             )
         parameters |= given
@@ -204,17 +204,17 @@ async def bulk_parameters(request: Request, *, known: frozenset[str]) -> Paramet
     return {name: values for name, values in parameters.items() if _has_value(name, values)}
 
 
-# What may come empty: none of these says which ones are meant.
+# Parameters that may be empty, as they do not select anything.
 _HOW = frozenset({"count", "cursor", "order", "source", "api"})
 
 
 def _has_value(name: str, values: Sequence[str]) -> bool:
-    """Whether a parameter says anything. Raises InvalidInput for a filter that does not."""
-    # A list of no ids is as the service's older documentation has it (contract 2.4 and U32).
+    """Return whether a parameter has a value. Raises InvalidInput for a filter without one."""
+    # An empty list of ids is accepted, as in the service's older documentation (contract 2.4 and U32).
     is_list_of_ids = name.endswith("Ids") and not values
     has_value = is_list_of_ids or any(value.strip(" ,") for value in values)
     if not has_value and name not in _HOW:
-        raise InvalidInput(f"invalid {name}: it has no value; leave it out if it is not to matter")
+        raise InvalidInput(f"invalid {name}: it has no value; leave it out to ignore it")
     return has_value
 
 
@@ -240,7 +240,7 @@ def check_known(parameters: Parameters, known: frozenset[str]) -> None:
 def whole_number(
     parameters: Mapping[str, list[str]], name: str, *, least: int, most: int, what: str = "a whole number"
 ) -> int | None:
-    """A parameter's number, or ``None`` if it is not given. Raises InvalidInput out of bounds."""
+    """Return a parameter's number, or ``None`` if it is not given. Raises InvalidInput out of bounds."""
     values = parameters.get(name)
     if not values:
         return None
@@ -252,7 +252,7 @@ def whole_number(
 
 
 def read_page(parameters: Parameters, *, default: int, most: int) -> Page:
-    """``count``, ``cursor`` and ``order``; a count above the maximum is cut to it."""
+    """Return ``count``, ``cursor`` and ``order``; a count above the maximum is reduced to it."""
     count = whole_number(parameters, "count", least=1, most=2**31)
     return Page(
         count=min(default if count is None else count, most),
@@ -262,7 +262,7 @@ def read_page(parameters: Parameters, *, default: int, most: int) -> Page:
 
 
 def cursor_text(found: Found[Any]) -> str:
-    """Return where the next page begins, as the wire has it; empty on the last page."""
+    """Return the cursor of the next page as text; empty on the last page."""
     return "-".join(map(str, found.cursor or ()))
 
 

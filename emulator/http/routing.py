@@ -1,7 +1,7 @@
-"""Routes on the raw request target, and what is common to all endpoints: token, errors, CORS.
+"""Routes on the raw request target, and the common parts of all endpoints: token, errors, CORS.
 
-Destinations are embedded verbatim in the path, so nothing may decode or collapse it: routes match the bytes as
-they came, fixed segments without regard to case (contract 1.1).
+Destinations are embedded verbatim in the path, so it must not be decoded or normalised: routes match the received
+bytes, fixed segments without regard to case (contract 1.1).
 """
 
 import json
@@ -34,19 +34,19 @@ A_co = TypeVar("A_co", covariant=True)
 
 Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 
-# Made once: json.dumps makes an encoder for every call that asks for anything.
+# Created once: json.dumps creates an encoder for every call with an option.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 _UNKNOWN_BYTES = 1_000_000
 _READING = frozenset({"GET", "HEAD"})
 _BEARER = b"bearer "
-# The real service's words (contract 1.2).
+# The real service's text (contract 1.2).
 _INVALID_TOKEN = "unable to authenticate: invalid token"  # noqa: S105  a text
 _DEFAULT_REGION = "eu-central-1"
 
 
 class TargetRoute(Route):
-    """A route whose fixed segments match in any case; a slash at the end makes no difference."""
+    """A route whose fixed segments match in any case; a trailing slash is ignored."""
 
     def __init__(
         self,
@@ -71,10 +71,10 @@ class TargetRoute(Route):
 def route(
     path: str, method: str | list[str], endpoint: Endpoint, operation: Operation | None = None
 ) -> TargetRoute:
-    """Return a route of the API: the endpoint is given the runtime that the token belongs to.
+    """Return a route of the API, whose endpoint gets the runtime of the request's token.
 
-    ``operation`` describes it at ``/openapi.json``, where it is left out without one. What it answers is what its
-    return type says, unless the operation does.
+    ``operation`` describes it at ``/openapi.json``; without one it is not listed. The answer's type is the endpoint's
+    return type, unless the operation declares one.
     """
     if operation is not None and operation.answer is None:
         operation = replace(operation, answer=_answer_of(endpoint))
@@ -98,12 +98,12 @@ def route(
 
 
 def refusal(error: EmulatorError | ClientDisconnect) -> Response:
-    """Return the answer of a request that came to nothing; nobody reads that of a client that is gone."""
+    """Return the answer to a failed request; that to a disconnected client is not read."""
     return Response(status_code=400) if isinstance(error, ClientDisconnect) else error_response(error)
 
 
 def _answer_of(endpoint: Any) -> Any:
-    """Return the wire object that an endpoint answers."""
+    """Return the type of an endpoint's answer."""
     returned = function_of(endpoint).__annotations__["return"]
     assert get_origin(returned) is JsonAnswer, f"{endpoint} does not say what it answers"
     [answer] = get_args(returned)
@@ -143,7 +143,7 @@ def token_of(request: Request) -> str:
 
 
 def _unknown(emulator: Emulator, token: str) -> EmulatorError:
-    """Return the refusal of a token that nobody here has: 404 for one of a user who may be known elsewhere."""
+    """Return the error for an unknown token: 404 if it names a user, who may be known in another region."""
     user = user_of(token)
     if user is None or any(runtime.tenant.name == user for runtime in emulator.runtimes):
         return Unauthorized(_INVALID_TOKEN, hint="this server does not know the token")
@@ -156,7 +156,7 @@ def _unknown(emulator: Emulator, token: str) -> EmulatorError:
 
 
 def carries_token(authorization: bytes) -> bool:
-    """Whether an Authorization line is for us. A webhook's own, such as Basic, is not: its token is in the query."""
+    """Return whether an Authorization line carries a QStash token. A webhook's own, such as Basic, does not."""
     return authorization[: len(_BEARER)].lower() == _BEARER
 
 
@@ -169,7 +169,7 @@ def raw_header(request: Request, name: bytes) -> bytes | None:
 
 
 def _announced_bytes(request: Request) -> int:
-    """How long the body says it will be; one that does not say counts as a long one."""
+    """Return the announced length of the body; without one, assume a long body."""
     length = raw_header(request, b"content-length")
     if length is not None and length.isdigit() and len(length) <= 12:
         return int(length)
@@ -177,7 +177,7 @@ def _announced_bytes(request: Request) -> int:
 
 
 def raw_query(request: Request) -> str:
-    """Return the query string as it came."""
+    """Return the raw query string."""
     query: bytes = request.scope["query_string"]
     return query.decode("latin-1")
 
@@ -199,7 +199,7 @@ def caller_ip(request: Request) -> str | None:
 
 @lru_cache(maxsize=256)
 def one_form(address: str) -> str:
-    """An address in one form: IPv4 also where it came over IPv6 (RFC 4291, 2.5.5.2), IPv6 without zone (RFC 5952)."""
+    """Return an address in canonical form: IPv4 even if mapped into IPv6 (RFC 4291, 2.5.5.2), IPv6 by RFC 5952."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -209,8 +209,8 @@ def one_form(address: str) -> str:
 
 
 class JsonAnswer(Response, Generic[A_co]):
-    """A successful answer: a wire object as JSON. An endpoint says by its return type which one, and the API's
-    description says the same."""
+    """A successful answer: a wire object as JSON. The endpoint's return type names the object, also for the API's
+    description."""
 
     media_type = "application/json"
 
@@ -226,5 +226,5 @@ def encoded(content: object) -> bytes:
 
 
 def done() -> JsonAnswer[Empty]:
-    """Return the answer of what has nothing to say: no SDK reads the body."""
+    """Return an empty answer, whose body no SDK reads."""
     return JsonAnswer("{}")

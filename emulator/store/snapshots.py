@@ -172,7 +172,7 @@ def _shift(connection: Connection, tables: Rows, numbers: list[int], free_from: 
     if any(tables.get(name) for name in _UNSHIFTABLE):
         raise Conflict(
             f"another tenant has numbers from {numbers[0]} to {numbers[-1]}, and runs of workflows cannot be "
-            f"numbered anew; import it into a server of its own"
+            f"renumbered; import it into a server of its own"
         )
     return free_from - numbers[0]
 

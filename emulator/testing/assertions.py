@@ -126,7 +126,7 @@ def _hint(message: MessageView, now_at: int, waits_for: str | None) -> str:
     )
     if due_at > now_at:
         return (
-            f"{why} (now is {moment(now_at)}; turn the clock: qstash.advance(…) or qstash.run_until_idle())"
+            f"{why} (now is {moment(now_at)}; move the clock: qstash.advance(…) or qstash.run_until_idle())"
         )
     return f"{why} (it is due: let it happen with qstash.settle() or qstash.run_until_idle())"
 

@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="what ids and faults are drawn from: one number, one run (default: %(default)s)",
+        help="seed of ids and faults: the same number gives the same run (default: %(default)s)",
     )
     parser.addini(
         "qstash_environment",

@@ -1,4 +1,4 @@
-"""A span around every publish, which the message carries on."""
+"""A span around every publish, whose context the message carries."""
 
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -13,7 +13,7 @@ Lines = list[tuple[bytes, bytes]]
 
 
 class PublishTracing:
-    """Continues the trace that a publish asks to be forwarded, or else the one of the request itself."""
+    """Continues the trace in a publish's forwarded headers, or else the trace of the request itself."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app = app
@@ -46,14 +46,14 @@ def _is_publish(scope: Scope) -> bool:
 
 
 def _carried(lines: Lines) -> dict[str, str]:
-    """The trace context that the destination is to be given, or else the request's own."""
+    """Return the trace context for the destination, or else the request's own."""
     given = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in lines}
     prefix = _FORWARD if f"{_FORWARD}traceparent" in given else ""
     return {name: given[f"{prefix}{name}"] for name in _CONTEXT_HEADERS if f"{prefix}{name}" in given}
 
 
 def _continued(lines: Lines) -> Lines:
-    """The header lines, asking for the present span's context to be forwarded."""
+    """Return the header lines with the present span's context to forward."""
     carried: dict[str, str] = {}
     _PROPAGATOR.inject(carried)
     forwarded = {f"{_FORWARD}{name}".encode(): value.encode() for name, value in carried.items()}

@@ -1,4 +1,4 @@
-"""Turning traces on."""
+"""Set up tracing."""
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -9,7 +9,7 @@ from emulator import __version__
 
 
 def create_provider(endpoint: str) -> TracerProvider:
-    """Sends spans to an OTLP endpoint over HTTP, such as ``http://127.0.0.1:4318``; ``shutdown()`` sends the last."""
+    """Return a provider that sends spans to an OTLP endpoint over HTTP; ``shutdown()`` sends the last ones."""
     resource = Resource.create({"service.name": "qstash-emulator", "service.version": __version__})
     provider = TracerProvider(resource=resource)
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")

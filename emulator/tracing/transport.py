@@ -15,7 +15,7 @@ _CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 
 
 class TracingTransport:
-    """Carries requests by another transport, each in a span that continues its message's trace."""
+    """Sends requests with another transport, each in a span that continues its message's trace."""
 
     def __init__(self, inner: Transport, tracer: Tracer) -> None:
         self._inner = inner
@@ -46,7 +46,7 @@ class TracingTransport:
 
 
 def _continued(headers: Headers) -> Headers:
-    """The headers with the present span as the context that the destination continues."""
+    """Return the headers with the present span as the context that the destination continues."""
     carried: dict[str, str] = {}
     _PROPAGATOR.inject(carried)
     kept = tuple(line for line in headers if line[0].lower() not in _CONTEXT_HEADERS)

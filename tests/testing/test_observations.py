@@ -105,7 +105,7 @@ async def test_a_failure_says_when_one_looks_too_early(qstash, receiver) -> None
     await _publish(qstash, delay="1h")
     with pytest.raises(
         AssertionError,
-        match=r"is CREATED, its time has not come: its delay \(now is 2026.*; turn the clock: qstash.advance",
+        match=r"is CREATED, its time has not come: its delay \(now is 2026.*; move the clock: qstash.advance",
     ):
         qstash.assert_delivered(URL)
     await _publish(qstash, label="now")

@@ -38,8 +38,8 @@ SUCCESSES: dict[str, tuple[bytes, int, bytes, str | None]] = {
         _OK + b"Content-Encoding: x-gzip\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(_ZIPPED), 200, b"hello", None
     ),
     "two gzip members": (_OK + b"Content-Encoding: gzip\r\n\r\n" + 2 * _ZIPPED, 200, b"hellohello", None),
-    "gzip that is none": (_OK + b"Content-Encoding: gzip\r\n\r\nhello", 200, b"hello", "no gzip"),
-    "gzip that is cut": (_OK + b"Content-Encoding: gzip\r\n\r\n" + _ZIPPED[:-4], 200, b"hello", "not whole"),
+    "gzip that is none": (_OK + b"Content-Encoding: gzip\r\n\r\nhello", 200, b"hello", "is not gzip"),
+    "gzip that is cut": (_OK + b"Content-Encoding: gzip\r\n\r\n" + _ZIPPED[:-4], 200, b"hello", "is incomplete"),
     "gzip bomb": (
         _OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(10_000_000))[:900],
         200,

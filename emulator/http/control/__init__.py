@@ -1,1 +1,1 @@
-"""What real QStash does not have, under ``/emulator/``: health, tenants, the clock, reset."""
+"""The emulator's own functions under ``/emulator/``: health, tenants, the clock, reset."""

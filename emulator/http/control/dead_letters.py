@@ -1,4 +1,4 @@
-"""Entries that come from elsewhere: what an account gave up, to be looked at and retried here."""
+"""Add dead letters of another server, such as a real account, to inspect and retry them here."""
 
 import base64
 import binascii
@@ -44,7 +44,7 @@ async def add_dead_letter(request: Request, runtime: Runtime) -> Response:
 
 
 def _text(answer: bytes) -> str:
-    # No database's text holds U+0000.
+    # Databases cannot store U+0000 in text.
     return answer.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

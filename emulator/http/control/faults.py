@@ -15,7 +15,7 @@ from emulator.runtime import Runtime
 
 
 def fault_routes() -> list[BaseRoute]:
-    """The routes of this module."""
+    """Return the routes of this module."""
     return [
         control_route("/emulator/faults", "GET", list_faults),
         control_route("/emulator/faults", "POST", add_fault),
@@ -25,7 +25,7 @@ def fault_routes() -> list[BaseRoute]:
 
 
 def fault_view(fault: Fault, book: FaultBook) -> dict[str, Any]:
-    """A fault as JSON: what was given, its id, and how often it struck."""
+    """Return a fault as JSON: the given fields, its id, and how often it struck."""
     return {
         **fault.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "struck": book.struck(fault.id),
@@ -33,12 +33,12 @@ def fault_view(fault: Fault, book: FaultBook) -> dict[str, Any]:
 
 
 async def list_faults(request: Request, runtime: Runtime) -> Response:
-    """All faults in force, in the order in which they are asked."""
+    """List the faults in force, in the order in which they are tried."""
     return ok({"faults": [fault_view(fault, runtime.faults) for fault in runtime.faults]})
 
 
 async def add_fault(request: Request, runtime: Runtime) -> Response:
-    """Put a fault in force."""
+    """Add a fault."""
     fields = parse_json(await read_body(request, limit=1_000_000, what="fault"), what="fault")
     if not isinstance(fields, dict):
         raise InvalidInput('invalid fault: expected a JSON object such as {"kind": "refuse", "count": 2}')
@@ -47,7 +47,7 @@ async def add_fault(request: Request, runtime: Runtime) -> Response:
 
 
 async def remove_faults(request: Request, runtime: Runtime) -> Response:
-    """End the faults that ``?id=`` names, or all."""
+    """Remove the faults that ``?id=`` names, or all."""
     parameters = query_parameters(request)
     for name in parameters:
         if name != "id":
@@ -60,6 +60,6 @@ async def remove_faults(request: Request, runtime: Runtime) -> Response:
 
 
 async def remove_fault(request: Request, runtime: Runtime) -> Response:
-    """End one fault."""
+    """Remove one fault."""
     runtime.faults.remove(path_name(request, "fault_id"))
     return done()

@@ -1,4 +1,4 @@
-"""Who may call ``/emulator/``: this machine's own programs and pages, never a foreign page.
+"""Check who calls ``/emulator/``: programs and the server's own pages may, foreign pages may not.
 
 A browser can be made to send requests to loopback by any page, and a DNS name can be rebound to it. So a
 foreign ``Origin`` and a ``Host`` that is not one of the server's own names are refused.
@@ -23,7 +23,7 @@ Endpoint = Callable[[Request, Runtime], Awaitable[Response]]
 
 
 def control_route(path: str, method: str, endpoint: Endpoint) -> Route:
-    """A guarded route that needs a tenant's token."""
+    """Return a guarded route that needs a tenant's token."""
 
     async def handle(request: Request) -> Response:
         try:
@@ -36,7 +36,7 @@ def control_route(path: str, method: str, endpoint: Endpoint) -> Route:
 
 
 def open_route(path: str, method: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
-    """A guarded route that needs no token."""
+    """Return a guarded route that needs no token."""
 
     async def handle(request: Request) -> Response:
         try:
@@ -49,7 +49,7 @@ def open_route(path: str, method: str, endpoint: Callable[[Request], Awaitable[R
 
 
 def page_route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
-    """A route to one of the page's own files: no data, no token; a link from elsewhere may lead to it."""
+    """Return a route to one of the page's files, which needs no token; other pages may link to it."""
 
     async def handle(request: Request) -> Response:
         try:
@@ -62,10 +62,10 @@ def page_route(path: str, endpoint: Callable[[Request], Awaitable[Response]]) ->
 
 
 def check_origin(request: Request) -> None:
-    """Raise Forbidden for a Host that is not the server's own, and for requests that a foreign page set off.
+    """Raise Forbidden for a Host that is not the server's own, and for requests of a foreign page.
 
-    Browsers send ``Origin`` with most of those (also as ``null``), and say ``Sec-Fetch-Site`` with the others:
-    pictures, scripts, links.
+    Browsers send ``Origin`` (also as ``null``) with most of those, and ``Sec-Fetch-Site`` with the others: pictures,
+    scripts, links.
     """
     host = check_host(request)
     origin = request.headers.get("origin")
@@ -76,7 +76,7 @@ def check_origin(request: Request) -> None:
 
 
 def check_host(request: Request) -> str:
-    """The Host header. Raises Forbidden for one that is not of the server's own names: a rebound DNS name."""
+    """Return the Host header. Raises Forbidden if it is not one of the server's own names."""
     emulator: Emulator = request.app.state.emulator
     host = request.headers.get("host", "")
     own = (*emulator.settings.allowed_hosts, emulator.settings.host)

@@ -1,8 +1,8 @@
-"""``/metrics`` for Prometheus: what the server did, and what it holds, over all tenants.
+"""``/metrics`` for Prometheus: counters and gauges over all tenants.
 
-Counting begins with the first scrape: a server that nobody scrapes pays nothing. Names follow Prometheus'
-conventions: a prefix for the system, base units (seconds), ``_total`` for counters. No label names a tenant, a URL or
-a queue, whose number has no bound.
+Counting begins with the first scrape, so a server without scrapes has no cost. Names follow Prometheus' conventions: a
+prefix for the system, base units (seconds), ``_total`` for counters. No label names a tenant, a URL or a queue, whose
+numbers are unbounded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,12 +27,12 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 
 
 def metrics_routes() -> list[BaseRoute]:
-    """The one route of this module."""
+    """Return the route of this module."""
     return [open_route("/metrics", "GET", metrics)]
 
 
 async def metrics(request: Request) -> Response:
-    """Everything in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     emulator: Emulator = request.app.state.emulator
     counting: ServerMetrics | None = getattr(request.app.state, "metrics", None)
     if counting is None:
@@ -48,7 +48,7 @@ async def metrics(request: Request) -> Response:
 
 
 class ServerMetrics:
-    """Counts what the watched runtimes make durable."""
+    """Counts the durable events of the watched runtimes."""
 
     def __init__(self) -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
@@ -75,14 +75,14 @@ class ServerMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        # A series that is there from the beginning can be told from one that is missing.
+        # Created at the start, so that a count of zero differs from a missing series.
         for state in FINAL_STATES:
             self._finished.labels(state.value)
         for outcome in ("success", "failure"):
             self._attempts.labels(outcome)
 
     def watch(self, runtime: Runtime) -> None:
-        """Count what this runtime does from now on; once for each runtime."""
+        """Count the events of this runtime from now on. Call once for each runtime."""
         if runtime.tenant.id not in self._watched:
             self._watched.add(runtime.tenant.id)
             runtime.observers.append(self._note)
@@ -118,7 +118,7 @@ class ServerMetrics:
 
 
 class Held:
-    """What the server holds right now."""
+    """The present numbers of the server's objects."""
 
     def __init__(self, emulator: Emulator, dead_letters: int) -> None:
         self._emulator = emulator
@@ -139,7 +139,7 @@ class Held:
             ("tenants", "Tenants.", len(lanes)),
             (
                 "store_refusing",
-                "1 while the store does not take writes.",
+                "1 while the store refuses writes.",
                 int(self._emulator.writer.refusal is not None),
             ),
         ):

@@ -1,4 +1,4 @@
-"""The control API (design, "The control API, exactly")."""
+"""The control API (docs/control-api.md)."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,7 +32,7 @@ _DEFAULT_LIMIT_MS = 30 * 86_400_000
 
 @cache
 def control_routes() -> Sequence[BaseRoute]:
-    """Every route under ``/emulator/``."""
+    """Return the routes of the control API."""
     return [
         open_route("/emulator/health", "GET", health),
         control_route("/emulator/tenants", "POST", add_tenant),
@@ -49,7 +49,7 @@ def control_routes() -> Sequence[BaseRoute]:
 
 
 async def health(request: Request) -> Response:
-    """Whether the server is well, and what it is."""
+    """Return the server's health, version, clock and store."""
     emulator: Emulator = request.app.state.emulator
     refusal = emulator.writer.refusal
     return ok(
@@ -66,7 +66,7 @@ async def health(request: Request) -> Response:
 
 
 async def add_tenant(request: Request, runtime: Runtime) -> Response:
-    """Make a tenant with a token, keys, clock and state of its own."""
+    """Create a tenant with its own token, keys, clock and state."""
     fields = await _fields(request, "tenant", ("name",))
     name = fields.get("name")
     if not isinstance(name, str | None):
@@ -87,32 +87,32 @@ async def add_tenant(request: Request, runtime: Runtime) -> Response:
 
 
 async def get_clock(request: Request, runtime: Runtime) -> Response:
-    """What time it is for this tenant."""
+    """Return this tenant's time."""
     return ok({"mode": runtime.clock.mode, "now": runtime.clock.now_at(), "nextDue": runtime.next_due_at()})
 
 
 async def advance(request: Request, runtime: Runtime) -> Response:
-    """Turn the clock by a duration or to an instant; answers when all that fell due has happened."""
+    """Advance the clock by a duration or to an instant. Answers when everything that fell due has happened."""
     fields = await _fields(request, "advance", ("by", "to"))
     target_at = _target(fields, runtime.clock.now_at())
     return await _turned(runtime, partial(runtime.advance_to, target_at))
 
 
 async def run_until_idle(request: Request, runtime: Runtime) -> Response:
-    """Turn the clock until no message is pending, at most by ``limit``."""
+    """Advance the clock until no message is pending, by at most ``limit``."""
     fields = await _fields(request, "run-until-idle", ("limit",))
     limit_ms = _span(fields["limit"], "limit") if "limit" in fields else _DEFAULT_LIMIT_MS
     return await _turned(runtime, partial(runtime.run_until_idle, limit_ms))
 
 
 async def reset(request: Request, runtime: Runtime) -> Response:
-    """Forget this tenant's state and faults; its token, keys and clock stay."""
+    """Delete this tenant's state and faults; its token, keys and clock stay."""
     await runtime.reset()
     return done()
 
 
 async def reset_keys(request: Request, runtime: Runtime) -> Response:
-    """Bring a published user's signing keys back. Raises Conflict for a tenant whose keys are nobody's to know."""
+    """Restore a published user's signing keys. Raises Conflict for any other tenant."""
     tenant = runtime.tenant
     user = next((user for user in PUBLISHED_USERS if user.token == tenant.token), None)
     if user is None:
@@ -138,7 +138,7 @@ async def _turned(runtime: Runtime, turn: Callable[[], Awaitable[None]]) -> Resp
 
 
 async def _fields(request: Request, what: str, known: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON object of the request; an empty body is an empty object."""
+    """Return the JSON object of the request; an empty body counts as an empty object."""
     body = await read_body(request, limit=1_000_000, what=what)
     return check_object(parse_json(body, what=what), what=what, known=known) if body.strip() else {}
 

@@ -1,7 +1,6 @@
-"""The whole state of a tenant as JSON, out and in again: a failing run of CI, opened on a laptop.
+"""Export and import a tenant's whole state as JSON, for example to inspect a failing CI run on a laptop.
 
-An export holds what was published, bodies and forwarded headers included: whoever may read it may read those. It
-holds no token and no signing key.
+An export contains the published messages, with bodies and forwarded headers, but no token and no signing key.
 """
 
 import base64
@@ -32,7 +31,7 @@ _MOST_BYTES = 1_000_000_000
 
 
 def snapshot_routes() -> list[BaseRoute]:
-    """The routes of this module."""
+    """Return the routes of this module."""
     return [
         control_route("/emulator/export", "GET", export_state),
         control_route("/emulator/import", "POST", import_state),
@@ -40,12 +39,12 @@ def snapshot_routes() -> list[BaseRoute]:
 
 
 async def export_state(request: Request, runtime: Runtime) -> Response:
-    """This tenant's state as it is durable now."""
+    """Return this tenant's present durable state."""
     return ok(await exported(runtime))
 
 
 async def import_state(request: Request, runtime: Runtime) -> Response:
-    """Replace this tenant's state. A manual clock then stands where the exported one stood."""
+    """Replace this tenant's state, and set a manual clock to the exported time."""
     body = await read_body(request, limit=_MOST_BYTES, what="export")
     emulator: Emulator = request.app.state.emulator
     await import_into(emulator, runtime, parse_json(body, what="export"))
@@ -53,7 +52,7 @@ async def import_state(request: Request, runtime: Runtime) -> Response:
 
 
 async def exported(runtime: Runtime) -> dict[str, Any]:
-    """The state of one tenant as JSON's values."""
+    """Return the state of one tenant as JSON values."""
     rows = await runtime.read_after_writes(partial(export_rows, tenant_id=runtime.tenant.id))
     return {
         "format": FORMAT,
@@ -73,7 +72,7 @@ async def exported(runtime: Runtime) -> dict[str, Any]:
 
 
 async def import_into(emulator: Emulator, runtime: Runtime, state: Any) -> None:
-    """Have one tenant hold an exported state. Raises InvalidInput, or Conflict; nothing is changed then."""
+    """Replace one tenant's state by an export. Raises InvalidInput or Conflict, and then changes nothing."""
     fields = check_object(state, what="export", known=_KEYS)
     if fields.get("format") != FORMAT:
         raise InvalidInput(f"invalid export: format {as_json(fields.get('format'))}; accepted: {FORMAT}")
@@ -94,7 +93,7 @@ async def import_into(emulator: Emulator, runtime: Runtime, state: Any) -> None:
 
 
 def _out(value: Any) -> Any:
-    """Bytes as ``{"base64": "…"}``; everything else is JSON's already."""
+    """Return bytes as ``{"base64": "…"}``, and other values unchanged, as they are JSON values."""
     return {"base64": base64.b64encode(value).decode("ascii")} if isinstance(value, bytes) else value
 
 

@@ -1,1 +1,1 @@
-"""The web page at ``/emulator/``, what it reads, and the few things it does that QStash's own API has no call for."""
+"""The web page at ``/emulator/``, its reads, and its few operations that QStash's own API does not have."""

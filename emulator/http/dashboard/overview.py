@@ -18,13 +18,13 @@ from emulator.store import dashboard_queries
 from emulator.store.queries import count_lag
 from emulator.store.store import SqlStore
 
-# About what is read and counted in a tenth of a second; under more load the figures cover less time.
+# About the number read and counted in a tenth of a second; under more load the figures cover less time.
 _STEPS_READ = 10_000
 _KEYS_SHOWN = 500
 
 
 async def get_overview(request: Request, runtime: Runtime) -> Response:
-    """Figures over the last ``windowSeconds`` (an hour unless said otherwise), from the newest 10,000 log lines."""
+    """Return figures over the last ``windowSeconds`` (default: an hour), from the newest 10,000 log lines."""
     parameters = query_parameters(request)
     check_known(parameters, frozenset({"windowSeconds"}))
     window = whole_number(parameters, "windowSeconds", least=10, most=30 * 86_400) or 3_600
@@ -53,7 +53,7 @@ async def get_overview(request: Request, runtime: Runtime) -> Response:
 
 
 async def get_queues(request: Request, runtime: Runtime) -> JsonAnswer[models.Queues]:
-    """Queues and flow-control keys with what is in them and under way right now; of many keys, those in use first."""
+    """Return queues and flow-control keys with their waiting and active messages; of many keys, those in use first."""
     state, now_at = runtime.broker.state, runtime.clock.now_at()
     lag = await runtime.read(partial(count_lag, tenant_id=runtime.tenant.id))
     keys, has_more_keys = await first_flow_views(runtime, _KEYS_SHOWN)

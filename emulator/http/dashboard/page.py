@@ -1,7 +1,7 @@
-"""The page's own files: shipped in the package, served as they are, nothing from elsewhere.
+"""The page's own files, which are part of the package.
 
-They hold no data and need no token, so a link may lead to them; what they show comes from guarded calls. The
-policy in the headers lets the page load, call and be framed by nobody but itself, and run no inline script.
+They hold no data and need no token, so other pages may link to them; the data comes from guarded calls. The policy in
+the headers allows the page to load, call and be framed only by its own origin, and to run no inline script.
 """
 
 from functools import cache
@@ -25,18 +25,18 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # A newer package serves newer files under the same names; the ETag makes asking cheap.
+    # A newer package has newer files under the same names; the ETag makes revalidation cheap.
     "Cache-Control": "no-cache",
 }
 
 
 async def page(request: Request) -> Response:
-    """The one HTML file."""
+    """Return the HTML file."""
     return FileResponse(_FILES / "index.html", headers=SECURITY_HEADERS)
 
 
 async def asset(request: Request) -> Response:
-    """A script, a style sheet, the icon. Raises NotFound for everything that is not one of the page's files."""
+    """Return a script, a style sheet or the icon. Raises NotFound for other names."""
     name: str = request.path_params["name"]
     path = _files().get(name)
     if path is None:
@@ -47,12 +47,12 @@ async def asset(request: Request) -> Response:
 
 @cache
 def _files() -> dict[str, Path]:
-    """The page's files by the names they are asked for: no name is ever made into a path."""
+    """Return the page's files by their requested names, so that no request's name becomes a path."""
     return {path.relative_to(_FILES).as_posix(): path for path in _FILES.rglob("*") if path.is_file()}
 
 
 async def front_door(request: Request) -> Response:
-    """Somebody opened the server's address in a browser: show the page. A program gets what the vendor answers."""
+    """Redirect a browser at the server's address to the page; answer a program as the vendor does."""
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/emulator/")
     raise NotFound(f"Not Found: {request.method} /; the API is under /v2, the dashboard at /emulator/")

@@ -1,4 +1,4 @@
-"""Every route of the dashboard. All but the page's own files and what a stranger may ask need a tenant's token."""
+"""The routes of the dashboard. All but the page's own files and its session call need a tenant's token."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,7 +21,7 @@ from emulator.runtime import Runtime
 
 @cache
 def dashboard_routes() -> Sequence[BaseRoute]:
-    """The page, what it reads, what it does."""
+    """Return the routes of the page, its reads and its operations."""
     return [
         page_route("/", front_door),
         page_route("/emulator", page),
@@ -45,10 +45,7 @@ def dashboard_routes() -> Sequence[BaseRoute]:
 
 
 class GuardedApi:
-    """QStash's own API once more, behind the guard: what the page calls is refused to foreign pages.
-
-    ``/v2`` itself takes any Host and any Origin, as the vendor's local server does.
-    """
+    """QStash's own API under ``/emulator/v2``, with the stricter check of ``/emulator/`` (``control.guard``)."""
 
     def __init__(self) -> None:
         self._router = Router(list(api_routes()), redirect_slashes=False)

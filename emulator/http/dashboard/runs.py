@@ -49,7 +49,7 @@ _PAGE = 100
 
 
 class RunListQuery(TypedDict, total=False):
-    """Which runs of the dashboard's list."""
+    """Filters of the dashboard's list of runs."""
 
     state: Annotated[list[str], Condition("states", commas="split")]
     label: LabelsWanted
@@ -57,7 +57,7 @@ class RunListQuery(TypedDict, total=False):
 
 
 async def get_runs(request: Request, runtime: Runtime) -> Response:
-    """Runs, newest first, by state and label."""
+    """List runs, newest first, by state and label."""
     parameters = query_parameters(request)
     wanted = read_filter(RunListQuery, parameters)
     page = read_page(parameters, default=_PAGE, most=_PAGE)
@@ -72,7 +72,7 @@ async def get_runs(request: Request, runtime: Runtime) -> Response:
 
 
 async def get_run(request: Request, runtime: Runtime) -> Response:
-    """One run with its bars; ``createdAt`` (unix ms) tells runs of one id apart."""
+    """Return one run with its bars; ``createdAt`` (unix ms) distinguishes runs of one id."""
     run_id = path_name(request, "run_id")
     created_at = whole_number(query_parameters(request), "createdAt", least=0, most=2**53)
 
@@ -104,7 +104,7 @@ async def get_run(request: Request, runtime: Runtime) -> Response:
 
 
 async def rerun(request: Request, runtime: Runtime) -> Response:
-    """Start a run that has ended anew, from one of its steps; ``createdAt`` (unix ms) tells runs of one id apart."""
+    """Start an ended run again from one of its steps; ``createdAt`` (unix ms) distinguishes runs of one id."""
     run_id = path_name(request, "run_id")
     created_at = whole_number(query_parameters(request), "createdAt", least=0, most=2**53)
     asked = await read_request(request, RerunRequest, what="rerun", limit=runtime.limits.max_body_bytes)
@@ -125,7 +125,7 @@ async def rerun(request: Request, runtime: Runtime) -> Response:
 
 
 def outcome_of(runtime: Runtime, stored: StoredRun, open_runs: Mapping[int, OpenRun]) -> Outcome:
-    """How one run stands; ``open_runs`` are of the same read (``load_open``)."""
+    """Return a run's outcome; ``open_runs`` are of the same read (``load_open``)."""
     open_run = open_runs.get(stored.run.seq)
     now_at = runtime.clock.now_at()
     return describe_run(
@@ -152,9 +152,9 @@ def _summary(stored: StoredRun, outcome: Outcome) -> Json:
 
 
 def bars(history: RunHistory, now_at: int) -> list[Json]:
-    """A bar for each step, in order; branches of one parallel step share a ``group``.
+    """Return a bar for each step, in order; branches of one parallel step share a ``group``.
 
-    A step begins when the one before it has ended: its code runs in the delivery of that one's result, whose failed
+    A step begins when the previous one has ended: its code runs in the delivery of the previous result, whose failed
     attempts are therefore this step's.
     """
     drawn: list[Json] = []
@@ -204,7 +204,7 @@ def _bar(
 
 
 def _next_bar(entry: EntryHistory, ready_at: int, number: int) -> Json:
-    """What is to be delivered next: its failures are those of a step whose name only the endpoint knows."""
+    """Return the bar of the next delivery; its failures are those of a step whose name only the endpoint knows."""
     state = STATES[entry.state]
     is_report = entry.entry.call_type is CallType.FROM_CALLBACK
     return {
@@ -235,6 +235,6 @@ def _failures(entry: EntryHistory) -> list[Json]:
 
 
 def _last_result(group: HistoryGroup) -> EntryHistory | None:
-    """The message whose delivery goes on behind this group: its last result."""
+    """Return the message whose delivery continues after this group: its last result."""
     results = [step.entry for step in group.steps if step.entry is not None and step.entry is not step.plan]
     return max(results, key=lambda entry: entry.entry.position, default=None)

@@ -1,4 +1,4 @@
-"""Schedules with their next firings on a calendar, their past ones, and firing one by hand."""
+"""Schedules with their next and past firings, and firing one by hand."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ _HISTORY = 50
 
 
 async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[models.ScheduleList]:
-    """All schedules, the next to fire first."""
+    """List all schedules, the next to fire first."""
     now_at = runtime.clock.now_at()
     schedules = sorted(
         runtime.broker.state.schedules.values(),
@@ -42,7 +42,7 @@ async def list_schedules(request: Request, runtime: Runtime) -> JsonAnswer[model
 
 
 async def get_schedule(request: Request, runtime: Runtime) -> JsonAnswer[models.ScheduleStory]:
-    """One schedule with the messages it made, newest first."""
+    """Return one schedule with its messages, newest first."""
     now_at = runtime.clock.now_at()
     schedule = find_schedule(runtime.broker.state, path_name(request, "schedule_id"))
     active = frozenset(runtime.broker.state.pending.active)
@@ -61,14 +61,14 @@ async def get_schedule(request: Request, runtime: Runtime) -> JsonAnswer[models.
 
 
 async def fire_now(request: Request, runtime: Runtime) -> Response:
-    """Publish what the schedule says, now; its next time stays."""
+    """Publish the schedule's message now; its next time stays the same."""
     schedule_id = path_name(request, "schedule_id")
     message_ids = await runtime.change(partial(run_now, schedule_id=schedule_id))
     return ok({"messageIds": message_ids})
 
 
 def next_firings(schedule: Schedule, now_at: int) -> list[int]:
-    """The fire times (unix ms) of the next seven days, but at least ten and at most 200 if there are as many."""
+    """Return the fire times (unix ms) of the next seven days: at least ten and at most 200, if there are that many."""
     cron = Cron.parse(schedule.cron)
     firings: list[int] = []
     next_at = schedule.next_at

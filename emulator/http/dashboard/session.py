@@ -1,9 +1,8 @@
-"""How the page gets its token.
+"""The page's token.
 
-The four published users' tokens are no secret: they stand in the vendor's documentation. So a server that listens
-on loopback only, asked by its own page under one of its own names, offers them, and the page opens without a
-question. Any other token must be typed in; it stays in that browser's storage and travels in the Authorization
-header alone, never in a URL.
+The four published users' tokens are in the vendor's documentation. So a server that listens on loopback only offers
+them to its own page under one of its own names, and the page opens without asking. Any other token must be typed in; it
+stays in that browser's storage and is sent only in the Authorization header, never in a URL.
 """
 
 from starlette.requests import Request
@@ -19,7 +18,7 @@ _OWN_PAGE = (None, "same-origin", "none")
 
 
 async def session(request: Request) -> Response:
-    """What the page must know before anybody has a token."""
+    """Return the data that the page needs before it has a token."""
     emulator: Emulator = request.app.state.emulator
     return ok(
         {

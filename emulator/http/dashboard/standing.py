@@ -1,4 +1,4 @@
-"""How messages stand, in words: the outcome of each, beside its row in a list."""
+"""The outcomes of messages as texts, beside their rows in a list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from emulator.store.store import SqlStore
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the store knows of some messages beside their rows; by seq."""
+    """The data of some messages that their rows do not have, by seq."""
 
     last: Mapping[int, LogEntry]
     pending: Mapping[int, Pending]
@@ -33,7 +33,7 @@ class Standing:
         return fields
 
     def outcome(self, row: Summary, state: BrokerState, now_at: int) -> Outcome:
-        """How one message stands."""
+        """Return one message's outcome."""
         last = self.last.get(row.seq)
         candidate = self.pending.get(row.seq)
         wait = Wait("") if candidate is None else find_wait(state, candidate, now_at)
@@ -50,7 +50,7 @@ class Standing:
 
 
 def read_standing(store: SqlStore, tenant_id: int, rows: Sequence[Summary]) -> Standing:
-    """What is needed to tell how the messages of a list stand."""
+    """Return the data for the outcomes of a list's messages."""
     last = dashboard_queries.last_attempts(store, [row.seq for row in rows]) if rows else {}
     open_ids = tuple(row.id for row in rows if row.state in PENDING_STATES or row.state is State.ACTIVE)
     found = select_pending(store, tenant_id, Filter(message_ids=open_ids), None) if open_ids else []

@@ -1,6 +1,7 @@
-"""The overview's figures, from the newest lines of all histories: a pure function of them and the time.
+"""The overview's figures, as a pure function of the newest lines of all histories and the time.
 
-Spans are milliseconds. What began before the window has no beginning here and counts where it can.
+Spans are milliseconds. Attempts that began before the window have no start here and count only in figures that need
+none.
 """
 
 import math
@@ -42,7 +43,7 @@ class _Bucket:
 
 
 def overview(steps: Sequence[HistoryStep], *, now_at: int, window_ms: int) -> dict[str, Any]:
-    """Throughput, success rate, latency and lateness over ``window_ms``, in sixty buckets, and per destination."""
+    """Return throughput, success rate, latency and lateness over ``window_ms``, in sixty buckets and by destination."""
     start_at = now_at - window_ms
     width = max(1, math.ceil(window_ms / _BUCKETS))
     buckets = [_Bucket() for _ in range(_BUCKETS)]
@@ -79,7 +80,7 @@ def overview(steps: Sequence[HistoryStep], *, now_at: int, window_ms: int) -> di
 
 
 def percentiles(values: Iterable[int]) -> dict[str, int] | None:
-    """The 50th, 95th and 99th percentile by nearest rank, and the largest; ``None`` without values."""
+    """Return the 50th, 95th and 99th percentile by nearest rank, and the maximum; ``None`` without values."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -88,7 +89,7 @@ def percentiles(values: Iterable[int]) -> dict[str, int] | None:
 
 
 def _attempts(steps: Sequence[HistoryStep]) -> list[_Attempt]:
-    """The attempts of all histories; how late a start is against the time the history promised."""
+    """Return the attempts of all histories, with each start's lateness against its due time in the history."""
     not_before_at = {step.message_seq: step.not_before_at for step in steps}
     return [_attempt(attempt) for attempt in pair_attempts(steps, not_before_at)]
 
@@ -153,5 +154,5 @@ def _destination_view(name: str, attempts: Sequence[_Attempt]) -> dict[str, Any]
 
 
 def _destination(url: str) -> str:
-    """Without the query, which often differs with each message."""
+    """Return the URL without its query, which often differs with each message."""
     return url.partition("?")[0]

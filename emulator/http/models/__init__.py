@@ -1,4 +1,4 @@
-"""What goes over the wire, as types: one module a resource (contract 2.0).
+"""The objects of the wire as types, one module for each resource (contract 2.0).
 
 Answers are ``TypedDict``s, requests are pydantic models. A field without a value is absent, never ``null``, so an
 optional field is ``NotRequired`` rather than nullable. The OpenAPI document is written from these types, and the

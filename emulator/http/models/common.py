@@ -1,4 +1,4 @@
-"""What several resources share."""
+"""Types that several resources share."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NotRequired, TypeVar
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def wire(model: type[T]) -> type[T]:
-    """Mark an answer's type: no field but the declared ones, and no conversions.
+    """Mark an answer's type: it has only the declared fields, without conversions.
 
     A type that shows a record of the broker has the record's name and ``Object``: ``QueueObject`` shows a ``Queue``.
     The API's description calls both by the shorter name.
@@ -85,7 +85,7 @@ Order = Literal["latestFirst", "earliestFirst"]
 
 @wire
 class Error(TypedDict):
-    """Every answer of status 400 and above. ``hint`` is what the emulator knows beside the real service's text."""
+    """Every answer of status 400 and above. ``hint`` is the emulator's addition to the real service's text."""
 
     error: Text
     hint: NotRequired[Text]
@@ -97,7 +97,7 @@ class Empty(TypedDict):
 
 
 class NextPage(TypedDict, total=False):
-    """Where the next page begins."""
+    """The cursor of the next page."""
 
     cursor: Cursor
 
@@ -110,7 +110,7 @@ class Labelled(TypedDict, total=False):
 
 
 class FlowLimits(TypedDict, total=False):
-    """The flow control that a publisher asked for."""
+    """The flow control that a publisher requested."""
 
     flowControlKey: Text
     parallelism: Count
@@ -119,7 +119,7 @@ class FlowLimits(TypedDict, total=False):
 
 
 class Options(Labelled, FlowLimits, total=False):
-    """What a publisher may say, as messages, their log entries and schedules show it."""
+    """A publisher's options, as messages, their log entries and schedules show them."""
 
     header: HeaderMap
     callback: Text
@@ -174,4 +174,4 @@ class PlaceQuery(TypedDict, total=False):
 
 
 AsyncQuery = TypedDict("AsyncQuery", {"async": bool}, total=False)
-"""Whether the answer comes before the work is done."""
+"""With ``true``, the answer comes before the work is done."""

@@ -34,7 +34,7 @@ class ResponseBody(TypedDict, total=False):
 
 @wire
 class DlqMessage(MessageObject, ResponseBody):
-    """A message that was given up, with the last response; status 0 says that there was none."""
+    """A message that failed for good, with the last response; status 0 means that there was none."""
 
     dlqId: DlqId
     responseStatus: Count
@@ -50,27 +50,27 @@ class DlqPage(NextPage):
 
 @wire
 class Deleted(NextPage):
-    """How many entries are gone."""
+    """The number of deleted entries."""
 
     deleted: Count
 
 
 @wire
 class Retried(TypedDict):
-    """The message that an entry was published anew as."""
+    """The new message of an entry."""
 
     messageId: MessageId
 
 
 @wire
 class RetriedMany(NextPage):
-    """The messages that entries were published anew as."""
+    """The new messages of entries."""
 
     responses: list[Retried]
 
 
 class DlqBulkQuery(MessageQuery, total=False):
-    """Which entries; none of these is all. Ids alone count where they are given."""
+    """Filters of entries; without any, all. If ids are given, other filters are ignored."""
 
     dlqIds: DlqIds
     messageId: MessageIds
@@ -81,7 +81,7 @@ class DlqBulkQuery(MessageQuery, total=False):
 
 
 class DlqQuery(DlqBulkQuery, total=False):
-    """Which entries, and how much of them is shown."""
+    """Filters of entries, and how much of each is shown."""
 
     trimBody: TrimBody
 

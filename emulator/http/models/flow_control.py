@@ -10,7 +10,7 @@ from emulator.http.models.common import Count, PeriodSeconds, Text, wire
 
 @wire
 class FlowControlKey(TypedDict):
-    """Limits and counters of a key; 0 says that there is no limit."""
+    """Limits and counters of a key; 0 means no limit."""
 
     flowControlKey: Text
     waitListSize: Count
@@ -27,7 +27,7 @@ class FlowControlKey(TypedDict):
 
 @wire
 class GlobalParallelism(TypedDict):
-    """Attempts under way, and how many may be."""
+    """The number of attempts under way, and its limit."""
 
     parallelismMax: Count
     parallelismCount: Count

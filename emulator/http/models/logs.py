@@ -27,7 +27,7 @@ from emulator.http.models.common import (
 
 
 class LogResponse(TypedDict, total=False):
-    """What a failed attempt was answered; some fields have two spellings."""
+    """The answer to a failed attempt; some fields have two spellings."""
 
     responseStatus: Count
     responseBody: Base64
@@ -37,7 +37,7 @@ class LogResponse(TypedDict, total=False):
 
 @wire
 class LogEntryObject(Options, LogResponse):
-    """What happened to a message at one moment. Bodies are base64 here; some fields have two spellings."""
+    """One event of a message. Bodies are base64 here; some fields have two spellings."""
 
     time: UnixMs
     messageId: MessageId
@@ -83,7 +83,7 @@ class MessageLogs(TypedDict):
 
 @wire
 class GroupedLogPage(NextPage):
-    """With ``groupBy=messageId``: the message heard of last comes first."""
+    """With ``groupBy=messageId``: the most recent message comes first."""
 
     messages: list[MessageLogs]
 

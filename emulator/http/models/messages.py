@@ -39,20 +39,20 @@ class MessageObject(Stored):
 
 @wire
 class Cancelled(TypedDict):
-    """How many messages were taken back."""
+    """The number of cancelled messages."""
 
     cancelled: Count
 
 
 @wire
 class CancelAccepted(Cancelled):
-    """``actionId`` names the bulk action where the answer did not wait for it."""
+    """``actionId`` names the bulk action if the answer did not wait for it."""
 
     actionId: NotRequired[Text]
 
 
 class CancelQuery(MessageQuery, PlaceQuery, AsyncQuery, total=False):
-    """Which unfinished messages; none of these is all. Ids alone count where they are given."""
+    """Filters of unfinished messages; without any, all. If ids are given, other filters are ignored."""
 
     messageIds: MessageIds
     count: Annotated[int, Field(ge=1, le=500, description="Deprecated and ignored.")]

@@ -25,18 +25,18 @@ class PublishedToEndpoint(Published):
 
 @wire
 class ScheduleCreated(TypedDict):
-    """The schedule that was made or overwritten."""
+    """The schedule that was created or overwritten."""
 
     scheduleId: Text
 
 
-# A message of a workflow run is answered with its URL, too.
+# The answer for a message of a workflow run also has its URL.
 PublishAnswer = Published | PublishedToEndpoint | list[PublishedToEndpoint]
 ItemAnswer = Published | list[PublishedToEndpoint] | Error
 
 
 class BatchItem(RequestBody):
-    """One message of a batch. Its headers are all that counts: the call's own do not apply."""
+    """One message of a batch. Only its own headers apply, not those of the call."""
 
     destination: str = Field(min_length=1, description="A URL, a URL group's name, or api/llm.")
     headers: dict[str, str | list[str]] | None = Field(

@@ -8,7 +8,7 @@ from emulator.http.models.common import Count, Name, RequestBody, UnixMs, wire
 
 @wire
 class QueueObject(TypedDict):
-    """``lag`` counts the messages of the queue that are not finished."""
+    """``lag`` is the number of the queue's unfinished messages."""
 
     name: Name
     parallelism: Count
@@ -19,7 +19,7 @@ class QueueObject(TypedDict):
 
 
 class QueueRequest(RequestBody):
-    """Makes a queue or changes it; without ``paused`` that stays as it is."""
+    """Creates or changes a queue; without ``paused`` its pause stays as it is."""
 
     queueName: str = Field(description="Letters, digits, '_', '-' and '.'.")
     parallelism: int = Field(1, ge=1)

@@ -9,7 +9,7 @@ from emulator.http.models.common import Count, MessageId, Method, Name, Seconds,
 
 @wire
 class ScheduleObject(Stored):
-    """A cron line and what it publishes. Of ``body`` and ``bodyBase64`` at most one is there."""
+    """A cron line and the message that it publishes. At most one of ``body`` and ``bodyBase64`` is present."""
 
     scheduleId: Name
     cron: Text

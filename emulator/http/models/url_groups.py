@@ -16,7 +16,7 @@ class EndpointObject(TypedDict):
 
 @wire
 class UrlGroupObject(TypedDict):
-    """``headers`` are the publish options that apply where the publisher gives none."""
+    """``headers`` are default publish options."""
 
     name: Name
     createdAt: UnixMs
@@ -26,7 +26,7 @@ class UrlGroupObject(TypedDict):
 
 
 class NewEndpoint(RequestBody):
-    """An endpoint is known by its name if it has one, else by its url."""
+    """An endpoint is identified by its name if it has one, else by its url."""
 
     url: str = Field(min_length=1)
     name: str | None = None
@@ -37,7 +37,7 @@ class AddEndpointsRequest(RequestBody):
 
 
 class KnownEndpoint(RequestBody):
-    """Either of both will do."""
+    """An endpoint by its name or its url."""
 
     url: str | None = None
     name: str | None = None

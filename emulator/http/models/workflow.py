@@ -53,7 +53,7 @@ _SentHeaders = Annotated[dict[str, str | list[str]], Field(description="Names in
 
 @wire
 class RunName(TypedDict):
-    """A run's id, and when it was created: together they tell runs apart whose ids are the same."""
+    """A run's id and creation time, which together identify a run, as ids may be used again."""
 
     workflowRunId: Text
     workflowCreatedAt: UnixMs
@@ -61,13 +61,13 @@ class RunName(TypedDict):
 
 @wire
 class Triggered(RunName):
-    """``deduplicated``: the run was there already, and nothing else happened."""
+    """``deduplicated`` means that the run existed already and nothing changed."""
 
     deduplicated: bool
 
 
 class WorkflowItem(RequestBody):
-    """One run, or one message of a run, of a batch. Its headers are all that counts: the call's own do not apply."""
+    """One run, or one message of a run, of a batch. Only its own headers apply, not those of the call."""
 
     destination: str = Field(min_length=1, description="The workflow's URL.")
     headers: _SentHeaders | None = None
@@ -88,9 +88,9 @@ class StepObject(TypedDict):
 
 
 class WaitRequest(RequestBody):
-    """A wait as ``context.waitForEvent`` asks for it; ``step`` is completed and published when it ends."""
+    """A wait of ``context.waitForEvent``; ``step`` is completed and published when the wait ends."""
 
-    url: str | None = Field(None, description="Where the run goes on; default: the run's URL.")
+    url: str | None = Field(None, description="URL of the step after the wait; default: the run's URL.")
     timeout: str | int | None = Field(None, description="A duration such as 1h, or seconds; default 7d.")
     timeoutUrl: str | None = None
     timeoutHeaders: _SentHeaders | None = None
@@ -137,7 +137,7 @@ class CallbackAnswer(TypedDict, total=False):
 
 @wire
 class FailureCallbackInfo(CallbackAnswer):
-    """How a failed run's failure callback stands, with its last answer."""
+    """The state of a failed run's failure callback, with its last answer."""
 
     state: CallbackState
     messageId: MessageId
@@ -230,7 +230,7 @@ class RunQuery(RunConditions, total=False):
 
 
 class CancelRunsQuery(RunQuery, AsyncQuery, total=False):
-    """Which active runs; none of these is all."""
+    """Filters of active runs; without any, all."""
 
 
 class RunLogQuery(RunQuery, total=False):
@@ -263,7 +263,7 @@ class DeadRunQuery(RunConditions, total=False):
 
 
 class RerunRequest(RequestBody):
-    """Which step a run that has ended is started anew from; ``input`` takes the initial payload's place."""
+    """The step from which an ended run is started again; ``input`` replaces the initial payload."""
 
     fromStep: int | str
     input: str | None = None

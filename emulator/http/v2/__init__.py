@@ -1,1 +1,1 @@
-"""The routes of the published API, one file a resource."""
+"""The routes of the published API, one file for each resource."""

@@ -126,7 +126,7 @@ def _notified_views(notified: Sequence[Notified]) -> list[NotifiedObject]:
     ]
 
 
-# Webhooks: anybody who knows the URL may call it, by any method
+# Webhooks: any caller that knows the URL may call it, by any method
 
 
 def _hook_route() -> TargetRoute:
