@@ -11,7 +11,6 @@ a foreign page at all.
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from jobs_core.http.loopback import is_loopback
 from jobs_core.settings.settings import Settings
 
 COOKIE = "jobs_core_admin"
@@ -88,7 +88,7 @@ class AdminGuard:
         if self._is_production:
             raise NotAllowedError(403, "ADMIN_TOKEN is not set, so nobody is let in, in production")
         host = _hostname(request.headers.get("host", ""))
-        if not (_is_loopback(host) or host == self._public.hostname):
+        if not (is_loopback(host) or host == self._public.hostname):
             raise NotAllowedError(
                 403,
                 f"Host {host!r} is neither loopback nor BASE_URL's; set ADMIN_TOKEN to be let in from there",
@@ -119,12 +119,3 @@ def _hostname(authority: str) -> str:
         return (urlsplit(f"//{authority}").hostname or "").lower()
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

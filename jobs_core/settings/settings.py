@@ -1,11 +1,10 @@
 """The configuration: read once from the environment, and passed down.
 
-This is the one place where the emulator and the real QStash differ: four variables (for an account's second region,
-four more). The defaults are the first of QStash's published test users, which the emulator knows, so development
-needs no configuration.
+The emulator and the real QStash differ here alone, by four variables (for an account's second region, four more).
+The defaults are the first of QStash's published test users, which the emulator knows, so development needs no
+configuration.
 """
 
-import ipaddress
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,32 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from jobs_core.http.loopback import is_loopback
 from jobs_core.model.errors import SettingsError
 from jobs_core.model.options import ascii_url, unsendable
-from jobs_core.settings.published_users import FIRST_TEST_USER, TEST_SIGNING_KEYS, TEST_TOKENS
+from jobs_core.settings import consistency
+from jobs_core.settings.hints import explain
+from jobs_core.settings.published_users import FIRST_TEST_USER
 from jobs_core.settings.regions import Credentials, Region, RegionCredentials, SigningKeys, region_of
 from jobs_core.settings.webhook_source import WebhookSource, check_source_name, check_standard_secret
-
-_CONSOLE = "https://console.upstash.com/qstash"
-
-# Where to get each value: the second half of every error about it.
-_SOURCES = {
-    "QSTASH_URL": f"the URL is shown at {_CONSOLE}",
-    "QSTASH_TOKEN": f"copy it from {_CONSOLE}",
-    "QSTASH_CURRENT_SIGNING_KEY": f"copy it from {_CONSOLE}, under Signing Keys",
-    "QSTASH_NEXT_SIGNING_KEY": f"copy it from {_CONSOLE}, under Signing Keys",
-    "BASE_URL": "the public origin of this app, such as https://app.example.com",
-    "DATABASE_URL": "such as postgresql://user:password@host/database",
-    "RESEND_API_KEY": "create one at https://resend.com/api-keys",
-    "RESEND_FROM_EMAIL": "an address at a domain verified at https://resend.com/domains",
-    "RESEND_WEBHOOK_SECRET": "copy it from https://resend.com/webhooks",
-    "SMTP_URL": "such as smtp://user:password@host:587",
-    "STRIPE_SECRET_KEY": "copy it from https://dashboard.stripe.com/apikeys",
-    "STRIPE_WEBHOOK_SECRET": "copy it from https://dashboard.stripe.com/webhooks",
-    "GITHUB_WEBHOOK_SECRET": "the secret given when the webhook was created",
-    "ENVIRONMENT": "development, test or production",
-    "ADMIN_TOKEN": "any long random text, such as the output of openssl rand -hex 32",
-}
 
 
 def _blank_is_absent(value: object) -> object:
@@ -48,13 +29,14 @@ def _blank_is_absent(value: object) -> object:
 
 
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_absent)]
+OptionalText = Annotated[str | None, BeforeValidator(_blank_is_absent)]
+
 _SENT_IN_A_HEADER = (
     "qstash_token",
     "eu_central_1_qstash_token",
     "us_east_1_qstash_token",
     "resend_api_key",
 )
-OptionalText = Annotated[str | None, BeforeValidator(_blank_is_absent)]
 
 
 class Environment(StrEnum):
@@ -237,7 +219,7 @@ class Settings(BaseSettings):
     @field_validator(*_SENT_IN_A_HEADER)
     @classmethod
     def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        """Take what is around a token for a file's last line end. Nothing of the token is said: it is secret."""
+        """Strip white space, such as a file's last line end. The error does not repeat the token: it is secret."""
         if value is None:
             return None
         token = value.get_secret_value().strip()
@@ -279,8 +261,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = [*self._contradictions(), *(self._unfit_for_production() if self.is_production else ())]
-        if problems:
+        if problems := consistency.problems(self):
             raise ValueError("\n".join(problems))
         return self
 
@@ -294,7 +275,7 @@ class Settings(BaseSettings):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise SettingsError(_explain(error)) from None
+            raise SettingsError(explain(error)) from None
 
     @property
     def signing_keys(self) -> SigningKeys:
@@ -351,8 +332,8 @@ class Settings(BaseSettings):
     @property
     def brand_name(self) -> str:
         """Return the sender's name in e-mails; empty where no customer would know it, as on a developer's machine."""
-        host = "" if _is_loopback(self.base_url) else urlsplit(self.base_url).hostname
-        return self.app_name or host or ""
+        host = urlsplit(self.base_url).hostname or ""
+        return self.app_name or ("" if is_loopback(host) else host)
 
     @property
     def account_url(self) -> str:
@@ -361,100 +342,8 @@ class Settings(BaseSettings):
 
     def warnings(self) -> list[str]:
         """Return a warning, one line each, for every setting that works but should not stay so."""
-        found = []
-        if self.is_production and self.is_sqlite:
-            found.append("DATABASE_URL is SQLite: one machine only, and its disk must outlive a deployment")
-        if self.is_production and self.base_url.startswith("http://"):
-            found.append("BASE_URL is not https: job payloads travel in the clear")
-        if self.is_production and not (self.resend_api_key or self.smtp_url):
-            found.append("neither RESEND_API_KEY nor SMTP_URL is set: e-mails are printed, not sent")
-        if self.is_production and self.admin_token is None:
-            found.append("ADMIN_TOKEN is not set: health, metrics and the jobs page are closed")
-        if not self.is_production and (self.base_url.startswith("https://") or _is_upstash(self.qstash_url)):
-            found += [
-                f"{name} is a public test user's, and others can reach this app: anyone could sign jobs; "
-                f"{_source_of(name)}, and set ENVIRONMENT=production"
-                for name in self._public_keys()
-            ]
-        return found
-
-    def _contradictions(self) -> list[str]:
-        found = []
-        if self.resend_api_key and not self.resend_from_email:
-            found.append(
-                f"RESEND_FROM_EMAIL is not set, but RESEND_API_KEY is: {_SOURCES['RESEND_FROM_EMAIL']}"
-            )
-        found += [
-            f"{region}_QSTASH_CURRENT_SIGNING_KEY and {region}_QSTASH_NEXT_SIGNING_KEY: only one of them is set: "
-            f"{_SOURCES['QSTASH_NEXT_SIGNING_KEY']}"
-            for region in Region
-            if len([key for key in self._keys_of(region) if key]) == 1
-        ]
-        if _is_upstash(self.qstash_url) and self.qstash_token.get_secret_value() in TEST_TOKENS:
-            found.append(
-                "QSTASH_TOKEN is not set (or is the emulator's test user), but QSTASH_URL is the real "
-                f"service: {_SOURCES['QSTASH_TOKEN']}"
-            )
-        return found
-
-    def _unfit_for_production(self) -> list[str]:
-        found = []
-        if _is_loopback(self.qstash_url):
-            found.append(f"QSTASH_URL is this machine, in production: {_SOURCES['QSTASH_URL']}")
-        if _is_loopback(self.base_url):
-            found.append(f"BASE_URL is this machine, in production: {_SOURCES['BASE_URL']}")
-        if self.qstash_token.get_secret_value() in TEST_TOKENS and not _is_upstash(self.qstash_url):
-            found.append(f"QSTASH_TOKEN is a public test user, in production: {_SOURCES['QSTASH_TOKEN']}")
-        return found + [
-            f"{name} is a public test user's, in production, so anyone could sign: {_source_of(name)}"
-            for name in self._public_keys()
-        ]
-
-    def _public_keys(self) -> list[str]:
-        """Return the variables whose signing keys are publicly known."""
-        names = {
-            f"{keys.prefix}{name}": key
-            for keys in (self.signing_keys, *self.signing_keys_by_region.values())
-            for name, key in (
-                ("QSTASH_CURRENT_SIGNING_KEY", keys.current),
-                ("QSTASH_NEXT_SIGNING_KEY", keys.next),
-            )
-        }
-        return [name for name, key in names.items() if key in TEST_SIGNING_KEYS]
+        return consistency.warnings(self)
 
 
 def _text(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_upstash(url: str) -> bool:
-    return (urlsplit(url).hostname or "").endswith(".upstash.io")
-
-
-def _source_of(name: str) -> str:
-    """Return where to find a value, of whichever region."""
-    return _SOURCES[name[name.index("QSTASH_") :]]
-
-
-def _explain(error: ValidationError) -> str:
-    """Return one line for each problem: the variable, what is wrong, where to find a right value."""
-    lines = []
-    for found in error.errors(include_url=False, include_input=False):
-        message = found["msg"].removeprefix("Value error, ")
-        if not found["loc"]:
-            lines.append(message)
-            continue
-        name = str(found["loc"][0]).upper()
-        hint = f" ({_SOURCES[name]})" if name in _SOURCES else ""
-        lines.append(f"{name}: {message}{hint}")
-    return "\n".join(lines)

@@ -11,9 +11,17 @@ from emulator.testing import Harness
 from jobs_core import JobDispatcher, Registry, Settings
 
 _PACKAGE = Path(jobs_core.__file__).parent
-# settings/settings.py checks that the four variables fit together; it is the one place that knows the service's name.
+# settings/consistency.py checks that the four variables fit together, and settings/hints.py says where to get them.
 # monitoring/pages.py links a message to the page that shows it, which the vendor's console has no address for.
-_KNOWING = {_PACKAGE / "settings/settings.py", _PACKAGE / "monitoring/pages.py"}
+_KNOWING = {
+    _PACKAGE / name
+    for name in (
+        "settings/consistency.py",
+        "settings/hints.py",
+        "settings/settings.py",
+        "monitoring/pages.py",
+    )
+}
 _MODULES = [path for path in _PACKAGE.rglob("*.py") if path not in _KNOWING]
 _TELLING = ("upstash.io", "emulator")
 
