@@ -21,7 +21,7 @@ from emulator.cli.account_servers import (
     Servers,
     load_file,
 )
-from emulator.cli.client import NOT_RUNNING, REFUSED, fail
+from emulator.cli.client import NOT_RUNNING, REFUSED, fail, write_output
 from emulator.cli.options import DEFAULT_URL
 from emulator.cli.output import print_json
 
@@ -258,20 +258,12 @@ def _said() -> Iterator[None]:
 
 
 def _write(file: str, state: "AccountState", with_secrets: list[str]) -> None:
-    from pathlib import Path
-
     from emulator.account.file import dump
     from emulator.account.secrecy import withhold
 
-    text = dump(withhold(state, shown=with_secrets))
-    if file == "-":
-        typer.echo(text, nl=False)
-        return
-    try:
-        Path(file).write_text(text, encoding="utf-8")
-    except OSError as error:
-        fail(f"cannot write {file}: {error.strerror}", 2)
-    typer.echo(f"{file}: {_sizes(state)}")
+    write_output(file, dump(withhold(state, shown=with_secrets)))
+    if file != "-":
+        typer.echo(f"{file}: {_sizes(state)}")
 
 
 def _check_destinations(states: "list[AccountState]") -> None:

@@ -112,3 +112,15 @@ def read_input(name: str) -> bytes:
             return file.read()
     except OSError as error:
         fail(f"cannot read {name}: {error.strerror}", 2)
+
+
+def write_output(name: str, text: str) -> None:
+    """Write a file as UTF-8, or standard output for ``-``."""
+    if name == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        with open(name, "w", encoding="utf-8") as file:  # noqa: PTH123  a path from the command line, taken as it is
+            file.write(text)
+    except OSError as error:
+        fail(f"cannot write {name}: {error.strerror}", 2)

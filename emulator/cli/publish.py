@@ -9,6 +9,7 @@ from emulator.cli.client import REFUSED, Client, read_input, read_pair
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import print_json
 from emulator.cli.tail import follow, line_of
+from emulator.wire.json_text import is_json
 
 
 def publish(
@@ -65,7 +66,7 @@ def publish(
     """Publish a message; prints its id."""
     content = _content(body)
     given = {
-        "Content-Type": content_type or ("application/json" if _is_json(content) else None),
+        "Content-Type": content_type or ("application/json" if is_json(content) else None),
         "Upstash-Method": method,
         "Upstash-Delay": delay,
         "Upstash-Retries": None if retries is None else str(retries),
@@ -135,13 +136,3 @@ def _content(body: str | None) -> bytes:
     if body is None:
         return b""
     return read_input(body[1:]) if body.startswith("@") else body.encode()
-
-
-def _is_json(content: bytes) -> bool:
-    import json
-
-    try:
-        json.loads(content)
-    except ValueError:
-        return False
-    return True

@@ -129,16 +129,10 @@ def serve(settings: Settings, *, is_verbose: bool = False, stops_with_stdin: boo
 
 def _listen_if_free(host: str, port: int) -> list[socket.socket]:
     """Return a listener where the vendor's log server would be (contract 6); none if the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-        listener.listen(2048)
+        return [_listener(host, port)]
     except OSError:
-        listener.close()
         return []
-    return [listener]
 
 
 def _traced(emulator: Emulator, app: ASGIApp, endpoint: str) -> ASGIApp:
@@ -239,12 +233,9 @@ def _warn_of_reach(host: str) -> None:
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Return a listener. Where there can be none, say why on standard error and return ``None``."""
     try:
-        listener.bind((host, port))
-        listener.listen(2048)
+        return _listener(host, port)
     except OSError as error:
         print(
             f"qstash-emulator: cannot listen ({error.strerror}); choose another port with {flag}\n"
@@ -253,6 +244,18 @@ def _listen(host: str, port: int, flag: str) -> socket.socket | None:
             else f"qstash-emulator: cannot listen on {host}:{port}: {error.strerror}",
             file=sys.stderr,
         )
-        listener.close()
         return None
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raise OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
     return listener

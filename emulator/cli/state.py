@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from emulator.cli.client import Client, fail, read_input
+from emulator.cli.client import Client, read_input, write_output
 from emulator.cli.options import DEFAULT_URL, AsJson, Token, Url
 from emulator.cli.output import print_json
 
@@ -30,16 +30,9 @@ def export(
 ) -> None:
     """Write the tenant's state as JSON."""
     import json
-    from pathlib import Path
 
     text = json.dumps(Client(url, token).call("GET", "/emulator/export"), indent=2, ensure_ascii=False) + "\n"
-    if file == "-":
-        typer.echo(text, nl=False)
-        return
-    try:
-        Path(file).write_text(text, encoding="utf-8")
-    except OSError as error:
-        fail(f"cannot write {file}: {error.strerror}", 2)
+    write_output(file, text)
 
 
 def import_(

@@ -1,6 +1,5 @@
 """The tools: names, arguments, answers. Times are ISO 8601 in UTC unless their names say ms."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -8,6 +7,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from emulator.mcp.api import Api, ApiError
+from emulator.wire.json_text import is_json
 
 Json = dict[str, Any]
 
@@ -170,7 +170,7 @@ class Tools:
     ) -> Json:
         """Publish a message, or enqueue it. Returns its id; explain_message shows its progress."""
         lines = {
-            "Content-Type": "application/json" if _is_json(body) else "text/plain",
+            "Content-Type": "application/json" if is_json(body) else "text/plain",
             "Upstash-Delay": delay,
             "Upstash-Retries": None if retries is None else str(retries),
             "Upstash-Label": label,
@@ -288,14 +288,6 @@ class Tools:
 def _part(text: str) -> str:
     """Return a text as one segment of a path."""
     return quote(text, safe="")
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _moment(at: int | None) -> str | None:

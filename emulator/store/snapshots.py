@@ -4,7 +4,6 @@ Rows are numbered from one sequence for the whole store. They keep their numbers
 together if another tenant has them.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from emulator.store.records import (
 from emulator.store.store import STATE_TABLES, SqlStore
 from emulator.store.tables import table_of
 from emulator.store.workflow_tables import WORKFLOW_TABLES
-from emulator.wire.json_text import as_json
+from emulator.wire.json_text import as_json, is_json
 
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
@@ -128,15 +127,7 @@ def _fits(column: Column[Any], value: Any) -> bool:
         return False
     if isinstance(value, str) and "\0" in value:
         return False
-    return not column.name.endswith("_json") or _is_json(value)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+    return not column.name.endswith("_json") or is_json(value)
 
 
 def _is_numbered_by_the_database(column: Column[Any]) -> bool:
