@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from emulator.testing import Harness, Receiver, ServerProcess
+from tests.compiled_statements import share_compiled_statements
 from tests.not_tested import pytest_terminal_summary
 from tests.postgres import Postgres, running_postgres
 
@@ -35,6 +36,8 @@ hypothesis.settings.load_profile("any machine")
 # Thousands of collected tests and hundreds of modules stay until the end. Looking through them again and again
 # for garbage took a twelfth of the CPU.
 gc.set_threshold(50_000, 20, 50)
+
+share_compiled_statements()
 
 
 @pytest.hookimpl(tryfirst=True)
