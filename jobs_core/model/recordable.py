@@ -19,7 +19,8 @@ def recordable(result: Any) -> Any:
     """Return ``result`` as JSON, or ``{"notRecorded": why, "type": its type}`` where it has no such form.
 
     NaN and infinities are recorded as the texts ``NaN``, ``Infinity`` and ``-Infinity``, which JSON has no numbers
-    for; bytes that are not UTF-8 as base64. Half a surrogate pair in a text is replaced by a question mark.
+    for; bytes that are not UTF-8 as base64; a whole number of more than 64 bits that is all of the result, as text,
+    for SQLite would keep it as a float. Half a surrogate pair in a text is replaced by a question mark.
     """
     try:
         value = to_jsonable_python(result, by_alias=True, bytes_mode="utf8", fallback=_spelled)
@@ -74,11 +75,15 @@ def _spelled(value: Any) -> Any:
 
 def _checked(result: Any, value: Any) -> Any:
     try:
-        cleaned = _cleaned(value, DEEPEST)
+        cleaned = str(value) if _is_huge(value) else _cleaned(value, DEEPEST)
         json.dumps(cleaned, allow_nan=False)
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         return not_recorded(result, error)
     return cleaned
+
+
+def _is_huge(value: Any) -> bool:
+    return isinstance(value, int) and value.bit_length() > 63 and value != -(2**63)
 
 
 def _cleaned(value: Any, depth: int) -> Any:

@@ -225,6 +225,7 @@ class Broken:
         raise RuntimeError("as asked")
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite", "postgresql", "psycopg 2"])
 async def test_an_alert_is_told_once_while_it_lasts_and_once_when_it_is_over(
     app: App, handlers: Handlers, clock: ManualClock
 ) -> None:

@@ -390,9 +390,22 @@ class _Unspeakable:
         (_circle(), {"type": "list"}),
         (_deep(5_000), {"type": "list"}),
         (10**5_000, {"type": "int"}),
+        (2**70, str(2**70)),
+        ([2**70, -(2**63), 1e22], [2**70, -(2**63), 1e22]),
         (_Unspeakable(), {"type": "_Unspeakable"}),
     ],
-    ids=["nan", "bytes", "binary", "surrogate", "circle", "deep", "huge", "no repr"],
+    ids=[
+        "nan",
+        "bytes",
+        "binary",
+        "surrogate",
+        "circle",
+        "deep",
+        "huge",
+        "more than 64 bits",
+        "numbers",
+        "no repr",
+    ],
 )
 async def test_whatever_a_handler_returns_its_job_is_completed(
     app: Any, handlers: Any, result: Any, recorded: Any
@@ -408,6 +421,7 @@ async def test_whatever_a_handler_returns_its_job_is_completed(
     if isinstance(recorded, dict) and "type" in recorded:
         assert record.result.pop("notRecorded")
     assert record.result == recorded
+    assert (await app.client.get(f"/jobs/{record.job_id}")).status_code == 200
 
 
 async def test_an_attempt_that_outlived_its_lease_cannot_overwrite_its_successor(
