@@ -3,13 +3,13 @@
 ::
 
     POST (each job type's endpoint)        a delivery
-    POST /api/jobs/callbacks/failure       QStash gave a job up
+    POST /api/jobs/callbacks/failure       the failure callback of a job's message
     GET  /api/jobs/{job_id}                one job with its attempts
     POST /api/stripe/webhook               webhooks of third parties (webhooks.endpoints)
     POST /api/webhooks/{source}
     GET  /api/notifications                in-app notifications (notifications.endpoints)
     GET  /api/files/{name}                 a download by a signed link
-    GET  /livez, /readyz, /health          whether this process lives, and can work (monitoring.health)
+    GET  /livez, /readyz, /health          whether this process is alive, and ready (monitoring.health)
     GET  /api/admin/…, /metrics, /jobs     for operators (``jobs_core.monitoring``)
     GET  /dev/…                            mailbox, e-mail templates and files (``jobs_core.pages``)
 
@@ -81,14 +81,14 @@ def create_app(
     Args:
         settings: default: from the environment. Not with ``dispatcher``, which has its own.
         registry: the job types; default: those of the package and of ``JOBS_MODULES``.
-        clock: what the records' times are taken from.
-        transport: how QStash is reached; default: by network.
+        clock: the source of the records' times.
+        transport: the transport to QStash; default: the network.
         dispatcher: one that exists already; its owner closes it.
         resources: what handlers may ``use``; an e-mail sender, a file storage, the
             handlers of webhook events and the export entities are added unless they are there.
 
     Raises:
-        SettingsError, RegistryError: what is wrong, at start.
+        SettingsError, RegistryError: the settings or the job types are invalid.
     """
     is_ours = dispatcher is None
     dispatcher = dispatcher or JobDispatcher(settings, registry=registry, clock=clock, transport=transport)

@@ -1,4 +1,4 @@
-"""Traces with OpenTelemetry, where somebody has set it up; nothing where nobody has.
+"""Traces with OpenTelemetry, if the application or a setting has set it up.
 
 A trace context is carried from ``enqueue`` to the handler in forwarded headers (W3C Trace Context), through any
 number of retries and through QStash itself::
@@ -8,7 +8,7 @@ number of retries and through QStash itself::
 
 The emulator, where it traces too, puts its own spans between the two.
 
-An application that traces has imported OpenTelemetry's API by itself; until then we do not, for it takes a while.
+An application that traces has imported OpenTelemetry's API itself; otherwise it is not imported, as that is slow.
 """
 
 import sys
@@ -41,7 +41,7 @@ def configure(endpoint: str, *, service_name: str) -> None:
 
 @contextmanager
 def enqueue_span(job_type: str) -> Iterator[None]:
-    """A span around the making of a job; what ``carried`` answers inside belongs to it."""
+    """Yield inside a span around the making of a job; ``carried`` returns its context there."""
     api = _api()
     if api is None:
         yield
@@ -68,7 +68,7 @@ def carried() -> dict[str, str]:
 def process_span(
     job_type: str, headers: Mapping[str, str], *, job_id: str, attempt_number: int, message_id: str | None
 ) -> Iterator["ProcessSpan"]:
-    """A span around an attempt, continuing the trace that the delivery's ``headers`` carry."""
+    """Yield a span around an attempt, which continues the trace in the delivery's ``headers``."""
     api = _api()
     if api is None:
         yield ProcessSpan(None)
@@ -100,7 +100,7 @@ class ProcessSpan:
         self._span = span
 
     def failed(self, error: str) -> None:
-        """The attempt ended with ``error``."""
+        """Record that the attempt ended with ``error``."""
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 

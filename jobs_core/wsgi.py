@@ -54,7 +54,7 @@ class JobsMiddleware:
     """A WSGI application with the worker in front of it. ``jobs`` enqueues.
 
     Args:
-        app: everything that is not the job system's.
+        app: the application for all other requests.
         settings, registry, clock, transport, resources: as ``create_app``.
 
     Raises:

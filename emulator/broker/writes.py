@@ -1,4 +1,4 @@
-"""What the broker asks the store to keep. Writes are applied in order, all of one call or none."""
+"""The broker's writes to the store. Writes are applied in order, all of one call or none."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @value
 class MessageAccepted:
-    """A new pending message, with its body unless an earlier message brought the same one."""
+    """A new pending message, with its body unless an earlier message has the same one."""
 
     message: Message
     body: bytes | None
@@ -22,7 +22,7 @@ class MessageAccepted:
 
 @value
 class MessageRescheduled:
-    """The next attempt is due at ``due_at``: one failed, or somebody asked to have it brought forward."""
+    """The next attempt is due at ``due_at``, after a failed one or a request to bring it forward."""
 
     seq: int
     due_at: int
@@ -32,7 +32,7 @@ class MessageRescheduled:
 
 @value
 class MessageFinished:
-    """The message reached a final state and is pending no more."""
+    """The message reached a final state and is no longer pending."""
 
     seq: int
     state: State
@@ -113,7 +113,7 @@ class ScheduleDeleted:
 
 @dataclass(frozen=True, slots=True)
 class BulkActionSaved:
-    """An action was accepted, went on by a slice, or is done."""
+    """An action was accepted, finished a slice, or is completed."""
 
     action: "BulkAction"
 
@@ -135,14 +135,14 @@ class KeysRotated:
 
 @dataclass(frozen=True, slots=True)
 class ClockTurned:
-    """The tenant's manual clock stands at ``now_at`` (unix ms); ``None`` when the clock is the system's."""
+    """The time of the tenant's manual clock (unix ms); ``None`` for the system's clock."""
 
     now_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """Everything of this tenant but its token and keys is gone."""
+    """Everything of this tenant but its token and keys is deleted."""
 
 
 RecordWrite = (
@@ -181,7 +181,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Effects:
-    """What one step of the broker leads to: ``attempts`` may start once ``writes`` are durable.
+    """The effects of one step of the broker: ``attempts`` may start once ``writes`` are durable.
 
     ``fired`` counts the schedules that fired.
     """
@@ -192,8 +192,8 @@ class Effects:
 
     @property
     def says_only_that_attempts_start(self) -> bool:
-        """Whether the writes are the lines of the attempts alone, and no decision that led to them.
+        """Return whether the writes are only the attempts' log lines, without a decision that led to them.
 
-        A flow-control key's used rate is such a decision: forgotten in a crash, it would be exceeded.
+        A flow-control key's used rate is such a decision: if a crash lost it, the rate would be exceeded.
         """
         return all(isinstance(one, Logged) and one.entry.state is State.ACTIVE for one in self.writes)

@@ -15,7 +15,7 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "inr": "₹", "k
 
 
 def decimals(currency: str) -> int:
-    """How many digits of an amount stand behind the point.
+    """Return the number of an amount's decimal digits.
 
     >>> decimals("usd"), decimals("JPY"), decimals("kwd")
     (2, 0, 3)
@@ -27,7 +27,7 @@ def decimals(currency: str) -> int:
 
 
 def to_major(amount: int, currency: str) -> Decimal:
-    """The amount in the currency's major unit, exactly.
+    """Return the exact amount in the currency's major unit.
 
     >>> to_major(1999, "usd")
     Decimal('19.99')
@@ -36,7 +36,7 @@ def to_major(amount: int, currency: str) -> Decimal:
 
 
 def format_amount(amount: int, currency: str) -> str:
-    """Ready to be read.
+    """Return a formatted amount with the currency's sign.
 
     >>> format_amount(123456, "usd"), format_amount(500, "jpy"), format_amount(-5120, "kwd")
     ('$1,234.56', '¥500', '-KWD 5.120')
@@ -49,7 +49,7 @@ def format_amount(amount: int, currency: str) -> str:
 
 
 def format_with_code(amount: int, currency: str) -> str:
-    """Ready to be read where several currencies stand together.
+    """Return a formatted amount with the currency's code, for texts with several currencies.
 
     >>> format_with_code(123456, "usd"), format_with_code(500, "jpy")
     ('USD 1,234.56', 'JPY 500')
@@ -60,7 +60,7 @@ def format_with_code(amount: int, currency: str) -> str:
 
 
 def format_price(amount: int, currency: str, interval: str | None, count: int | None = 1) -> str:
-    """An amount for each interval.
+    """Return a formatted amount for an interval.
 
     >>> format_price(1200, "eur", "month"), format_price(9900, "usd", "month", 3), format_price(5, "usd", None)
     ('€12.00 a month', '$99.00 every 3 months', '$0.05')

@@ -1,4 +1,4 @@
-"""What we read from Stripe's objects, in the shapes that its API versions give them. Pure.
+"""Read fields of Stripe's objects, in the shapes of its API versions. Pure.
 
 Objects come as plain dictionaries, unverified beyond the signature, so every field may be absent or of another
 type; what cannot be read is ``None``.

@@ -1,8 +1,8 @@
-"""Which of two events has the last word, whatever order they arrive in. Pure.
+"""The order of events, which decides which of two wins in whatever order they arrive. Pure.
 
-Stripe promises neither order nor that an event comes once, and stamps whole seconds, so that several events share
-one. The stamps are totally ordered, and the greatest wins: applying events in any order, any number of times, ends
-in the same state. In turn decide:
+Stripe guarantees neither order nor single delivery, and its times are whole seconds, which several events may share.
+Stamps are totally ordered, and the greatest wins: applying events in any order, any number of times, ends in the same
+state. Stamps are compared by, in turn:
 
 1. an end: a subscription that is cancelled never comes back, so nothing undoes it;
 2. the time of the event;

@@ -20,7 +20,7 @@ from jobs_core import Job, Payload, job
 
 
 class $model(Payload):
-    """What the job is given. On the wire, names are in camelCase."""
+    """The payload of the job. On the wire, names are in camelCase."""
 
     text: str = Field(min_length=1, max_length=160)
 
@@ -33,7 +33,7 @@ class $model(Payload):
     description="Say in one line what it does.",
 )
 async def $handler(payload: $model, job: Job) -> dict[str, int]:
-    """Do the work. What is returned is kept as the job's result; what is raised is retried."""
+    """Do the work. The return value becomes the job's result; after an exception the job is retried."""
     job.log.info("working", extra={"length": len(payload.text)})
     return {"length": len(payload.text)}
 ''')

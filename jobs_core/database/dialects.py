@@ -1,4 +1,4 @@
-"""What the databases' SQL dialects and their drivers do not agree on: ON CONFLICT, and how many rows were changed."""
+"""Differences between the databases' SQL dialects and drivers: ON CONFLICT, and the number of changed rows."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -32,14 +32,14 @@ Recipients = str | Sequence[str]
 
 
 class SendOptions(TypedDict, total=False):
-    """Of an e-mail that is sent now."""
+    """Options of an e-mail that is sent now."""
 
     idempotency_key: str
     brand: Brand
 
 
 class EnqueueOptions(TypedDict, total=False):
-    """Of an e-mail that is sent by a job: what ``JobDispatcher.enqueue`` takes."""
+    """Options of an e-mail that is sent by a job: those of ``JobDispatcher.enqueue``."""
 
     user_id: Subject | None
     organization_id: Subject | None
@@ -114,7 +114,7 @@ async def send_password_changed_email(
     recipient_name: str,
     **options: Unpack[SendOptions],
 ) -> str:
-    """To notice it if it was someone else."""
+    """Send the notice that the password was changed."""
     data = {"recipient_name": recipient_name}
     return await _send(sender, "passwordChanged", to, data, options)
 

@@ -16,7 +16,7 @@ class Nothing(Payload):
     endpoint="/api/jobs/check-round-trip",
     retries=0,
     timeout=timedelta(seconds=10),
-    description="Does nothing; jobs-core check sends it to see that jobs arrive.",
+    description="Do nothing; jobs-core check sends it to check that jobs arrive.",
 )
 async def check_round_trip(payload: Nothing, job: Job) -> None:
     """Do nothing: the job's arrival is the result."""

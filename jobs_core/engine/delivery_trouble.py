@@ -1,5 +1,5 @@
-"""Why jobs do not go on: QStash is asked why they have not arrived, since the database only knows the deliveries that
-reached the worker; an attempt whose lease ran out has lost its worker.
+"""Find out why jobs do not go on. QStash knows why a message has not arrived, as the database only has the deliveries
+that reached the worker; an attempt whose lease ran out has lost its worker.
 """
 
 from collections.abc import Sequence

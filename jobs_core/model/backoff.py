@@ -1,4 +1,4 @@
-"""When QStash will retry, as far as a worker can know: for display, and to notice that it did not."""
+"""The expected times of QStash's retries: for display, and to detect missing ones."""
 
 import math
 from datetime import timedelta

@@ -24,7 +24,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is turned.
+    """A clock that stands still until it is advanced.
 
     Raises:
         ValueError: if ``start`` is naive, or the clock is to be turned backwards.

@@ -1,4 +1,4 @@
-"""How a difference between this machine's clock and QStash's affects signatures. Pure."""
+"""The effect of a difference between this machine's clock and QStash's on signatures. Pure."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Why a job does not go on: its message was not delivered, by QStash's log entries, or its worker is gone. Pure."""
+"""The reason why a job does not go on: an undelivered message, by QStash's log, or a lost worker. Pure."""
 
 import base64
 import binascii

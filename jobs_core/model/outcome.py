@@ -1,4 +1,4 @@
-"""From what happened in a handler to what is recorded and what QStash is answered. Pure.
+"""Judge the end of a handler: the outcome to record, and the answer to QStash. Pure.
 
 =====================  ==================  =========================================
 what happened          recorded            answered

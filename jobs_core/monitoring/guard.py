@@ -1,12 +1,12 @@
-"""Who may look behind the scenes and act there: whoever has ``ADMIN_TOKEN``.
+"""Access to the operators' pages and calls, which needs ``ADMIN_TOKEN``.
 
 Programs send it as a bearer token. A browser enters it once and keeps a cookie, which is made from the token but
 does not contain it, and which no foreign page can make the browser send (``SameSite=Strict``).
 
-Where no token is set, development and tests let this machine's own programs and pages in; production lets nobody
-in. "This machine's own" means that the Host is loopback or the app's public one, since any page in a browser can
-send requests to loopback, and a DNS name can be rebound to it. A request that changes something must not come from
-a foreign page at all.
+Without a configured token, only this machine's own programs and pages have access in development and tests, and nobody
+in production. "This machine's own" means that the Host is loopback or the app's public one, since any page in a browser
+can send requests to loopback, and a DNS name can be rebound to it. Requests of foreign pages that change something are
+always refused.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
-"""Whether this process is alive, and whether it can work: for orchestrators and load balancers.
+"""Liveness and readiness of this process, for orchestrators and load balancers.
 
 ::
 
-    GET /livez     it answers; nothing else is asked. Restart the process if it does not
-    GET /readyz    the database answers, the clock is right, a thread is free: send deliveries here
-    GET /health    as /readyz, for those who have one question; also /healthz
+    GET /livez     200 if the process answers, without further checks; otherwise restart it
+    GET /readyz    200 if the database answers, the clock is right and a thread is free: it can take deliveries
+    GET /health    the same as /readyz, for systems with one check; also /healthz
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What every form of a chart needs: colours, a round top for the axis, labels that fit. Pure."""
+"""Shared parts of all forms of a chart: colours, a round top for the axis, labels that fit. Pure."""
 
 import re
 from datetime import date
@@ -11,7 +11,7 @@ _MONTH = re.compile(r"\d{4}-\d{2}")
 
 
 def ceiling(largest: float) -> int:
-    """A round number not below ``largest``, whose half is round as well where it can be.
+    """Return a round number not below ``largest``, if possible with a round half.
 
     >>> [ceiling(value) for value in (1, 3, 7, 11, 480, 527)]
     [1, 4, 8, 20, 500, 600]
@@ -30,7 +30,7 @@ def short(label: str) -> str:
 
 
 def moment(label: str) -> str:
-    """A day or a month as people say it; anything else as it is.
+    """Return a day or a month as readable text, and other labels unchanged.
 
     >>> moment("2026-05-01"), moment("2026-05"), moment("send-email")
     ('1 May', 'May 2026', 'send-email')
@@ -42,7 +42,7 @@ def moment(label: str) -> str:
 
 
 def ticks(count: int, most: int) -> list[int]:
-    """Which of ``count`` labels are shown, evenly apart and no more than ``most``, the first and the last among them.
+    """Return the indexes of the shown labels of ``count``: evenly spaced, at most ``most``, with first and last.
 
     >>> ticks(31, 4), ticks(2, 4), ticks(0, 4)
     ([0, 10, 20, 30], [0, 1], [])

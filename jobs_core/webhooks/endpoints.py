@@ -1,4 +1,4 @@
-"""Where third parties post their webhooks.
+"""The endpoints of third parties' webhooks.
 
 ::
 
@@ -7,8 +7,8 @@
     POST /api/webhooks/resend         Resend
     POST /api/webhooks/{source}       the sources of WEBHOOK_SOURCES
 
-Answers: 202 taken; 200 for an event that was received before, with the job it made; 400, 401 and 413 with a code
-and a reason; 404 for a source nobody knows; 503 while its secret is not set, so that the sender tries again later.
+Answers: 202 for a new event; 200 for an event that was received before, with its job; 400, 401 and 413 with a code and
+a reason; 404 for an unknown source; 503 while the source's secret is not set, so that the sender tries again later.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""How webhooks are signed, and how each is told to be genuine, fresh and new.
+"""Verify that webhooks are genuine, fresh and new.
 
-A source looks at the raw body and the headers and answers a `Received`, or raises `WebhookRejected` with the
-reason. Signatures are compared in constant time. Nothing here reads a clock: ``now`` is handed in, in real time,
-for senders stamp real time.
+A source reads the raw body and the headers and returns a `Received`, or raises `WebhookRejected` with the reason.
+Signatures are compared in constant time. No clock is read here: ``now`` is an argument, in real time, as senders'
+timestamps are real time.
 
 ==============  ===============================================================  ==========================
 source          what is signed                                                   id of the event

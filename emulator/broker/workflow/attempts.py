@@ -1,4 +1,4 @@
-"""What follows from an attempt for a message of a run (contract W4.4, W5.4, W6.2, W6.3)."""
+"""Decide what follows an attempt for a message of a run (contract W4.4, W5.4, W6.2, W6.3)."""
 
 from dataclasses import replace
 from typing import assert_never
@@ -18,7 +18,7 @@ from emulator.wire.workflow import NOT_A_WORKFLOW, SDK_HEADER, SDK_TOO_OLD, SDK_
 
 
 def judge(note: MessageNote, result: AttemptResult) -> AttemptResult:
-    """Return a run's view of a result: a 2xx from what is no workflow is a failure without retries (contract W4.4)."""
+    """Return a run's view of a result: a 2xx of an endpoint that is no workflow is a final failure (contract W4.4)."""
     if not note.is_detecting or not result.is_success:
         return result
     if first_value(result.headers, SDK_VERSION_HEADER) is None:
@@ -29,7 +29,7 @@ def judge(note: MessageNote, result: AttemptResult) -> AttemptResult:
 
 
 def attempt_ended(state: WorkflowState, ended: AttemptEnded, now_at: int) -> None:
-    """Decide what follows. An answer that comes after its run has ended changes nothing."""
+    """Decide what follows. An answer after the end of its run changes nothing."""
     note = note_of(ended.message)
     if note.call_type is CallType.FAILURE_CALL:
         _note_failure_callback(state, note, ended)
@@ -53,7 +53,7 @@ def attempt_ended(state: WorkflowState, ended: AttemptEnded, now_at: int) -> Non
 
 
 def _report_call(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: int) -> None:
-    """Tell the workflow what the third party answered at last, good or bad (contract W5.4)."""
+    """Report the third party's final answer to the workflow, whatever its status (contract W5.4)."""
     callback = ended.message.callback
     if callback is None:
         return
@@ -62,7 +62,7 @@ def _report_call(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, n
         ended.body,
         ended.result,
         retried=ended.retried,
-        # The SDK waits for a later report unless these are equal; there will be none.
+        # Unless these are equal, the SDK waits for a later report, which never comes.
         max_retries=None if ended.result.is_success else ended.retried,
         further=end_of_run.run_fields(active.run),
     )

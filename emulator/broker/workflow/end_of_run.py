@@ -1,4 +1,4 @@
-"""How runs end (contract W6): what is dropped, who is told."""
+"""Ends of runs (contract W6): which messages are dropped, and which reports are sent."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -32,21 +32,21 @@ _TOO_MANY = 429
 
 
 def succeed(state: WorkflowState, active: ActiveRun, response: str | None, now_at: int) -> None:
-    """End a run that returned. The delivery that says so is still under way; its answer changes nothing any more."""
+    """End a run that returned. The delivery that reports this is still under way; its answer changes nothing."""
     _drop_all(state, active, now_at)
     state.broker.write(RunEnded(active.run.seq, RunState.SUCCESS, now_at, response=response))
     _tell_invoker(state, active.run, now_at, body=response)
 
 
 def cancel(state: WorkflowState, active: ActiveRun, now_at: int) -> None:
-    """Take a run back: no dead letter, no failure callback (contract W6.4)."""
+    """Cancel a run, without a dead letter or a failure callback (contract W6.4)."""
     _drop_all(state, active, now_at)
     state.broker.write(RunEnded(active.run.seq, RunState.CANCELED, now_at))
     _tell_invoker(state, active.run, now_at, is_canceled=True)
 
 
 def fail(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: int) -> None:
-    """End a run of which a delivery failed for good."""
+    """End a run after one of its deliveries failed for good."""
     run, message = active.run, ended.message
     failure = Failure(
         dlq_id=make_dlq_id(now_at, message.seq),
@@ -64,7 +64,7 @@ def fail(state: WorkflowState, active: ActiveRun, ended: AttemptEnded, now_at: i
 
 
 def _drop_all(state: WorkflowState, active: ActiveRun, now_at: int) -> tuple[int, ...]:
-    """Take back what is still to come; return which messages that were."""
+    """Cancel the run's pending messages; return their seqs."""
     seqs = tuple(active.pending)
     withdraw(state.broker, active.pending.values(), now_at)
     active.pending.clear()
@@ -73,7 +73,7 @@ def _drop_all(state: WorkflowState, active: ActiveRun, now_at: int) -> tuple[int
 
 
 def _configured_callback(state: WorkflowState, run: Run) -> Callback | None:
-    # As everywhere below: what passed a plan's limits once is not held to a stricter one, which would stall the run.
+    # As below: accepted options are not checked against a plan that became stricter, which would stall the run.
     return parse_options(run.configuration, limits=LENIENT).failure_callback
 
 
@@ -88,7 +88,7 @@ def _send_failure_callback(
     run, message = active.run, ended.message
     body = report(
         message,
-        # The source's body may be the whole list of steps; it is put in when the callback is sent.
+        # The source's body may be the whole list of steps; it is inserted when the callback is sent.
         b"",
         ended.result,
         retried=ended.retried,
@@ -135,7 +135,7 @@ def failure_parcel(state: WorkflowState, run: Run, callback: Callback, body: byt
 
 
 def run_fields(run: Run) -> dict[str, object]:
-    """Return what callbacks say about the run."""
+    """Return the run's fields in callbacks."""
     return {
         "workflowRunId": run.id,
         "workflowUrl": run.url,
@@ -164,18 +164,18 @@ def _tell_invoker(
     append(state, parent, parcel, now_at)
 
 
-# What takes a run over a hard limit (contract W6.7)
+# Hard limits of a run (contract W6.7)
 
 
 class Appended(NamedTuple):
-    """The message, and which limit the run has failed of with it, if any."""
+    """The message, and the limit at which the run failed with it, if any."""
 
     message: Message
     excess: str | None
 
 
 def append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Appended:
-    """Append a message to a run's log. One over a hard limit is never sent, and the run fails with it."""
+    """Append a message to a run's log. A message over a hard limit is never sent, and the run fails with it."""
     too_much = excess(active, parcel.headers.call_type, parcel.body, state.broker.limits)
     message = send(state, active, parcel, now_at)
     if too_much is not None:
@@ -184,7 +184,7 @@ def append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int)
 
 
 def fail_invoking(state: WorkflowState, invoker: Invoker, too_much: str, now_at: int) -> None:
-    """Fail the run whose invocation goes too deep, with the step that would have told of the invoked run."""
+    """Fail the run whose invocation is too deep, with the step that would have reported the invoked run."""
     active = state.active(invoker.run_id)
     parcel = step_parcel(
         state,

@@ -24,7 +24,7 @@ from emulator.wire.workflow import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notified:
-    """What came of an event for one run: a waiter that it resumed, or none, the event being stored."""
+    """The result of an event for one run: the resumed waiter, or none if the event was stored."""
 
     run: Run
     waiter: Waiter | None
@@ -33,7 +33,7 @@ class Notified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWait:
-    """A wait as asked for; ``lines`` are the request's own header lines."""
+    """A requested wait; ``lines`` are the request's own header lines."""
 
     event_id: str
     fields: dict[str, Any]
@@ -51,7 +51,7 @@ def wait(state: WorkflowState, request: NewWait, now_at: int) -> str:
         waiter = _read_waiter(state, active, request, now_at)
     again = next((one for one in active.waiters.values() if one.step_key == waiter.step_key), None)
     if again is not None:
-        # The delivery that asks was repeated: it is the same wait, not a second one.
+        # The requesting delivery was repeated: it is the same wait, not a second one.
         state.remove_waiter(again)
     state.add_waiter(active, waiter)
     stored = active.events.get(request.event_id)
@@ -93,9 +93,9 @@ def _timeout_ms(text: str) -> int:
 
 
 def notify(state: WorkflowState, event_id: str, data: bytes, now_at: int) -> list[Notified]:
-    """Give an event to every run that waits for it; one that nobody waits for is lost.
+    """Give an event to every run that waits for it; an event without waiters is lost.
 
-    A run that a first waiter takes over a hard limit ends, and its other waiters with it.
+    If a waiter takes its run over a hard limit, the run ends, and its other waiters with it.
     """
     return [
         _notified(state, waiter, data, now_at)

@@ -1,4 +1,4 @@
-"""A failed run, and what of it a resume takes up (contract W6.5)."""
+"""A failed run, and the messages that its resume delivers again (contract W6.5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _STEP_ID_HEADER = "Upstash-Workflow-StepId"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRun:
-    """A failed run as the store has it: with the messages that a resume delivers again, and what it waited for.
+    """A failed run from the store, with the messages that a resume delivers again, and its waits.
 
     ``messages`` are by seq: the trigger, the one that failed, those that were open, the plans of branches without a
     result, the failure callback.
@@ -37,8 +37,8 @@ def what_to_take_up(failed: FailedRun) -> list[Message]:
 def _unfinished(failed: FailedRun) -> list[Message]:
     """Return the messages that were open when the run failed, and whose work is not in the log.
 
-    A step is published before the delivery that runs it is answered: a delivery that was under way may have done
-    its work all the same.
+    A step is published before the delivery that runs it is answered, so a delivery that was under way may have done
+    its work.
     """
     steps = [(entry.position, read_step(entry.body or b"")) for entry in failed.steps[1:]]
     results = {step.get("stepId") for _, step in steps}
@@ -53,7 +53,7 @@ def _unfinished(failed: FailedRun) -> list[Message]:
         step = at.get(note.position, {})
         if step.get("stepId") == 0:
             return step.get("targetStep") in results
-        # A step that is there twice stands behind the first, and is not what came of it.
+        # A repeated step stands behind the first one, and is not its result.
         return any(
             position > note.position and _number_of(later) > _number_of(step) for position, later in steps
         )
@@ -63,7 +63,7 @@ def _unfinished(failed: FailedRun) -> list[Message]:
 
 
 def _number_of(step: Step) -> int:
-    """Return a step's place in its workflow; of a plan, that of the branch."""
+    """Return a step's number in its workflow; for a plan, that of the branch."""
     number = step.get("stepId") or step.get("targetStep")
     return number if isinstance(number, int) else 0
 
@@ -84,10 +84,10 @@ def plans_without_result(steps: Sequence[Entry]) -> dict[int, Entry]:
 
 
 def _invoking(failed: FailedRun) -> list[Message]:
-    """The plans of branches that wait for a run that they invoked: it reports to the old run, which has ended.
+    """Return the plans of branches that wait for an invoked run, which reports to the old run, which has ended.
 
-    Of a branch without a result all others are taken up as they stand: a plan that is still to be delivered, a call
-    with its report, a wait.
+    Other branches without a result continue as they are: a plan that is still to be delivered, a call with its
+    report, a wait.
     """
     open_messages = [failed.messages[seq] for seq in failed.failure.open_seqs if seq in failed.messages]
     taken_up = {

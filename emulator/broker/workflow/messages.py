@@ -1,4 +1,4 @@
-"""Making the messages of a run: what they inherit, which headers they carry, where they stand in the log."""
+"""Make the messages of a run: their inherited options, their headers, and their positions in the log."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,11 +32,11 @@ from emulator.wire.workflow import (
 )
 
 _INHERITING = frozenset({CallType.STEP, CallType.STEP_CONFIG, CallType.FROM_CALLBACK})
-# Delivered is the list of steps, not their own body.
+# Their deliveries carry the list of steps, not their own body.
 _WITH_LIST = frozenset({CallType.STEP, CallType.STEP_CONFIG})
 
-# Said by the server alone; a forwarded line of the same name gives way (contract W3.2).
-# Only a run's first message says that its publisher does not know the SDK, and says so by itself.
+# Only the server sets these; forwarded lines of these names are dropped (contract W3.2).
+# Only a run's first message may say that its publisher does not know the SDK, and only in its own header.
 _OWNED = frozenset(
     {
         RUN_ID_HEADER.lower(),
@@ -46,13 +46,13 @@ _OWNED = frozenset(
         "user-agent",
     }
 )
-# On these it would mean that the body is a list of steps (contract W3.2).
+# On these messages it would mean that the body is a list of steps (contract W3.2).
 _WITHOUT_SDK_VERSION = frozenset({CallType.FROM_CALLBACK, CallType.FAILURE_CALL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A message of a run before it is accepted: everything but its place in the log."""
+    """A message of a run before it is accepted: everything but its position in the log."""
 
     url: str
     options: PublishOptions
@@ -64,7 +64,7 @@ class Parcel:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Have a bad value raised as QuotaExceeded, not InvalidInput: a 400 means to the SDKs that the run has ended."""
+    """Raise QuotaExceeded for an invalid value instead of InvalidInput, as the SDKs take a 400 for the run's end."""
     try:
         yield
     except InvalidInput as error:
@@ -111,9 +111,9 @@ def step_parcel(
     body: bytes,
     caller_ip: str | None,
 ) -> Parcel:
-    """Make a step of the server's own, from the header lines that the SDK left for it (contract W5.5, W5.7).
+    """Make a step that the server publishes, from the header lines that the SDK gave for it (contract W5.5, W5.7).
 
-    They passed a plan's limits when they came; a stricter plan since then must not stall the run.
+    They passed the plan's limits when they arrived; a stricter plan since then must not stall the run.
     """
     parcel = read_parcel(
         url=url,
@@ -127,7 +127,7 @@ def step_parcel(
 
 
 def _is_python(lines: Headers) -> bool:
-    """Return whether the Python SDK sent it, which says that it can fetch the list, and cannot (contract W2)."""
+    """Return whether the Python SDK sent it, which announces fetching lists without supporting it (contract W2)."""
     return any(
         name.lower() in ("user-agent", "upstash-telemetry-sdk") and "py" in value.lower()
         for name, value in lines
@@ -141,7 +141,7 @@ def send(
     now_at: int,
     note: Mapping[str, bool] | None = None,
 ) -> Message:
-    """Append a message to the run's log, and send it on its way. ``note`` are flags of its ``MessageNote``."""
+    """Append a message to the run's log and accept it. ``note`` are flags of its ``MessageNote``."""
     message = compose(state, active.run, parcel, active.next_position, now_at, note)
     enter(state, active, message, parcel, now_at)
     return message
@@ -178,7 +178,7 @@ def compose(
     *,
     source_position: int | None = None,
 ) -> Message:
-    """Make the message. A step's own body stands in the log, not with the message: delivered is the list of steps."""
+    """Make the message. A step's body is in the log, not with the message, whose delivery carries the list of steps."""
     call_type = parcel.headers.call_type
     draft = Draft(
         destination=Destination(DestinationKind.URL, parcel.url),
@@ -202,7 +202,7 @@ def compose(
 
 
 def delivered_headers(given: Headers, call_type: CallType, run: Run) -> Headers:
-    """Return what the endpoint sees beside what every delivery has; a third party sees the call's headers alone."""
+    """Return the headers that the endpoint gets in addition; a third party gets only the call's headers."""
     if call_type is CallType.TO_CALLBACK:
         return given
     hidden = _OWNED | ({SDK_VERSION_HEADER.lower()} if call_type in _WITHOUT_SDK_VERSION else set())

@@ -1,4 +1,4 @@
-"""What a message says of the workflow run that it belongs to."""
+"""A message's data about its workflow run."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class MessageNote:
     call_type: CallType
     is_init: bool = False
     is_detecting: bool = False
-    """A 2xx from something that is no workflow fails the run (contract W4.4)."""
+    """A 2xx of an endpoint that is not a workflow fails the run (contract W4.4)."""
     is_rest_trigger: bool = False
     is_lazy: bool = False
     """A list over the limit may be left for the endpoint to fetch."""

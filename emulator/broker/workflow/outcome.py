@@ -1,4 +1,4 @@
-"""How a run stands, in words: what happened, why, and what to do."""
+"""The outcome of a run as text: what happened, why, and what to do."""
 
 from emulator.broker.outcome import Outcome, explain
 from emulator.broker.workflow.run import Failure, RunState
@@ -15,7 +15,7 @@ def describe_run(
     is_in_dlq: bool = False,
     wait: RunWait = _NOTHING_KNOWN,
 ) -> Outcome:
-    """Return how a run stands. ``wait`` is what it waits for, of a run under way."""
+    """Return a run's outcome. ``wait`` says what a run under way waits for."""
     match state:
         case RunState.SUCCESS:
             return Outcome(what="the run succeeded")

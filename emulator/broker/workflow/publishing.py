@@ -1,4 +1,4 @@
-"""Messages of runs as they are published: all are checked, then all are accepted (contract W7)."""
+"""Publish messages of runs: all of a call are checked, then all are accepted (contract W7)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class WorkflowDraft:
 
 
 def publish(state: WorkflowState, items: Sequence[WorkflowDraft | Draft], now_at: int) -> list[Answer]:
-    """Accept a batch in order, plain messages among it as ever.
+    """Accept a batch in order; plain messages in it are accepted as usual.
 
-    Raise what is wrong with any message of a run; nothing is accepted then. InvalidInput means that the run has
-    ended, as the SDKs understand a 400; what else is wrong is raised as QuotaExceeded, which they report instead of
-    ignoring it (contract W9).
+    An error in any message of a run is raised, and then nothing is accepted. InvalidInput means that the run has ended,
+    as the SDKs understand a 400; other errors are raised as QuotaExceeded, which the SDKs report instead of ignoring
+    (contract W9).
     """
     commits = [_prepare(state, item, now_at) for item in items]
     return [commit(now_at) for commit in commits]
@@ -61,7 +61,7 @@ def _prepare(state: WorkflowState, item: WorkflowDraft | Draft, now_at: int) -> 
 
 
 def _committed(commit: Commit, now_at: int) -> Answer:
-    """Accept one message and return what came of it; another item may have taken the run's id that it wants."""
+    """Accept one message and return the answer; an earlier item may already have used the run's id."""
     try:
         return [commit(now_at)]
     except EmulatorError as error:
@@ -80,7 +80,7 @@ def _prepare_start(
 ) -> Commit:
     known = state.runs.get(headers.run_id)
     if known is None and headers.is_triggered_by_sdk:
-        # The run that its SDK takes up has ended meanwhile, and is not to begin anew.
+        # The run that the SDK triggers again has ended meanwhile, and must not start again.
         state.active(headers.run_id)
     if known is not None and headers.is_triggered_by_sdk and known.run.is_unknown_sdk:
         lines, configuration = trigger.superseding(item.lines, known.run)
@@ -103,7 +103,7 @@ def _prepare_start(
 
 
 def _refuse_invocation(state: WorkflowState, invoker: Invoker, excess: str, now_at: int) -> Accepted:
-    """Fail the run that invokes: runs that invoke one another for ever come to an end here."""
+    """Fail the invoking run; this ends runs that invoke one another without end."""
     fail_invoking(state, invoker, excess, now_at)
     raise RunLimitExceeded(excess)
 
@@ -119,7 +119,7 @@ def _prepare_append(
 
 
 def _prepare_step_config(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Commit:
-    """The same request twice is one message; another one right behind it is refused (contract W5.8)."""
+    """Return how to accept a step config: a repeated one is the same message, two in a row are refused (W5.8)."""
     lines = parcel.options.headers
     key = f"step:{active.run.id}:{content_key(destination=parcel.url, body=parcel.body, headers=lines)}"
     kept = state.broker.deduplications.get(key)
@@ -142,7 +142,7 @@ def _send_step_config(
 
 
 def _append(state: WorkflowState, active: ActiveRun, parcel: Parcel, now_at: int) -> Accepted:
-    # The message before it in the batch may have taken the run over a limit.
+    # An earlier message of the batch may have taken the run over a limit.
     state.active(active.run.id)
     message, excess = append(state, active, parcel, now_at)
     if excess is not None:

@@ -1,4 +1,4 @@
-"""Taking up the runs that an earlier process left."""
+"""Restore the runs of an earlier process."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from emulator.broker.workflow.state import WorkflowState
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """The active runs of a tenant as their logs stand, with their unfinished messages, waiters and stored events."""
+    """The active runs of a tenant with their logs, unfinished messages, waiters and stored events."""
 
     runs: list[ActiveRun]
     pending: list[tuple[int, Pending]]
@@ -19,7 +19,7 @@ class RunSnapshot:
 
 
 def restore(state: WorkflowState, snapshot: RunSnapshot) -> None:
-    """Fill an empty state. ``pending`` pairs a run's seq with one of its messages; the broker has them already."""
+    """Restore an empty state. ``pending`` pairs a run's seq with one of its messages, which the broker already has."""
     for active in snapshot.runs:
         state.add(active)
     for run_seq, pending in snapshot.pending:

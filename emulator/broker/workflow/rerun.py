@@ -1,6 +1,6 @@
-"""A run that has ended, started anew from one of its steps: the results before it are kept.
+"""Start an ended run again from one of its steps, keeping the results before it.
 
-The service has nothing like it; a resume (contract W6.5) goes on where a run failed. The old run stays as it is.
+The service has no such function; a resume (contract W6.5) continues where a run failed. The old run does not change.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,10 +39,10 @@ class StepGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun:
-    """A run as the store has it; ``steps`` is its log, the initial payload first, ``messages`` are theirs by seq.
+    """A run from the store. ``steps`` is its log, the initial payload first; ``messages`` are their messages by seq.
 
-    ``groups`` is what ``read_groups`` makes of the log: whoever loads it decodes it, away from the event loop.
-    ``ended_at`` is unix milliseconds, ``None`` for a run that is still under way.
+    ``groups`` is the result of ``read_groups`` for the log, decoded where it is loaded, outside the event loop.
+    ``ended_at`` is unix milliseconds, or ``None`` for a run that is under way.
     """
 
     run: Run
@@ -55,9 +55,9 @@ class EndedRun:
 def rerun(
     state: WorkflowState, ended: EndedRun, *, from_step: int | str, payload: bytes | None, now_at: int
 ) -> tuple[Run, int]:
-    """Start a new run with the results before ``from_step``; ``payload`` takes the initial one's place.
+    """Start a new run with the results before ``from_step``; ``payload`` replaces the initial one.
 
-    Return it and the number of the step it begins at, which is the first branch's for a step in parallel.
+    Return it and the number of its first step; for a parallel step, that of the first branch.
 
     Raises:
         Conflict: the run is still under way, or the message to begin with is no longer kept.
@@ -83,7 +83,7 @@ def rerun(
 
 
 def read_groups(steps: Sequence[Entry]) -> list[StepGroup]:
-    """Return the log's steps in order. Of two results of one step the first counts, as for the SDKs."""
+    """Return the log's steps in order. Of two results of one step the first counts, as in the SDKs."""
     groups: list[StepGroup] = []
     for entry in steps[1:]:
         step = read_step(entry.body or b"")
@@ -134,7 +134,7 @@ def _start(
         seq=state.broker.next_seq(),
         id=state.broker.ids.run_id(),
         created_at=now_at,
-        # The run that waited for the old one has been told what came of it.
+        # The run that waited for the old one already has the old run's result.
         invoker=None,
     )
     steps = [entry for entry in ended.steps if entry.position <= last.position]
@@ -150,7 +150,7 @@ def _start(
 
 
 def _replace_payload(state: WorkflowState, active: ActiveRun, initial: Entry, payload: bytes) -> None:
-    """Other bytes at the log's first place; the message there stays the one that stands there now."""
+    """Replace the bytes of the log's first entry, whose message stays the same."""
     run = active.run
     entry = replace(
         initial, run_seq=run.seq, message_seq=run.init_seq, message_id=run.init_message_id, body=payload
@@ -163,7 +163,7 @@ def _position(entry: Entry) -> int:
 
 
 def _number(step: Step) -> int:
-    """A step's place in its workflow; of a plan, that of the branch; 0 for what says none."""
+    """Return a step's number in its workflow; for a plan, that of the branch; 0 without one."""
     number = step.get("stepId") or step.get("targetStep")
     return number if isinstance(number, int) and not isinstance(number, bool) else 0
 

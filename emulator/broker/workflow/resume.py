@@ -1,4 +1,4 @@
-"""Failed runs once more: resume, restart, the failure callback again (contract W6.5)."""
+"""Operations on failed runs: resume, restart, repeat the failure callback (contract W6.5)."""
 
 from dataclasses import dataclass, replace
 
@@ -40,7 +40,7 @@ from emulator.wire.workflow import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What a resume or restart changes of the trigger's configuration."""
+    """The changes of the trigger's configuration by a resume or restart."""
 
     lines: Headers
     options: PublishOptions
@@ -61,7 +61,7 @@ def read_overrides(state: WorkflowState, lines: Headers) -> Overrides:
 
 
 def resume(state: WorkflowState, failed: FailedRun, overrides: Overrides, now_at: int) -> Run:
-    """Start a run with the old one's log, in which the failed message and the open ones are delivered again."""
+    """Start a run with the old one's log, and deliver the failed message and the open ones again."""
     active = _start_copy(state, failed, overrides, now_at, next_position=failed.next_position)
     active.steps, active.context_bytes = size_of(failed.steps)
     state.broker.write(EntriesCopied(failed.run.seq, active.run.seq))
@@ -112,7 +112,7 @@ def _start_copy(
         configuration=configuration,
         labels=options.labels or old.labels,
         flow_key=options.flow_control.key if options.flow_control else old.flow_key,
-        # The run that waited for the old one has been told of its failure.
+        # The run that waited for the old one was already told of its failure.
         invoker=None,
     )
     active = ActiveRun(run, next_position)
@@ -134,7 +134,7 @@ def deliver_again(
     due_at: int,
     now_at: int,
 ) -> None:
-    """Have a copy of an old run's message stand at its place of the new run's log, and be delivered at ``due_at``."""
+    """Put a copy of an old run's message at its position in the new run's log, to be delivered at ``due_at``."""
     again = _copy(state, message, active.run, overrides, due_at, now_at)
     note = note_of(again)
     replace_entry(state, active, again, note.position, None, now_at, call_type=note.call_type)
@@ -184,7 +184,7 @@ def _rebound_callback(callback: Callback | None, run: Run) -> Callback | None:
 
 
 def _again(state: WorkflowState, waiter: Waiter, run: Run, now_at: int) -> Waiter:
-    """Return the same wait for the new run, with its whole time."""
+    """Return the same wait for the new run, with its full duration."""
     return replace(
         waiter,
         seq=state.broker.next_seq(),
@@ -231,7 +231,7 @@ def retry_callback(state: WorkflowState, failed: FailedRun, now_at: int) -> None
 
 
 def cancel_callback(state: WorkflowState, failed: FailedRun, candidates: list[Pending], now_at: int) -> None:
-    """Take back a failure callback. Raise InvalidInput unless it is in progress."""
+    """Cancel a failure callback. Raises InvalidInput unless it is in progress."""
     callback = failed.callback
     if callback is None or callback.state is not CallbackState.IN_PROGRESS:
         raise InvalidInput(f"the failure callback of run {failed.run.id} is not in progress")
@@ -244,7 +244,7 @@ def _note(state: WorkflowState, failed: FailedRun, callback: FailureCallback, st
 
 
 def discard(state: WorkflowState, run_seqs: list[int]) -> int:
-    """Take runs out of the dead letter queue; return how many there were."""
+    """Remove runs from the dead letter queue; return how many there were."""
     for run_seq in run_seqs:
         state.broker.write(RunLeftDlq(run_seq))
     return len(run_seqs)

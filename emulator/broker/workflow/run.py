@@ -21,7 +21,7 @@ class RunState(StrEnum):
 
 
 class CallbackState(StrEnum):
-    """How far a failed run's failure callback is (contract W6.3)."""
+    """The state of a failed run's failure callback (contract W6.3)."""
 
     IN_PROGRESS = "CALLBACK_INPROGRESS"
     SUCCESS = "CALLBACK_SUCCESS"
@@ -31,7 +31,7 @@ class CallbackState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoker:
-    """The run that waits for this one, and the message that will tell it (contract W5.7)."""
+    """The run that waits for this one, and the message that will report to it (contract W5.7)."""
 
     run_id: str
     run_created_at: int
@@ -39,7 +39,7 @@ class Invoker:
     headers: Headers
     step: Step
     depth: int = 1
-    """How many runs stand above the invoked one."""
+    """Number of runs above the invoked one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +101,13 @@ class Waiter:
 
     @property
     def step_key(self) -> tuple[object, object]:
-        """What tells the steps of a run apart; a wait that is registered again has the same."""
+        """Return the key that distinguishes a run's steps; a wait that is registered again has the same key."""
         return self.step.get("stepId"), self.step.get("targetStep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
-    """An event that came before anybody waited for it; the run's next wait takes it."""
+    """An event that arrived before a wait for it; the run's next wait consumes it."""
 
     seq: int
     run_seq: int
@@ -117,7 +117,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a run failed: the message, its last answer, and what else was open, by message seq, for a resume."""
+    """Why a run failed: the message, its last answer, and the seqs of other open messages, for a resume."""
 
     dlq_id: str
     message_seq: int
@@ -129,7 +129,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCallback:
-    """How a failed run's failure callback stands, with its last answer."""
+    """The state of a failed run's failure callback, with its last answer."""
 
     message_seq: int
     message_id: str
@@ -157,23 +157,23 @@ class AttemptEnded:
 
 
 def note_of(message: Message) -> MessageNote:
-    """Return what a message of a run says of it."""
+    """Return the note of a run's message."""
     assert message.note is not None
     return message.note
 
 
 @dataclass(slots=True)
 class ActiveRun:
-    """The little that must be known of a run that has not ended."""
+    """The data of an active run that is kept in memory."""
 
     run: Run
     next_position: int = 0
     steps: int = 0
-    """Results of steps in the log."""
+    """Number of step results in the log."""
     context_bytes: int = 0
     """Bytes of the initial payload and the results."""
     ends_with_step_config: bool = False
-    """Whether the last message that was published asks to run a step with settings of its own."""
+    """Whether the last published message was a step config."""
     pending: dict[int, Pending] = field(default_factory=dict)
     waiters: dict[int, Waiter] = field(default_factory=dict)
     events: dict[str, deque[StoredEvent]] = field(default_factory=dict)

@@ -29,7 +29,7 @@ def size_of(entries: Sequence[Entry]) -> tuple[int, int]:
 
 
 def excess(active: ActiveRun, call_type: CallType, body: bytes, limits: Limits) -> str | None:
-    """Return which limit the run's next message would exceed, in words; ``None`` for none."""
+    """Return a text for the limit that the run's next message would exceed, or ``None``."""
     steps, context_bytes = grown(active, call_type, body)
     if steps > limits.max_run_steps:
         return f"{_EXCEEDS}: a workflow run has at most {limits.max_run_steps} steps"
@@ -37,7 +37,7 @@ def excess(active: ActiveRun, call_type: CallType, body: bytes, limits: Limits) 
 
 
 def context_excess(context_bytes: int, limits: Limits) -> str | None:
-    """Return the same of the bytes of a run's payload and results."""
+    """Return the same for the bytes of a run's payload and results."""
     if context_bytes <= limits.max_run_context_bytes:
         return None
     most = limits.max_run_context_bytes
@@ -45,7 +45,7 @@ def context_excess(context_bytes: int, limits: Limits) -> str | None:
 
 
 def depth_excess(depth: int, limits: Limits) -> str | None:
-    """Return the same of runs that are invoked by one another."""
+    """Return the same for the depth of invocations."""
     if depth <= limits.max_invoke_depth:
         return None
     return f"{_EXCEEDS}: workflow runs invoke one another to a depth of at most {limits.max_invoke_depth}"

@@ -1,4 +1,4 @@
-"""What a run under way waits for, in words: of its open deliveries, its waits for events, and the runs it invoked."""
+"""The text that says what a run waits for, from its open deliveries, waits for events, and invoked runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class OpenDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """What is open in a run. ``invoked`` are the ids of the runs under way that it invoked."""
+    """The open parts of a run. ``invoked`` are the ids of its invoked runs that are under way."""
 
     deliveries: Sequence[OpenDelivery] = ()
     waiters: Sequence[Waiter] = ()

@@ -1,4 +1,4 @@
-"""Which step of a workflow a delivery is about."""
+"""The step of a workflow that a delivery concerns."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ _STEP_NAME = "Upstash-Workflow-StepName"
 
 
 def step_name_of(message: Message, body: bytes) -> str | None:
-    """Return the name of the step that the delivery of ``body`` brings the plan or the result of, or calls for.
+    """Return the name of the step whose plan, result or call the delivery of ``body`` carries.
 
     ``init`` for the trigger; ``None`` for messages that are of no run, failure callbacks, and lists left to be fetched.
     """

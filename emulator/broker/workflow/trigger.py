@@ -1,4 +1,4 @@
-"""A trigger makes a run (contract W4 and W5.7)."""
+"""Start runs by triggers (contract W4 and W5.7)."""
 
 import hashlib
 from dataclasses import replace
@@ -37,7 +37,7 @@ def start(
     invoker: Invoker | None = None,
     is_rest_trigger: bool = False,
 ) -> Accepted:
-    """Make a run and send its first message; the same trigger again changes nothing.
+    """Create a run and send its first message; a repeated trigger changes nothing.
 
     Raise InvalidInput for another trigger of a run that is in progress.
     """
@@ -119,11 +119,11 @@ def _new_run(
     )
 
 
-# The SDK that got a run from a publisher who does not know it triggers the same run anew (4.3)
+# If the publisher did not know the SDK, the SDK triggers the same run again (W4.3)
 
 
 def superseding(lines: Headers, run: Run) -> tuple[Headers, Headers]:
-    """Return the new trigger's lines without what the first one said already, and the run's configuration."""
+    """Return the new trigger's lines without those of the first one, and the run's configuration."""
     said = {name.lower() for name, _ in run.configuration}
     rest = tuple((name, value) for name, value in lines if name.lower() not in said)
     return rest, run.configuration
@@ -132,7 +132,7 @@ def superseding(lines: Headers, run: Run) -> tuple[Headers, Headers]:
 def supersede(
     state: WorkflowState, active: ActiveRun, parcel: Parcel, lines: Headers, now_at: int
 ) -> Accepted:
-    """Put the SDK's own trigger in the place of the first one."""
+    """Replace the first trigger by the SDK's own."""
     old = active.run
     withdraw(
         state.broker, [active.pending.pop(old.init_seq)] if old.init_seq in active.pending else [], now_at
@@ -161,7 +161,7 @@ def replace_entry(
     *,
     call_type: CallType = CallType.STEP,
 ) -> None:
-    """Have another message stand, and be delivered, at a position of the log."""
+    """Replace the message at a position of the log by another one, which is delivered."""
     entry = Entry(
         run_seq=active.run.seq,
         position=position,
@@ -175,13 +175,13 @@ def replace_entry(
     active.pending[message.seq] = accept(state.broker, message, None, now_at)
 
 
-# A run invokes another one, and will be told what came of it (5.7)
+# A run invokes another one, and will get its result (W5.7)
 
 _ENVELOPE = "invalid invoke body"
 
 
 def read_invocation(state: WorkflowState, parcel: Parcel) -> tuple[Invoker, Parcel]:
-    """Return who invokes, and the message with the payload that the new run gets.
+    """Return the invoker, and the message with the new run's payload.
 
     Raise InvalidInput if the invoking run has ended, QuotaExceeded for an envelope that is none.
     """
@@ -198,7 +198,7 @@ def read_invocation(state: WorkflowState, parcel: Parcel) -> tuple[Invoker, Parc
             step=_step(envelope),
             depth=parent.run.invoker.depth + 1 if parent.run.invoker else 1,
         )
-        # The message that will tell the parent must be one that can be made.
+        # Check now that the message that will report to the parent can be made.
         read_parcel(
             url=invoker.url,
             lines=invoker.headers,

@@ -1,4 +1,4 @@
-"""What the broker asks the store to keep of workflow runs."""
+"""The writes of workflow runs."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class RunSaved:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """``response`` is what the run returned, as text."""
+    """``response`` is the run's return value, as text."""
 
     run_seq: int
     state: RunState
@@ -25,7 +25,7 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class FailureCallbackNoted:
-    """How the failure callback of an ended run stands."""
+    """The state of an ended run's failure callback."""
 
     run_seq: int
     callback: FailureCallback
@@ -33,7 +33,7 @@ class FailureCallbackNoted:
 
 @dataclass(frozen=True, slots=True)
 class RunLeftDlq:
-    """A failed run was resumed, restarted or thrown away."""
+    """A failed run was resumed, restarted or deleted."""
 
     run_seq: int
 
@@ -45,14 +45,14 @@ class EntryAppended:
 
 @dataclass(frozen=True, slots=True)
 class EntryReplaced:
-    """The entry at this position has another message now; ``body`` is kept when it is ``None``."""
+    """The entry at this position has another message now; with ``body`` ``None`` its body stays."""
 
     entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
 class EntriesCopied:
-    """The log of one run, or what of it stands up to a position, becomes the beginning of another's."""
+    """The log of one run, perhaps only up to a position, becomes the beginning of another's."""
 
     from_run_seq: int
     to_run_seq: int
