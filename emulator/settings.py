@@ -1,5 +1,6 @@
 """The settings of a server: from the environment, from flags, or from the caller. Built once and passed down."""
 
+import os
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
@@ -12,13 +13,14 @@ from emulator.wire.limits import PLANS, Limits, Retention
 
 # The end of the year 9999, after which no calendar of Python's goes on.
 _LATEST_AT = 253_402_300_799_999
+_PREFIX = "QSTASH_EMULATOR_"
 
 
 class Settings(BaseSettings):
     """All settings. Variables are ``QSTASH_EMULATOR_<NAME>`` in upper case."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="QSTASH_EMULATOR_", frozen=True, extra="forbid"
+        env_prefix=_PREFIX, frozen=True, extra="forbid"
     )
 
     @classmethod
@@ -32,7 +34,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let arguments win over the environment, and read no file, which would slow down every harness."""
         del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings
+        # The environment's source looks at every field's type even where none of the variables is set.
+        is_given = any(name.upper().startswith(_PREFIX) for name in os.environ)
+        return (init_settings, env_settings) if is_given else (init_settings,)
 
     host: str = Field(
         "127.0.0.1", min_length=1, description="Address to listen on; loopback unless you say otherwise."
