@@ -32,7 +32,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from jobs_core.engine.job import Job
 from jobs_core.model.errors import JobValidationError, RegistryError, UnknownJobTypeError
-from jobs_core.model.options import LONGEST_TIMEOUT
+from jobs_core.model.options import LONGEST_TIMEOUT, MOST_RETRIES
 
 # Our own endpoints beside the handlers'. A callback path lies deeper than any job type's may.
 FAILURE_CALLBACK_PATH = "/api/jobs/callbacks/failure"
@@ -242,8 +242,10 @@ def _check(job_type: str, endpoint: str, retries: object, timeout: object) -> No
     check_type_name(job_type)
     if not _ENDPOINT.fullmatch(endpoint) or endpoint.startswith(RESERVED_PREFIXES):
         raise RegistryError(f"endpoint {endpoint!r} of {job_type!r} must be a path such as '/api/jobs/sms'")
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise RegistryError(f"retries of {job_type!r} must be a whole number, 0 or more, not {retries!r}")
+    if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
+        raise RegistryError(
+            f"retries of {job_type!r} must be a whole number from 0 to {MOST_RETRIES}, not {retries!r}"
+        )
     if not isinstance(timeout, timedelta):
         raise RegistryError(f"timeout of {job_type!r} must be a timedelta, not {timeout!r}")
     if not timedelta(0) < timeout <= LONGEST_TIMEOUT:

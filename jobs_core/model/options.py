@@ -29,6 +29,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _URL = TypeAdapter(HttpUrl)
 
 LONGEST_TIMEOUT = timedelta(hours=12)  # of a handler
+MOST_RETRIES = 2**31 - 1  # as their column has
 
 # The failure callback is what ends a job whose worker died, so it is tried even for a job without retries.
 # Every plan allows three.
@@ -90,15 +91,22 @@ class DeliveryOptions(BaseModel):
         hide_input_in_errors=True,
     )
 
-    retries: int | None = Field(None, ge=0)
+    retries: int | None = Field(None, ge=0, le=MOST_RETRIES)
     retry_delay: HeaderText | None = None  # an expression in milliseconds, such as "1000 * (1 + retried)"
     timeout_seconds: float | None = Field(None, gt=0, le=LONGEST_TIMEOUT.total_seconds())  # of the handler
     callback: str | None = None  # told of every attempt, by QStash
     failure_callback: str | None = None  # told once, when the job has failed
     headers: dict[str, str] = Field(default_factory=dict)  # added to the delivery
-    queue: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
+    queue: str | None = Field(None, max_length=255, pattern=r"^[A-Za-z0-9_.-]+$")
     flow_control: FlowControl | None = None
     label: HeaderText | None = Field(None, min_length=1)
+
+    @field_validator("retries", mode="before")
+    @classmethod
+    def _no_truth(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("must be a whole number, not true or false")  # noqa: TRY004 -- pydantic's way
+        return value
 
     @field_validator("retry_delay", mode="before")
     @classmethod
