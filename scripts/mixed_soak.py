@@ -8,7 +8,6 @@ counts the deliveries independently of the server's records.
 import asyncio
 import contextlib
 import json
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -25,16 +24,13 @@ from starlette.types import Receive, Scope, Send
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Listener, ServerProcess
+from scripts.steady_load import MIB, Measure, body_of, bytes_in, is_flat, publish_steadily
 
-_CONNECTIONS = 20
 _WINDOWS = 15
 _QUEUES = 300
 _SCHEDULES = 20
-_MIB = 1024 * 1024
 _CANCEL_EVERY_SECONDS = 10.0
 _END_SECONDS = 300.0
-# By how much the last third may exceed the middle one; the first is the warm-up.
-_MEMORY_RATIO, _CPU_RATIO = 1.05, 1.1
 _LISTS = (
     "/v2/flowControl",
     "/v2/queues",
@@ -61,12 +57,7 @@ class Destination:
     _tried: set[str] = field(default_factory=set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-        while True:
-            part = await receive()
-            body += part.get("body", b"")
-            if not part.get("more_body"):
-                break
+        body = await body_of(receive)
         lines = dict(scope["headers"])
         status = self._take(scope["path"], lines[b"upstash-message-id"].decode(), body)
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -174,6 +165,12 @@ class Window:
     file_mib: float
 
 
+_MEASURES = (
+    Measure[Window]("memory", "MiB", lambda one: one.memory_mib, ratio=1.05),
+    Measure[Window]("CPU of a publish", "ms", lambda one: one.cpu_ms, ratio=1.1),
+)
+
+
 def soak(minutes: float, rate: float) -> int:
     """Run for ``minutes`` at ``rate`` publishes a second.
 
@@ -186,10 +183,10 @@ def soak(minutes: float, rate: float) -> int:
         ServerProcess(db=str(Path(directory) / "soak.db")) as server,
     ):
         windows = asyncio.run(_run(server, listener.url, ledger, Path(directory), minutes * 60, rate))
-    is_flat = _is_flat(windows)
+    holds = is_flat(windows, _MEASURES)
     is_whole = _is_whole(ledger, destination, minutes)
-    print("verdict: flat and whole" if is_flat and is_whole else "verdict: NOT as it should be")
-    return 0 if is_flat and is_whole else 1
+    print("verdict: flat and whole" if holds and is_whole else "verdict: NOT as it should be")
+    return 0 if holds and is_whole else 1
 
 
 async def _run(
@@ -212,26 +209,27 @@ async def _run(
         windows: list[Window] = []
         async with _beside(_look(api)), _beside(_cancel(api, ledger)), _publisher(server, token) as publish:
             numbers, started = count(), time.perf_counter()
+
+            async def publish_next() -> None:
+                kind = kind_of(next(numbers), url)
+                kind.note(ledger, await publish(kind))
+
             for part in range(_WINDOWS):
                 spent, until = _cpu_seconds(process), started + seconds * (part + 1) / _WINDOWS
-                published = await _publish_steadily(publish, numbers, url, ledger, rate, until)
+                published = await publish_steadily(publish_next, rate, until)
                 windows.append(
                     Window(
                         seconds=time.perf_counter() - started,
                         published=published,
                         cpu_ms=(_cpu_seconds(process) - spent) / max(published, 1) * 1000,
-                        memory_mib=process.memory_info().rss / _MIB,
-                        file_mib=_bytes_of(directory) / _MIB,
+                        memory_mib=process.memory_info().rss / MIB,
+                        file_mib=bytes_in(directory) / MIB,
                     )
                 )
                 _print(windows[-1])
         await _stop_schedules(api)
         await _come_to_rest(api)
         return windows
-
-
-def _bytes_of(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.iterdir())
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -306,25 +304,6 @@ async def _publisher(server: ServerProcess, token: str) -> AsyncIterator[Publish
     await transport.close()
 
 
-async def _publish_steadily(
-    publish: Publish, numbers: "count[int]", url: str, ledger: Ledger, rate: float, until: float
-) -> int:
-    """Publish ``rate`` messages a second until ``until``, on a limited number of connections. Return how many."""
-    started, done = time.perf_counter(), 0
-    places = count()
-
-    async def work() -> None:
-        nonlocal done
-        while (at := started + next(places) / rate) < until:
-            await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            kind = kind_of(next(numbers), url)
-            kind.note(ledger, await publish(kind))
-            done += 1
-
-    await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
-    return done
-
-
 async def _come_to_rest(api: httpx.AsyncClient) -> None:
     """Wait until no message is pending."""
     async with asyncio.timeout(_END_SECONDS):
@@ -341,24 +320,6 @@ def _print(window: Window) -> None:
         f" {window.file_mib:7.1f} MiB",
         flush=True,
     )
-
-
-def _is_flat(windows: list[Window]) -> bool:
-    third = len(windows) // 3
-    middle, last = windows[third : 2 * third], windows[2 * third :]
-    is_flat = True
-    for what, unit, values, most in (
-        ("memory", "MiB", lambda one: one.memory_mib, _MEMORY_RATIO),
-        ("CPU of a publish", "ms", lambda one: one.cpu_ms, _CPU_RATIO),
-    ):
-        before, after = statistics.median(map(values, middle)), statistics.median(map(values, last))
-        is_within = after <= before * most
-        is_flat &= is_within
-        print(
-            f"{what}: {before:.2f} {unit} in the middle third, {after:.2f} {unit} in the last, {after / before:.2f} ×:"
-            f" {'flat' if is_within else 'GROWS'}"
-        )
-    return is_flat
 
 
 def _is_whole(ledger: Ledger, destination: Destination, minutes: float) -> bool:

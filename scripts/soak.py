@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,10 @@ from emulator.delivery.request import OutboundRequest
 from emulator.delivery.sockets import SocketTransport
 from emulator.testing import Listener, ServerProcess
 from scripts import mixed_soak
+from scripts.steady_load import CONNECTIONS, MIB, Measure, body_of, bytes_in, is_flat, publish_steadily
 
-_CONNECTIONS = 20
 _CALIBRATION_SECONDS = 5.0
 _WINDOWS = 20
-_MIB = 1024 * 1024
-# By how much the last third may exceed the middle one; the first third is the warm-up.
-_MEMORY_RATIO, _MEMORY_SLACK_MIB = 1.10, 8.0
-_LATENCY_RATIO, _LATENCY_SLACK_MS = 1.5, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,13 @@ class Window:
     file_mib: float
 
 
+_MEASURES = (
+    Measure[Window]("memory", "MiB", lambda one: one.memory_mib, ratio=1.10, slack=8.0),
+    Measure[Window]("median latency", "ms", lambda one: one.median_ms, ratio=1.5, slack=5.0),
+    Measure[Window]("99th percentile", "ms", lambda one: one.p99_ms, ratio=1.5, slack=5.0),
+)
+
+
 @dataclass
 class Destination:
     """A destination on a thread of its own, which answers 200 and records each message's latency."""
@@ -50,12 +53,7 @@ class Destination:
     delivered: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body = await body_of(receive)
         self.latencies_ms.append((time.perf_counter_ns() - int(body)) / 1e6)
         self.delivered += 1
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -106,7 +104,7 @@ async def _soak(
     ) as publish:
         most = await _calibrate(publish, destination)
         rate = most / 2
-        print(f"{most:.0f} messages/s end to end with {_CONNECTIONS} connections; soaking at {rate:.0f}/s")
+        print(f"{most:.0f} messages/s end to end with {CONNECTIONS} connections; soaking at {rate:.0f}/s")
         print(
             f"{'time':>8} {'published':>10} {'delivered':>10} {'median':>9} {'99 %':>9} {'memory':>10} {'file':>10}"
         )
@@ -115,7 +113,7 @@ async def _soak(
         for number in range(_WINDOWS):
             until = started + seconds * (number + 1) / _WINDOWS
             before = destination.delivered
-            published = await _publish_steadily(publish, rate, until)
+            published = await publish_steadily(publish, rate, until)
             latencies = sorted(destination.take())
             windows.append(
                 Window(
@@ -124,16 +122,12 @@ async def _soak(
                     delivered=destination.delivered - before,
                     median_ms=statistics.median(latencies) if latencies else float("inf"),
                     p99_ms=latencies[int(len(latencies) * 0.99)] if latencies else float("inf"),
-                    memory_mib=process.memory_info().rss / _MIB,
-                    file_mib=_size(directory) / _MIB,
+                    memory_mib=process.memory_info().rss / MIB,
+                    file_mib=bytes_in(directory) / MIB,
                 )
             )
             _print(windows[-1])
         return windows
-
-
-def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.iterdir())
 
 
 Publish = Callable[[], Awaitable[None]]
@@ -167,36 +161,13 @@ async def _calibrate(publish: Publish, destination: Destination) -> float:
             await publish()
             next(published)
 
-    await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
+    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
     total = next(published)
     while destination.delivered < total:
         await asyncio.sleep(0.01)
     rate = total / (time.perf_counter() - started)
     destination.take()
     return rate
-
-
-async def _publish_steadily(publish: Publish, rate: float, until: float) -> int:
-    """Publish ``rate`` messages a second until ``until``, on a limited number of connections. Return how many."""
-    times = _times(time.perf_counter(), 1 / rate, until)
-    count = 0
-
-    async def work() -> None:
-        nonlocal count
-        for at in times:
-            await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            await publish()
-            count += 1
-
-    await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
-    return count
-
-
-def _times(start: float, step: float, until: float) -> Iterator[float]:
-    number = 0
-    while (at := start + number * step) < until:
-        yield at
-        number += 1
 
 
 def _print(window: Window) -> None:
@@ -208,29 +179,14 @@ def _print(window: Window) -> None:
 
 
 def _verdict(windows: list[Window]) -> int:
-    third = len(windows) // 3
-    middle, last = windows[third : 2 * third], windows[2 * third :]
-    is_flat = True
-    for what, unit, values, ratio, slack in (
-        ("memory", "MiB", lambda one: one.memory_mib, _MEMORY_RATIO, _MEMORY_SLACK_MIB),
-        ("median latency", "ms", lambda one: one.median_ms, _LATENCY_RATIO, _LATENCY_SLACK_MS),
-        ("99th percentile", "ms", lambda one: one.p99_ms, _LATENCY_RATIO, _LATENCY_SLACK_MS),
-    ):
-        before = statistics.median(map(values, middle))
-        after = statistics.median(map(values, last))
-        is_within = after <= before * ratio + slack
-        is_flat &= is_within
-        print(
-            f"{what}: {before:.1f} {unit} in the middle third, {after:.1f} {unit} in the last:"
-            f" {'flat' if is_within else 'GROWS'}"
-        )
+    holds = is_flat(windows, _MEASURES)
     load, cores = psutil.getloadavg()[0], psutil.cpu_count() or 1
     if load > 2 * cores:
         print(
             f"this machine is busy (load {load:.0f} on {cores} cores): latencies say more about that than about us"
         )
-    print("verdict: flat" if is_flat else "verdict: NOT flat")
-    return 0 if is_flat else 1
+    print("verdict: flat" if holds else "verdict: NOT flat")
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":
