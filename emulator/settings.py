@@ -38,37 +38,33 @@ class Settings(BaseSettings):
         is_given = any(name.upper().startswith(_PREFIX) for name in os.environ)
         return (init_settings, env_settings) if is_given else (init_settings,)
 
-    host: str = Field(
-        "127.0.0.1", min_length=1, description="Address to listen on; loopback unless you say otherwise."
-    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; loopback by default.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     log_port: int | None = Field(
         None,
         ge=0,
         le=65_535,
-        description="A second port that answers all the same, as the vendor's log server; by default 8081 beside "
-        "port 8080 if it is free, and none beside another port.",
+        description="A second port that answers the same requests, like the vendor's log server; by default 8081 "
+        "beside port 8080 if it is free, and none beside another port.",
     )
-    db: str = Field(
-        "qstash.db", description="Where state is kept: a SQLite file, an SQLAlchemy URL, or 'memory'."
-    )
+    db: str = Field("qstash.db", description="The store: a SQLite file, an SQLAlchemy URL, or 'memory'.")
     clock: Literal["system", "manual"] = Field(
-        "system", description="'manual' stands still until it is turned over /emulator/clock."
+        "system", description="'manual' stands still until it is advanced over /emulator/clock."
     )
     now: int | None = Field(
         None,
         ge=0,
         le=_LATEST_AT,
-        description="Where a manual clock starts, in unix ms; by default where it was left, or the real time.",
+        description="Start of a manual clock, in unix ms; by default its stored time, or the real time.",
     )
     connect_to: dict[str, str] = Field(
         default_factory=dict,
         description="Origin to origin: deliveries to the first are sent to the second; url, signature and Host stay.",
     )
     quota: Literal["lenient", "free", "payg", "pro"] = Field(
-        "lenient", description="Whose plan's limits apply; 'lenient' allows more than any plan."
+        "lenient", description="The plan whose limits apply; 'lenient' allows more than any plan."
     )
-    strict: bool = Field(False, description="Refuse with 400 what the real service would ignore in silence.")
+    strict: bool = Field(False, description="Refuse with 400 what the real service silently ignores.")
     like_production: bool = Field(
         False,
         description="Refuse what the real service refuses: loopback, private and unresolvable hosts, a plan's limits.",
@@ -89,7 +85,7 @@ class Settings(BaseSettings):
         description="Traces are sent there by OTLP over HTTP, such as http://127.0.0.1:4318; needs extra otel.",
     )
     jobs_url: str | None = Field(
-        None, description="Where the job system's own page is; the dashboard links to it."
+        None, description="URL of the job system's own page; the dashboard links to it."
     )
     keep_messages_hours: float | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""The reading half of a harness: typed views of what happened, and assertions about it."""
+"""The reading part of a harness: typed views of a run, and assertions about it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 
 class Observations(ABC):
-    """What a test asks after, or between, turns of the clock.
+    """The state of a run, for a test's reads and assertions.
 
-    Every assertion takes the same conditions, all of which must hold: ``url`` (whole, or where it begins; ``*``
-    stands for any characters), ``body`` (a text that it contains, bytes that it is, or members of its JSON),
-    ``headers`` (a name that is there, or names with values), ``label``, ``queue``, ``method``. A failure prints the
-    history of the message concerned. In a plain test, what is due now happens first.
+    Every assertion takes the same conditions, all of which must hold: ``url`` (the whole URL or its beginning; ``*``
+    stands for any characters), ``body`` (a text that it contains, its exact bytes, or members of its JSON), ``headers``
+    (a name, or names with values), ``label``, ``queue``, ``method``. A failure prints the history of the message
+    concerned. In a plain test, everything due now happens first.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Reads a tenant back from the store, as the plain values that the recorder judges by."""
+"""Read a tenant from the store, as the plain values that the recorder uses."""
 
 from emulator.broker.message import LogEntry, Message
 from emulator.store.attempts import LoggedAttempt, pair_attempts
@@ -12,7 +12,7 @@ from emulator.testing.recorder import Kept, KeptAttempt, KeptLine, KeptMessage
 
 
 def read_kept(store: SqlStore, tenant_id: int) -> Kept:
-    """Return everything that the store has of a tenant's messages."""
+    """Return all stored data of a tenant's messages."""
     lines = LOGS.all(store, tenant_id, Filter())
     dead = DEAD_LETTERS.all(store, tenant_id, Filter())
     ids = {line.message.seq: line.message.id for line in lines}

@@ -1,8 +1,8 @@
 """The fixture ``qstash`` on real QStash, with the credentials of the environment.
 
-A test's client calls go to the service unchanged. What the test looks at is read from the service's log, and
-waited for. What only an emulator can do skips the test, with the reason: turning the clock, faults, and
-calling an app without a public address.
+A test's client calls go to the service unchanged. The test's reads come from the service's log, and wait for its
+entries. Functions that only an emulator has skip the test, with the reason: moving the clock, faults, and calling an
+app without a public address.
 """
 
 import base64
@@ -39,7 +39,7 @@ def missing_credentials(environment: Mapping[str, str] = os.environ) -> list[str
 
 
 class RealQStash(Observations):
-    """The fixture ``qstash`` under ``--qstash=real``. It sees what was published since the test began."""
+    """The fixture ``qstash`` under ``--qstash=real``. It sees the messages published since the test began."""
 
     def __init__(self) -> None:
         self.url: str = os.environ.get("QSTASH_URL", REAL_URL).rstrip("/")
@@ -216,7 +216,7 @@ def _attempt_view(attempt: LoggedAttempt[_Line]) -> AttemptView:
     return replace(
         begun,
         ended_at=end.time_at,
-        # The log of the service tells no status of a success.
+        # The service's log has no status for a success.
         status=200 if end.state is State.DELIVERED else end.entry.get("responseStatus", 0),
         error=end.entry.get("error"),
         response_body=base64.b64decode(end.entry.get("responseBody", "")),

@@ -13,11 +13,11 @@ import httpx
 from emulator.errors import EmulatorError
 
 _HANG_SECONDS = 120.0
-"""The end of a hang: a busy machine may be slow."""
+"""A timeout that ends a hang; a busy machine may be slow."""
 
 
 class ServerTenant:
-    """One tenant of a server: ``environment`` is what an app's process needs, and the clock can be turned."""
+    """One tenant of a server. ``environment`` are the variables for an app's process; the clock can be advanced."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
@@ -48,11 +48,11 @@ class ServerTenant:
         return answer.json() if answer.content else None
 
     def advance(self, by: str) -> Any:
-        """Turn the clock forward by a duration such as ``24h``. Return the control API's answer."""
+        """Advance the clock by a duration such as ``24h``. Return the control API's answer."""
         return self.call("POST", "/emulator/clock/advance", {"by": by})
 
     def run_until_idle(self, limit: str = "30d") -> Any:
-        """Turn the clock until no message waits for its time."""
+        """Advance the clock until no message waits for its time."""
         return self.call("POST", "/emulator/clock/run-until-idle", {"limit": limit})
 
     def add_fault(self, kind: str, **fields: object) -> Any:
@@ -159,5 +159,5 @@ class ServerProcess:
 
 
 def _needs_certificates(url: str) -> bool:
-    """Reading the machine's certificates takes longer than the request; plain HTTP has no use for them."""
+    """Return whether to load the machine's certificates, which takes longer than a request over plain HTTP."""
     return not url.startswith("http:")

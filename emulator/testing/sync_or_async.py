@@ -2,9 +2,9 @@
 
 A test is either plain or async, and so is everything it calls. Two sets of methods (``advance`` and
 ``advance_async``), or two fixtures, would make every helper and every page of documentation come twice. Instead a
-call returns a ``Call``: in code without a running event loop the work is done when the call returns; inside one
-it is done when the ``Call`` is awaited, as the loop must not be blocked. A ``Call`` that nobody awaits fails the
-test, with words: silently doing nothing is what one would never find.
+call returns a ``Call``: in code without a running event loop the work is done when the call returns; inside one it is
+done when the ``Call`` is awaited, as the loop must not be blocked. A ``Call`` that is not awaited fails the test with a
+message, because a call that silently does nothing is hard to find.
 """
 
 from collections.abc import Callable, Coroutine, Generator

@@ -1,4 +1,4 @@
-"""What a test sees of a run: messages with their attempts and histories, as immutable values."""
+"""A test's views of a run: messages with their attempts and histories, as immutable values."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class LogView:
     error: str | None = None
     next_delivery_at: int | None = None
     reason: str | None = None
-    """Of a failed attempt: why it failed, with the answer's own words, and what to do."""
+    """For a failed attempt: why it failed, with the answer's text, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class MessageView:
         return self.body.decode()
 
     def json(self) -> Any:
-        """Return the body as JSON. Raise ValueError if it is none."""
+        """Return the body as JSON. Raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
     @property
@@ -104,7 +104,7 @@ class MessageView:
         )
 
     def timeline(self) -> str:
-        """Return the message's whole history, one line an event, with its time."""
+        """Return the message's whole history, one line for each event, with its time."""
         lines = [self.headline(), f"    body: {shown(self.body)}"]
         number = 0
         for entry in self.log:
@@ -142,7 +142,7 @@ def moment(at: int) -> str:
 
 
 def shown(body: bytes) -> str:
-    """Return a body as text where it is text, and not all of a long one."""
+    """Return a body as text if it is text, cut if it is long."""
     if not body:
         return "(empty)"
     try:
@@ -244,7 +244,7 @@ def _attempt_view(message: Message, attempt: LoggedAttempt[LogEntry]) -> Attempt
 
 
 def _told(entry: LogView, attempt: int) -> str:
-    """Return one event in words."""
+    """Return one event as text."""
     match entry.state:
         case State.CREATED if entry.next_delivery_at is not None and entry.next_delivery_at > entry.at:
             return f"CREATED    due {_after(entry)}"

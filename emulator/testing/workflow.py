@@ -78,7 +78,7 @@ class WorkflowRun:
     invoked: tuple[str, ...] = ()
     """The ids of the runs that it invoked."""
     why: str = ""
-    """How the run stands in words: what happened, why, and what to do."""
+    """The run's outcome as text: what happened, why, and what to do."""
     _runtime: Runtime = field(repr=False)
     _call: MakeCall = field(repr=False)
 
@@ -96,7 +96,7 @@ class WorkflowRun:
         return [step.name for step in self.steps]
 
     def assert_succeeded(self, response: Any = ...) -> Self:
-        """Raise AssertionError unless the run has returned, and what is given, if anything is."""
+        """Raise AssertionError unless the run has returned, with ``response`` if that is given."""
         return self._assert_state("RUN_SUCCESS", response)
 
     def assert_failed(self) -> Self:
@@ -104,7 +104,7 @@ class WorkflowRun:
         return self._assert_state("RUN_FAILED")
 
     def assert_cancelled(self) -> Self:
-        """Raise AssertionError unless the run was taken back."""
+        """Raise AssertionError unless the run was cancelled."""
         return self._assert_state("RUN_CANCELED")
 
     def assert_active(self) -> Self:

@@ -1,8 +1,8 @@
-"""Server-sent events: what happens to a tenant's messages, as it happens (WHATWG HTML, 9.2).
+"""Server-sent events with a tenant's live log (WHATWG HTML, 9.2).
 
-The runtime's observer only wakes the feed; what happened is then read from the store in the order it was
-written, with its sequence number as the event's id. A listener that was cut off names the last id it saw and
-misses nothing, and a slow one holds up nobody.
+The runtime's observer only wakes the feed. The events are then read from the store in the order of writing, with their
+sequence numbers as ids. A listener that was cut off sends the last id it received and misses nothing; a slow listener
+delays no other.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ KINDS: dict[type[w.Write], str] = {
 
 
 class Watch:
-    """One listener's view of a runtime: which kinds of things changed since it last looked."""
+    """One listener's view of a runtime: the kinds of objects that changed since its last read."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -62,7 +62,7 @@ class Watch:
         self._runtime.observers.remove(self._note)
 
     async def changes(self, timeout_seconds: float) -> set[str]:
-        """The kinds that changed; returns at the first change, or empty-handed when the time is over."""
+        """Return the changed kinds at the first change, or an empty set after the timeout."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._woken.wait()
@@ -81,16 +81,16 @@ class Watch:
 
 
 class Feed:
-    """One listener's stream: ``step`` events, ``changed`` with kinds of things, ``cleared`` (all gone, or different);
+    """One listener's stream: ``step`` events, ``changed`` with kinds of objects, ``cleared`` (after a reset or import);
     comments keep it alive."""
 
     def __init__(self, runtime: Runtime, last_seen: int | None) -> None:
-        """Begins behind the step ``last_seen``, or with what happens from now on."""
+        """Start after the step ``last_seen``, or with events from now on."""
         self._runtime = runtime
         self._seq = last_seen
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """The stream, until the listener goes or the server stops."""
+        """Yield the stream until the listener disconnects or the server stops."""
         with Watch(self._runtime) as watch:
             if self._seq is None:
                 self._seq = await self._newest()
@@ -103,27 +103,27 @@ class Feed:
                     yield b": still here\n\n"
                     continue
                 if changed & {"cleared", "replaced"}:
-                    # After a reset all that there is is new; after an import nothing is.
+                    # After a reset all steps are new; after an import none is.
                     self._seq = 0 if "cleared" in changed else await self._newest()
                     yield _event("cleared", {})
                 async for chunk in self._steps():
                     yield chunk
                 counted = await self._dead_letters() if changed & {"dlq", "cleared", "replaced"} else {}
                 yield _event("changed", {"kinds": sorted(changed), **counted})
-                # A burst then costs a few reads, not one for each of its messages.
+                # Pause, so that a burst needs a few reads, not one for each of its messages.
                 await asyncio.sleep(_GATHER_SECONDS)
 
     async def _newest(self) -> int:
         return await self._runtime.read(partial(last_step_seq, tenant_id=self._runtime.tenant.id))
 
     async def _dead_letters(self) -> dict[str, int]:
-        """How many messages and runs there are, for a mark that is always in sight."""
+        """Return the numbers of failed messages and runs, for the page's badge."""
         return {
             "deadLetters": await self._runtime.read(partial(count_all, tenant_id=self._runtime.tenant.id))
         }
 
     async def _steps(self) -> AsyncGenerator[bytes, None]:
-        """What was written behind the last step told of."""
+        """Yield the steps written since the last one sent."""
         has_more = True
         while has_more:
             steps = await self._runtime.read(
@@ -141,12 +141,12 @@ class Feed:
 
 
 def count_all(store: SqlStore, tenant_id: int) -> int:
-    """How many messages and workflow runs failed for good and are still there."""
+    """Return the numbers of messages and workflow runs in the dead letter queue."""
     return count_dead_letters(store, tenant_id) + FAILED_RUNS.count(store, tenant_id, Filter())
 
 
 def step_view(step: HistoryStep) -> models.StepEvent:
-    """Return a step as it is told."""
+    """Return a step as an event."""
     reason = explain_entry(step.entry, url=step.url, method=step.method)
     return present(
         models.StepEvent(

@@ -1,4 +1,4 @@
-"""Messages as the dashboard lists them and tells their story; and bringing one's next attempt forward."""
+"""The dashboard's list of messages, one message with its attempts, and bringing its next attempt forward."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +38,7 @@ _MOST = 500
 
 
 class MessageListQuery(TypedDict, total=False):
-    """Which messages of the dashboard's list, and which part of it."""
+    """Filters and page of the dashboard's list of messages."""
 
     url: Annotated[list[str], Condition("url_parts")]
     queueName: Annotated[list[str], Condition("queue_names")]
@@ -58,7 +58,7 @@ _MOST_CHARACTERS = 1_000
 
 
 async def list_messages(request: Request, runtime: Runtime) -> JsonAnswer[models.MessageList]:
-    """Messages that match, newest first, with how many match in all. ``before`` is the last seq of the page before."""
+    """List matching messages, newest first, with their total. ``before`` is the last seq of the previous page."""
     parameters = query_parameters(request)
     check_known(parameters, _KNOWN)
     wanted = _filter(parameters)
@@ -96,7 +96,7 @@ async def list_messages(request: Request, runtime: Runtime) -> JsonAnswer[models
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Story:
-    """What the store knows of one message beside the message itself."""
+    """The stored data of one message beside the message itself."""
 
     row: Summary
     history: list[LogEntry]
@@ -109,7 +109,7 @@ class _Story:
 
 
 async def get_message(request: Request, runtime: Runtime) -> JsonAnswer[models.Story]:
-    """One message: how it stands and why, its attempts, its history, and what belongs to it."""
+    """Return one message: its state and the reason, its attempts, its history, and related messages."""
     stored = await _find(request, runtime)
     active = frozenset(runtime.broker.state.pending.active)
     story = await runtime.read(
@@ -121,7 +121,7 @@ async def get_message(request: Request, runtime: Runtime) -> JsonAnswer[models.S
 
 
 def _read_story(store: SqlStore, tenant_id: int, message: Message, active: frozenset[int]) -> _Story | None:
-    """``None`` when a reset or the end of its retention took the message away meanwhile."""
+    """Return the data, or ``None`` if the message was deleted meanwhile, by a reset or its retention."""
     find = partial(dashboard_queries.find_summary, store, tenant_id, active=active)
     row = find(message.id)
     if row is None:
@@ -176,7 +176,7 @@ def _story_view(runtime: Runtime, stored: StoredMessage, story: _Story) -> model
 
 
 async def retry_now(request: Request, runtime: Runtime) -> Response:
-    """Bring the next attempt of a waiting message forward. Raises Conflict when it does not wait for its time."""
+    """Bring the next attempt of a waiting message forward. Raises Conflict if it does not wait for its time."""
     message = (await _find(request, runtime)).message
     select = partial(
         select_pending, tenant_id=runtime.tenant.id, wanted=Filter(message_ids=(message.id,)), count=1

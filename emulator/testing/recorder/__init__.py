@@ -1,11 +1,11 @@
-"""Makes the record of a run that the invariants are checked on, from three sides:
+"""Make the record of a run for the invariants, from three sources:
 
-    calls      what clients asked for and were answered (``asked``: of one message), read by ``readers``
-    requests   what destinations were sent
-    kept       what is read back in the end: messages with their states, the log, the dead letter queue
+    calls      clients' requests and their answers (``asked``: for one message), read by ``readers``
+    requests   the requests to destinations
+    kept       the final state: messages with their states, the log, the dead letter queue
 
-The simulator and the kills of real processes are recorded here, too. Nothing here computes with the emulator's own
-code: what the emulator reads wrongly, or what its store loses, is seen because it is read a second time here.
+The simulator and the tests that kill real processes use it, too. It uses none of the emulator's own code: values that
+the emulator reads wrongly, or its store loses, are found because they are read independently here.
 """
 
 from emulator.testing.recorder.asked import Limits

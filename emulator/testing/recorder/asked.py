@@ -1,4 +1,4 @@
-"""What the publisher of a message asked for, read from the request by the checker's own readers."""
+"""A publisher's request for a message, read by the checker's own readers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _DEFAULT_RETRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the publisher of a message asked for; ``None`` is what this does not tell.
+    """The requested values of a message; ``None`` is unknown.
 
     ``url`` is the destination, or ``group`` the URL group. Callbacks have the message's retries unless they are given
     their own.
@@ -41,7 +41,7 @@ class Asked:
 def read_asked(
     destination: str, query: str, lines: Sequence[tuple[str, str]], body: bytes, sent_at: int
 ) -> Asked | None:
-    """Return what a publish asks for; ``None`` for a workflow's, whose layer decides."""
+    """Return the requested values of a publish; ``None`` for a workflow's message."""
     if any(name.lower().startswith("upstash-workflow-") for name, _ in lines):
         return None
     options = options_of(lines, query)

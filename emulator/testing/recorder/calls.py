@@ -1,4 +1,4 @@
-"""What clients asked for and were answered, read by the checker itself."""
+"""Clients' requests and their answers, read by the checker itself."""
 
 import json
 from collections import defaultdict
@@ -12,7 +12,7 @@ from emulator.testing.recorder.asked import Asked, Limits, is_url, read_asked
 from emulator.testing.recorder.readers import limits_of, options_of, whole
 
 T = TypeVar("T")
-# More than there can be: how many entries a call removed that was cut off is not known.
+# A number above all possible ones: how many entries a cut-off call removed is unknown.
 _MANY = 10**9
 
 
@@ -45,7 +45,7 @@ class ClientCall:
 
     @property
     def content(self) -> Any:
-        """Return the answer's JSON, ``None`` if it is none."""
+        """Return the answer's JSON, or ``None`` if it is not JSON."""
         return _json(self.answer)
 
     @property
@@ -90,7 +90,7 @@ def _lists() -> defaultdict[str, list[Any]]:
 
 @dataclass(slots=True)
 class Calls:
-    """Everything that clients know.
+    """All calls of the clients.
 
     ``publishes`` are what was asked for by calls that may have taken effect, answered or not, by body. ``dead_letters``
     are message ids by DLQ id, as listings showed them; ``removed`` the messages whose entries calls may have taken
@@ -124,7 +124,7 @@ class Calls:
     _next_key: str | None = None
 
     def note(self, call: ClientCall) -> None:
-        """Record what a call tells."""
+        """Record a call."""
         if not call.may_hold:
             return
         target = (
@@ -175,7 +175,7 @@ class Calls:
             answers = [None] * len(items)
         for item, answer in zip(items, answers, strict=False):
             if isinstance(answer, dict) and "error" in answer:
-                continue  # it may be anything but an item
+                continue  # it may be of any other form than an item
             destination, _, query = str(item["destination"]).partition("?")
             lines = [
                 (name, text)
@@ -260,13 +260,13 @@ class Calls:
             )
             self.flow_events[key].append(event)
         elif verb == "reset":
-            # Attempts under way no longer count: how many may overlap is not known from here on.
+            # Attempts under way no longer count, so the number that may overlap is unknown from here on.
             self.unclear_flow_keys.add(key)
 
     def _note_group(self, call: ClientCall, rest: str) -> None:
         name, _, what = unquote(rest).partition("/")
         given = call.fields.get("endpoints")
-        # Deleting a whole group reads no body: whatever stands there is nobody's endpoint.
+        # Deleting a whole group reads no body, so endpoints in it do not count.
         known = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         named = {str(one.get("name") or one.get("url")) for one in known}
         if call.method == "DELETE":

@@ -1,4 +1,4 @@
-"""What was read back of a run, as plain values, from the store or the API."""
+"""The final state of a run as plain values, from the store or the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from emulator.testing.recorder.asked import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptMessage:
-    """A message as it was read back. ``callbacks`` are the URLs that are told of it: outcomes, and failure.
+    """A message of the final state. ``callbacks`` are the URLs of its callback and its failure callback.
 
     ``group`` and ``endpoint`` are the URL group that it was published to and the endpoint there. ``state`` is the
     store's, where that was read.

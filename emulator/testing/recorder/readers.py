@@ -1,7 +1,7 @@
-"""The checker's own readers of what clients and destinations write: spans, dates, expressions, limits.
+"""The checker's own readers of clients' and destinations' values: spans, dates, expressions, limits.
 
-They are a second implementation on purpose. For what they cannot read they return ``None``, and nothing is
-expected then.
+They are deliberately a second implementation. For a value that they cannot read they return ``None``, and then nothing
+is expected.
 """
 
 import ast
@@ -104,7 +104,7 @@ def _wait_ms(text: str, now_at: int) -> int | None:
     part = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
     if not re.fullmatch(f"({part})+", text):
         return None
-    # Down to the whole millisecond: what is rounded up is not too early.
+    # Rounded down to the millisecond, so that an emulator that rounds up is not too early.
     return math.floor(sum(float(many) * _GO_UNITS_NS[unit] for many, unit in re.findall(part, text)) / 10**6)
 
 

@@ -1,4 +1,4 @@
-"""Makes the record of a run from calls, requests and what was read back."""
+"""Make the record of a run from calls, requests and the final state."""
 
 import json
 from collections import defaultdict
@@ -25,7 +25,7 @@ from emulator.testing.recorder.settings import flow_record, queue_of, queue_reco
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The state when the record begins. Earlier messages, limits and schedules are not judged.
+    """The state when the record begins. Earlier messages, limits and schedules are not checked.
 
     ``queues`` are parallelism and pause by name.
     """
@@ -58,7 +58,7 @@ class Recorder:
 
     @property
     def calls(self) -> Calls:
-        """Return everything that clients know."""
+        """Return the clients' calls."""
         return self._calls
 
     def note_call(self, call: ClientCall) -> None:
@@ -186,7 +186,7 @@ class _Reader:
         )
 
     def _asked(self, message: KeptMessage, created_at: int) -> Asked | None:
-        """Return what its publisher asked for, or who made its schedule; ``None`` if that was not seen."""
+        """Return the values requested by its publisher or by its schedule's creator; ``None`` if not seen."""
         if message.id in self._calls.asked:
             return self._calls.asked[message.id]
         if message.id in self._calls.republished or not self._is_steady:
@@ -199,7 +199,7 @@ class _Reader:
         return next((one for one in reversed(saved) if one.sent_at < created_at), None)
 
     def _alike(self, message: KeptMessage) -> Asked | None:
-        """Return what was asked for by all who published the same, as times tell nothing; ``None`` if they differ."""
+        """Return the values requested by all publishes of the same message; ``None`` if they differ."""
         alike = {
             replace(one, sent_at=0)
             for one in self._calls.publishes.get(message.body, ())

@@ -1,4 +1,4 @@
-"""From calls about queues, flow-control keys and schedules to what certainly held, and when."""
+"""Derive the settings that certainly were in force from calls about queues, flow-control keys and schedules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
