@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, text
 
 from jobs_core import (
     AttemptOutcome,
@@ -18,11 +17,7 @@ from jobs_core import (
     PermanentJobError,
     RetryLater,
 )
-from jobs_core.app import running
-from jobs_core.database.tables import executions
-from jobs_core.engine.delivery import Delivery
 from jobs_core.model.outcome import NON_RETRYABLE_STATUS
-from tests.bounds import HANG_SECONDS
 
 
 async def test_a_delivered_job_runs_and_is_completed(app: Any, handlers: Any, clock: Any) -> None:
@@ -46,25 +41,6 @@ async def test_a_sync_handler_runs_in_a_thread(app: Any) -> None:
     message = await app.enqueue("b", job_type="block")
     assert (await app.deliver(message)).status_code == 200
     assert (await app.record(message)).result == {"blocked": "b"}
-
-
-async def test_fifty_concurrent_deliveries_run_the_handler_once(app: Any, handlers: Any, gather: Any) -> None:
-    release = asyncio.Event()
-
-    async def wait(*_: Any) -> None:
-        await release.wait()
-
-    handlers.behaviour = wait
-    message = await app.enqueue()
-    deliveries = asyncio.create_task(gather(50, lambda _: app.deliver(message)))
-    while not handlers.calls:
-        await asyncio.sleep(0)
-    release.set()
-    statuses = sorted(answer.status_code for answer in await deliveries)
-    assert len(handlers.calls) == 1
-    assert set(statuses) <= {200, 503}
-    assert 200 in statuses
-    assert len((await app.record(message)).attempts) == 1
 
 
 async def test_a_redelivered_finished_job_is_answered_200_and_does_not_run_again(
@@ -178,133 +154,6 @@ async def test_a_handlers_own_timeout_error_is_not_mistaken_for_ours(app: Any, h
     message = await app.enqueue()
     assert (await app.deliver(message)).status_code == 500
     assert (await app.record(message)).error == "TimeoutError: the database's"
-
-
-async def test_a_delivery_while_another_attempt_runs_comes_again_when_the_lease_is_over(
-    app: Any, handlers: Any, clock: Any
-) -> None:
-    release = asyncio.Event()
-
-    async def wait(*_: Any) -> None:
-        await release.wait()
-
-    handlers.behaviour = wait
-    message = await app.enqueue(timeout=30)
-    first = asyncio.create_task(app.deliver(message))
-    while not handlers.calls:
-        await asyncio.sleep(0)
-    clock.advance(timedelta(seconds=15))
-    second = await app.deliver(message, retried=1)
-    assert (second.status_code, second.json()["status"]) == (200, "postponed")
-    await app.dispatcher.flush()
-    further = app.qstash.messages[-1]
-    due = int(further.headers["upstash-not-before"]) - int(clock.now().timestamp())
-    assert due == 25  # 30 s, 10 s to answer, 15 s gone
-    assert further.headers["upstash-retries"] == "3"  # the job has not failed yet
-    release.set()
-    assert (await first).status_code == 200
-    assert (await app.record(message)).status is JobStatus.COMPLETED
-    assert (await app.deliver(further)).json()["status"] == "completed"
-    assert len(handlers.calls) == 1
-
-
-async def test_a_job_whose_worker_died_is_taken_over_when_its_lease_has_run_out(
-    app: Any, handlers: Any, clock: Any
-) -> None:
-    entered = asyncio.Event()
-
-    async def die(*_: Any) -> None:
-        entered.set()
-        await asyncio.Event().wait()
-
-    handlers.behaviour = die
-    message = await app.enqueue()
-    dying = asyncio.create_task(app.deliver(message))  # as a killed process: it never says anything
-    await entered.wait()
-
-    handlers.behaviour = None
-    clock.advance(timedelta(seconds=40))
-    assert (await app.deliver(message, retried=2)).status_code == 200
-    record = await app.record(message)
-    assert record.status is JobStatus.COMPLETED
-    assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
-    dying.cancel()
-    await asyncio.gather(dying, return_exceptions=True)
-
-
-@pytest.mark.parametrize("is_cancelled", [True, False])
-async def test_an_application_closes_after_the_leases_of_its_attempts_are_given_back(
-    app: Any, handlers: Any, is_cancelled: bool
-) -> None:
-    """Servers cancel requests and close the application at the same moment, or leave requests to it."""
-    entered = asyncio.Event()
-
-    async def hang(*_: Any) -> None:
-        entered.set()
-        await asyncio.sleep(HANG_SECONDS)
-
-    handlers.behaviour = hang
-    message = await app.enqueue()
-    async with running(app.asgi):
-        delivery = asyncio.create_task(app.deliver(message))
-        await entered.wait()
-        if is_cancelled:
-            delivery.cancel()
-    assert delivery.done()
-    (attempt,) = (await app.record(message)).attempts
-    assert (attempt.outcome, attempt.status_code) == (AttemptOutcome.LOST, 503)
-    await asyncio.gather(delivery, return_exceptions=True)
-
-
-async def test_an_attempt_that_is_cut_off_gives_its_lease_back(app: Any, handlers: Any) -> None:
-    entered = asyncio.Event()
-
-    async def wait(*_: Any) -> None:
-        entered.set()
-        await asyncio.Event().wait()
-
-    handlers.behaviour = wait
-    message = await app.enqueue()
-    cut_off = asyncio.create_task(app.deliver(message))
-    await entered.wait()
-    cut_off.cancel()  # as a server does that ends its grace
-    await asyncio.gather(cut_off, return_exceptions=True)
-    handlers.behaviour = None
-    assert (await app.deliver(message, retried=1)).status_code == 200
-    record = await app.record(message)
-    assert [attempt.outcome for attempt in record.attempts] == ["lost", "completed"]
-    assert record.attempts[0].error == "cut off: the worker was stopped"
-
-
-@pytest.mark.parametrize("is_cancelled", [True, False])
-async def test_a_delivery_that_is_cut_off_during_its_claim_holds_no_lease(
-    app: Any, handlers: Any, is_cancelled: bool
-) -> None:
-    """Its commit waits for another's lock, and goes on without it. Or the application closes at that moment."""
-    engine = app.dispatcher.database.engine
-    message = await app.enqueue()
-
-    async def unlock_when_cut_off() -> None:
-        while not delivery.cancelling():
-            await asyncio.sleep(0)
-        lock.rollback()
-
-    with engine.connect() as lock:
-        lock.begin()
-        lock.execute(update(executions).values(run=executions.c.run))
-        async with asyncio.timeout(HANG_SECONDS), running(app.asgi):
-            delivery = asyncio.create_task(app.deliver(message))
-            while engine.pool.checkedout() < 2:
-                await asyncio.sleep(0)
-            unlocking = asyncio.create_task(unlock_when_cut_off())
-            if is_cancelled:
-                delivery.cancel()
-        await unlocking
-    assert delivery.cancelled()
-    (attempt,) = (await app.record(message)).attempts
-    assert (attempt.outcome, attempt.status_code) == (AttemptOutcome.LOST, 503)
-    assert (await app.deliver(message, retried=1)).json()["status"] == "completed"
-    assert len(handlers.calls) == 1
 
 
 class _Speechless(Exception):
@@ -422,28 +271,6 @@ async def test_whatever_a_handler_returns_its_job_is_completed(
         assert record.result.pop("notRecorded")
     assert record.result == recorded
     assert (await app.client.get(f"/jobs/{record.job_id}")).status_code == 200
-
-
-async def test_an_attempt_that_outlived_its_lease_cannot_overwrite_its_successor(
-    app: Any, handlers: Any, clock: Any
-) -> None:
-    release = asyncio.Event()
-
-    async def slow(_: Any, job: Job) -> str:
-        if job.attempt_number == 1:
-            await release.wait()
-        return f"by attempt {job.attempt_number}"
-
-    handlers.behaviour = slow
-    message = await app.enqueue()
-    first = asyncio.create_task(app.deliver(message))
-    while not handlers.calls:
-        await asyncio.sleep(0)
-    clock.advance(timedelta(minutes=1))
-    await app.deliver(message, retried=1)
-    release.set()
-    assert (await first).status_code == 200
-    assert (await app.record(message)).result == "by attempt 2"
 
 
 async def test_an_invalid_payload_is_permanent_and_recorded(app: Any, handlers: Any) -> None:
@@ -666,72 +493,3 @@ async def test_what_a_handler_returns_need_not_be_json(app: Any, handlers: Any) 
     message = await app.enqueue()
     assert (await app.deliver(message)).status_code == 200
     assert (await app.record(message)).result["when"] == "PT1M"
-
-
-# --- signatures
-
-
-async def test_the_next_signing_key_is_accepted(app: Any, sign: Any) -> None:
-    message = await app.enqueue()
-    signature = sign(message.destination, message.body, key="sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs")
-    assert (await app.deliver(message, **{"upstash-signature": signature})).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("cause", "forge"),
-    [
-        ("wrong_key", lambda sign, url, body: sign(url, body, key="sig_of_another")),
-        ("wrong_url", lambda sign, url, body: sign(url + "x", body)),
-        ("wrong_body", lambda sign, url, body: sign(url, body + b" ")),
-        ("expired", lambda sign, url, body: sign(url, body, exp=int(time.time()) - 60)),  # noqa: TID251
-        ("missing", lambda *_: ""),
-    ],
-)
-async def test_a_forged_delivery_is_answered_401_and_does_nothing(
-    app: Any, handlers: Any, sign: Any, cause: str, forge: Any
-) -> None:
-    message = await app.enqueue()
-    signature = forge(sign, message.destination, message.body)
-    answer = await app.deliver(message, **{"upstash-signature": signature})
-    assert (answer.status_code, answer.json()["cause"]) == (401, cause)
-    assert handlers.calls == []
-    assert (await app.record(message)).status is JobStatus.PENDING
-
-
-async def test_a_body_over_the_limit_is_turned_away(app: Any) -> None:
-    answer = await app.post("https://app.example.com/api/jobs/work", b"x" * (4 * 1024 * 1024 + 1))
-    assert answer.status_code == 413
-
-
-# --- what others may see
-
-
-async def test_an_endpoint_takes_deliveries_alone_and_has_the_name_of_its_job_type(app: Any) -> None:
-    refused = await app.client.put("/api/jobs/work", content=b"{}")
-    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
-    assert (await app.client.post("/api/jobs/work/", content=b"{}")).status_code == 307
-    assert (await app.client.post("/api/jobs/elsewhere/work", content=b"{}")).status_code == 404
-    assert app.asgi.url_path_for("do-work") == "/api/jobs/work"
-
-
-async def test_a_job_is_shown_by_its_id_without_what_it_carries(app: Any) -> None:
-    message = await app.enqueue("secret")
-    await app.deliver(message)
-    answer = await app.client.get(f"/api/jobs/{json.loads(message.body)['jobId']}")
-    shown = answer.json()
-    assert (shown["status"], shown["attempts"][0]["outcome"]) == ("completed", "completed")
-    assert "secret" not in answer.text
-    assert (await app.client.get("/api/jobs/nope")).status_code == 404
-
-
-async def test_health_says_whether_the_database_answers(app: Any) -> None:
-    assert (await app.client.get("/health")).json() == {"status": "ok"}
-    with app.dispatcher.database.engine.begin() as connection:
-        for table in ("job_outbox", "job_attempts", "job_executions"):
-            connection.execute(text(f"DROP TABLE {table}"))
-    assert (await app.client.get("/health")).status_code == 503
-
-
-def test_a_count_of_thousands_of_digits_is_none() -> None:
-    """It is read before the signature is checked: anyone may send it."""
-    assert Delivery.of("https://app.example.com/x", b"", {"upstash-retried": "9" * 5_000}).retried == 0
