@@ -3,14 +3,12 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 from tests.simulation.jobs.generator import make_scenario
 from tests.simulation.jobs.runner import run_scenario, shrink
-from tests.simulation.simulator.cli import make_parser, say_progress, say_shrinking
+from tests.simulation.simulator.cli import each_seed, make_parser, say_progress, say_shrinking
 
 _PROGRESS_SECONDS = 2.0
 
@@ -57,7 +55,7 @@ def _run_many(seeds: range, workers: int, *, is_shrinking: bool) -> int:
     last_said = started = time.monotonic()
     counts: Counter[str] = Counter()
     failed: list[int] = []
-    for done, summary in enumerate(_summaries(seeds, workers), start=1):
+    for done, summary in enumerate(each_seed(_summary_of, seeds, workers), start=1):
         counts.update(summary.counts)
         if not summary.is_good:
             failed.append(summary.seed)
@@ -78,14 +76,6 @@ def _run_many(seeds: range, workers: int, *, is_shrinking: bool) -> int:
 
 def _told(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _summaries(seeds: range, workers: int) -> Iterator[Summary]:
-    if workers <= 1:
-        yield from map(_summary_of, seeds)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_summary_of, seeds, chunksize=4)
 
 
 def _summary_of(seed: int) -> Summary:

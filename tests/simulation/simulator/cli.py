@@ -4,15 +4,18 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import TypeVar
 
 from tests.simulation.simulator.generator import make_scenario
 from tests.simulation.simulator.report import describe_failure
 from tests.simulation.simulator.runner import run_scenario
 from tests.simulation.simulator.shrinking import shrink
+
+S = TypeVar("S")
 
 _PROGRESS_SECONDS = 2.0
 
@@ -99,7 +102,7 @@ def _run_many(seeds: range, workers: int, *, is_shrinking: bool) -> int:
     started = time.monotonic()
     done: list[Summary] = []
     last_said = started
-    for summary in _summaries(seeds, workers):
+    for summary in each_seed(_summary_of, seeds, workers):
         done.append(summary)
         if not summary.is_good:
             print(
@@ -126,12 +129,13 @@ def _run_many(seeds: range, workers: int, *, is_shrinking: bool) -> int:
     return 1
 
 
-def _summaries(seeds: Iterable[int], workers: int) -> Iterator[Summary]:
+def each_seed(summarise: Callable[[int], S], seeds: Iterable[int], workers: int) -> Iterator[S]:
+    """Yield ``summarise`` of each seed, in order, by so many processes. It must be a module's function."""
     if workers <= 1:
-        yield from map(_summary_of, seeds)
+        yield from map(summarise, seeds)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_summary_of, seeds, chunksize=4)
+        yield from pool.map(summarise, seeds, chunksize=4)
 
 
 def _summary_of(seed: int) -> Summary:
