@@ -22,7 +22,7 @@ def test_every_move_is_taken_within_a_hundred_seeds(monkeypatch: pytest.MonkeyPa
         put(self, pending, place)
 
     monkeypatch.setattr(PendingMessages, "_put", note)
-    for seed in range(0, _MOST_SEEDS, 2):  # seeds in which little is held in memory
+    for seed in (*_ENOUGH, *range(0, _MOST_SEEDS, 2)):  # even: in those little is held in memory
         assert run_scenario(make_scenario(seed)).is_good
         if taken >= _EVERY_MOVE:
             break
