@@ -91,8 +91,9 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
         "journal_mode = WAL",
         # Every commit reaches the disk; grouped commits make that cheap.
         "synchronous = FULL",
-        # KiB for each of three connections; the rest is the system's page cache.
-        "cache_size = -32768",
+        # KiB for each of three connections: enough for the pages that are used again, and soon full, so that a server's
+        # memory stops growing. The rest is the system's page cache; four times as much measured no faster.
+        "cache_size = -8192",
         "wal_autocheckpoint = 4000",
     ):
         cursor.execute(f"PRAGMA {pragma}")
