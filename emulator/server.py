@@ -15,7 +15,7 @@ from emulator.delivery.reachability import Reachability, Resolve, resolve
 from emulator.delivery.sockets import SocketTransport
 from emulator.delivery.transport import Transport
 from emulator.errors import InvalidInput
-from emulator.faults import FaultBook
+from emulator.faults import FaultSet
 from emulator.runtime import Runtime
 from emulator.runtime.admission import Intake
 from emulator.runtime.housekeeping import EVERY_MS
@@ -70,7 +70,7 @@ class Emulator:
             settings.intake_megabytes * 1_000_000, patience_seconds=settings.intake_patience_seconds
         )
         self.ids: IdFactory = IdFactory(_randomness(settings.seed))
-        self.disturbed_publishing: set[FaultBook] = set()
+        self.disturbed_publishing: set[FaultSet] = set()
         self._windows = windows
         self._housekeeping = IntervalWork(self._keep_house, seconds=housekeeping_seconds)
         self._make_clock = make_clock or self._clock_of_settings
@@ -177,7 +177,7 @@ class Emulator:
             reachability=self._reachability,
             retention=self.settings.retention,
             lazy_fetch_bytes=self.settings.workflow_lazy_fetch_bytes,
-            faults=FaultBook(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
+            faults=FaultSet(self.ids, seed=self.settings.seed or 0, disturbing=self.disturbed_publishing),
         )
         await runtime.keep_clock()
         await runtime.start(is_new=is_new)

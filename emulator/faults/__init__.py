@@ -4,6 +4,6 @@ A fault is in force only after a test, or ``/emulator/faults``, has added it.
 """
 
 from emulator.faults.fault import Fault, Kind
-from emulator.faults.fault_set import FaultBook
+from emulator.faults.fault_set import FaultSet
 
-__all__ = ["Fault", "FaultBook", "Kind"]
+__all__ = ["Fault", "FaultSet", "Kind"]

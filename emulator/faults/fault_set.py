@@ -19,7 +19,7 @@ class _Entry:
     struck: int = 0
 
 
-class FaultBook:
+class FaultSet:
     """One tenant's faults, tried in the order in which they were added; the first that matches strikes.
 
     The choice is deterministic: the same calls in the same order give the same faults, probabilities included,
@@ -27,7 +27,7 @@ class FaultBook:
     """
 
     def __init__(
-        self, ids: IdFactory, *, seed: int = 0, disturbing: "MutableSet[FaultBook] | None" = None
+        self, ids: IdFactory, *, seed: int = 0, disturbing: "MutableSet[FaultSet] | None" = None
     ) -> None:
         """``disturbing`` contains this object while it has a fault of the publish API."""
         self._ids = ids

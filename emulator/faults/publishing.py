@@ -10,10 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.clock import wall_now_at
 from emulator.faults.fault import Fault, Kind
-from emulator.faults.fault_set import FaultBook
+from emulator.faults.fault_set import FaultSet
 from emulator.faults.matching import Facts
 
-FindBook = Callable[[Scope], FaultBook | None]
+FindFaults = Callable[[Scope], FaultSet | None]
 
 _FORWARDED = "upstash-forward-"
 
@@ -21,7 +21,7 @@ _FORWARDED = "upstash-forward-"
 class PublishFaults:
     """Strikes publish, enqueue and batch; costs nothing while no tenant has such a fault."""
 
-    def __init__(self, app: ASGIApp, *, disturbed: AbstractSet[FaultBook], find: FindBook) -> None:
+    def __init__(self, app: ASGIApp, *, disturbed: AbstractSet[FaultSet], find: FindFaults) -> None:
         """``disturbed`` holds the fault sets with such faults; ``find`` returns the set of a request's token, or
         ``None``.
         """
@@ -30,14 +30,14 @@ class PublishFaults:
         self._find = find
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        book = self._find(scope) if self._disturbed and _is_publish(scope) else None
-        if book is None or book not in self._disturbed:
+        faults = self._find(scope) if self._disturbed and _is_publish(scope) else None
+        if faults is None or faults not in self._disturbed:
             await self._app(scope, receive, send)
             return
         body = await _read(receive)
         if body is None:
             return
-        fault = book.for_publish(_facts(scope, body))
+        fault = faults.for_publish(_facts(scope, body))
         if fault is None:
             await self._app(scope, _replay(body, receive), send)
             return

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
 from emulator.errors import EmulatorError
-from emulator.faults import FaultBook
+from emulator.faults import FaultSet
 from emulator.faults.publishing import PublishFaults
 from emulator.http import errors
 from emulator.http.cors import Cors
@@ -103,7 +103,7 @@ def create_app(emulator: Emulator, *, extra_routes: Sequence[BaseRoute] = ()) ->
     app.state.emulator = emulator
     app.state.known_publishers = OptionCache()
 
-    def find_faults(scope: Scope) -> FaultBook | None:
+    def find_faults(scope: Scope) -> FaultSet | None:
         try:
             return authenticate(Request({**scope, "app": app})).faults
         except EmulatorError:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.broker.message import Draft
 from emulator.errors import EmulatorError
-from emulator.faults import FaultBook
+from emulator.faults import FaultSet
 from emulator.http.errors import internal_error
 from emulator.http.option_cache import Known, OptionCache
 from emulator.http.request_parsing import receive_body
@@ -33,7 +33,7 @@ class DirectPublish:
     """Answers publishes whose header lines are known, and passes all other requests to ``app``."""
 
     def __init__(
-        self, app: ASGIApp, *, known: OptionCache, intake: Intake, disturbed: AbstractSet[FaultBook]
+        self, app: ASGIApp, *, known: OptionCache, intake: Intake, disturbed: AbstractSet[FaultSet]
     ) -> None:
         """``known`` holds earlier header lines; ``disturbed`` the fault sets with a fault of the publish API."""
         self._app = app

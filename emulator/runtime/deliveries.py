@@ -13,7 +13,7 @@ from emulator.clock import wall_now_at
 from emulator.delivery.request import build_request
 from emulator.delivery.sent_headers import kept_headers
 from emulator.delivery.transport import Transport
-from emulator.faults import FaultBook
+from emulator.faults import FaultSet
 from emulator.runtime.fault_injection import Disturber
 from emulator.runtime.message_cache import MessagesAtHand
 from emulator.runtime.read_retry import at_last
@@ -36,7 +36,7 @@ class Deliveries:
         *,
         transport: Transport,
         disturber: Disturber,
-        faults: FaultBook,
+        faults: FaultSet,
         step_lists: StepLists,
         writer: StoreWriter,
         work: Work,

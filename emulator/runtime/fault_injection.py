@@ -10,7 +10,7 @@ from emulator.broker.workflow.step_names import step_name_of
 from emulator.clock import Clock, ManualClock, wall_now_at
 from emulator.delivery.request import OutboundRequest
 from emulator.delivery.transport import Transport
-from emulator.faults import FaultBook, Kind
+from emulator.faults import FaultSet, Kind
 from emulator.faults.matching import Facts
 from emulator.faults.signing import sign_again
 from emulator.faults.transport import FaultyTransport
@@ -21,7 +21,7 @@ class Disturber:
 
     def __init__(
         self,
-        book: FaultBook,
+        faults: FaultSet,
         transport: Transport,
         *,
         state: BrokerState,
@@ -30,7 +30,7 @@ class Disturber:
         crash: Callable[[], None],
     ) -> None:
         """``note_held`` is called with +1 for an attempt that waits for the clock, and -1 when it continues."""
-        self._book = book
+        self._faults = faults
         self._state = state
         self._clock = clock
         self._note_held = note_held
@@ -38,7 +38,7 @@ class Disturber:
 
     async def send(self, message: Message, request: OutboundRequest) -> tuple[AttemptResult, OutboundRequest]:
         """Return the outcome of one attempt, and the request as it was sent."""
-        fault = self._book.for_delivery(
+        fault = self._faults.for_delivery(
             Facts(
                 url=request.url,
                 headers=message.headers,

@@ -28,7 +28,7 @@ from emulator.clock import Alarm, Clock, ManualClock
 from emulator.delivery.reachability import Reachability
 from emulator.delivery.transport import Transport
 from emulator.errors import EmulatorError, InvalidInput, StoreUnavailable
-from emulator.faults import FaultBook
+from emulator.faults import FaultSet
 from emulator.runtime.bulk_cancels import BulkCancels
 from emulator.runtime.clock_control import ClockTurner
 from emulator.runtime.deliveries import Deliveries
@@ -76,7 +76,7 @@ class Runtime:
         region: str | None = None,
         is_strict: bool = False,
         lazy_fetch_bytes: int,
-        faults: FaultBook | None = None,
+        faults: FaultSet | None = None,
         retention: Retention | None = None,
         reachability: Reachability | None = None,
     ) -> None:
@@ -90,7 +90,7 @@ class Runtime:
         self.step_lists: StepLists = StepLists(
             broker.state.workflows, tenant.id, writer=writer, lazy_fetch_bytes=lazy_fetch_bytes
         )
-        self.faults: FaultBook = faults if faults is not None else FaultBook(broker.state.ids)
+        self.faults: FaultSet = faults if faults is not None else FaultSet(broker.state.ids)
         self.observers: list[Observer] = []
         self.is_ending: bool = False
         self.schedules_fired: int = 0

@@ -20,7 +20,7 @@ from emulator.broker.writes import Cleared, Write
 from emulator.clock import Clock, ManualClock, wall_now_at
 from emulator.delivery.reachability import Resolve, resolve
 from emulator.delivery.transport import Transport
-from emulator.faults import FaultBook
+from emulator.faults import FaultSet
 from emulator.http.app import create_app
 from emulator.http.control.routes import control_routes
 from emulator.http.control.snapshots import exported, import_into
@@ -347,7 +347,7 @@ class Harness(Observations):
     # Faults, and the whole state
 
     @property
-    def faults(self) -> FaultBook:
+    def faults(self) -> FaultSet:
         """Return the faults in force; ``qstash.faults.add("refuse", destination="https://app.example.com",
         count=2)``.
         """

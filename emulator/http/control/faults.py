@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from emulator.errors import InvalidInput
-from emulator.faults import Fault, FaultBook
+from emulator.faults import Fault, FaultSet
 from emulator.http.control.guard import control_route
 from emulator.http.request_parsing import parse_json, query_parameters, read_body
 from emulator.http.routing import done, ok, path_name
@@ -24,11 +24,11 @@ def fault_routes() -> list[BaseRoute]:
     ]
 
 
-def fault_view(fault: Fault, book: FaultBook) -> dict[str, Any]:
+def fault_view(fault: Fault, faults: FaultSet) -> dict[str, Any]:
     """Return a fault as JSON: the given fields, its id, and how often it struck."""
     return {
         **fault.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        "struck": book.struck(fault.id),
+        "struck": faults.struck(fault.id),
     }
 
 
