@@ -41,7 +41,7 @@ _FOUND_AT = {
     "postponed_is_forgotten": 0,
     "published_before_the_commit": 0,
     "message_in_a_second_transaction": 5,
-    "superseded_attempts_count": 41,
+    "superseded_attempts_count": 2,
     "retries_are_not_counted": 13,
     "keys_are_ignored": 1,
     "callback_ends_what_runs": 20,
