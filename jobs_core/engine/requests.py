@@ -92,6 +92,11 @@ class Composer:
             JobValidationError, UnknownJobTypeError: as ``enqueue``.
         """
         definition = self.definition(request.job_type)
+        if request.idempotency_key == "":
+            # Most likely a variable without a value: the second job of the type would never be made.
+            raise JobValidationError(
+                f"the idempotency_key of {definition.job_type} must not be empty; leave it out for none"
+            )
         with enqueue_span(definition.job_type):
             return self._prepare(definition, request)
 

@@ -75,6 +75,7 @@ BAD_OPTIONS: list[tuple[str, Any, str]] = [
     ("organization_id", "x" * 251, "organization_id"),
     ("idempotency_key", "a\0b", "idempotency_key"),
     ("idempotency_key", 7, "idempotency_key"),
+    ("idempotency_key", "", "idempotency_key"),
     ("parent_job_id", "no uuid", "parent_job_id"),
 ]
 
