@@ -86,6 +86,6 @@ def checked(harness: Harness) -> Harness:
 
 
 def wrong_answers(harness: Harness) -> list[str]:
-    """Those that a ``checked`` harness gave, whoever heard of it."""
+    """Return the wrong answers that a ``checked`` harness gave, whoever received them."""
     assert isinstance(harness.app, CheckedAnswers)
     return harness.app.wrong

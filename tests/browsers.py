@@ -17,7 +17,7 @@ _ARGUMENTS = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """For one module: while it is there, an event loop runs in this thread, and tests that are coroutines cannot."""
+    """Browser for one module. Its event loop occupies this thread, so tests of the module cannot be coroutines."""
     path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip(f"needs a browser: none of {', '.join(_BROWSERS)} is on PATH")

@@ -1,4 +1,4 @@
-"""What every test may use: an emulator in the process, and receivers that record what is delivered.
+"""Fixtures of every test: an emulator in the process, and receivers that record deliveries.
 
 The fixture ``qstash`` is the one of our own pytest plugin, as users have it.
 """

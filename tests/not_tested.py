@@ -1,4 +1,4 @@
-"""What was skipped is said once for each reason at the very end, where nobody misses it among a hundred lines."""
+"""Print the skipped tests at the very end, once for each reason, where they are not overlooked."""
 
 from collections import Counter
 from collections.abc import Generator

@@ -25,7 +25,7 @@ def _with_driver(url: str) -> str:
 
 
 def _compiled_after_asking(engine: Engine) -> int:
-    """How many statements the engine knows after one with two values."""
+    """Return the number of statements that the engine has compiled after one with two values."""
     with engine.connect() as connection:
         assert connection.execute(select(literal(1))).scalar() == 1
         assert connection.execute(select(literal(2))).scalar() == 2

@@ -38,7 +38,7 @@ def read_pins(text: str) -> Pins:
 
 
 def unsatisfied(pins: Pins, wanted: list[Requirement], environment: dict[str, str]) -> Iterator[str]:
-    """What is required, by us or by a locked package, and has no pin that satisfies it.
+    """Return the requirements, ours and those of locked packages, that no pin satisfies.
 
     The metadata of a package that is not installed here (one for another platform) is not known, so its own
     requirements are not followed.

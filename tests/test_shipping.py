@@ -1,4 +1,4 @@
-"""What is shipped: the wheel's contents, the image's rules, the recipes for other people's CI."""
+"""The wheel's contents, the image's rules, and the recipes for other people's CI."""
 
 import importlib.util
 import json

@@ -15,7 +15,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def account(manual_server: ServerProcess) -> Iterator[ServerTenant]:
-    """What stands in an account's place. Its clock stands still, so no schedule fires."""
+    """Emulator in an account's place. Its clock stands still, so no schedule fires."""
     with ServerTenant(manual_server.new_tenant()) as tenant:
         yield tenant
 

@@ -11,7 +11,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client gets instead of the server's own answer."""
+    """Answer that the client gets instead of the server's."""
 
     status: int
     body: bytes = b"{}"

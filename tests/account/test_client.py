@@ -1,4 +1,4 @@
-"""How long a rate limit is waited for (contract 1.5 and 1.9), on a clock of the test's own."""
+"""The client waits for a rate limit (contract 1.5 and 1.9), on a clock of the test's own."""
 
 from collections.abc import Mapping
 

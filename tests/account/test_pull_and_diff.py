@@ -1,4 +1,4 @@
-"""What an account has comes to the laptop, and how two differ is said; secrets stay where they are."""
+"""``pull`` copies an account to the laptop, and ``diff`` says how two differ; secrets stay where they are."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SECRET = "Bearer s3cr3t-of-production"
 
 
 def fill(account: ServerTenant) -> None:
-    """Whatever an account may hold, odd characters included."""
+    """Fill an account with one of everything, odd characters included."""
     account.call("POST", "/v2/queues", {"queueName": "mails.1", "parallelism": 3, "paused": True})
     account.call(
         "POST",

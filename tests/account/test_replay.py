@@ -1,4 +1,4 @@
-"""What failed in an account comes to the app on the laptop, signed with the laptop's keys."""
+"""``replay`` delivers a dead letter of an account to the app on the laptop, signed with the laptop's keys."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the destination sees, and what follows from its answer (contract 4)."""
+"""A destination gets the request of contract 4, and its answer decides what follows."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Whatever a way to a destination raises is a failed attempt: no message stays ACTIVE for ever."""
+"""An error that a transport raises is a failed attempt: no message stays ACTIVE for ever."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ class Raising:
 
 
 class NotAnException(BaseException):
-    """As a test's own failure is, when an app that is mounted calls ``pytest.fail``."""
+    """Error outside Exception, as when a mounted app calls ``pytest.fail``."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a query says it knows, its list knows."""
+"""Every filter that a query declares selects from its list."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is wrong in a JSON body is told as JSON spells it: a sender of ``null`` is not told of ``None``."""
+"""Refusals of a JSON body spell its values as JSON does: ``null`` and not ``None``."""
 
 import json
 import re

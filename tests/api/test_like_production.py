@@ -1,4 +1,4 @@
-"""With ``like_production`` hosts are refused as the real service refuses them (contract 1.3)."""
+"""``like_production`` refuses hosts as the real service does (contract 1.3)."""
 
 from collections.abc import AsyncIterator, Sequence
 

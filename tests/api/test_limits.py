@@ -1,4 +1,4 @@
-"""What a plan allows, once one is asked for (contract 1.10); the answers name the quota."""
+"""A plan's quotas are applied once a plan is asked for (contract 1.10); the answers name the quota."""
 
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ async def test_a_queue_that_cannot_be_meant_is_refused_naming_the_key(qstash, fi
 
 
 async def test_a_stricter_plan_takes_nothing_back(tmp_path) -> None:
-    """What was accepted under another plan is delivered, and its callback too."""
+    """A message that was accepted under another plan is delivered, and its callback too."""
     database = str(tmp_path / "state.db")
     async with Harness(db=database, now_at=1_780_315_200_000) as qstash:
         await qstash.client.post(

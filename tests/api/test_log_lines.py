@@ -22,7 +22,7 @@ _FORGED = "x\nWARNING all is well\r\x1b[2J\x1b]0;owned\x07\x85\u2028\x00"
 
 @contextmanager
 def _written(name: str, formatter: logging.Formatter) -> Iterator[io.StringIO]:
-    """What the logger ``name`` writes by ``formatter``."""
+    """Return the text that the logger ``name`` writes with ``formatter``."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)

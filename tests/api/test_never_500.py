@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a success or a refusal with words: never a 500, and nothing accepted is lost."""
+"""Every request is answered by a success or a refusal with words: never a 500, and nothing accepted is lost."""
 
 import asyncio
 import json

@@ -65,7 +65,7 @@ def test_no_request_makes_it_fail(server, label: str) -> None:
 
 
 async def _send(harness: Harness, case: schemathesis.Case[Any]) -> httpx.Response:
-    """As generated, but with a token that is known, and with the destination as it is (contract 2.1)."""
+    """Send a generated call with a known token and an unescaped destination (contract 2.1)."""
     asked = case.as_transport_kwargs(base_url="http://localhost:8080")
     query: list[tuple[str, str | int | float | bool | None]] = [
         (str(name), str(one))

@@ -40,7 +40,7 @@ REQUESTS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 async def _kept(qstash: Harness, answer: Any) -> list[dict[str, Any]]:
-    """What is kept of the messages of an answer, without what is a message's own."""
+    """Return the stored messages of an answer, without their ids and times."""
     said = answer.json()
     ids = [one["messageId"] for one in (said if isinstance(said, list) else [said]) if "messageId" in one]
     views = [(await qstash.client.get(f"/v2/messages/{one}")).json() for one in ids]

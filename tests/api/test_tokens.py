@@ -1,4 +1,4 @@
-"""Who may do what: tokens in header and query, read-only tokens, foreign pages (contract 1.2 and 1.12)."""
+"""Tokens in headers and queries, read-only tokens and foreign pages (contract 1.2 and 1.12)."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What the real service would ignore in silence is said, and refused when strict."""
+"""Options that the real service ignores in silence are warned of, and refused when strict."""
 
 import logging
 

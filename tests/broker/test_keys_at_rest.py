@@ -242,7 +242,7 @@ _STEPS = st.one_of(
 
 
 async def _play(steps: list[Step]) -> tuple[list[tuple[str, int]], Any]:
-    """What was delivered and when, and the keys at the end."""
+    """Play the steps. Return the deliveries with their times, and the keys at the end."""
     async with Harness(now_at=NOW_AT, seed=1) as qstash:
         receiver = Receiver(now=lambda: qstash.now)
         qstash.mount("https://example.com", receiver)

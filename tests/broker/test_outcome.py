@@ -1,4 +1,4 @@
-"""What happened, why, and what to do: the words for every kind of answer, from what frameworks really send."""
+"""The sentence for every kind of answer: what happened, why and what to do, for bodies that frameworks really send."""
 
 from dataclasses import fields
 
@@ -110,7 +110,7 @@ def test_success_has_no_reason() -> None:
 
 
 def test_an_answer_that_was_judged_a_failure_says_so() -> None:
-    """As the store has it: the status is a success, the line says why it is none."""
+    """The stored status is a success; the log line says why the attempt was none."""
     response = AttemptResult(status=200)
     entry = LogEntry(
         message_seq=1, time_at=1, state=State.ERROR, retried=0, error="no workflow", response=response

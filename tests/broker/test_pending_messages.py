@@ -36,7 +36,7 @@ _HOSTS = ("https://one.com", "https://two.com")
 
 @dataclass
 class _Row:
-    """What the store has of an unfinished message."""
+    """Row of an unfinished message in the store."""
 
     message: Message
     due_at: int
@@ -113,7 +113,7 @@ class _World:
             self.looked_at.append((row.pending(), reading))
 
     def cancel_looked_at(self, number: int) -> None:
-        """What was found, which may have ended since, is to be cancelled."""
+        """Cancel the messages that were found, which may have ended since."""
         if self.looked_at:
             candidate, reading = self.looked_at.pop(number % len(self.looked_at))
             with reading:
@@ -154,7 +154,7 @@ class _World:
             reading.rows = self._select(reading)
 
     def answer_reading(self, number: int) -> None:
-        """What was read reaches the broker, which was not waiting for it."""
+        """Give the broker the messages that were read."""
         if self.readings:
             reading = self.readings.pop(number % len(self.readings))
             found, is_complete = reading.rows or self._select(reading)

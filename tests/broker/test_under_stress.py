@@ -84,7 +84,7 @@ async def _send(qstash: Harness, count: int, *, queue: str | None = None, **head
 
 
 async def _ended(qstash: Harness) -> dict[str, int]:
-    """How many messages ended in which state, and how many entries the DLQ has."""
+    """Return the number of messages by final state, and the number of dead letters."""
     counts = {}
     for state in ("DELIVERED", "FAILED"):
         counts[state] = len((await qstash.client.get(f"/v2/events?state={state}")).json()["events"])

@@ -1,4 +1,4 @@
-"""What ``dev`` prints is what is in force."""
+"""``dev`` prints the settings that are in force."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""What the server says about settings that cannot be meant, before it starts."""
+"""The server refuses settings that make no sense before it starts."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ _SKEW_MS = 60_000
 
 
 class Account:
-    """Where to, with whose token, and the two ways to speak: the official SDK, and raw requests."""
+    """Service under test: its URL, a token, the official SDK and a client for raw requests."""
 
     def __init__(self, variables: Mapping[str, str], *, is_real: bool) -> None:
         self.url = (variables.get("QSTASH_URL") or REAL_URL).rstrip("/")
@@ -60,12 +60,12 @@ class Account:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """What was asked and answered so far; of the same question asked in a row, the last answer."""
+        """Return the exchanges so far; of equal requests in a row, the last."""
         return self._recorder.exchanges
 
     @property
     def published(self) -> int:
-        """How many messages the answers have named."""
+        """Return the number of messages that the answers have named."""
         return len(self._recorder.message_ids)
 
     def named(self, name: str) -> str:
@@ -75,7 +75,7 @@ class Account:
         return unique
 
     def mine(self, collection: str) -> list[dict[str, Any]]:
-        """What ``/v2/{collection}`` (queues, topics, schedules) lists of this test's own."""
+        """Return this test's own entries of ``/v2/{collection}`` (queues, topics, schedules)."""
         ids = self._names | self._recorder.schedule_ids
         return [one for one in self.get(f"/v2/{collection}") if one.get("scheduleId", one.get("name")) in ids]
 
@@ -97,7 +97,7 @@ class Account:
         return response.json()
 
     def states(self, message_id: str) -> list[str]:
-        """What the log says of a message, oldest first."""
+        """Return the states of a message in the log, oldest first."""
         events = self.get("/v2/events", messageId=message_id, order="earliestFirst")["events"]
         return [event["state"] for event in events]
 

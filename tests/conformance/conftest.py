@@ -138,7 +138,7 @@ def conforming_server(stub_arguments: list[str]) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def turned_server(stub_arguments: list[str]) -> Iterator[ServerProcess]:
-    """For a test that asks for it beside ``account``: the emulator's account has a clock to turn."""
+    """Server with a manual clock, for a test that uses it beside ``account``."""
     with ServerProcess("--clock", "manual", *stub_arguments) as server:
         yield server
 

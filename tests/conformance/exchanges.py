@@ -1,4 +1,4 @@
-"""What a test asked a service, and what it answered: recorded, and compared by status and shape."""
+"""The requests of a test and a service's answers, recorded and compared by status and shape."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def shape_of(value: Any) -> Any:
 
 
 def shape_differences(emulator: Any, real: Any, at: str = "") -> list[str]:
-    """In words, where two shapes differ. Lists that are empty on one side say nothing of their elements."""
+    """Return in words where two shapes differ. A list that is empty on one side says nothing of its elements."""
     if isinstance(emulator, dict) and isinstance(real, dict):
         return [
             difference

@@ -1,4 +1,4 @@
-"""What differs between the emulator and the real service, row by row: for the terminal, as Markdown, as JSON.
+"""Report the differences between the emulator and the real service for the terminal, as Markdown and as JSON.
 
 A row is a test. Under ``--qstash=real`` each runs in both worlds, and the two runs' outcomes and exchanges meet here.
 """
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def parting(self) -> tuple[Exchange | None, Exchange | None]:
-        """Where the two worlds part, the emulator's first: the first other status or question, or the last answer."""
+        """Return the first exchanges that differ, the emulator's first, or the last ones."""
         ours, theirs = (list(run.exchanges) if run else [] for run in (self.emulator, self.real))
         for one, other in zip(ours, theirs, strict=False):
             if (one.request, one.status) != (other.request, other.status):
@@ -114,7 +114,7 @@ class Report:
         )
 
     def write(self, path: Path) -> None:
-        """As JSON to a path that ends so, else as Markdown."""
+        """Write the report: as JSON if the path ends in ``.json``, else as Markdown."""
         text = self.to_json() if path.suffix == ".json" else self.to_markdown()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

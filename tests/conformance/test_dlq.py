@@ -1,4 +1,4 @@
-"""What the official suites expect of the dead letter queue (contract 7.3)."""
+"""The official suites' tests of the dead letter queue (contract 7.3)."""
 
 import json
 from typing import Any

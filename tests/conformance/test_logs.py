@@ -1,4 +1,4 @@
-"""What the official suites expect of logs (contract 7.4)."""
+"""The official suites' tests of logs (contract 7.4)."""
 
 import time
 

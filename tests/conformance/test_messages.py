@@ -1,4 +1,4 @@
-"""What the official suites expect of messages and of taking them back (contract 7.2)."""
+"""The official suites' tests of messages and of cancelling them (contract 7.2)."""
 
 import json
 from typing import Any

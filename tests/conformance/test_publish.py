@@ -1,4 +1,4 @@
-"""What the official suites expect of publish, enqueue and batch (contract 7.1)."""
+"""The official suites' tests of publish, enqueue and batch (contract 7.1)."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What the official suites expect of queues, schedules, URL groups, flow control and keys (contract 7.5)."""
+"""The official suites' tests of queues, schedules, URL groups, flow control and keys (contract 7.5)."""
 
 import time
 from typing import Any

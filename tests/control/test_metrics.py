@@ -1,4 +1,4 @@
-"""What Prometheus reads from the emulator."""
+"""The emulator's metrics, as Prometheus reads them."""
 
 import asyncio
 

@@ -30,7 +30,7 @@ async def _work(qstash: Harness) -> None:
 
 
 async def _seen(qstash: Harness) -> dict[str, object]:
-    """What the API shows."""
+    """Return everything that the API shows."""
     paths = ("/v2/events", "/v2/dlq", "/v2/queues", "/v2/topics", "/v2/schedules", "/v2/flowControl/k")
     return {path: (await qstash.client.get(path)).json() for path in (*paths, "/emulator/clock")}
 

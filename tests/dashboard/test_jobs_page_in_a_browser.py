@@ -31,7 +31,7 @@ class Note(Payload):
 
 @dataclass
 class Till:
-    """What the handler does: it fails while the bank is closed."""
+    """The handler's till: a charge fails while the bank is closed."""
 
     is_closed: bool = True
 

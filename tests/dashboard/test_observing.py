@@ -1,4 +1,4 @@
-"""Whoever watches a runtime is told of writes once they are durable, in order, and of nothing that is not."""
+"""Observers of a runtime are told of durable writes, in order, and of no other."""
 
 from collections.abc import Sequence
 

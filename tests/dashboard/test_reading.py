@@ -1,4 +1,4 @@
-"""What the dashboard reads: lists, one message's story, schedules, figures, and the live feed."""
+"""The dashboard's data: lists, one message's story, schedules, figures and the live feed."""
 
 import asyncio
 import base64

@@ -34,7 +34,7 @@ from tests.django_project.pages import OutOfLuck
 
 
 def facts(result: Any) -> dict[str, Any]:
-    """What two backends shall agree on."""
+    """Return the facts that two backends must agree on."""
     is_successful = result.status == TaskResultStatus.SUCCESSFUL
     return {
         "status": str(result.status),

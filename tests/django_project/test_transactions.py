@@ -163,7 +163,7 @@ class TestOtherWays(Committing):
 
 
 class TestAtomicRequests(Committing):
-    """With a transaction around every view."""
+    """Views in a transaction, by ``ATOMIC_REQUESTS``."""
 
     @contextmanager
     def atomic(self, alias: str) -> Iterator[None]:

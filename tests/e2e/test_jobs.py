@@ -31,7 +31,7 @@ BASE_URL = "https://app.example.com"
 
 
 class Work(Payload):
-    """What the test job is given."""
+    """Payload of the test job."""
 
     note: str = ""
 

@@ -70,7 +70,7 @@ class _Worker:
 
 
 async def _end_leases(dispatcher: JobDispatcher) -> None:
-    """As if the eleven seconds had passed in which nobody else may have what the killed worker was at."""
+    """End the killed worker's leases, as eleven seconds would."""
     held = update(executions).where(executions.c.status == JobStatus.PROCESSING)
     ended = held.values(lease_until=dispatcher.clock.now())
     await dispatcher.database.write(lambda connection: connection.execute(ended))

@@ -15,7 +15,7 @@ BASE_URL = "https://app.example.com"
 
 
 class Note(Payload):
-    """What the test's job is given."""
+    """Payload of the test's job."""
 
     text: str = ""
 

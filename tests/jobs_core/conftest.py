@@ -258,7 +258,7 @@ def _sign() -> Any:
 
 
 class Work(Payload):
-    """What the test jobs are given."""
+    """Payload of the test jobs."""
 
     note: str = Field("", max_length=20)
     count: int = 0

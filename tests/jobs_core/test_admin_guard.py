@@ -1,4 +1,4 @@
-"""Who is let in behind the scenes."""
+"""Access to the operators' pages."""
 
 from typing import Any
 

@@ -325,7 +325,7 @@ async def _end_all(database_url: str) -> None:
 
 
 def _end_all_now(database_url: str) -> None:
-    """What a restart of the server does to its connections."""
+    """End all connections, as a restart of the server does."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "

@@ -42,7 +42,7 @@ EMAIL = Email(("ada@example.com",), "Hi", "<p>Hi</p>", "Hi")
 
 
 class Mailbox:
-    """What a mail server received, and how it is to answer."""
+    """Mail server's memory: the mails that it received, and the answers that it is to give."""
 
     def __init__(self) -> None:
         self.received: list[EmailMessage] = []

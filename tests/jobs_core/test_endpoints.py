@@ -77,5 +77,5 @@ async def test_health_says_whether_the_database_answers(app: Any) -> None:
 
 
 def test_a_count_of_thousands_of_digits_is_none() -> None:
-    """It is read before the signature is checked: anyone may send it."""
+    """The count is read before the signature is checked, so anyone may send it."""
     assert Delivery.of("https://app.example.com/x", b"", {"upstash-retried": "9" * 5_000}).retried == 0

@@ -1,4 +1,4 @@
-"""What ``tail`` tells, and in what order."""
+"""The lines of ``tail``, and their order."""
 
 from datetime import timedelta
 from typing import Any

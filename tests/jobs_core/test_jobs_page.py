@@ -18,7 +18,7 @@ OWN = {"origin": "http://127.0.0.1:8000"}
 
 @pytest.fixture(params=["sqlite"])
 def database_kind(request: pytest.FixtureRequest) -> str:
-    """What the page shows comes from queries that are tested on both."""
+    """SQLite alone: the page's queries are tested on both databases."""
     return str(request.param)
 
 

@@ -124,7 +124,7 @@ async def test_jobs_live_their_lives_under_transaction_pooling(
 
 
 async def test_the_pooler_of_these_tests_breaks_who_prepares_statements(pooled_url: str) -> None:
-    """Without the setting: else the test above would show nothing."""
+    """Without the setting, prepared statements fail: else the test above would show nothing."""
     database = Database(pooled_url)
     with pytest.raises(Exception, match="prepared statement"):  # noqa: PT012 -- it breaks at some time or other
         for _ in range(20):

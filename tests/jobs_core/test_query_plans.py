@@ -1,4 +1,4 @@
-"""What is asked of many records on PostgreSQL is answered from an index; ``scripts/bench`` times the same."""
+"""Queries over many records use an index on PostgreSQL; ``scripts/bench`` times the same ones."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What happens around jobs on real machines: hung threads, databases that go away, clocks that are wrong, forks."""
+"""Jobs on real machines: hung threads, databases that go away, wrong clocks, forks."""
 
 import asyncio
 import contextlib
@@ -187,7 +187,7 @@ async def test_the_error_of_a_child_task_decides_about_the_job(app: Any, handler
 
 
 class _NotATime(datetime):
-    """As ``pandas.NaT``: by its type an instant, and not to be spelled as one."""
+    """Value like ``pandas.NaT``: an instant by its type that has no text."""
 
     def isoformat(self, *_: Any, **__: Any) -> str:
         return "NaT"

@@ -1,4 +1,4 @@
-"""What cannot be delivered is refused before the commit, naming the option; what is taken arrives as it was given."""
+"""Options that cannot be delivered are refused before the commit, by name; accepted ones arrive as they were given."""
 
 import enum
 import json
@@ -121,7 +121,7 @@ async def test_a_url_with_letters_of_the_world_travels_in_ascii(app: Any, databa
 
 
 async def test_a_row_that_can_never_be_sent_ends_loudly(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """As a version before this one may have written it."""
+    """An earlier version may have written such a row."""
     app.qstash.unreachable = True
     job_id = await app.dispatcher.enqueue("do-work", {})
     headers = {"Upstash-Label": "Grüße"}

@@ -99,7 +99,7 @@ def test_an_emulators_environment_is_not_passed_by_for_a_region_of_an_apps_own(
 
 
 def test_a_region_that_a_caller_passes_is_published_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Django's setting JOBS_CORE is passed."""
+    """Django's setting JOBS_CORE is passed in this way."""
     given = {name.lower(): value for name, value in _REGIONS.items()}
     settings = Settings.load(**given)
     assert settings.qstash_url == "https://qstash-us-east-1.upstash.io"

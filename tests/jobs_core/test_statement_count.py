@@ -1,4 +1,4 @@
-"""How many statements a job costs, from its record to its end, as the drivers are given them."""
+"""The number of statements of a job, from its record to its end, counted at the drivers."""
 
 import sqlite3
 from typing import Any

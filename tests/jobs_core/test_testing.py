@@ -1,4 +1,4 @@
-"""What the package offers to the tests of its users."""
+"""The package's helpers for its users' tests."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -41,7 +41,7 @@ from jobs_core.testing import (
 
 
 class Greet(Payload):
-    """Whom to greet, and what then."""
+    """Payload: whom to greet, and the note that follows."""
 
     name: str = Field(min_length=2)
     then: Literal["nothing", "fail", "give up", "later", "again"] = "nothing"

@@ -1,4 +1,4 @@
-"""What the recipes for Testcontainers say of the image is true of the image; with an engine, the recipe runs."""
+"""The recipes for Testcontainers describe the image as it is; with an engine, they run."""
 
 import os
 import re

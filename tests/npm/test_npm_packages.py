@@ -1,4 +1,4 @@
-"""What is published on npm: descriptions that npm reads as they are meant."""
+"""The packages for npm: npm reads their descriptions as they are meant."""
 
 import json
 import platform

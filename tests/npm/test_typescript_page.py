@@ -60,7 +60,7 @@ def test_what_the_page_says_of_types_holds(tmp_path: Path) -> None:
 
 
 def _link_packages(folder: Path) -> None:
-    """What ``npm install`` puts there: the packages of the page, and the one of this commit."""
+    """Link the packages that the page installs with ``npm install``, and this commit's package."""
     folder.mkdir()
     for name in ("@upstash", "@types", "vitest", "jest"):
         (folder / name).symlink_to(PACKAGE / "node_modules" / name)

@@ -1,4 +1,4 @@
-"""How long to wait (contract 4.3, 4.4 and 4.6)."""
+"""The wait before a retry (contract 4.3, 4.4 and 4.6)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a publisher asks for (contract 3)."""
+"""The options of a publish (contract 3)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What is made for every message: ids that sort by age, signatures that any receiver verifies."""
+"""Message ids sort by age, and any receiver verifies the signatures."""
 
 import base64
 import hashlib

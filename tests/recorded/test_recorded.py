@@ -1,4 +1,4 @@
-"""What was recorded of the real service, fact by fact: ``facts.json`` says when, and which test shows it here.
+"""The recorded facts of the real service: ``facts.json`` says when each was recorded, and which test shows it here.
 
 A fact that no test shows stands among the deliberate differences of docs/compatibility.md.
 """

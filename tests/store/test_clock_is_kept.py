@@ -1,4 +1,4 @@
-"""Where a manual clock stands is state: a process that is started again goes on from there."""
+"""A manual clock's time is stored: a process that is started again continues from there."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

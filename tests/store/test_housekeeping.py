@@ -1,4 +1,4 @@
-"""On the machine's clock, what has been kept long enough is deleted at intervals."""
+"""On the machine's clock, expired records are deleted at intervals."""
 
 import asyncio
 from pathlib import Path

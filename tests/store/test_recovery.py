@@ -1,4 +1,4 @@
-"""What an earlier process left is taken up: nothing lost, nothing twice, limits still in force."""
+"""A start continues with the records of an earlier process: nothing is lost or doubled, and limits stay in force."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

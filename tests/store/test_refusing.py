@@ -22,7 +22,7 @@ _BIG = b"x" * 200_000
 
 
 class _Disk:
-    """How many pages the database may have; SQLite itself says when it is full."""
+    """Limit of the database's pages; SQLite itself says when it is full."""
 
     def __init__(self, qstash: Harness) -> None:
         self._engine = qstash.emulator.writer.store.engine

@@ -76,7 +76,7 @@ async def test_what_an_older_version_had_pending_is_delivered(tmp_path: Path) ->
 
 @pytest.fixture
 def connection(emulator_db: str) -> Iterator[Connection]:
-    """Of a database that an emulator has made."""
+    """Connection to a database that an emulator has made."""
     url = emulator_db if "://" in emulator_db else f"sqlite:///{emulator_db}"
     store = SqlStore(url)
     with store.engine.connect() as made:

@@ -1,4 +1,4 @@
-"""What must be on disk before an attempt starts, and what need not be."""
+"""The writes that must be on disk before an attempt starts, and those that need not be."""
 
 import asyncio
 import threading

@@ -93,7 +93,7 @@ async def test_a_commit_goes_on_when_who_awaits_it_is_cancelled_and_is_not_made_
 
 @pytest.mark.parametrize("turns", [0, 1, 5, 50])
 def test_a_harness_on_a_file_may_be_left_to_its_event_loop(tmp_path: Path, turns: int) -> None:
-    """Nobody closes it: the loop's end does, wherever the work of the harness stands then."""
+    """The end of the event loop closes the harness, whatever it is doing then."""
 
     async def publish_and_leave() -> None:
         qstash = Harness(db=str(tmp_path / "q.db"), now_at=NOW_AT).open(is_async=True)

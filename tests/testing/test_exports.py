@@ -1,4 +1,4 @@
-"""What ``emulator.testing`` promises to export can be imported."""
+"""Every name in ``emulator.testing``'s ``__all__`` can be imported."""
 
 import ast
 from pathlib import Path

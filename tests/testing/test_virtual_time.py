@@ -1,4 +1,4 @@
-"""What a manual clock is for: a day, a year, a long queue; and the same run again and again, byte for byte."""
+"""A manual clock passes a day, a year and a long queue at once, and repeats a run byte for byte."""
 
 import hashlib
 import json
@@ -101,7 +101,7 @@ async def test_one_seed_is_one_log_byte_for_byte(part: int, tmp_path_factory: py
 
 
 def _first_in_this_run(tmp_path_factory: pytest.TempPathFactory, digest: str) -> str:
-    """What the first of all processes of this pytest run found."""
+    """Return the value that the first process of this pytest run found."""
     base = tmp_path_factory.getbasetemp()
     shared: Path = base.parent if base.name.startswith("popen-") else base
     path = shared / "digest-of-seed-7"

@@ -63,7 +63,7 @@ class Scene:
 
 
 def plain(text: str) -> str:
-    """In one line, as words that a table has broken are one again."""
+    """Return the text in one line, so that phrases that a table has broken are whole again."""
     return re.sub(r"\s+", " ", text)
 
 
@@ -75,7 +75,7 @@ async def in_the_terminal(scene: Scene, *command: str) -> str:
 
 
 async def explained_to_an_agent(scene: Scene, tool: str, **arguments: str) -> dict[str, Any]:
-    """What a tool answers, as its parts."""
+    """Return the parts of a tool's answer."""
     async with agent(scene) as client:
         result = await client.call_tool(tool, arguments)
     assert not result.is_error

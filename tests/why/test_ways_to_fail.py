@@ -244,7 +244,7 @@ WAYS = (
 
 
 async def on_the_page(scene: Scene, found: str, *, is_run: bool) -> str:
-    """What the page shows first; that it does is shown by the page's own tests."""
+    """Return the sentence at the top of the page, as the page's own tests show."""
     kind = "runs" if is_run else "messages"
     story = (await scene.qstash.client.get(f"/emulator/{kind}/{found}")).json()
     outcome = story["summary"]["outcome"] if is_run else story["outcome"]

@@ -52,7 +52,7 @@ async def start(scene: Scene, work: Work, run_id: str = "wfr_1", **headers: str)
 
 
 async def said(scene: Scene, run_id: str = "wfr_1") -> dict[str, str]:
-    """What each place says of the run."""
+    """Return the text of each place about the run."""
     listed = (await scene.qstash.client.get("/emulator/runs")).json()["runs"]
     row = next(one for one in listed if one["runId"] == run_id)
     shown = (await scene.qstash.client.get(f"/emulator/runs/{run_id}")).json()["summary"]

@@ -118,7 +118,7 @@ def statuses(url: str, data: bytes, *, is_request: bool) -> list[int]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a destination sends, in pieces, before it closes; ``is_reset`` says that it does so rudely."""
+    """Pieces that a destination sends before it closes; ``is_reset``: it closes with a reset."""
 
     pieces: tuple[bytes, ...]
     is_reset: bool
@@ -167,7 +167,7 @@ def _gzip(data: bytes) -> bytes:
 
 
 def is_complete_2xx(data: bytes) -> bool:
-    """Whether ``data`` begins with the complete head of a success, as h11 reads it."""
+    """Return whether ``data`` begins with the complete head of a success, as h11 reads it."""
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")]))
     client.send(h11.EndOfMessage())
@@ -186,7 +186,7 @@ def is_complete_2xx(data: bytes) -> bool:
 
 @dataclass
 class Called:
-    """What a destination got and gave, by message id."""
+    """Requests and answers of a destination, by message id."""
 
     calls: Counter[str] = field(default_factory=Counter)
     answers: defaultdict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -249,7 +249,7 @@ _PUBLISHED = {"Upstash-Retries": "2", "Upstash-Retry-Delay": "1", "Upstash-Timeo
 
 @dataclass
 class Findings:
-    """What was tried, and what was wrong with it."""
+    """Cases that were tried, and the faults found."""
 
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -311,7 +311,7 @@ def _end(client: httpx.Client, message_id: str) -> str:
 
 
 def left_active(client: httpx.Client) -> list[str]:
-    """What is under way though nothing is delivered to anybody any more."""
+    """Return the messages that are still ACTIVE though nothing is being delivered."""
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         active = client.get("/emulator/messages", params={"state": "ACTIVE"}).json()["messages"]

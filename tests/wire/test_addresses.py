@@ -1,4 +1,4 @@
-"""Where requests come from and go to: addresses of both families, fragments, and who reaches the server."""
+"""Addresses of both families, fragments, and access to the server."""
 
 import json
 import socket

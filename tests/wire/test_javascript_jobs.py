@@ -30,7 +30,7 @@ _HERE = Path(__file__).parent / "javascript"
 
 
 class Greet(Payload):
-    """Whom to greet."""
+    """Payload: whom to greet."""
 
     name: str
 

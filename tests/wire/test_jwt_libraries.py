@@ -36,7 +36,7 @@ def test_pyjwt(token: str) -> None:
 
 
 def test_a_reader_that_names_no_audience_is_told_so_by_python_jose(token: str) -> None:
-    """It fails on the real service's token, so it must fail on this one."""
+    """python-jose refuses the real service's token, so it must refuse this one."""
     jose = importlib.import_module("jose.jwt")
     with pytest.raises(Exception, match="Invalid audience"):
         jose.decode(token, _KEY, algorithms=["HS256"], issuer="Upstash")

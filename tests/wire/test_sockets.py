@@ -1,4 +1,4 @@
-"""What only real sockets show: kept bytes of the target, connect-to, words for failures, the command line."""
+"""Behaviour that needs real sockets: the target's bytes, connect-to, words for failures, the command line."""
 
 import json
 import socket

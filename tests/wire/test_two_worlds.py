@@ -1,4 +1,4 @@
-"""What a mounted app sees is what it sees behind a server, and what it answers is read as over a socket."""
+"""A mounted app gets the requests that it gets behind a server, and its answers are read as over a socket."""
 
 import gzip
 import threading

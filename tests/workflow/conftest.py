@@ -21,7 +21,7 @@ NOW_AT = 1_780_315_200_000
 
 
 class _Server(uvicorn.Server):
-    """On the test's own event loop, and without a hand on its signals."""
+    """Server on the test's own event loop, without signal handlers."""
 
     def capture_signals(self) -> Any:
         return AsyncExitStack()

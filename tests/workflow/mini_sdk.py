@@ -29,7 +29,7 @@ class RunEnded(Exception):
 
 
 class Context:
-    """What a workflow is given. ``steps`` are the results and plans of the list, without repetitions."""
+    """Context of a workflow. ``steps`` are the results and plans of the list, without repetitions."""
 
     def __init__(self, sdk: "MiniSdk", run_id: str, payload: str, steps: list[dict[str, Any]]) -> None:
         self.run_id, self.payload = run_id, payload

@@ -14,7 +14,7 @@ DIRECTORY = Path(__file__).parent / "javascript"
 
 @dataclass
 class Served:
-    """Where a client finds the emulator: what an application's environment would say."""
+    """Address and credentials of the emulator, as an application's environment has them."""
 
     url: str
     token: str
@@ -86,7 +86,7 @@ class App:
         return run_id
 
     async def state(self) -> dict[str, Any]:
-        """What the app saw: ``deliveries``, ``results`` by run id, ``failures``, ``log``."""
+        """Return the app's record: ``deliveries``, ``results`` by run id, ``failures``, ``log``."""
         answer = await self._http.get(f"{self.origin}/__state")
         state: dict[str, Any] = answer.json()
         return state
@@ -98,7 +98,7 @@ class App:
         )
 
     async def counts(self) -> dict[str, int]:
-        """How many requests reached each path."""
+        """Return the number of requests to each path."""
         counts: dict[str, int] = {}
         for delivery in (await self.state())["deliveries"]:
             if delivery["path"] != "/set":

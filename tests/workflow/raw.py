@@ -162,5 +162,5 @@ async def run_log(qstash: Harness, run_id: str = "wfr_1") -> Any:
 
 
 async def finish(qstash: Harness, run_id: str = "wfr_1", result: str = "") -> httpx.Response:
-    """What the SDK says when the route has returned."""
+    """Answer as the SDK does when the route has returned."""
     return await qstash.client.request("DELETE", f"/v2/workflows/runs/{run_id}?cancel=false", content=result)

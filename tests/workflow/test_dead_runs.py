@@ -18,7 +18,7 @@ def app(qstash: Harness) -> Receiver:
 
 
 async def _fail(qstash: Harness, app: Receiver, count: int, **more: str) -> list[Any]:
-    """As many runs that failed at their first step; their entries, the oldest run's first."""
+    """Fail so many runs at their first step. Return their entries, the oldest run's first."""
     app.always = (500, raw.SDK, b"broken")
     for number in range(count):
         await raw.trigger(qstash, f"wfr_{number}", Upstash_Retries="0", **more)

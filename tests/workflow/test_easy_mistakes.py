@@ -1,4 +1,4 @@
-"""What is easy to get wrong, each a test of that name (contract W13)."""
+"""Mistakes that are easy to make, each a test of that name (contract W13)."""
 
 import asyncio
 import base64

@@ -99,7 +99,7 @@ async def test_an_unknown_sdk_costs_one_more_delivery(qstash: Harness, app: App,
 async def test_an_unknown_sdk_is_known_by_the_header_that_the_vendors_client_sends(
     qstash: Harness, app: App, served: Served
 ) -> None:
-    """As the vendor's route ``path-with-unknown-sdk-header``: the trigger's own headers travel as forwards."""
+    """The vendor's route ``path-with-unknown-sdk-header``: the trigger's own headers travel as forwards."""
     headers = {"Upstash-Workflow-Unknown-Sdk": "true", "x-test": "value"}
     run_id = await app.trigger("/path", body="payload", headers=headers)
     await qstash.run_until_idle()

@@ -1,4 +1,4 @@
-"""What follows from a delivery for a message of a run is for the run to decide, and never what follows from others."""
+"""The run decides what follows from the delivery of one of its messages, and no rule of other messages does."""
 
 import asyncio
 

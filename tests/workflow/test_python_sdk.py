@@ -97,7 +97,7 @@ async def test_the_worked_example_runs_to_its_end(qstash: Harness, app: App, pay
 
 
 async def test_a_publish_starts_a_run_and_a_trigger_says_why_it_cannot(qstash: Harness, app: App) -> None:
-    """As the page on workflows tells those who write them in Python."""
+    """The page on workflows says so to authors in Python."""
 
     async def order(context: AsyncWorkflowContext[Any]) -> None:
         async def price() -> int:

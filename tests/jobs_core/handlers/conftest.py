@@ -24,7 +24,7 @@ START = datetime(2026, 6, 1, tzinfo=UTC)
 
 @dataclass
 class Mailbox:
-    """What a mail server received, and how it is to answer."""
+    """Mail server's memory: the mails that it received, and the answers that it is to give."""
 
     received: list[EmailMessage] = field(default_factory=list)
     answer: str = "250 OK"

@@ -122,7 +122,7 @@ async def send(system: Any, *events: Event) -> JobRecord:
 
 
 async def state(system: Any) -> list[dict[str, Any]]:
-    """What the tables hold, but for when it was written."""
+    """Return the rows of the tables without their times."""
 
     def query(connection: Any) -> list[dict[str, Any]]:
         rows = [

@@ -87,7 +87,7 @@ async def test_the_idempotency_key_of_a_job_sends_one_mail(system: Any) -> None:
 
 @dataclass
 class SecureServer:
-    """Where a mail server with TLS and a login listens, and who logged in."""
+    """Address of a mail server with TLS and a login, and the names that logged in."""
 
     port: int = 0
     logins: list[str] = field(default_factory=list)
