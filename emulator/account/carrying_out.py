@@ -10,7 +10,7 @@ from emulator.account.plan import Plan, PlanStep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOutcome:
-    """What was done of a plan. ``failed`` is the step that failed, ``why`` the reason, ``left`` the steps after it."""
+    """Result of a plan. ``failed`` is the step that failed, ``why`` the reason, ``left`` the steps after it."""
 
     done: tuple[PlanStep, ...]
     failed: PlanStep | None = None

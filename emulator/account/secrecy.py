@@ -1,4 +1,4 @@
-"""What may be shown: a publisher's header values and bodies may be secrets, unless known to be harmless."""
+"""Which values may be shown: a publisher's header values and bodies may be secrets, unless known to be harmless."""
 
 import re
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""What follows from the end of an attempt (contract 4.2, 4.3, 5.5, 5.8)."""
+"""The consequences of an attempt's end (contract 4.2, 4.3, 5.5, 5.8)."""
 
 from typing import assert_never
 

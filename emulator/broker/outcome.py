@@ -1,4 +1,4 @@
-"""What happened to a message, why, and what to do, as one sentence and its parts.
+"""Outcomes in words: what happened to a message, why, and what to do, as one sentence and its parts.
 
 Log lines, the terminal, the dashboard, the control API, a test's failed assertion and the MCP server all take their
 texts from here, so that they agree.

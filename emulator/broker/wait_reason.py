@@ -9,7 +9,7 @@ from emulator.broker.state import BrokerState
 
 
 class Wait(NamedTuple):
-    """What a message waits for, and until when (unix ms), if that is known."""
+    """Reason of a message's wait, and its end (unix ms) if that is known."""
 
     reason: str
     until_at: int | None = None

@@ -1,4 +1,4 @@
-"""What the API's description says about a route, declared beside the route."""
+"""The API description's facts about a route, declared beside the route."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

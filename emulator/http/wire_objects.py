@@ -1,4 +1,4 @@
-"""How the API shows what the broker keeps: the wire's objects (contract 1.11 and 2.0).
+"""The broker's records as the API's objects (contract 1.11 and 2.0).
 
 A field without a value is left out. Whatever is redacted is shown as its digest; deliveries use the originals.
 """

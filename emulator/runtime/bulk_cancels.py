@@ -26,7 +26,7 @@ Cursor = tuple[int, int]
 
 
 class Cancellable(Protocol):
-    """How one kind of object is counted, read and cancelled."""
+    """Functions that count, read and cancel one kind of object."""
 
     def count(self, store: SqlStore, tenant_id: int, wanted: Filter, until_seq: int) -> int:
         """Return the number of matches."""

@@ -143,7 +143,7 @@ _M, _L, _D = MESSAGE.table.c, LOG.table.c, DEAD_LETTER.table.c
 
 
 def _has_host(host: str) -> Condition:
-    """With a port the whole authority must be equal; without one any port will do (contract U36)."""
+    """Match a host. With a port the whole authority must be equal; without one any port matches (contract U36)."""
     lowered = host.lower()
     if ":" in lowered.rpartition("]")[2]:
         return _M.host == lowered

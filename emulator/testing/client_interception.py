@@ -1,4 +1,4 @@
-"""How clients in the code under test find the emulator of the running test, with no change in the app.
+"""Interception of clients in the code under test: they find the running test's emulator with no change in the app.
 
 Environment variables name it, under an address that stays the same for the whole process. Clients built on httpx
 (the official SDK's both, ``jobs_core``'s) are answered in-process, without a socket. For every other client a

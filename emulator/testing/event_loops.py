@@ -1,4 +1,4 @@
-"""Where an emulator lives: in an async test's own event loop, or beside a plain test on a loop with a thread.
+"""Event loops of emulators: an async test's own, or for a plain test one in a thread.
 
 In an async test emulator, app and test share one loop and one thread: everything happens in one order, the same
 in every run. A plain test blocks its thread while it waits, so its emulator lives on a loop that runs on a thread

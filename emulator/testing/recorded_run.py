@@ -14,7 +14,7 @@ from emulator.testing.recorder import ClientCall, ReceivedRequest, Recorder, Sta
 
 
 class RecordedRun:
-    """What the default user of one emulator does, from ``begin`` on. Times are unix milliseconds."""
+    """Record of the default user's calls and deliveries, from ``begin`` on. Times are unix milliseconds."""
 
     def __init__(self, start_at: int) -> None:
         # Messages due at the start are sent before ``begin`` is called.

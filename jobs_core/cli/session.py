@@ -1,4 +1,4 @@
-"""What every command needs: the settings, a dispatcher, and an exit code and one line for each error."""
+"""Needs of every command: the settings, a dispatcher, and an exit code and one line for each error."""
 
 import asyncio
 import json

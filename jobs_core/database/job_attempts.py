@@ -93,7 +93,7 @@ def extend_lease(connection: Connection, job_id: str, *, lease_until: datetime) 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an attempt ended."""
+    """End of an attempt."""
 
     job_id: str
     number: int

@@ -54,7 +54,7 @@ class JobPage:
 
 @dataclass(frozen=True, slots=True)
 class TypeStats:
-    """How many jobs of one type are in one state."""
+    """Number of jobs of one type in one state."""
 
     job_type: str
     status: JobStatus

@@ -65,7 +65,7 @@ class JobAdmin(ReadOnly, OfJobs):
 
 @admin.register(OutboxMessage)
 class OutboxAdmin(ReadOnly, OfMessages):
-    """What is committed and not yet published."""
+    """Messages that are committed and not yet published."""
 
     list_display: tuple[str, ...] = ("job_id", "destination", "failures", "last_error", "locked_until")
     exclude: ClassVar[tuple[str, ...]] = ("headers", "body")  # they may hold what is nobody else's

@@ -35,7 +35,7 @@ Shown = Annotated[str, Field(min_length=1, max_length=100)]  # text ready to be 
 
 
 class TemplateData(Payload):
-    """What every template is given."""
+    """Values that every template gets."""
 
     recipient_name: Name
 

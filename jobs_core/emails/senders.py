@@ -131,7 +131,7 @@ class SmtpSender(EmailSender):
     def _not_supported(
         self, email: Email, error: aiosmtplib.SMTPNotSupported
     ) -> PermanentEmailError | TemporaryEmailError:
-        """What a server without an extension means: for an address beyond ASCII for good (RFC 6531, 3.2)."""
+        """Return the error for a server without an extension; a non-ASCII address fails for good (RFC 6531, 3.2)."""
         server = f"the SMTP server at {self._host}:{self._port}"
         wide = [address for address in (*email.to, parseaddr(self._sender)[1]) if not address.isascii()]
         if wide and "SMTPUTF8" in str(error):

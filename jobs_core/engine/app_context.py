@@ -1,4 +1,4 @@
-"""What the parts of one application share: settings, job types, clock, database, handler threads and QStash
+"""The shared objects of one application: settings, job types, clock, database, handler threads and QStash
 client.
 """
 

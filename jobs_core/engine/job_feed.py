@@ -52,7 +52,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a poll saw of one job."""
+    """State of one job at a poll."""
 
     id: int
     job_id: str

@@ -9,7 +9,7 @@ _LONGEST_STOP_SECONDS = 5.0
 
 
 class RunningAttempts:
-    """Those of one worker, by their tasks."""
+    """Running attempts of one worker, by their tasks."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()

@@ -1,4 +1,4 @@
-"""What can be exported: a table, the columns of the file, and what it may be filtered by.
+"""Entities that can be exported: a table, the columns of the file, and the filters.
 
 ::
 

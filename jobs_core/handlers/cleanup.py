@@ -23,7 +23,7 @@ _MARGIN = timedelta(seconds=15)
 
 
 class CleanupOldData(Payload):
-    """How many days are kept."""
+    """Retention in days."""
 
     retention: int = Field(ge=1, le=3650)
 

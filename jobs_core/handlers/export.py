@@ -23,7 +23,7 @@ PAGE_ROWS = 2_000
 
 
 class ExportData(Payload):
-    """What to export, as which kind of file, and which rows of it."""
+    """An export: its entity, the kind of file, and the filters of its rows."""
 
     entity_type: str = Field(min_length=1, max_length=100)
     format: Literal["csv", "xlsx"] = "csv"

@@ -1,1 +1,1 @@
-"""What a job is: pure values and rules. No I/O; only ``clock`` reads the time."""
+"""Pure values and rules of jobs. No I/O; only ``clock`` reads the time."""

@@ -24,7 +24,7 @@ class Message:
 
     @property
     def is_notice(self) -> bool:
-        """Whether it tells the caller's failure callback, rather than delivers the job."""
+        """Return whether the message calls the caller's failure callback, and does not deliver the job."""
         return self.deduplication_id.endswith(NOTICE_SUFFIX)
 
     def all_headers(self, now: datetime) -> dict[str, str]:

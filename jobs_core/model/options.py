@@ -53,7 +53,7 @@ HeaderText = Annotated[str, AfterValidator(_check_sendable)]
 
 
 class FlowControl(BaseModel):
-    """How many deliveries with this key may run at once, and start in one period."""
+    """Limits of a key: how many deliveries may run at once, and start in one period."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 

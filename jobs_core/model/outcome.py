@@ -50,7 +50,7 @@ _LONGEST_TRACEBACK = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What to record of an attempt and its job."""
+    """Values to record of an attempt and its job."""
 
     event: Event
     outcome: AttemptOutcome
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is known of an attempt, to judge how it ended."""
+    """Facts of an attempt from which its end is judged."""
 
     job_id: str
     number: int  # counts runs of the handler: 1, 2, 3
@@ -88,7 +88,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to record, and the response once it is recorded."""
+    """Judgement of an attempt: the values to record, and the response once they are recorded."""
 
     record: Finish
     answer: Answer

@@ -17,7 +17,7 @@ MOST_USERS = 10_000
 
 
 class Priority(StrEnum):
-    """How important a notification is."""
+    """Importance of a notification."""
 
     LOW = "low"
     INFO = "info"

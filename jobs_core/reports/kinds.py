@@ -173,7 +173,7 @@ _KINDS: dict[str, tuple[str, Callable[[Connection, Request], Parts]]] = {
 
 
 def monthly_revenue(alive: Sequence[Any]) -> dict[str, int]:
-    """What paying subscriptions bring in a month, by currency, in minor units.
+    """Return the monthly revenue of paying subscriptions by currency, in minor units.
 
     Trials pay nothing yet. A subscription without a price or an interval is left out.
     """

@@ -21,7 +21,7 @@ _Job = executions.c
 
 @dataclass(frozen=True, slots=True)
 class JobSum:
-    """How many jobs of one group there were, how they ended, and the total seconds of the finished ones."""
+    """Counts of one group's jobs by their end, and the total seconds of the finished ones."""
 
     group: Any
     total: int

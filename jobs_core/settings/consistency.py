@@ -1,4 +1,4 @@
-"""Whether settings fit together and suit production: what is refused, and what is warned of. Pure."""
+"""Checks that settings fit together and suit production: refusals and warnings. Pure."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Where to get the value of each variable, and the errors that say so."""
+"""Sources of each variable's value, and the errors that name them."""
 
 from pydantic import ValidationError
 

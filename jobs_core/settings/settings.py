@@ -35,7 +35,7 @@ def _blank_is_absent(value: object) -> object:
 
 
 def _names_one_of(source: PydanticBaseSettingsSource, fields: Iterable[str]) -> bool:
-    """Whether the variables of an environment or a ``.env`` could give a value to one of ``fields``."""
+    """Return whether the variables of an environment or a ``.env`` could give a value to one of ``fields``."""
     return not isinstance(source, EnvSettingsSource) or not source.env_vars.keys().isdisjoint(fields)
 
 

@@ -1,4 +1,4 @@
-"""For the tests of applications: run one handler, or the whole path; make records and payloads.
+"""Helpers for the tests of applications: run one handler, or the whole path; make records and payloads.
 
 ``perform_job`` runs one job through the real worker, without a server. ``jobs_running`` puts a worker behind
 an emulator with a manual clock. Nothing here imports a test framework.

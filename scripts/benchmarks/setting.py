@@ -1,4 +1,4 @@
-"""How much a benchmark measures, and where it writes."""
+"""Size of a benchmark, and the folder that it writes to."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -29,7 +29,7 @@ def test_no_invariant_is_violated_whatever_happens(start: int) -> None:
 
 
 def test_a_crash_cuts_off_all_calls_of_a_step() -> None:
-    """In this seed the crash came between two calls, and the second one waited for ever."""
+    """The crash of this seed comes between two calls; the second one once waited for ever."""
     assert run_scenario(make_scenario(1462)).is_good
 
 

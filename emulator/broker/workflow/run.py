@@ -44,7 +44,7 @@ class Invoker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a trigger made. ``seq`` tells runs of the same id apart; ``configuration`` are the trigger's header lines
+    """A run's beginning. ``seq`` tells runs of the same id apart; ``configuration`` are the trigger's header lines
     that later messages inherit. ``init_seq`` and ``init_message_id`` name the message of the initial payload.
     """
 

@@ -41,7 +41,7 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunWait:
-    """What a run waits for (``reason``), and when it goes on at the latest (``until_at``, unix ms), each where known.
+    """A run's wait: its ``reason``, and when it goes on at the latest (``until_at``, unix ms), each where known.
 
     ``trouble`` is why the last attempt of a delivery failed that is to be made again.
     """

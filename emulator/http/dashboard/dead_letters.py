@@ -15,7 +15,7 @@ from emulator.runtime import Runtime
 
 
 async def list_dead_letters(request: Request, runtime: Runtime) -> Response:
-    """As ``GET /v2/dlq``, with ``reason`` beside each entry: ``{words, advice, step}``, each text or ``null``."""
+    """Answer as ``GET /v2/dlq``, ``reason`` beside each entry: ``{words, advice, step}``, each text or ``null``."""
     answer = await dlq.list_entries(request, runtime)
     page = json.loads(bytes(answer.body))
     return ok({**page, "messages": [{**entry, "reason": _reason(entry)} for entry in page["messages"]]})
@@ -32,7 +32,7 @@ def _reason(entry: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _result(entry: dict[str, Any]) -> AttemptResult:
-    """What is kept of the last response; without one its body is the error's text."""
+    """Return the last response as it is kept; without one its body is the error's text."""
     encoded = entry.get("responseBodyBase64")
     body = base64.b64decode(encoded) if encoded else entry.get("responseBody", "").encode()
     lines = entry.get("responseHeader") or {}

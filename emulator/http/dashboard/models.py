@@ -1,4 +1,4 @@
-"""What the dashboard reads, as types: messages, their attempts and histories, schedules, queues.
+"""Types of the dashboard's data: messages, their attempts and histories, schedules, queues.
 
 Instants are unix milliseconds. A field without a value is left out where it is ``NotRequired``, else ``null``.
 """
@@ -71,7 +71,7 @@ class HistoryLine(TypedDict):
 
 
 class SentRequest(TypedDict):
-    """What an attempt sent; ``headers`` are none unless they are kept."""
+    """Request of an attempt; ``headers`` are empty unless they are kept."""
 
     method: str
     url: str
@@ -80,7 +80,7 @@ class SentRequest(TypedDict):
 
 
 class Signature(TypedDict):
-    """What an attempt's signature says, and whether it verifies."""
+    """Claims of an attempt's signature, and whether it verifies."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
@@ -92,7 +92,7 @@ class Signature(TypedDict):
 
 
 class AnswerObject(Body):
-    """What an attempt was answered."""
+    """Answer to an attempt."""
 
     status: int
     headers: list[list[str]]

@@ -163,7 +163,7 @@ def _publishing_anew(
 
 
 def _bulk_selection(runtime: Runtime, parameters: Parameters) -> Callable[[SqlStore], Selected]:
-    """What a bulk action is about; ids alone count where they are given, and bring no cursor (contract 1.7)."""
+    """Return the objects of a bulk action; ids alone count where they are given, and bring no cursor (contract 1.7)."""
     if "dlqIds" in parameters:
         return _by_ids(runtime, _ids_among(parameters))
     return _by_filters(runtime, parameters, read_filter(DlqBulkQuery, parameters, is_deleting=True))

@@ -1,4 +1,4 @@
-"""What was seen of a workflow run from outside: by its endpoint, by those who triggered it, in the API's logs.
+"""A workflow run as seen from outside: by its endpoint, by its callers, and in the API's logs.
 
 Order is told by moments: numbers that grow while the run is watched, whatever the clock says.
 """

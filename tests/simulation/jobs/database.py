@@ -18,7 +18,7 @@ from tests.simulation.jobs.loop import Killed
 
 
 class Act(StrEnum):
-    """What a transaction does, told from its statements."""
+    """Purpose of a transaction, told from its statements."""
 
     ENQUEUE = "enqueue"
     CLAIM = "claim"

@@ -7,7 +7,7 @@ from tests.simulation.jobs.database import Moment
 
 
 class Ends(StrEnum):
-    """How a run of a handler ends, unless a fault ends it first."""
+    """End of a handler's run, unless a fault ends it first."""
 
     RETURNS = "returns"
     RAISES = "raises"

@@ -16,7 +16,7 @@ from tests.simulation.simulator.timeline import Timeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    """What a destination does with one request.
+    """Reaction of a destination to one request.
 
     It answers with ``status`` after ``after_ms``; ``None`` never answers. With ``loses_answer`` the answer is
     sent, and the connection breaks before it arrives. ``refuses`` is a closed port.

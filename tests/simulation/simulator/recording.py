@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the API shows at one time: the whole log, the ids of messages in the DLQ, the workflow runs, the keys of
+    """Snapshot of the API: the whole log, the ids of messages in the DLQ, the workflow runs, the keys of
     those in the runs' DLQ, and the bulk actions.
     """
 
